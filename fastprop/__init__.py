@@ -1,0 +1,34 @@
+"""fastprop: multi-layer perceptrons on compiled kernels.
+
+Three ways in:
+
+* ``from fastprop import MLPClassifier``: scikit-learn's estimator and its results, several times faster;
+* ``from fastprop import Network``: a plain network in one flat block of parameters, with the compiled training loop;
+* ``from fastprop import kernels``: plain functions on arrays, for your own training loop.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Loaded when they are first asked for, so that who wants only the kernels does not wait for scikit-learn.
+_HOMES = {
+    "MLPClassifier": ".estimators",
+    "MLPRegressor": ".estimators",
+    "Network": ".network",
+    "show_config": ".config",
+}
+
+__all__ = [*_HOMES, "kernels"]
+
+
+def __getattr__(name):
+    if name == "kernels":
+        return importlib.import_module(".kernels", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

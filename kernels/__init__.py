@@ -1,0 +1,65 @@
+"""The kernels of fastprop: plain functions on NumPy arrays, computed by the best back end that runs on this machine.
+
+Forward and backward come in pairs; nothing keeps state. Start with ``help(kernels.linear_forward)``; what holds for all arrays
+is in ``help(kernels.Kernels)``. ``load("numba")`` gives the same functions on another back end.
+"""
+
+from .checks import CopyWarning
+from .dispatch import active, available, describe, load, unavailable
+from .layer_table import layer_table, layer_views, n_parameters
+from .public import Kernels
+
+# Layers
+linear_forward = active.linear_forward
+linear_backward = active.linear_backward
+softmax_forward = active.softmax_forward
+softmax_backward = active.softmax_backward
+
+# Losses, fused with their links
+softmax_cross_entropy_forward = active.softmax_cross_entropy_forward
+softmax_cross_entropy_backward = active.softmax_cross_entropy_backward
+binary_cross_entropy_forward = active.binary_cross_entropy_forward
+binary_cross_entropy_backward = active.binary_cross_entropy_backward
+squared_error_forward = active.squared_error_forward
+squared_error_backward = active.squared_error_backward
+poisson_forward = active.poisson_forward
+poisson_backward = active.poisson_backward
+
+# Updates
+sgd_update = active.sgd_update
+adam_update = active.adam_update
+
+# Whole networks in one flat block of parameters
+network_forward = active.network_forward
+network_loss_gradient = active.network_loss_gradient
+train_epoch = active.train_epoch
+
+__all__ = [
+    "CopyWarning",
+    "Kernels",
+    "active",
+    "adam_update",
+    "available",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_forward",
+    "describe",
+    "layer_table",
+    "layer_views",
+    "linear_backward",
+    "linear_forward",
+    "load",
+    "n_parameters",
+    "network_forward",
+    "network_loss_gradient",
+    "poisson_backward",
+    "poisson_forward",
+    "sgd_update",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "squared_error_backward",
+    "squared_error_forward",
+    "train_epoch",
+    "unavailable",
+]

@@ -1,0 +1,291 @@
+"""What the public kernels check before the raw ones run, with one wording: the array, what was expected, what it has.
+
+Every check is a plain attribute test, and a message is only put together when it fails: a call with valid arrays pays for the
+checks 2 to 3 microseconds. Each of the functions either returns or raises; nothing of the caller's is changed here.
+
+The values of floating-point arrays are not looked at (NaN and infinity propagate as in NumPy), except where a wrong one would
+mean a silent wrong number: sample weights must be finite, Poisson targets not negative.
+"""
+
+import math
+import numbers
+import operator
+import sys
+import warnings
+
+import numpy as np
+
+from .codes import ACTIVATIONS, HYPER, LINKS
+
+# dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
+FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
+INTP = np.dtype(np.intp)
+# OpenMP ends the process when it cannot start a thread, so an absurd number has to be refused before it gets there.
+MAX_THREADS = 1024
+# Name -> (smallest, largest, whether the largest is allowed). The ranges of scikit-learn, but lr = 0 is allowed.
+SCALARS = {
+    "lr": (0.0, math.inf, False),
+    "momentum": (0.0, 1.0, True),
+    "beta_1": (0.0, 1.0, False),
+    "beta_2": (0.0, 1.0, False),
+    "epsilon": (sys.float_info.min, math.inf, False),
+    "l2": (0.0, math.inf, False),
+    "alpha": (0.0, math.inf, False),
+    "scale": (-sys.float_info.max, math.inf, False),
+}
+
+
+class CopyWarning(UserWarning):
+    """An input was copied because it is not a C-contiguous, aligned array in this machine's byte order."""
+
+
+# Scalars
+
+
+def option(name, value, codes):
+    """The code of a named choice, such as an activation."""
+    try:
+        return codes[value]
+    except (KeyError, TypeError):
+        raise ValueError(f"{name} must be one of {list(codes)}; got {value!r}") from None
+
+
+def integer(name, value, minimum, maximum=sys.maxsize):
+    """A Python or NumPy integer in [minimum, maximum], as an int."""
+    if type(value) is not int:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+            raise TypeError(f"{name} must be an integer; got {value!r}")
+        value = operator.index(value)
+    if not minimum <= value <= maximum:
+        limit = f"at least {minimum}" if value < minimum else f"at most {maximum}"
+        raise ValueError(f"{name} must be {limit}; got {value}")
+    return value
+
+
+def threads(n_threads):
+    """The number of threads, as an int."""
+    return integer("n_threads", n_threads, 1, MAX_THREADS)
+
+
+def real(name, value):
+    """A number within its range in `SCALARS`, as a float."""
+    if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)):
+        raise TypeError(f"{name} must be a real number; got {value!r}")
+    low, high, closed = SCALARS[name]
+    if not (low <= value < high or (closed and value == high)):
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}{']' if closed else ')'}; got {value!r}")
+    return float(value)
+
+
+def flag(name, value):
+    """True or False, as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def hyper(optimizer, given, defaults):
+    """The array `hyper` of `train_epoch` from a dict name -> value; what is not named has scikit-learn's default."""
+    names = HYPER[optimizer]
+    given = {} if given is None else given
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(f"hyper of {optimizer!r} must only hold {list(names)}; got {unknown}")
+    values = {name: given.get(name, defaults[name]) for name in names}
+    return np.array([flag(k, v) if k == "nesterov" else real(k, v) for k, v in values.items()], dtype=np.float64)
+
+
+# Inputs
+
+
+def floats(name, array):
+    """An array of float32 or float64, of any shape."""
+    _require_ndarray(name, array)
+    if array.dtype.char not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64; got {array.dtype.name}")
+
+
+def matrix(name, array):
+    """The shape of the first array of a call: two-dimensional, float32 or float64."""
+    if type(array) is not np.ndarray or array.dtype.char not in FLOATS:
+        floats(name, array)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional; got shape {array.shape}")
+    return array.shape
+
+
+def classes(name, array):
+    """The shape of the first array of a call where every row is a distribution over at least one class."""
+    shape = matrix(name, array)
+    if shape[1] == 0:
+        raise ValueError(f"{name} must have at least one class; got shape {shape}")
+    return shape
+
+
+def loss_shape(loss, name, array):
+    """The shape of the logits or outputs of a loss."""
+    return (classes if loss == "softmax_cross_entropy" else matrix)(name, array)
+
+
+def like(name, array, shape, first_name, first):
+    """An array of a given shape and of the dtype of the call's first array."""
+    if type(array) is not np.ndarray or array.dtype.char != first.dtype.char:
+        _require_same_dtype(name, array, first_name, first)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {array.shape}")
+
+
+def columns(name, array, n_rows, first_name, first):
+    """The number of columns, which is free, of a matrix with a given number of rows and the dtype of the call's first array."""
+    if type(array) is not np.ndarray or array.dtype.char != first.dtype.char:
+        _require_same_dtype(name, array, first_name, first)
+    if array.ndim != 2 or len(array) != n_rows:
+        raise ValueError(f"{name} must have shape ({n_rows}, any); got {array.shape}")
+    return array.shape[1]
+
+
+def _require_same_dtype(name, array, first_name, first):
+    floats(name, array)
+    if array.dtype.char != first.dtype.char:
+        raise TypeError(
+            f"{name} must have the dtype of {first_name}; got {name} {array.dtype.name}, {first_name} {first.dtype.name}"
+        )
+
+
+def _require_ndarray(name, array):
+    if type(array) is np.ndarray:
+        return
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
+
+
+def c_order(name, array):
+    """The array itself where the raw kernels can read it, else a copy that they can, said by a `CopyWarning`."""
+    flags = array.flags
+    if not ((flags.carray or (flags.c_contiguous and flags.aligned)) and array.dtype.isnative):
+        what = "C-contiguous" if not flags.c_contiguous else "aligned" if not flags.aligned else "in native byte order"
+        message = f"{name} is copied because it is not {what}; got strides {array.strides}, dtype {array.dtype.str!r}"
+        warnings.warn(message, CopyWarning, stacklevel=_callers_level())
+        return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
+    return array if type(array) is np.ndarray else np.asarray(array)
+
+
+def _callers_level():
+    """The stacklevel, seen from the caller of this function, of the first frame outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def sample_weight(weight, n_samples, first_name, first):
+    """(n_samples,) finite weights in C order; an empty array where none are given."""
+    if weight is None:
+        return np.empty(0, FLOATS[first.dtype.char])
+    like("sample_weight", weight, (n_samples,), first_name, first)
+    finite = np.isfinite(weight)
+    if not finite.all():
+        where = int(finite.argmin())
+        raise ValueError(f"sample_weight must be finite; got {weight[where]} at position {where}")
+    return c_order("sample_weight", weight)
+
+
+def indices(name, values, n_values, length=None):
+    """A vector of integers in [0, n_values), as a C-contiguous intp array."""
+    _require_ndarray(name, values)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers; got {values.dtype.name}")
+    if values.ndim != 1 or length not in (None, len(values)):
+        raise ValueError(f"{name} must have shape ({'n' if length is None else length},); got {values.shape}")
+    # Another integer dtype is converted, which needs a copy anyway; only a copy that could have been avoided is worth a warning.
+    converted = c_order(name, values) if values.dtype == INTP else np.ascontiguousarray(values, dtype=INTP)
+    # Seen as unsigned, the negative ones (and uint64 ones that wrapped) are the largest: one pass finds both kinds.
+    unsigned = converted.view(np.uintp)
+    if converted.size and unsigned.max() >= n_values:
+        where = int((unsigned >= n_values).argmax())
+        raise ValueError(f"{name} must be in [0, {n_values}); got {values[where]} at position {where}")
+    return converted
+
+
+def targets(loss, values, shape, first_name, first):
+    """The targets of a loss as (labels, dense) for the raw kernels, one of which is empty: "not given"."""
+    _require_ndarray("targets", values)
+    native = FLOATS[first.dtype.char]
+    no_labels, meant_as_labels = np.empty(0, INTP), values.ndim == 1 or values.dtype.kind in "iub"
+    if loss == "softmax_cross_entropy" and meant_as_labels:
+        return indices("targets", values, shape[1], shape[0]), np.empty((0, 0), native)
+    if loss == "binary_cross_entropy" and shape[1] == 1 and meant_as_labels:
+        labels = values.astype(np.intp) if values.dtype.kind == "b" else values
+        return no_labels, indices("targets", labels, 2, shape[0]).astype(native)[:, None]
+    like("targets", values, shape, first_name, first)
+    if loss == "poisson" and (values < 0).any():
+        where = tuple(int(i) for i in np.unravel_index((values < 0).argmax(), shape))
+        raise ValueError(f"targets must not be negative; got {values[where]} at position {where}")
+    return no_labels, c_order("targets", values)
+
+
+# Outputs
+
+
+def output(name, out, shape, first, inputs, in_place_of=None):
+    """The array to write to: a new one where ``out`` is None, else ``out``, which must not overlap any of the inputs.
+
+    ``inputs`` is a dict name -> array of the caller's arrays as they were given, not of copies; of them, ``out`` may be exactly
+    the one named by ``in_place_of``.
+    """
+    dtype = FLOATS[first.dtype.char]
+    if out is None:
+        return np.empty(shape, dtype)
+    _require_ndarray(name, out)
+    if out.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype.name} in native byte order; got {out.dtype.name} ({out.dtype.str!r})")
+    if out.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {out.shape}")
+    if not out.flags.carray:
+        flags = out.flags
+        has = "a strided" if not flags.c_contiguous else "a read-only" if not flags.writeable else "an unaligned"
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable; got {has} array")
+    for other, array in inputs.items():
+        if array is not None and np.shares_memory(out, array) and not (other == in_place_of and _same_memory(out, array)):
+            raise ValueError(f"{name} must not overlap {other}; they share memory")
+    return out if type(out) is np.ndarray else np.asarray(out)
+
+
+def _same_memory(a, b):
+    return a.__array_interface__["data"] == b.__array_interface__["data"] and a.strides == b.strides and a.dtype == b.dtype
+
+
+def updated(arrays, first, inputs):
+    """The arrays that an update changes in place, flat: all like ``first``, none overlapping any other."""
+    flat, others = [], dict(inputs)
+    for name, array in arrays.items():
+        _require_ndarray(name, array)  # None is not for `output` to allocate here
+        flat.append(output(name, array, first.shape, first, others).reshape(-1))
+        others[name] = array
+    return flat
+
+
+# Networks
+
+
+def network(layers, params):
+    """The (n_in, n_out, link code) of a network given as a layer table and its flat block of parameters."""
+    _require_ndarray("layers", layers)
+    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != 4 or not len(layers) or not layers.flags.c_contiguous:
+        raise ValueError(
+            f"layers must be a C-contiguous intp array of shape (n_layers, 4), as layer_table() returns it; "
+            f"got {layers.dtype.name}, shape {layers.shape}, strides {layers.strides}"
+        )
+    rows = layers.tolist()
+    n_before, end = rows[0][0], 0
+    for i, (n_in, n_out, code, offset) in enumerate(rows):
+        known = LINKS if i == len(rows) - 1 else ACTIVATIONS
+        if n_in < 1 or n_out < 1 or n_in != n_before or offset != end or code not in known.values():
+            raise ValueError(
+                f"layers row {i} must be (n_in = {n_before}, n_out >= 1, a code of {known}, offset = {end}); got {rows[i]}"
+            )
+        n_before, end = n_out, end + (n_in + 1) * n_out
+    floats("params", params)
+    if params.shape != (end,):
+        raise ValueError(f"params must have shape ({end},), as layers describes it; got {params.shape}")
+    return rows[0][0], n_before, rows[-1][2]

@@ -1,0 +1,13 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+include "core.pxi"
+
+ISA = "baseline"
+
+cdef extern from "cpu.h":
+    int supports_avx2() noexcept nogil
+    int supports_avx512() noexcept nogil
+
+
+def supported_isas():
+    """The instruction sets that this processor and operating system can run, best first."""
+    return tuple(isa for isa, runs in (("avx512", supports_avx512()), ("avx2", supports_avx2()), ("baseline", 1)) if runs)

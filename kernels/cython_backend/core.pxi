@@ -1,0 +1,181 @@
+# The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and `_avx512.pyx` include, each compiled with its own
+# flags. Signatures are those of ../reference.py. Arrays are C-contiguous and of one real type, checked by the caller
+# (../public.py); here they become pointers, and the GIL is released.
+
+cimport numpy as cnp
+from libc.stddef cimport ptrdiff_t
+
+cnp.import_array()
+
+cdef extern from "engine.h":
+    cdef struct kernels:
+        int (*linear_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, void *,
+                              int) noexcept nogil
+        int (*linear_backward)(const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int,
+                               void *, void *, void *, int) noexcept nogil
+        void (*softmax_forward)(const void *, ptrdiff_t, ptrdiff_t, void *, int) noexcept nogil
+        void (*softmax_backward)(const void *, const void *, ptrdiff_t, ptrdiff_t, void *, int) noexcept nogil
+        int (*loss_forward)(int, const void *, const ptrdiff_t *, const void *, const void *, ptrdiff_t, ptrdiff_t, void *,
+                            double *, int) noexcept nogil
+        void (*loss_backward)(int, const void *, const ptrdiff_t *, const void *, const void *, double, ptrdiff_t, ptrdiff_t,
+                              void *, int) noexcept nogil
+        void (*sgd_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
+        void (*adam_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, ptrdiff_t,
+                            int) noexcept nogil
+        int (*network_forward)(const void *, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, void *, int) noexcept nogil
+        int (*network_loss_gradient)(const void *, const ptrdiff_t *, const void *, const void *, ptrdiff_t, const ptrdiff_t *,
+                                     ptrdiff_t, const void *, int, double, void *, double *, int) noexcept nogil
+        int (*train_epoch)(const void *, const ptrdiff_t *, const void *, const void *, const ptrdiff_t *, ptrdiff_t,
+                           const ptrdiff_t *, ptrdiff_t, int, int, const double *, double, ptrdiff_t, ptrdiff_t, void *, void *,
+                           double *, int) noexcept nogil
+    const kernels KERNELS_f32
+    const kernels KERNELS_f64
+    int has_openmp() noexcept nogil
+    void threads_init() noexcept nogil
+
+threads_init()
+
+OPENMP = bool(has_openmp())
+
+
+cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
+    cdef int number = cnp.PyArray_TYPE(array)
+    if number == cnp.NPY_FLOAT32:
+        return &KERNELS_f32
+    if number == cnp.NPY_FLOAT64:
+        return &KERNELS_f64
+    raise TypeError(f"expected float32 or float64, got {array.dtype}")
+
+
+# The array's data, or NULL where it is empty, which means "not given".
+cdef inline void *data(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array) if cnp.PyArray_SIZE(array) else NULL
+
+
+cdef int check_memory(int status) except -1:
+    if status != 0:
+        raise MemoryError("no memory for the work buffers; nothing was changed")
+    return 0
+
+
+def linear_forward(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, int activation, cnp.ndarray a, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef int status
+    with nogil:
+        status = k.linear_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(bias), x.shape[0],
+                                  weight.shape[0], weight.shape[1], activation, cnp.PyArray_DATA(a), n_threads)
+    check_memory(status)
+
+
+def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray a, int activation, bint accumulate,
+                    cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef void *dx_data = data(dx)
+    cdef int status
+    with nogil:
+        status = k.linear_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(a),
+                                   x.shape[0], weight.shape[0], weight.shape[1], activation, accumulate, dx_data,
+                                   cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias), n_threads)
+    check_memory(status)
+
+
+def softmax_forward(cnp.ndarray logits, cnp.ndarray probs, int n_threads):
+    cdef const kernels *k = kernels_for(logits)
+    with nogil:
+        k.softmax_forward(cnp.PyArray_DATA(logits), logits.shape[0], logits.shape[1], cnp.PyArray_DATA(probs), n_threads)
+
+
+def softmax_backward(cnp.ndarray dprobs, cnp.ndarray probs, cnp.ndarray dlogits, int n_threads):
+    cdef const kernels *k = kernels_for(probs)
+    with nogil:
+        k.softmax_backward(cnp.PyArray_DATA(dprobs), cnp.PyArray_DATA(probs), probs.shape[0], probs.shape[1],
+                           cnp.PyArray_DATA(dlogits), n_threads)
+
+
+def loss_forward(int loss, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
+                 cnp.ndarray outputs, int n_threads):
+    cdef const kernels *k = kernels_for(logits)
+    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
+    cdef const void *targets_data = data(targets)
+    cdef const void *weight_data = data(sample_weight)
+    cdef void *outputs_data = data(outputs)
+    cdef double loss_sum = 0
+    cdef int status
+    with nogil:
+        status = k.loss_forward(loss, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, logits.shape[0],
+                                logits.shape[1], outputs_data, &loss_sum, n_threads)
+    check_memory(status)
+    return loss_sum
+
+
+def loss_backward(int loss, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
+                  double scale, cnp.ndarray dlogits, int n_threads):
+    cdef const kernels *k = kernels_for(outputs)
+    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
+    cdef const void *targets_data = data(targets)
+    cdef const void *weight_data = data(sample_weight)
+    with nogil:
+        k.loss_backward(loss, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, outputs.shape[0],
+                        outputs.shape[1], cnp.PyArray_DATA(dlogits), n_threads)
+
+
+def sgd_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum, bint nesterov, double l2,
+               int n_threads):
+    cdef const kernels *k = kernels_for(params)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    with nogil:
+        k.sgd_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov, l2,
+                     n, n_threads)
+
+
+def adam_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double lr, double beta_1, double beta_2,
+                double epsilon, Py_ssize_t step, double l2, int n_threads):
+    cdef const kernels *k = kernels_for(params)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    with nogil:
+        k.adam_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
+                      beta_2, epsilon, step, l2, n, n_threads)
+
+
+def network_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef int status
+    with nogil:
+        status = k.network_forward(cnp.PyArray_DATA(x), x.shape[0], <const ptrdiff_t *>cnp.PyArray_DATA(layers),
+                                   layers.shape[0], cnp.PyArray_DATA(params), cnp.PyArray_DATA(outputs), n_threads)
+    check_memory(status)
+
+
+def network_loss_gradient(cnp.ndarray x, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight, cnp.ndarray layers,
+                          cnp.ndarray params, int loss, double alpha, cnp.ndarray gradient, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
+    cdef const void *targets_data = data(targets)
+    cdef const void *weight_data = data(sample_weight)
+    cdef double loss_mean = 0
+    cdef int status
+    with nogil:
+        status = k.network_loss_gradient(cnp.PyArray_DATA(x), labels_data, targets_data, weight_data, x.shape[0],
+                                         <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
+                                         loss, alpha, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
+    check_memory(status)
+    return loss_mean
+
+
+def train_epoch(cnp.ndarray x, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight, cnp.ndarray order,
+                cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper, double alpha, Py_ssize_t batch_size,
+                Py_ssize_t step, cnp.ndarray params, cnp.ndarray state, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
+    cdef const void *targets_data = data(targets)
+    cdef const void *weight_data = data(sample_weight)
+    cdef double loss_mean = 0
+    cdef int status
+    with nogil:
+        status = k.train_epoch(cnp.PyArray_DATA(x), labels_data, targets_data, weight_data,
+                               <const ptrdiff_t *>cnp.PyArray_DATA(order), order.shape[0],
+                               <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], loss, optimizer,
+                               <const double *>cnp.PyArray_DATA(hyper), alpha, batch_size, step, cnp.PyArray_DATA(params),
+                               cnp.PyArray_DATA(state), &loss_mean, n_threads)
+    check_memory(status)
+    return loss_mean

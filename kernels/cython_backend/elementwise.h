@@ -1,0 +1,238 @@
+/* Activations, softmax and losses on rows. Included once for each real type.
+ *
+ * A loop over n numbers goes in whole registers; its last, partial one is loaded and stored by mask, so that no array needs
+ * padding. Loss values are summed in double.
+ */
+
+ALWAYS_INLINE VEC FN(activate)(enum activation_code activation, VEC z)
+{
+    switch (activation) {
+    case RELU: return FN(relu)(z);
+    case SIGMOID: return FN(vsigmoid)(z);
+    case TANH: return FN(vtanh)(z);
+    case LINK_EXP: return FN(vexp)(z);
+    default: return z;
+    }
+}
+
+/* da * f'(z) by the activation a = f(z). */
+ALWAYS_INLINE VEC FN(activation_gradient)(enum activation_code activation, VEC da, VEC a)
+{
+    switch (activation) {
+    case RELU: return FN(keep)(a > 0, da);
+    case SIGMOID: return da * a * (1 - a);
+    case TANH: return da * (1 - a * a);
+    default: return da;
+    }
+}
+
+/* a = f(a), n numbers in place, and dz = da * f'(z), n numbers. The *_loop functions are inlined once for each code, so that the
+ * switch is outside the loop. */
+ALWAYS_INLINE void FN(activate_loop)(enum activation_code activation, REAL *a, ptrdiff_t n)
+{
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store_upto)(a + j, FN(activate)(activation, FN(load_upto)(a + j, n - j)), n - j);
+}
+
+static void FN(activate_row)(enum activation_code activation, REAL *a, ptrdiff_t n)
+{
+    switch (activation) {
+    case RELU: FN(activate_loop)(RELU, a, n); break;
+    case SIGMOID: FN(activate_loop)(SIGMOID, a, n); break;
+    case TANH: FN(activate_loop)(TANH, a, n); break;
+    case LINK_EXP: FN(activate_loop)(LINK_EXP, a, n); break;
+    default: break;
+    }
+}
+
+ALWAYS_INLINE void FN(activation_gradient_loop)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
+{
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store_upto)(dz + j, FN(activation_gradient)(activation, FN(load_upto)(da + j, n - j), FN(load_upto)(a + j, n - j)), n - j);
+}
+
+static void FN(activation_gradient_row)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
+{
+    switch (activation) {
+    case RELU: FN(activation_gradient_loop)(RELU, da, a, n, dz); break;
+    case SIGMOID: FN(activation_gradient_loop)(SIGMOID, da, a, n, dz); break;
+    case TANH: FN(activation_gradient_loop)(TANH, da, a, n, dz); break;
+    default: FN(activation_gradient_loop)(IDENTITY, da, a, n, dz); break;
+    }
+}
+
+static REAL FN(max_row)(const REAL *z, ptrdiff_t n)
+{
+    VEC best = FN(broadcast)(z[0]);
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        VEC v = n - j >= LANES ? FN(load)(z + j) : FN(select)(FN(first_lanes)(n - j), FN(load_first)(z + j, n - j), best);
+        best = FN(select)(best >= v, best, v); /* a NaN in v stays */
+    }
+    return FN(horizontal_max)(best);
+}
+
+/* probs = softmax(z), which may be the same memory, given z's maximum; returns log(sum(exp(z - maximum))). */
+static double FN(softmax_row)(const REAL *z, ptrdiff_t n, REAL maximum, REAL *probs)
+{
+    VEC sums = {};
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        VEC e = FN(vexp)(FN(load_upto)(z + j, n - j) - maximum);
+        if (n - j < LANES)
+            e = FN(keep)(FN(first_lanes)(n - j), e);
+        sums += e;
+        FN(store_upto)(probs + j, e, n - j);
+    }
+    const REAL sum = FN(horizontal_sum)(sums), inverse = 1 / sum;
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store_upto)(probs + j, FN(load_upto)(probs + j, n - j) * inverse, n - j);
+    return log((double)sum);
+}
+
+/* dlogits = probs * (dprobs - sum(dprobs * probs)). */
+static void FN(softmax_gradient_row)(const REAL *dprobs, const REAL *probs, ptrdiff_t n, REAL *dlogits)
+{
+    VEC dots = {};
+    for (ptrdiff_t j = 0; j < n; j += LANES) /* lanes beyond n load as zero */
+        dots += FN(load_upto)(dprobs + j, n - j) * FN(load_upto)(probs + j, n - j);
+    const REAL dot = FN(horizontal_sum)(dots);
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store_upto)(dlogits + j, FN(load_upto)(probs + j, n - j) * (FN(load_upto)(dprobs + j, n - j) - dot), n - j);
+}
+
+/* The targets of a block of rows. A pointer that is not given is NULL: labels, or dense targets; weights or none. */
+struct FN(target_rows) {
+    const ptrdiff_t *labels;
+    const REAL *dense;      /* (rows, n_out) */
+    const REAL *weight;     /* (rows,) */
+};
+
+ALWAYS_INLINE struct FN(target_rows) FN(skip_rows)(struct FN(target_rows) t, ptrdiff_t rows, ptrdiff_t n_out)
+{
+    return (struct FN(target_rows)){t.labels ? t.labels + rows : NULL, t.dense ? t.dense + rows * n_out : NULL,
+                                    t.weight ? t.weight + rows : NULL};
+}
+
+/* sum_c y_c (logsumexp(z) - z_c) for one row, with the maximum taken out of both terms: no digits are lost to large logits. */
+static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label, const REAL *y, REAL *probs)
+{
+    const REAL maximum = FN(max_row)(z, n);
+    if (!y) {
+        const double below = (double)maximum - (double)z[label]; /* before probs may overwrite z */
+        return below + FN(softmax_row)(z, n, maximum, probs);
+    }
+    double mass = 0, below = 0;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        mass += (double)y[c];
+        below += (double)y[c] * ((double)maximum - (double)z[c]);
+    }
+    return below + mass * FN(softmax_row)(z, n, maximum, probs);
+}
+
+/* The elementwise losses: output = link(z), value = loss(z, y) in nats. */
+ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, VEC *output)
+{
+    if (loss == BINARY_CROSS_ENTROPY) {
+        VEC e = FN(vexp)(-FN(absolute)(z));
+        *output = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
+        return FN(relu)(z) - z * y + FN(vlog1p_unit)(e);
+    }
+    if (loss == SQUARED_ERROR) {
+        *output = z;
+        return (REAL)0.5 * (y - z) * (y - z);
+    }
+    VEC rate = FN(vexp)(z);
+    *output = rate;
+    return rate - y - y * z; /* + y log y, which does not depend on the network: added by the caller */
+}
+
+/* sum of y log y, 0 for y = 0: the part of Poisson's loss that only the targets determine. */
+static double FN(target_entropy)(const REAL *y, ptrdiff_t n)
+{
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += y[i] == 0 ? 0.0 : (double)y[i] * log((double)y[i]);
+    return sum;
+}
+
+/* outputs = link(z), the sum of the losses returned, for n numbers; outputs may be z, or NULL. */
+ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL *outputs)
+{
+    double sum = 0;
+    for (ptrdiff_t j = 0; j < n;) { /* in blocks: enough to amortise the step to double, few enough to lose nothing */
+        ptrdiff_t end = min_size(n, j + 16 * LANES);
+        VEC values = {};
+        for (; j < end; j += LANES) {
+            VEC output, value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), &output);
+            values += end - j >= LANES ? value : FN(keep)(FN(first_lanes)(end - j), value);
+            if (outputs)
+                FN(store_upto)(outputs + j, output, end - j);
+        }
+        sum += (double)FN(horizontal_sum)(values);
+        j = end;
+    }
+    return loss == POISSON ? sum + FN(target_entropy)(y, n) : sum;
+}
+
+static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL *outputs)
+{
+    switch (loss) {
+    case BINARY_CROSS_ENTROPY: return FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, outputs);
+    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, n, outputs);
+    default: return FN(elementwise_loss_run)(POISSON, z, y, n, outputs);
+    }
+}
+
+/* outputs (rows, n_out) = link(logits); returns the weighted sum of the loss over the rows. outputs may be logits, or NULL. */
+static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, struct FN(target_rows) t,
+                            REAL *outputs)
+{
+    if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight)
+        return FN(elementwise_loss_row)(loss, logits, t.dense, rows * n_out, outputs);
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const ptrdiff_t row = i * n_out;
+        REAL *output = outputs ? outputs + row : NULL;
+        const REAL *y = t.dense ? t.dense + row : NULL;
+        double value = loss == SOFTMAX_CROSS_ENTROPY
+            ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, output)
+            : FN(elementwise_loss_row)(loss, logits + row, y, n_out, output);
+        sum += t.weight ? (double)t.weight[i] * value : value;
+    }
+    return sum;
+}
+
+/* dz = scale * (outputs - y), n numbers; dz may be outputs. */
+static void FN(difference_row)(const REAL *outputs, const REAL *y, REAL mass, REAL scale, ptrdiff_t n, REAL *dz)
+{
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store_upto)(dz + j, scale * (mass * FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j)), n - j);
+}
+
+/* dlogits = scale * weight * (outputs - y), see the reference's loss_backward; dlogits may be outputs. */
+static void FN(loss_gradient_rows)(enum loss_code loss, const REAL *outputs, ptrdiff_t rows, ptrdiff_t n_out,
+                                   struct FN(target_rows) t, REAL scale, REAL *dlogits)
+{
+    if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight) {
+        FN(difference_row)(outputs, t.dense, 1, scale, rows * n_out, dlogits);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const REAL row_scale = t.weight ? scale * t.weight[i] : scale;
+        const REAL *p = outputs + i * n_out;
+        REAL *dz = dlogits + i * n_out;
+        if (t.labels) {
+            const REAL at_label = row_scale * (p[t.labels[i]] - 1);
+            for (ptrdiff_t j = 0; j < n_out; j += LANES)
+                FN(store_upto)(dz + j, row_scale * FN(load_upto)(p + j, n_out - j), n_out - j);
+            dz[t.labels[i]] = at_label;
+        } else {
+            REAL mass = 1;
+            if (loss == SOFTMAX_CROSS_ENTROPY) {
+                mass = 0;
+                for (ptrdiff_t c = 0; c < n_out; c++)
+                    mass += t.dense[i * n_out + c];
+            }
+            FN(difference_row)(p, t.dense + i * n_out, mass, row_scale, n_out, dz);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+/* The compiled kernels for one instruction set, both real types.
+ *
+ *   codes.h        numbers of activations, losses, optimizers
+ *   platform.h     registers and tile of the instruction set
+ *   threads.h      regions and barriers
+ *   simd.h         one register              \
+ *   vmath.h        exp, sigmoid, tanh, log1p  |
+ *   gemm.h         the three products         |  once for float,
+ *   elementwise.h  activations and losses     |  once for double
+ *   optimizer.h    SGD and Adam               |
+ *   network.h      the training loop          |
+ *   exports.h      the table for Cython      /
+ */
+#pragma once
+
+#include "codes.h"
+#include "platform.h"
+#include "threads.h"
+
+struct kernels {
+    int (*linear_forward)(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                          int activation, void *a, int n_threads);
+    int (*linear_backward)(const void *da, const void *x, const void *weight, const void *a, ptrdiff_t rows, ptrdiff_t n_in,
+                           ptrdiff_t n_out, int activation, int accumulate, void *dx, void *dweight, void *dbias, int n_threads);
+    void (*softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads);
+    void (*softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
+    int (*loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *weight,
+                        ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads);
+    void (*loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *weight,
+                          double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
+    void (*sgd_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
+                       ptrdiff_t n, int n_threads);
+    void (*adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
+                        double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads);
+    int (*network_forward)(const void *x, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params,
+                           void *outputs, int n_threads);
+    int (*network_loss_gradient)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight, ptrdiff_t rows,
+                                 const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, int loss, double alpha,
+                                 void *gradient, double *loss_mean, int n_threads);
+    int (*train_epoch)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight, const ptrdiff_t *order,
+                       ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer, const double *hyper,
+                       double alpha, ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state, double *loss_mean,
+                       int n_threads);
+};
+
+#define VEC FN(vec)
+#define INT_VEC FN(int_vec)
+#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define PANEL (TILE_VECTORS * LANES)
+
+/* ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact. EXP_LOWEST and EXP_HIGHEST
+ * lie just beyond where exp is 0 and infinity; from TANH_SATURATED = 2 |z| on, tanh rounds to 1. EXP_DEGREE and ARTANH_TERMS are
+ * the smallest whose first dropped term is below a quarter of the last place. */
+#define REAL float
+#define INTEGER int32_t
+#define INTEGER_MIN INT32_MIN
+#define INTEGER_MAX INT32_MAX
+#define SUFFIX f32
+#define REAL_SQRT sqrtf
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUND_MAGIC 0x1.8p23f
+#define LN2_HI 0x1.63p-1f
+#define LN2_LO -2.1219444005469058e-4f
+#define EXP_LOWEST -104.0f
+#define EXP_HIGHEST 89.0f
+#define EXP_DEGREE 7
+#define TANH_SATURATED 20.0f
+#define ARTANH_TERMS 8
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
+#define MASK_LOAD(p, count) _mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), p)
+#define MASK_STORE(p, count, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (count)) - 1), (__m512)(v))
+#elif defined(__AVX2__) && VECTOR_BYTES == 32
+#define MASK_LOAD(p, count) _mm256_maskload_ps(p, (__m256i)FN(first_lanes)(count))
+#define MASK_STORE(p, count, v) _mm256_maskstore_ps(p, (__m256i)FN(first_lanes)(count), (__m256)(v))
+#endif
+#include "simd.h"
+#include "vmath.h"
+#include "gemm.h"
+#include "elementwise.h"
+#include "optimizer.h"
+#include "network.h"
+#include "exports.h"
+#undef REAL
+#undef INTEGER
+#undef INTEGER_MIN
+#undef INTEGER_MAX
+#undef SUFFIX
+#undef REAL_SQRT
+#undef MANTISSA_BITS
+#undef EXPONENT_BIAS
+#undef ROUND_MAGIC
+#undef LN2_HI
+#undef LN2_LO
+#undef EXP_LOWEST
+#undef EXP_HIGHEST
+#undef EXP_DEGREE
+#undef TANH_SATURATED
+#undef ARTANH_TERMS
+#undef MASK_LOAD
+#undef MASK_STORE
+
+#define REAL double
+#define INTEGER int64_t
+#define INTEGER_MIN INT64_MIN
+#define INTEGER_MAX INT64_MAX
+#define SUFFIX f64
+#define REAL_SQRT sqrt
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUND_MAGIC 0x1.8p52
+#define LN2_HI 0x1.62e42feep-1
+#define LN2_LO 1.90821492927058770002e-10
+#define EXP_LOWEST -746.0
+#define EXP_HIGHEST 710.0
+#define EXP_DEGREE 13
+#define TANH_SATURATED 40.0
+#define ARTANH_TERMS 17
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
+#define MASK_LOAD(p, count) _mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), p)
+#define MASK_STORE(p, count, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (count)) - 1), (__m512d)(v))
+#elif defined(__AVX2__) && VECTOR_BYTES == 32
+#define MASK_LOAD(p, count) _mm256_maskload_pd(p, (__m256i)FN(first_lanes)(count))
+#define MASK_STORE(p, count, v) _mm256_maskstore_pd(p, (__m256i)FN(first_lanes)(count), (__m256d)(v))
+#endif
+#include "simd.h"
+#include "vmath.h"
+#include "gemm.h"
+#include "elementwise.h"
+#include "optimizer.h"
+#include "network.h"
+#include "exports.h"

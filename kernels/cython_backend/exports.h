@@ -1,0 +1,275 @@
+/* The kernels as Cython sees them: the functions of one real type, with untyped pointers, gathered in a table. Included once for
+ * each real type. Arrays that are not given are NULL. Functions that need memory return 0, or -1 when there was none. */
+
+struct FN(rows_call) { /* the arguments of a row-parallel kernel */
+    const REAL *x, *weight, *bias, *other;
+    REAL *out;
+    ptrdiff_t rows, n_in, n_out;
+    int code;
+    REAL scale;
+    struct FN(target_rows) targets;
+    struct FN(network) net;
+    char *memory;
+    size_t bytes_a_thread;
+    double *sums;
+};
+
+static void FN(linear_forward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    REAL *packed = (REAL *)(c->memory + c->bytes_a_thread * (size_t)thread);
+    for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
+        const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
+        REAL *a = c->out + first * c->n_out;
+        FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, c->n_in, c->n_out,
+                            c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
+        if (c->code == SIGMOID || c->code == TANH)
+            FN(activate_row)((enum activation_code)c->code, a, rows * c->n_out);
+    }
+}
+
+static int FN(linear_forward)(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in,
+                              ptrdiff_t n_out, int activation, void *a, int n_threads)
+{
+    struct FN(rows_call) c = {.x = x, .weight = weight, .bias = bias, .rows = rows, .n_in = n_in, .n_out = n_out,
+                              .code = activation, .out = a};
+    n_threads = usable_threads(n_threads);
+    c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
+    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads);
+    if (!c.memory)
+        return -1;
+    run_region(FN(linear_forward_thread), &c, n_threads);
+    free(c.memory);
+    return 0;
+}
+
+struct FN(linear_backward_call) {
+    const REAL *da, *x, *weight, *a;
+    REAL *dx, *dweight, *dbias, *dz;
+    ptrdiff_t rows, n_in, n_out;
+    int activation, accumulate;
+    char *memory;
+    size_t bytes_a_thread;
+    struct barrier barrier;
+};
+
+/* dz by rows; then, all dz being there, dx by rows, and dweight and dbias by rows and columns of the weights. */
+static void FN(linear_backward_thread)(void *argument, int thread, int n_threads)
+{
+    struct FN(linear_backward_call) *c = argument;
+    REAL *packed = (REAL *)(c->memory + c->bytes_a_thread * (size_t)thread);
+    const ptrdiff_t n_in = c->n_in, n_out = c->n_out;
+    const struct range rows = share(c->rows, 1, thread, n_threads);
+    FN(activation_gradient_row)((enum activation_code)c->activation, c->da + rows.begin * n_out, c->a + rows.begin * n_out,
+                                (rows.end - rows.begin) * n_out, c->dz + rows.begin * n_out);
+    barrier_wait(&c->barrier, n_threads);
+    if (c->dx && rows.end > rows.begin)
+        FN(input_gradient)(c->dz + rows.begin * n_out, n_out, rows.end - rows.begin, c->weight, n_in, n_out, STORE, NULL,
+                           c->dx + rows.begin * n_in, n_in, packed);
+    const struct range inputs = share(n_in, 1, thread, n_threads);
+    const ptrdiff_t n_chunks = max_size(1, (c->rows + CHUNK_ROWS - 1) / CHUNK_ROWS);
+    for (ptrdiff_t k = 0; k < n_chunks; k++) {
+        const ptrdiff_t first = c->rows * k / n_chunks, end = c->rows * (k + 1) / n_chunks;
+        FN(weight_gradient)(c->x + first * n_in + inputs.begin, n_in, c->dz + first * n_out, n_out, end - first,
+                            inputs.end - inputs.begin, n_out, c->accumulate || k > 0, c->dweight + inputs.begin * n_out);
+    }
+    const struct range outputs = share(n_out, LANES, thread, n_threads);
+    for (ptrdiff_t j = outputs.begin; j < outputs.end; j += LANES) {
+        const ptrdiff_t left = outputs.end - j;
+        VEC sum = c->accumulate ? FN(load_upto)(c->dbias + j, left) : (VEC){};
+        for (ptrdiff_t i = 0; i < c->rows; i++)
+            sum += FN(load)(c->dz + i * n_out + j); /* dz is readable past its end */
+        FN(store_upto)(c->dbias + j, sum, left);
+    }
+}
+
+static int FN(linear_backward)(const void *da, const void *x, const void *weight, const void *a, ptrdiff_t rows, ptrdiff_t n_in,
+                               ptrdiff_t n_out, int activation, int accumulate, void *dx, void *dweight, void *dbias, int n_threads)
+{
+    struct FN(linear_backward_call) c = {.da = da, .x = x, .weight = weight, .a = a, .dx = dx, .dweight = dweight, .dbias = dbias,
+                                         .rows = rows, .n_in = n_in, .n_out = n_out, .activation = activation,
+                                         .accumulate = accumulate};
+    n_threads = usable_threads(n_threads);
+    c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
+    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
+    if (!c.memory)
+        return -1;
+    c.dz = (REAL *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
+    run_region(FN(linear_backward_thread), &c, n_threads);
+    free(c.memory);
+    return 0;
+}
+
+static void FN(softmax_forward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    const ptrdiff_t at = mine.begin * c->n_out;
+    FN(apply_link)(LINK_SOFTMAX, c->x + at, mine.end - mine.begin, c->n_out, c->out + at);
+}
+
+static void FN(softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads)
+{
+    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = probs};
+    run_region(FN(softmax_forward_thread), &c, n_threads);
+}
+
+static void FN(softmax_backward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    for (ptrdiff_t i = mine.begin; i < mine.end; i++)
+        FN(softmax_gradient_row)(c->x + i * c->n_out, c->other + i * c->n_out, c->n_out, c->out + i * c->n_out);
+}
+
+static void FN(softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
+{
+    struct FN(rows_call) c = {.x = dprobs, .other = probs, .rows = rows, .n_out = n_out, .out = dlogits};
+    run_region(FN(softmax_backward_thread), &c, n_threads);
+}
+
+static void FN(loss_forward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    const ptrdiff_t at = mine.begin * c->n_out;
+    c->sums[thread] = FN(loss_rows)((enum loss_code)c->code, c->x + at, mine.end - mine.begin, c->n_out,
+                                    FN(skip_rows)(c->targets, mine.begin, c->n_out), c->out ? c->out + at : NULL);
+}
+
+static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *weight,
+                            ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
+{
+    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .code = loss,
+                              .targets = {labels, targets, weight}};
+    n_threads = usable_threads(n_threads);
+    c.sums = calloc((size_t)n_threads, sizeof(double));
+    if (!c.sums)
+        return -1;
+    run_region(FN(loss_forward_thread), &c, n_threads);
+    *loss_sum = 0;
+    for (int i = 0; i < n_threads; i++)
+        *loss_sum += c.sums[i];
+    free(c.sums);
+    return 0;
+}
+
+static void FN(loss_backward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    const ptrdiff_t at = mine.begin * c->n_out;
+    FN(loss_gradient_rows)((enum loss_code)c->code, c->x + at, mine.end - mine.begin, c->n_out,
+                           FN(skip_rows)(c->targets, mine.begin, c->n_out), c->scale, c->out + at);
+}
+
+static void FN(loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *weight,
+                              double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
+{
+    struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .code = loss, .scale = (REAL)scale,
+                              .targets = {labels, targets, weight}};
+    run_region(FN(loss_backward_thread), &c, n_threads);
+}
+
+struct FN(update_call) {
+    const struct FN(step) *step;
+    struct FN(gradient) gradient;
+    ptrdiff_t n;
+    REAL *params, *state, *second_state;
+};
+
+static void FN(update_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(update_call) *c = argument;
+    const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
+    FN(update)(c->step, &c->gradient, mine.begin, mine.end, c->params, c->state, c->second_state);
+}
+
+static void FN(run_update)(struct FN(step) step, void *params, const void *grad, void *state, void *second_state, double l2,
+                           ptrdiff_t n, int n_threads)
+{
+    struct FN(update_call) c = {.step = &step, .gradient = {.parts = grad, .n_parts = 1, .l2 = (REAL)l2, .scale = 1}, .n = n,
+                                .params = params, .state = state, .second_state = second_state};
+    run_region(FN(update_thread), &c, n_threads);
+}
+
+static void FN(sgd_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
+                           ptrdiff_t n, int n_threads)
+{
+    FN(run_update)(FN(sgd_step)(lr, momentum, nesterov), params, grad, velocity, NULL, l2, n, n_threads);
+}
+
+static void FN(adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
+                            double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads)
+{
+    FN(run_update)(FN(adam_step)(lr, beta_1, beta_2, epsilon, (double)step), params, grad, m, v, l2, n, n_threads);
+}
+
+static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(rows_call) *c = argument;
+    const struct range mine = share(c->rows, 1, thread, n_threads);
+    struct FN(workspace) w;
+    FN(lay_out)(&c->net, min_size(CHUNK_ROWS, c->rows), 0, c->memory + c->bytes_a_thread * (size_t)thread, &w);
+    const enum activation_code link = (enum activation_code)FN(layer)(&c->net, c->net.n_layers - 1)[ACTIVATION];
+    for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
+        const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
+        FN(forward_rows)(&c->net, c->x + first * c->n_in, c->n_in, rows, &w);
+        FN(apply_link)(link, w.output, rows, c->n_out, c->out + first * c->n_out);
+    }
+}
+
+static int FN(network_forward)(const void *x, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params,
+                               void *outputs, int n_threads)
+{
+    struct FN(rows_call) c = {.x = x, .rows = rows, .net = {layers, n_layers, params}, .out = outputs};
+    struct FN(workspace) unused;
+    c.n_in = FN(layer)(&c.net, 0)[N_IN];
+    c.n_out = FN(layer)(&c.net, n_layers - 1)[N_OUT];
+    n_threads = usable_threads(n_threads);
+    c.bytes_a_thread = FN(lay_out)(&c.net, min_size(CHUNK_ROWS, rows), 0, NULL, &unused);
+    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads);
+    if (!c.memory)
+        return -1;
+    run_region(FN(network_forward_thread), &c, n_threads);
+    free(c.memory);
+    return 0;
+}
+
+static int FN(network_loss_gradient)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight,
+                                     ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, int loss,
+                                     double alpha, void *gradient, double *loss_mean, int n_threads)
+{
+    struct FN(training) t = {.net = {layers, n_layers, params}, .data = {x, {labels, targets, weight}, NULL},
+                             .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = rows, .alpha = alpha,
+                             .gradient = gradient};
+    int failed = 0;
+    if (FN(batch_weight)(&t.data, 0, rows) == 0) {
+        memset(gradient, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
+        *loss_mean = 0;
+        return 0;
+    }
+    *loss_mean = FN(run_training)(&t, FN(loss_gradient_thread), n_threads, &failed);
+    return -failed;
+}
+
+static int FN(train_epoch)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight,
+                           const ptrdiff_t *order, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss,
+                           int optimizer, const double *hyper, double alpha, ptrdiff_t batch_size, ptrdiff_t step, void *params,
+                           void *state, double *loss_mean, int n_threads)
+{
+    struct FN(training) t = {.net = {layers, n_layers, params}, .data = {x, {labels, targets, weight}, order},
+                             .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = min_size(batch_size, rows), .alpha = alpha,
+                             .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = step, .params = params,
+                             .state = state};
+    int failed = 0;
+    t.second_state = t.state + FN(n_params)(&t.net); /* only Adam has one */
+    *loss_mean = FN(run_training)(&t, FN(train_epoch_thread), n_threads, &failed) / (double)rows;
+    return -failed;
+}
+
+static const struct kernels FN(KERNELS) = {
+    FN(linear_forward), FN(linear_backward), FN(softmax_forward), FN(softmax_backward), FN(loss_forward), FN(loss_backward),
+    FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epoch),
+};

@@ -1,0 +1,94 @@
+/* What differs between instruction sets, compilers and operating systems, and nothing else.
+ *
+ * VECTOR_BYTES is the width of a register; TILE_ROWS x TILE_VECTORS is the block of C that the GEMM micro-kernel keeps in
+ * registers: as many accumulators as fit beside one row of B and one broadcast of A. 32 registers (AVX-512): 9 x 3 + 3 + 1;
+ * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1.
+ */
+#pragma once
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+#if !defined(__GNUC__)
+#error "this back end needs GCC's or Clang's vector extensions"
+#endif
+
+#ifndef VECTOR_BYTES /* a given one is emulated by narrower registers: to test the wide tile where AVX-512 is missing */
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#endif
+
+#if VECTOR_BYTES == 64
+#define TILE_ROWS 9
+#define TILE_VECTORS 3
+#else
+#define TILE_ROWS 6
+#define TILE_VECTORS 2
+#endif
+
+/* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
+enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
+
+/* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. */
+enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
+
+/* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
+enum { CHUNK_ROWS = 256 };
+
+/* Parameters that are updated together: gradient, parameters and moments stay in L1. */
+enum { UPDATE_BLOCK = 512 };
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+#define CACHE_LINE 64
+
+#define CONCATENATE_(a, b) a##_##b
+#define CONCATENATE(a, b) CONCATENATE_(a, b)
+/* FN(name) is name_f32 or name_f64: every header below is included once for each real type. */
+#define FN(name) CONCATENATE(name, SUFFIX)
+
+ALWAYS_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+ALWAYS_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+ALWAYS_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* A memory block that begins on a cache line; NULL when there is none. */
+static void *aligned_block(size_t bytes) { return aligned_alloc(CACHE_LINE, (size_t)round_up((ptrdiff_t)bytes + 1, CACHE_LINE)); }
+
+/* The share [begin, end) of n items, in whole units, that worker i of n_workers gets: equal to within one unit. */
+struct range { ptrdiff_t begin, end; };
+static struct range share(ptrdiff_t n, ptrdiff_t unit, int i, int n_workers)
+{
+    ptrdiff_t units = (n + unit - 1) / unit;
+    return (struct range){min_size(units * i / n_workers * unit, n), min_size(units * (i + 1) / n_workers * unit, n)};
+}
+
+/* Subnormal numbers cost over a hundred cycles each on many processors, and Adam's moments of a dead unit decay into them.
+ * The training loop treats them as zero on its own threads and restores the mode. */
+#if defined(__SSE2__)
+ALWAYS_INLINE unsigned flush_subnormals(void)
+{
+    unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040); /* FTZ | DAZ */
+    return mode;
+}
+ALWAYS_INLINE void restore_subnormals(unsigned mode) { _mm_setcsr(mode); }
+ALWAYS_INLINE void relax(void) { _mm_pause(); }
+#else
+ALWAYS_INLINE unsigned flush_subnormals(void) { return 0; }
+ALWAYS_INLINE void restore_subnormals(unsigned mode) { (void)mode; }
+ALWAYS_INLINE void relax(void) {}
+#endif

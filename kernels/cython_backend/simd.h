@@ -1,0 +1,75 @@
+/* One register of REAL: loads, stores and masks. Included once for each real type. */
+
+typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef REAL FN(unaligned_vec) __attribute__((vector_size(VECTOR_BYTES), aligned(__alignof__(REAL)), may_alias));
+typedef INTEGER FN(int_vec) __attribute__((vector_size(VECTOR_BYTES)));
+
+ALWAYS_INLINE VEC FN(load)(const REAL *p) { return *(const FN(unaligned_vec) *)p; }
+ALWAYS_INLINE void FN(store)(REAL *p, VEC v) { *(FN(unaligned_vec) *)p = v; }
+ALWAYS_INLINE VEC FN(broadcast)(REAL s) { return s - (VEC){}; } /* s - 0 is s, -0 and NaN included, and compiles to nothing */
+ALWAYS_INLINE VEC FN(select)(INT_VEC mask, VEC yes, VEC no) { return (VEC)((mask & (INT_VEC)yes) | (~mask & (INT_VEC)no)); }
+ALWAYS_INLINE VEC FN(keep)(INT_VEC mask, VEC v) { return (VEC)(mask & (INT_VEC)v); }
+
+/* Comparisons with NaN are false, so the order of the operands decides who keeps a NaN: here it is v. */
+ALWAYS_INLINE VEC FN(at_least)(VEC v, REAL bound) { return FN(select)(v < bound, FN(broadcast)(bound), v); }
+ALWAYS_INLINE VEC FN(at_most)(VEC v, REAL bound) { return FN(select)(v > bound, FN(broadcast)(bound), v); }
+ALWAYS_INLINE VEC FN(relu)(VEC v) { return FN(keep)(~(v < 0), v); }
+ALWAYS_INLINE VEC FN(absolute)(VEC v) { return (VEC)((INT_VEC)v & INTEGER_MAX); }
+
+/* True in the lanes below count. */
+ALWAYS_INLINE INT_VEC FN(first_lanes)(ptrdiff_t count)
+{
+    INT_VEC lane;
+    UNROLL for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    return lane < (INTEGER)min_size(count, LANES);
+}
+
+/* The first `count` lanes, 0 < count <= LANES; nothing beyond them is touched in memory. */
+ALWAYS_INLINE VEC FN(load_first)(const REAL *p, ptrdiff_t count)
+{
+#ifdef MASK_LOAD
+    return (VEC)MASK_LOAD(p, count);
+#else
+    VEC v = {};
+    for (ptrdiff_t i = 0; i < count; i++)
+        v[i] = p[i];
+    return v;
+#endif
+}
+
+ALWAYS_INLINE void FN(store_first)(REAL *p, VEC v, ptrdiff_t count)
+{
+#ifdef MASK_STORE
+    MASK_STORE(p, count, v);
+#else
+    for (ptrdiff_t i = 0; i < count; i++)
+        p[i] = v[i];
+#endif
+}
+
+/* Loads for a loop over n items in steps of LANES, where the last step may be partial. */
+ALWAYS_INLINE VEC FN(load_upto)(const REAL *p, ptrdiff_t left) { return left >= LANES ? FN(load)(p) : FN(load_first)(p, left); }
+ALWAYS_INLINE void FN(store_upto)(REAL *p, VEC v, ptrdiff_t left)
+{
+    if (left >= LANES)
+        FN(store)(p, v);
+    else
+        FN(store_first)(p, v, left);
+}
+
+ALWAYS_INLINE REAL FN(horizontal_max)(VEC v)
+{
+    REAL best = v[0];
+    UNROLL for (int i = 1; i < LANES; i++)
+        best = best >= v[i] ? best : v[i]; /* a NaN in v[i] stays */
+    return best;
+}
+
+ALWAYS_INLINE REAL FN(horizontal_sum)(VEC v)
+{
+    UNROLL for (int width = LANES / 2; width > 0; width /= 2)
+        UNROLL for (int i = 0; i < width; i++)
+            v[i] += v[i + width];
+    return v[0];
+}

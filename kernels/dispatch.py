@@ -1,0 +1,186 @@
+"""Which back ends and instruction sets exist, which of them can run here, and which one runs. No other file knows.
+
+The choice is made once, when this module is imported: the first entry of `REGISTRY` that can run, or what the environment
+variables ``FASTPROP_BACKEND`` (cython, numba, reference) and ``FASTPROP_ISA`` (baseline, avx2, avx512) force. A forced one
+that cannot run is an error that says why: a silent fallback would make every measurement and every test a guess.
+"""
+
+import functools
+import importlib
+import os
+import warnings
+from importlib import metadata, util
+from typing import NamedTuple
+
+from .public import Kernels
+
+
+class Candidate(NamedTuple):
+    """One way to run the raw kernels; ``isa`` is None where it is not ours to choose."""
+
+    backend: str
+    isa: str | None
+    module: str
+
+    def __str__(self):
+        return self.backend if self.isa is None else f"{self.backend} {self.isa}"
+
+
+# Best first. The compiled modules come from one source; a processor may lack the instructions of the first two.
+REGISTRY = (
+    Candidate("cython", "avx512", ".cython_backend._avx512"),
+    Candidate("cython", "avx2", ".cython_backend._avx2"),
+    Candidate("cython", "baseline", ".cython_backend._baseline"),
+    Candidate("numba", None, ".numba_backend"),
+    Candidate("reference", None, ".reference"),
+)
+BACKENDS = tuple(dict.fromkeys(candidate.backend for candidate in REGISTRY))
+ISAS = tuple(candidate.isa for candidate in REGISTRY if candidate.isa)
+ENVIRONMENT = ("FASTPROP_BACKEND", "FASTPROP_ISA")
+# What else decides how many threads run, and where.
+THREAD_ENVIRONMENT = (
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OMP_PROC_BIND",
+    "OMP_PLACES",
+    "GOMP_CPU_AFFINITY",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_THREADING_LAYER",
+)
+
+
+def cpu_features():
+    """The instruction sets of `ISAS` that this processor has beyond the baseline, as the compiled baseline module sees them."""
+    return frozenset(_import(".cython_backend._baseline").supported_isas())
+
+
+def _import(module):
+    try:
+        return importlib.import_module(module, __package__)
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith(__package__):
+            raise  # ours is there, but something that it needs is not: the message names it
+        raise ImportError(f"{__package__}{module} is not there") from error
+
+
+def _import_raw(candidate):
+    """The module with the raw kernels of a candidate; an ImportError says why it cannot run here."""
+    # Asked before the import, because already the first instructions of a foreign module may be ones that the processor lacks.
+    if candidate.isa not in (None, "baseline") and candidate.isa not in cpu_features():
+        raise ImportError(f"this processor lacks {candidate.isa}")
+    return _import(candidate.module)
+
+
+def _obstacle(candidate):
+    """Why a candidate cannot run here, or None. Numba is only looked for: to import it takes seconds."""
+    if candidate.backend == "numba":
+        return None if util.find_spec("numba") else "numba is not installed"
+    try:
+        _import_raw(candidate)
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def available():
+    """The (backend, isa) pairs that can run here, best first; isa is None for back ends that do not let us choose it."""
+    return [candidate[:2] for candidate in REGISTRY if _obstacle(candidate) is None]
+
+
+def unavailable():
+    """A dict (backend, isa) -> the reason why that one cannot run here."""
+    reasons = {candidate[:2]: _obstacle(candidate) for candidate in REGISTRY}
+    return {pair: why for pair, why in reasons.items() if why is not None}
+
+
+def load(backend=None, isa=None):
+    """The kernels of one back end.
+
+    Parameters
+    ----------
+    backend : {'cython', 'numba', 'reference'}, optional
+        Without it, the one that is active, or with ``isa`` alone, the one that has that instruction set.
+    isa : {'baseline', 'avx2', 'avx512'}, optional
+        Only for 'cython'. Without it, the best that this processor has.
+
+    Returns
+    -------
+    Kernels
+        The same object at every call with the same arguments.
+
+    Raises
+    ------
+    ValueError
+        If there is no such back end or instruction set.
+    ImportError
+        If it exists but cannot run here; the message says why.
+    """
+    if backend is None and isa is None:
+        return active
+    return _first(_matching(backend, isa))[0]
+
+
+def _matching(backend, isa):
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend (or FASTPROP_BACKEND) must be one of {list(BACKENDS)}; got {backend!r}")
+    if isa is not None and isa not in ISAS:
+        raise ValueError(f"isa (or FASTPROP_ISA) must be one of {list(ISAS)}; got {isa!r}")
+    found = [c for c in REGISTRY if backend in (None, c.backend) and isa in (None, c.isa)]
+    if not found:
+        raise ValueError(f"isa (or FASTPROP_ISA) only goes with the back end cython; got {isa!r} with {backend!r}")
+    return found
+
+
+def _first(candidates):
+    """(kernels, dict of the candidates before it -> why they cannot run) of the first candidate that can run."""
+    obstacles = {}
+    for candidate in candidates:
+        try:
+            return _kernels(candidate), obstacles
+        except (ImportError, RuntimeError) as error:  # Numba raises the latter where it finds no folder for its cache
+            obstacles[candidate] = str(error)
+    reasons = "; ".join(f"{candidate}: {why}" for candidate, why in obstacles.items())
+    others = ", ".join(str(c) for c in REGISTRY if c not in obstacles and _obstacle(c) is None)
+    raise ImportError(f"cannot run here: {reasons}. Available: {others}")
+
+
+@functools.cache
+def _kernels(candidate):
+    return Kernels(_import_raw(candidate), candidate.backend, candidate.isa)
+
+
+def _choose():
+    """The active kernels and, in words, why those."""
+    forced = {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
+    kernels, obstacles = _first(_matching(*(forced.get(name) for name in ENVIRONMENT)))
+    if forced:
+        return kernels, "forced by " + " ".join(f"{name}={value}" for name, value in forced.items())
+    if kernels.backend != "cython":
+        names = {"numba": "Numba", "reference": "NumPy, which is slow"}
+        reason = next(why for candidate, why in obstacles.items() if candidate.isa == "baseline")
+        message = f"fastprop: no compiled module can run ({reason}); running on {names[kernels.backend]}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return kernels, "the best that can run here"
+
+
+def describe():
+    """What runs and why, as a dict: the source of ``fastprop.show_config()`` and ``fastprop info``."""
+    return {
+        "backend": active.backend,
+        "isa": active.isa,
+        "why": why,
+        "unavailable": unavailable(),
+        "n_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT + THREAD_ENVIRONMENT if name in os.environ},
+        "versions": {name: _version(name) for name in ("numpy", "scipy", "scikit-learn", "numba")},
+    }
+
+
+def _version(distribution):
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+active, why = _choose()

@@ -1,0 +1,274 @@
+"""The checked public face of the kernels: class `Kernels`, whose methods are the functions of ``fastprop.kernels``.
+
+One object is one back end, so that nothing here knows which back ends exist; `dispatch` makes the objects.
+"""
+
+from . import checks
+from .codes import CANONICAL_LINK, LINKS, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+from .public_layers import LayerKernels
+from .public_losses import LossKernels
+
+# scikit-learn's defaults (sklearn.neural_network.MLPClassifier) for what `train_epoch` is not given in `hyper`.
+HYPER_DEFAULTS = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+
+
+class Kernels(LayerKernels, LossKernels):
+    """Every public kernel, computed by one back end.
+
+    Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers. Inputs that are not
+    C-contiguous, aligned and in native byte order are copied, and a `CopyWarning` says so; outputs that are not are refused.
+    Where no output is given, a new array is returned. Outputs must not overlap inputs, except where it says that they may be
+    the same. Arrays without rows are valid: sums are 0. NaN and infinity propagate as in NumPy.
+
+    Parameters
+    ----------
+    raw : module
+        The unchecked functions, with the signatures of `reference`.
+    backend, isa : str, str or None
+        How `dispatch` names it.
+    """
+
+    def __init__(self, raw, backend, isa):
+        self.raw, self.backend, self.isa = raw, backend, isa
+
+    def __repr__(self):
+        return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"
+
+    def sgd_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1):
+        """One step of gradient descent with momentum, in place, where g = grad + l2 * params.
+
+        ``velocity = momentum * velocity - lr * g``; then ``params += velocity``, or with Nesterov's momentum
+        ``params += momentum * velocity - lr * g``.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        velocity : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place.
+        lr, momentum : float
+            Learning rate >= 0; momentum in [0, 1].
+        nesterov : bool
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
+        """
+        rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        checks.floats("params", params)
+        checks.like("grad", grad, params.shape, "params", params)
+        flat = checks.updated({"params": params, "velocity": velocity}, params, {"grad": grad})
+        self.raw.sgd_update(flat[0], checks.c_order("grad", grad).reshape(-1), flat[1], *rates, l2, n_threads)
+
+    def adam_update(self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, l2=0.0, n_threads=1):
+        """One step of Adam, in place, where g = grad + l2 * params.
+
+        ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
+        ``params -= lr sqrt(1 - beta_2^step) / (1 - beta_1^step) * m / (sqrt(v) + epsilon)``.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        m, v : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
+        lr, beta_1, beta_2, epsilon : float
+            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, outside the bias correction.
+        step : int
+            Counts from 1.
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Kingma and Ba, *Adam: a method for stochastic optimization* (2015), the form at the end of section 2.
+        """
+        rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
+        epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        checks.floats("params", params)
+        checks.like("grad", grad, params.shape, "params", params)
+        flat = checks.updated({"params": params, "m": m, "v": v}, params, {"grad": grad})
+        grad = checks.c_order("grad", grad).reshape(-1)
+        self.raw.adam_update(flat[0], grad, *flat[1:], *rates, epsilon, step, l2, n_threads)
+
+    def network_forward(self, x, layers, params, out=None, n_threads=1):
+        """The outputs of a plain stack of layers: ``a_0 = x``, ``a_l = f_l(a_(l-1) @ weight_l + bias_l)``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_in), float32 or float64
+        layers : ndarray of intp, shape (n_layers, 4)
+            From `layer_table`.
+        params : ndarray, shape (n_parameters(layers),), dtype of x
+            All weights and biases; `layer_views` shows them.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with the result. Must not overlap the inputs.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The last layer's link applied: probabilities, rates or predictions.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; nothing was changed then.
+        """
+        n_in, n_out, _ = checks.network(layers, params)
+        n = checks.matrix("x", x)[0]
+        checks.like("x", x, (n, n_in), "params", params)
+        n_threads = checks.threads(n_threads)
+        outputs = checks.output("out", out, (n, n_out), x, {"x": x, "layers": layers, "params": params})
+        if n:
+            self.raw.network_forward(checks.c_order("x", x), layers, checks.c_order("params", params), outputs, n_threads)
+        return outputs
+
+    def network_loss_gradient(self, x, targets, layers, params, loss, alpha=0.0, sample_weight=None, out=None, n_threads=1):
+        """Mean loss of a plain stack of layers and its gradient by all parameters, with scikit-learn's L2 term.
+
+        With S the number of rows, or the sum of the sample weights: ``loss_mean = (loss_sum + alpha / 2 * |weights|^2) / S`` and
+        ``gradient = (gradient of loss_sum + alpha * weights) / S``. Biases are not penalised. Squared error follows scikit-learn:
+        loss_sum is also divided by n_out, its gradient is not. Both are 0 where S is 0.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_in), float32 or float64
+        targets : ndarray
+            As in the forward kernel of the loss.
+        layers : ndarray of intp, shape (n_layers, 4)
+            From `layer_table`, with the loss's canonical link.
+        params : ndarray, shape (n_parameters(layers),), dtype of x
+        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+            Their links are softmax, sigmoid, identity and exp.
+        alpha : float
+            Factor >= 0 of the L2 term.
+        sample_weight : ndarray, shape (n,), dtype of x, optional
+        out : ndarray, shape and dtype of params, optional
+            Overwritten with the gradient. Must not overlap the inputs.
+        n_threads : int
+
+        Returns
+        -------
+        loss_mean : float
+            In nats.
+        gradient : ndarray, shape (n_parameters(layers),)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
+        """
+        shape = self._check_problem(x, layers, params, loss)
+        alpha, n_threads = checks.real("alpha", alpha), checks.threads(n_threads)
+        labels, dense = checks.targets(loss, targets, shape, "x", x)
+        weight = checks.sample_weight(sample_weight, shape[0], "x", x)
+        inputs = {"x": x, "targets": targets, "sample_weight": sample_weight, "layers": layers, "params": params}
+        gradient = checks.output("out", out, params.shape, x, inputs)
+        x, params = checks.c_order("x", x), checks.c_order("params", params)
+        loss_mean = self.raw.network_loss_gradient(
+            x, labels, dense, weight, layers, params, LOSSES[loss], alpha, gradient, n_threads
+        )
+        return loss_mean, gradient
+
+    def train_epoch(
+        self,
+        x,
+        targets,
+        order,
+        layers,
+        params,
+        state,
+        loss,
+        optimizer="adam",
+        hyper=None,
+        alpha=0.0,
+        batch_size=200,
+        step=0,
+        sample_weight=None,
+        n_threads=1,
+    ):
+        """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then `sgd_update` or `adam_update`.
+
+        Parameters
+        ----------
+        x, targets, layers, loss, alpha, sample_weight
+            As in `network_loss_gradient`.
+        order : ndarray, shape (n_visits,), of any integer dtype
+            The rows to visit, such as a permutation; any may be left out or repeated.
+        params : ndarray, shape (n_parameters(layers),), dtype of x, C-contiguous
+            Updated in place.
+        state : ndarray, shape (n_slots, n_parameters(layers)), dtype of x, C-contiguous
+            The memory of the optimizer, zeros before the first step: (velocity,) of sgd, (m, v) of adam. Updated in place.
+        optimizer : {'sgd', 'adam'}
+        hyper : dict, optional
+            'lr', 'momentum', 'nesterov' of sgd, 'lr', 'beta_1', 'beta_2', 'epsilon' of adam; what is missing has scikit-learn's
+            default: 0.001, 0.9, True, 0.9, 0.999, 1e-8.
+        batch_size : int
+            Rows in a mini-batch; the last may be shorter.
+        step : int
+            How many steps were done before this epoch.
+        n_threads : int
+
+        Returns
+        -------
+        float
+            The mean of the batches' loss_mean, weighted by their numbers of rows, in nats; 0.0 where ``order`` is empty. A batch
+            whose weights sum to 0 counts as loss 0 and changes nothing, but is a step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+        """
+        shape = self._check_problem(x, layers, params, loss)
+        code = checks.option("optimizer", optimizer, OPTIMIZERS)
+        hyper = checks.hyper(optimizer, hyper, HYPER_DEFAULTS)
+        batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0)
+        alpha, n_threads = checks.real("alpha", alpha), checks.threads(n_threads)
+        labels, dense = checks.targets(loss, targets, shape, "x", x)
+        weight = checks.sample_weight(sample_weight, shape[0], "x", x)
+        rows = checks.indices("order", order, shape[0])
+        checks.like("state", state, (N_STATE_SLOTS[optimizer], len(params)), "x", x)
+        inputs = {"x": x, "targets": targets, "sample_weight": sample_weight, "order": order, "layers": layers}
+        raw_params = checks.output("params", params, params.shape, x, inputs)
+        raw_state = checks.output("state", state, state.shape, x, inputs | {"params": params})
+        if not rows.size:
+            return 0.0
+        x, problem = checks.c_order("x", x), (rows, layers, LOSSES[loss], code, hyper, alpha, batch_size, step)
+        return self.raw.train_epoch(x, labels, dense, weight, *problem, raw_params, raw_state, n_threads)
+
+    def _check_problem(self, x, layers, params, loss):
+        """The shape (n, n_out) of the outputs of a network for rows x, after checks that these four fit together."""
+        checks.option("loss", loss, LOSSES)
+        n_in, n_out, link = checks.network(layers, params)
+        if link != LINKS[CANONICAL_LINK[loss]]:
+            has = next(name for name, code in LINKS.items() if code == link)
+            raise ValueError(f"layers must have the link {CANONICAL_LINK[loss]!r} for the loss {loss!r}; got {has!r}")
+        n = checks.matrix("x", x)[0]
+        checks.like("x", x, (n, n_in), "params", params)
+        return n, n_out

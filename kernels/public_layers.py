@@ -1,0 +1,175 @@
+"""The public kernels of layers: affine map with activation, and softmax.
+
+Every method here and in `public_losses` and `public` has three parts: checks that change nothing, outputs where none are given,
+one call of the raw function. What is said of arrays in the docstring of `public.Kernels` holds for all of them.
+"""
+
+from . import checks
+from .codes import ACTIVATIONS
+
+
+class LayerKernels:
+    """Forward and backward of the layers."""
+
+    def linear_forward(self, x, weight, bias, activation="identity", out=None, n_threads=1):
+        """Affine map and activation: ``a = f(x @ weight + bias)``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_in), float32 or float64
+        weight : ndarray, shape (n_in, n_out), dtype of x
+        bias : ndarray, shape (n_out,), dtype of x
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with the result. Must not overlap the inputs.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The activations a: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array or option is not as described; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.3.
+        """
+        code = checks.option("activation", activation, ACTIVATIONS)
+        n, n_in = checks.matrix("x", x)
+        n_out = checks.columns("weight", weight, n_in, "x", x)
+        checks.like("bias", bias, (n_out,), "x", x)
+        n_threads = checks.threads(n_threads)
+        a = checks.output("out", out, (n, n_out), x, {"x": x, "weight": weight, "bias": bias})
+        c_order = checks.c_order
+        self.raw.linear_forward(c_order("x", x), c_order("weight", weight), c_order("bias", bias), code, a, n_threads)
+        return a
+
+    def linear_backward(
+        self,
+        da,
+        x,
+        weight,
+        a,
+        activation="identity",
+        need_dx=True,
+        accumulate=False,
+        dx=None,
+        dweight=None,
+        dbias=None,
+        n_threads=1,
+    ):
+        """Backward of `linear_forward`: ``dz = da * f'(z)``, ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum dz``.
+
+        f' comes from the activation: 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
+
+        Parameters
+        ----------
+        da : ndarray, shape (n, n_out), float32 or float64
+            Gradient of the loss by a.
+        x, weight, a : ndarray, shapes (n, n_in), (n_in, n_out), (n, n_out), dtype of da
+            Inputs and output of the forward.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+        need_dx : bool
+            False saves a matrix product where nothing is below the layer.
+        accumulate : bool
+            Add to ``dweight`` and ``dbias``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
+        dx, dweight, dbias : ndarray, shapes (n, n_in), (n_in, n_out), (n_out,), optional
+            Outputs. Must overlap neither the inputs nor each other.
+        n_threads : int
+
+        Returns
+        -------
+        dx, dweight, dbias : ndarray
+            The outputs; None for dx unless ``need_dx``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array or option is not as described; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
+        """
+        code = checks.option("activation", activation, ACTIVATIONS)
+        n, n_out = checks.matrix("da", da)
+        n_in = checks.columns("x", x, n, "da", da)
+        checks.like("weight", weight, (n_in, n_out), "da", da)
+        checks.like("a", a, (n, n_out), "da", da)
+        need_dx, accumulate = checks.flag("need_dx", need_dx), checks.flag("accumulate", accumulate)
+        n_threads = checks.threads(n_threads)
+        if dx is not None and not need_dx:
+            raise ValueError("dx must not be given with need_dx=False; got an array")
+        if accumulate and (dweight is None or dbias is None):
+            raise ValueError("dweight and dbias must be given with accumulate=True; got None")
+        inputs = {"da": da, "x": x, "weight": weight, "a": a}
+        raw_dx = checks.output("dx", dx, (n, n_in) if need_dx else (0, 0), da, inputs)
+        dweight = checks.output("dweight", dweight, (n_in, n_out), da, inputs | {"dx": dx})
+        dbias = checks.output("dbias", dbias, (n_out,), da, inputs | {"dx": dx, "dweight": dweight})
+        da, x, weight, a = (checks.c_order(name, array) for name, array in inputs.items())
+        self.raw.linear_backward(da, x, weight, a, code, accumulate, raw_dx, dweight, dbias, n_threads)
+        return raw_dx if need_dx else None, dweight, dbias
+
+    def softmax_forward(self, logits, out=None, n_threads=1):
+        """Softmax of every row: ``probs = exp(logits) / sum_c exp(logits)``, shifted by the row's maximum, so never overflowing.
+
+        Parameters
+        ----------
+        logits : ndarray, shape (n, n_classes), float32 or float64
+            A row that holds a NaN or +infinity gives a row of NaN.
+        out : ndarray, shape (n, n_classes), optional
+            Overwritten with the result; may be ``logits`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described, or there are no classes; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.2.2.3.
+        """
+        shape = checks.classes("logits", logits)
+        n_threads = checks.threads(n_threads)
+        probs = checks.output("out", out, shape, logits, {"logits": logits}, in_place_of="logits")
+        self.raw.softmax_forward(checks.c_order("logits", logits), probs, n_threads)
+        return probs
+
+    def softmax_backward(self, dprobs, probs, out=None, n_threads=1):
+        """Backward of `softmax_forward`: ``dlogits = probs * (dprobs - sum_c dprobs * probs)``.
+
+        Parameters
+        ----------
+        dprobs : ndarray, shape (n, n_classes), float32 or float64
+            Gradient of the loss by probs.
+        probs : ndarray, shape (n, n_classes), dtype of dprobs
+            The output of the forward.
+        out : ndarray, shape (n, n_classes), optional
+            Overwritten with the result; may be ``probs`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described, or there are no classes; nothing was changed then.
+        """
+        shape = checks.classes("dprobs", dprobs)
+        checks.like("probs", probs, shape, "dprobs", dprobs)
+        n_threads = checks.threads(n_threads)
+        dlogits = checks.output("out", out, shape, dprobs, {"dprobs": dprobs, "probs": probs}, in_place_of="probs")
+        self.raw.softmax_backward(checks.c_order("dprobs", dprobs), checks.c_order("probs", probs), dlogits, n_threads)
+        return dlogits

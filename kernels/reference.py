@@ -1,0 +1,195 @@
+"""The kernels in plain NumPy: the shortest correct code, the oracle of the tests and the baseline of the benchmarks.
+
+Every function has the raw signature that all back ends share: inputs, then scalars, then outputs, then ``n_threads`` (ignored
+here); the updates begin with the arrays that they change. Arrays are C-contiguous and of one real dtype, which is also the dtype
+of the arithmetic: the tests pass float64 to get an oracle. Nothing is checked; the checked functions are in ``public.py``.
+
+An array that is not given is an empty one: ``labels`` (0,), ``targets`` (0, 0), ``sample_weight`` (0,); an output that is not
+wanted too: ``dx`` (0, 0), the ``outputs`` of a loss (0, 0). Those ``outputs`` may be the ``logits`` themselves, and ``dlogits``
+may be the ``outputs``; no other two arrays overlap.
+
+Formulas: Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.5; Kingma and Ba, *Adam* (2015), the form at
+the end of section 2; Sutskever et al., *On the importance of initialization and momentum* (2013) for Nesterov.
+"""
+
+import numpy as np
+from scipy.special import expit, xlogy
+
+from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
+from .layer_table import layer_views
+
+IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
+SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
+SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = LOSSES.values()
+SGD, ADAM = OPTIMIZERS.values()
+
+
+def _softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# code -> (a from the pre-activation z, dz from da and the activation a). ReLU masks, so that 0 times infinity does not arise.
+_ACTIVATION = {
+    IDENTITY: (lambda z: z, lambda da, a: da),
+    RELU: (lambda z: np.maximum(z, 0), lambda da, a: np.where(a > 0, da, 0)),
+    SIGMOID: (expit, lambda da, a: da * a * (1 - a)),
+    TANH: (np.tanh, lambda da, a: da * (1 - a * a)),
+    SOFTMAX: (_softmax, None),
+    EXP: (np.exp, None),
+}
+
+
+def linear_forward(x, weight, bias, activation, a, n_threads):
+    """a = f(x @ weight + bias)."""
+    a[...] = _ACTIVATION[activation][0](x @ weight + bias)
+
+
+def linear_backward(da, x, weight, a, activation, accumulate, dx, dweight, dbias, n_threads):
+    """dz = da * f'(z); dx = dz @ weight.T, dweight (+)= x.T @ dz, dbias (+)= sum of dz over the rows."""
+    dz = _ACTIVATION[activation][1](da, a)
+    if dx.size:
+        dx[...] = dz @ weight.T
+    dweight[...] = x.T @ dz + (dweight if accumulate else 0)
+    dbias[...] = dz.sum(axis=0) + (dbias if accumulate else 0)
+
+
+def softmax_forward(logits, probs, n_threads):
+    """probs = exp(logits) / sum over the row of exp(logits)."""
+    probs[...] = _softmax(logits)
+
+
+def softmax_backward(dprobs, probs, dlogits, n_threads):
+    """dlogits = probs * (dprobs - sum over the row of dprobs * probs)."""
+    dlogits[...] = probs * (dprobs - (dprobs * probs).sum(axis=1, keepdims=True))
+
+
+def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_threads):
+    """Write outputs = link(logits) and return the weighted sum over the rows of the loss, in nats, as a Python float.
+
+    Computed from the logits z, so that it is finite for any finite z:
+    softmax cross-entropy  sum_c y_c (logsumexp(z) - z_c)         binary cross-entropy  sum_c max(z, 0) - z y + log1p(exp(-|z|))
+    squared error          sum_c (y - z)^2 / 2                    Poisson               sum_c y log y - y z - y + exp(z)
+    """
+    z = logits
+    y = _dense_targets(labels, targets, z)
+    if loss == SOFTMAX_CROSS_ENTROPY:
+        outputs_ = _softmax(z)
+        shifted = z - z.max(axis=1, keepdims=True)
+        values = y * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted)
+    elif loss == BINARY_CROSS_ENTROPY:
+        outputs_ = expit(z)
+        values = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
+    elif loss == SQUARED_ERROR:
+        outputs_ = z
+        values = (y - z) ** 2 / 2
+    else:
+        outputs_ = np.exp(z)
+        values = xlogy(y, y) - y * z - y + outputs_
+    rows = values.sum(axis=1, dtype=np.float64)
+    if outputs.size:
+        outputs[...] = outputs_
+    return float(rows @ sample_weight if sample_weight.size else rows.sum())
+
+
+def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
+    """dlogits = scale * sample_weight * (outputs - targets), the gradient of scale times what `loss_forward` returns.
+
+    Softmax cross-entropy with dense targets that do not sum to one: outputs * sum(targets) - targets.
+    """
+    y = _dense_targets(labels, targets, outputs)
+    mass = y.sum(axis=1, keepdims=True) if loss == SOFTMAX_CROSS_ENTROPY else 1
+    weight = sample_weight[:, None] if sample_weight.size else 1
+    dlogits[...] = scale * weight * (outputs * mass - y)
+
+
+def _dense_targets(labels, targets, like):
+    if not labels.size:
+        return targets
+    onehot = np.zeros_like(like)
+    onehot[np.arange(len(labels)), labels] = 1
+    return onehot
+
+
+def sgd_update(params, grad, velocity, lr, momentum, nesterov, l2, n_threads):
+    """g = grad + l2 params; velocity = momentum velocity - lr g; params += velocity, or momentum velocity - lr g (Nesterov)."""
+    g = grad + l2 * params
+    velocity[...] = momentum * velocity - lr * g
+    params += momentum * velocity - lr * g if nesterov else velocity
+
+
+def adam_update(params, grad, m, v, lr, beta_1, beta_2, epsilon, step, l2, n_threads):
+    """Adam with the bias correction folded into the rate; step counts from 1; epsilon is outside the correction."""
+    g = grad + l2 * params
+    m[...] = beta_1 * m + (1 - beta_1) * g
+    v[...] = beta_2 * v + (1 - beta_2) * g * g
+    rate = lr * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    params -= rate * m / (np.sqrt(v) + epsilon)
+
+
+def network_forward(x, layers, params, outputs, n_threads):
+    """The outputs of the network: every layer in turn; the last row's activation is the link."""
+    a = x
+    for (_, _, activation, _), (weight, bias) in zip(layers, layer_views(layers, params), strict=True):
+        a = _ACTIVATION[activation][0](a @ weight + bias)
+    outputs[...] = a
+
+
+def network_loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, gradient, n_threads):
+    """Write the gradient over the flat block and return the mean loss, both with scikit-learn's L2 term.
+
+    With S the number of rows, or the sum of the sample weights: loss = (loss_sum + alpha/2 |weights|^2) / S, where squared
+    error is also divided by n_out; gradient = (sum over the rows + alpha weights) / S, where it is not (scikit-learn's
+    convention); biases are not penalised. S = 0: loss and gradient are 0.
+    """
+    total_weight = float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else len(x)
+    gradient[...] = 0
+    if total_weight == 0:
+        return 0.0
+    views, gradients = layer_views(layers, params), layer_views(layers, gradient)
+    activations = [x]
+    for (_, n_out, activation, _), (weight, bias) in zip(layers[:-1], views[:-1], strict=True):
+        activations.append(np.empty((len(x), n_out), x.dtype))
+        linear_forward(activations[-2], weight, bias, activation, activations[-1], n_threads)
+    weight, bias = views[-1]
+    delta = activations[-1] @ weight + bias
+    loss_sum = loss_forward(loss, delta, labels, targets, sample_weight, delta, n_threads)
+    loss_backward(loss, delta, labels, targets, sample_weight, 1.0, delta, n_threads)
+    for i in range(len(layers) - 1, -1, -1):
+        dweight, dbias = gradients[i]
+        a, activation = (delta, IDENTITY) if i == len(layers) - 1 else (activations[i + 1], layers[i, 2])
+        dx = np.empty_like(activations[i]) if i else np.empty((0, 0), x.dtype)
+        linear_backward(delta, activations[i], views[i][0], a, activation, False, dx, dweight, dbias, n_threads)
+        dweight += alpha * views[i][0]
+        delta = dx
+    gradient /= total_weight
+    penalty = alpha / 2 * sum(float(np.vdot(weight, weight)) for weight, _ in views)
+    return (loss_sum / (layers[-1, 1] if loss == SQUARED_ERROR else 1) + penalty) / total_weight
+
+
+def train_epoch(
+    x, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, batch_size, step, params, state, n_threads
+):
+    """One pass over the rows ``order`` in mini-batches of ``batch_size`` (the last may be short), updating in place.
+
+    ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch
+    whose sample weights sum to zero changes nothing and counts as loss 0 (but as a step).
+    """
+    gradient = np.empty_like(params)
+    epoch_loss = 0.0
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch_labels, batch_targets, batch_weight = (v[rows] if v.size else v for v in (labels, targets, sample_weight))
+        batch = x[rows], batch_labels, batch_targets, batch_weight
+        value = network_loss_gradient(*batch, layers, params, loss, alpha, gradient, n_threads)
+        epoch_loss += value * len(rows)
+        step += 1
+        if batch_weight.size and batch_weight.sum(dtype=np.float64) == 0:
+            continue
+        if optimizer == SGD:
+            lr, momentum, nesterov = hyper
+            sgd_update(params, gradient, state[0], lr, momentum, nesterov, 0.0, n_threads)
+        else:
+            lr, beta_1, beta_2, epsilon = hyper
+            adam_update(params, gradient, state[0], state[1], lr, beta_1, beta_2, epsilon, step, 0.0, n_threads)
+    return epoch_loss / len(order)

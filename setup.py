@@ -1,0 +1,73 @@
+"""The compiled back end: one source, built once for each instruction set. Everything else is in pyproject.toml and setup.cfg.
+
+A module that cannot be built is left out with a warning, and fastprop runs on the next best back end.
+"""
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext as setuptools_build_ext
+
+SOURCES = Path("kernels/cython_backend")
+
+# -fno-math-errno and -fno-trapping-math let the compiler vectorise square roots and comparisons. Never -ffast-math: NaN matters
+# here, and at link time it makes the whole process flush subnormal numbers.
+COMMON = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function", "-Wno-psabi"]
+ISA_FLAGS = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"],
+}
+
+
+def extension(isa):
+    return Extension(
+        f"fastprop.kernels.cython_backend._{isa}",
+        [str(SOURCES / f"_{isa}.pyx")],
+        depends=[str(path) for pattern in ("*.h", "*.pxi") for path in SOURCES.glob(pattern)],
+        include_dirs=[numpy.get_include(), str(SOURCES)],
+        extra_compile_args=COMMON + ISA_FLAGS[isa],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    )
+
+
+class build_ext(setuptools_build_ext):  # named so because setuptools reads [build_ext] options by the class's name
+    """Adds OpenMP where the compiler has it, and leaves out what cannot be compiled."""
+
+    def build_extensions(self):
+        for ext in self.extensions:
+            ext.optional = True  # set here, because cythonize() makes new Extension objects and forgets it
+        if self._compiles("#include <omp.h>\nint f(void) { return omp_get_max_threads(); }", ["-fopenmp"]):
+            for ext in self.extensions:
+                ext.extra_compile_args.append("-fopenmp")
+                ext.extra_link_args.append("-fopenmp")
+        else:
+            self.warn("the compiler has no OpenMP: the compiled kernels will use one thread")
+        super().build_extensions()
+
+    def _compiles(self, code, flags):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe.c"
+            source.write_text(code)
+            try:
+                self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+            except Exception:  # each compiler class raises its own
+                return False
+        return True
+
+
+is_x86_64 = platform.machine().lower() in {"x86_64", "amd64"} and sys.maxsize > 2**32
+isas = list(ISA_FLAGS) if is_x86_64 else ["baseline"]
+
+setup(
+    ext_modules=cythonize(
+        [extension(isa) for isa in isas],
+        compiler_directives={"language_level": "3", "embedsignature": False, "freethreading_compatible": True},
+    ),
+    cmdclass={"build_ext": build_ext},
+)

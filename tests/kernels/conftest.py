@@ -1,0 +1,267 @@
+"""What the tests of the kernels share, as fixtures: back ends, dtypes, sizes, valid calls, and one way to compare.
+
+The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to a magnitude: the same formula with absolute values
+everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from fastprop import kernels
+from fastprop.kernels import dispatch
+from fastprop.kernels.codes import ACTIVATIONS
+
+TOLERANCE = {
+    # 16 units in the last place: sums of up to some hundred rounding errors of random sign.
+    "kernel": {"float32": 2e-6, "float64": 4e-15},
+    # A few layers forward and back; relative to the largest number of the array.
+    "network": {"float32": 2e-5, "float64": 4e-14},
+    # Dozens of updates, each of which carries the errors of all before.
+    "epoch": {"float32": 2e-4, "float64": 4e-13},
+}
+# Units in the last place, over the whole range of the argument. NumPy's float32 exp, the reference's, has 2.52.
+ULP = {"exp": 3, "sigmoid": 3, "tanh": 4, "softmax": 8}
+
+# Around the widths of vectors, which are from 2 (float64, 128 bits) to 16 (float32, 512 bits).
+SIZES = (0, 1, 3, 7, 8, 15, 16, 17, 31, 33, 42)
+
+
+# Comparison
+
+
+@pytest.fixture(scope="session")
+def tolerances():
+    """The two tables."""
+    return TOLERANCE, ULP
+
+
+def compare(actual, expected, allowed):
+    """Fail unless every element is within its allowed error; a NaN never is."""
+    actual, expected = np.asarray(actual, np.longdouble), np.asarray(expected, np.longdouble)
+    assert actual.shape == expected.shape
+    allowed = np.broadcast_to(allowed, expected.shape)
+    if not expected.size:
+        return
+    # A tolerance near the values themselves would accept anything.
+    assert allowed.max() <= 0.1 * np.abs(expected).max() or not expected.any(), "vacuous tolerance"
+    wrong = ~(np.abs(actual - expected) <= allowed)
+    if wrong.any():
+        excess = np.where(wrong, np.abs(actual - expected) / np.maximum(allowed, np.finfo(np.float64).tiny), 0)
+        where = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), expected.shape)
+        raise AssertionError(
+            f"{wrong.sum()} of {wrong.size} elements are off; at {tuple(map(int, where))}: got {actual[where]}, "
+            f"expected {expected[where]}, which is {float(excess[where]):.3g} times the tolerance {float(allowed[where]):.3g}"
+        )
+
+
+@pytest.fixture(scope="session")
+def assert_close():
+    """assert_close(actual, expected, dtype, kind, magnitude): within TOLERANCE[kind][dtype] * magnitude, default max |expected|."""
+
+    def check(actual, expected, dtype, kind="kernel", magnitude=None):
+        if magnitude is None:
+            magnitude = np.abs(expected).max() if np.size(expected) else 0.0
+        compare(actual, expected, TOLERANCE[kind][np.dtype(dtype).name] * np.asarray(magnitude, np.float64))
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def assert_ulp():
+    """assert_ulp(actual, exact, name): within ULP[name] of the exact values (longdouble); infinities and NaN in the same places.
+
+    What is exactly a subnormal number may also be flushed to zero: keeping them would slow every loop down for nothing.
+    """
+
+    def check(actual, exact, name):
+        info = np.finfo(actual.dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = exact.astype(actual.dtype)
+        np.testing.assert_array_equal(np.isnan(actual), np.isnan(exact))
+        np.testing.assert_array_equal(np.isinf(actual), np.isinf(rounded))
+        finite = np.isfinite(rounded)
+        actual, exact, rounded = actual[finite], exact[finite], rounded[finite]
+        allowed = np.where(np.abs(rounded) < info.tiny, info.tiny, ULP[name] * np.spacing(np.abs(rounded)))
+        compare(actual, exact, allowed)
+
+    return check
+
+
+# Back ends and what they are run with
+
+
+@pytest.fixture(scope="session", params=dispatch.REGISTRY, ids=str)
+def backend(request):
+    """The public kernels of every back end and instruction set in turn; what cannot run here is skipped with the reason."""
+    try:
+        return kernels.load(request.param.backend, request.param.isa)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """The reference kernels, to be given float64."""
+    return kernels.load("reference")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=list(ACTIVATIONS))
+def activation(request):
+    return request.param
+
+
+@pytest.fixture(params=SIZES)
+def size(request):
+    """One of `sizes`, for kernels whose blocks make a test of its own for each worth its time."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def sizes():
+    return SIZES
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(42)
+
+
+@pytest.fixture
+def draw(rng, dtype):
+    """draw(*shape): standard normal numbers of the test's dtype."""
+    return lambda *shape: rng.standard_normal(shape).astype(dtype)
+
+
+@pytest.fixture(scope="session")
+def wide():
+    """wide(*arrays): the same numbers in float64 (what is not a floating-point array is left as it is)."""
+
+    def convert(*arrays):
+        converted = [a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in arrays]
+        return converted if len(converted) > 1 else converted[0]
+
+    return convert
+
+
+# A valid call of every public kernel
+
+
+@dataclass
+class Call:
+    """A valid call of one public kernel: arrays that are read, arrays that are updated, optional outputs, and the rest."""
+
+    name: str
+    inputs: dict
+    options: dict = field(default_factory=dict)
+    updated: dict = field(default_factory=dict)
+    outputs: dict = field(default_factory=dict)
+    in_place_of: str | None = None  # the input that the output may be
+
+    def __call__(self, backend, **changes):
+        arguments = self.inputs | self.updated | self.options | changes
+        return getattr(backend, self.name)(**arguments)
+
+    def results(self, backend, **changes):
+        """All that the call computes, as a list: what it returns and, updated from copies, what it updates."""
+        updated = {name: array.copy() for name, array in self.updated.items()}
+        returned = self(backend, **updated, **changes)
+        returned = returned if isinstance(returned, tuple) else (returned,)
+        return [value for value in (*returned, *updated.values()) if value is not None]
+
+    @property
+    def arrays(self):
+        everything = self.inputs | self.updated | self.outputs
+        return everything
+
+
+def loss_calls(n, n_out, draw, rng, dtype):
+    """Every loss with every form of targets: name -> (logits name, outputs name, kernel, outputs, targets)."""
+    probs = np.abs(draw(n, n_out)) + np.float32(0.1)
+    counts = rng.integers(0, 5, (n, n_out)).astype(dtype)
+    dense = rng.random((n, n_out)).astype(dtype)
+    one = probs[:, :1].copy()
+    softmax = "logits", "probs", "softmax_cross_entropy", probs
+    return {
+        "softmax labels": (*softmax, rng.integers(0, n_out, n)),
+        "softmax dense": (*softmax, dense),
+        "binary labels": ("logits", "probs", "binary_cross_entropy", one, rng.integers(0, 2, n)),
+        "binary dense": ("logits", "probs", "binary_cross_entropy", probs, dense),
+        "squared error": ("predictions", "predictions", "squared_error", probs, draw(n, n_out)),
+        "poisson": ("log_rates", "rates", "poisson", probs, counts),
+    }
+
+
+def make_calls(n, rng, dtype):
+    """Every public kernel at n rows: id -> Call."""
+
+    def draw(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    def empty(*shape):
+        return np.full(shape, np.nan, dtype)
+
+    x, weight, a = draw(n, 5), draw(5, 3), draw(n, 3)
+    calls = [
+        Call("linear_forward", {"x": x, "weight": weight, "bias": draw(3)}, {"activation": "tanh"}, {}, {"out": empty(n, 3)}),
+        Call(
+            "linear_backward",
+            {"da": draw(n, 3), "x": x, "weight": weight, "a": a},
+            {"activation": "sigmoid"},
+            {},
+            {"dx": empty(n, 5), "dweight": empty(5, 3), "dbias": empty(3)},
+        ),
+        Call("softmax_forward", {"logits": a}, {}, {}, {"out": empty(n, 3)}, "logits"),
+        Call("softmax_backward", {"dprobs": draw(n, 3), "probs": a}, {}, {}, {"out": empty(n, 3)}, "probs"),
+    ]
+    named = {call.name: call for call in calls}
+    for form, (logits, outputs, kernel, values, targets) in loss_calls(n, 3, draw, rng, dtype).items():
+        given = {"targets": targets, "sample_weight": rng.random(n).astype(dtype)}
+        out = {"out": np.full_like(values, np.nan)}
+        forward_out = {} if kernel == "squared_error" else out
+        named[f"{form} forward"] = Call(f"{kernel}_forward", {logits: values} | given, {}, {}, forward_out, logits)
+        named[f"{form} backward"] = Call(f"{kernel}_backward", {outputs: values} | given, {"scale": 0.5}, {}, out, outputs)
+    return named | update_calls(draw) | network_calls(n, draw, empty, rng)
+
+
+def update_calls(draw):
+    params = {"params": draw(4, 5)}
+    sgd = Call("sgd_update", {"grad": draw(4, 5)}, {"lr": 0.1, "l2": 0.01}, params | {"velocity": draw(4, 5)})
+    adam = Call("adam_update", {"grad": draw(4, 5)}, {"lr": 0.1, "step": 3}, params | {"m": draw(4, 5), "v": draw(4, 5) ** 2})
+    return {"sgd_update": sgd, "adam_update": adam}
+
+
+def network_calls(n, draw, empty, rng):
+    layers = kernels.layer_table([5, 4, 3], "tanh", "softmax")
+    n_params = kernels.n_parameters(layers)
+    common = {"x": draw(n, 5), "layers": layers}
+    problem = common | {"targets": rng.integers(0, 3, n), "sample_weight": np.abs(draw(n)) + draw(1).dtype.type(0.1)}
+    params, loss = draw(n_params), {"loss": "softmax_cross_entropy", "alpha": 0.1}
+    return {
+        "network_forward": Call("network_forward", common | {"params": params}, {}, {}, {"out": empty(n, 3)}),
+        "network_loss_gradient": Call("network_loss_gradient", problem | {"params": params}, loss, {}, {"out": empty(n_params)}),
+        "train_epoch": Call(
+            "train_epoch",
+            problem | {"order": rng.permutation(n)},
+            loss | {"batch_size": 3, "hyper": {"epsilon": 0.01}},
+            {"params": params, "state": np.abs(draw(2, n_params))},
+        ),
+    }
+
+
+@pytest.fixture(params=list(make_calls(2, np.random.default_rng(0), np.float32)))
+def call(request, rng, dtype):
+    """A valid call of each public kernel in turn."""
+    return make_calls(7, rng, dtype)[request.param]
+
+
+@pytest.fixture(params=list(make_calls(2, np.random.default_rng(0), np.float32)))
+def empty_call(request, rng, dtype):
+    """The same without rows."""
+    return make_calls(0, rng, dtype)[request.param]

@@ -1,0 +1,96 @@
+"""Rules about the source: who imports whom, who may name an instruction set, equal signatures, help that helps."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import fastprop
+from fastprop import kernels
+from fastprop.kernels import dispatch, reference
+
+KERNELS = Path(kernels.__file__).parent
+FASTPROP = Path(fastprop.__file__).parent
+CHECKOUT = Path(__file__).parents[2]
+
+SIGNATURES = {
+    "linear_forward": "(x, weight, bias, activation='identity', out=None, n_threads=1)",
+    "linear_backward": "(da, x, weight, a, activation='identity', need_dx=True, accumulate=False, dx=None, dweight=None, "
+    "dbias=None, n_threads=1)",
+    "softmax_forward": "(logits, out=None, n_threads=1)",
+    "softmax_backward": "(dprobs, probs, out=None, n_threads=1)",
+    "softmax_cross_entropy_forward": "(logits, targets, sample_weight=None, out=None, n_threads=1)",
+    "softmax_cross_entropy_backward": "(probs, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "binary_cross_entropy_forward": "(logits, targets, sample_weight=None, out=None, n_threads=1)",
+    "binary_cross_entropy_backward": "(probs, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "squared_error_forward": "(predictions, targets, sample_weight=None, n_threads=1)",
+    "squared_error_backward": "(predictions, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "poisson_forward": "(log_rates, targets, sample_weight=None, out=None, n_threads=1)",
+    "poisson_backward": "(rates, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "sgd_update": "(params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1)",
+    "adam_update": "(params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-08, step=1, l2=0.0, n_threads=1)",
+    "network_forward": "(x, layers, params, out=None, n_threads=1)",
+    "network_loss_gradient": "(x, targets, layers, params, loss, alpha=0.0, sample_weight=None, out=None, n_threads=1)",
+    "train_epoch": "(x, targets, order, layers, params, state, loss, optimizer='adam', hyper=None, alpha=0.0, batch_size=200, "
+    "step=0, sample_weight=None, n_threads=1)",
+}
+RAW = [name for name, value in vars(reference).items() if inspect.isfunction(value) and value.__module__ == reference.__name__]
+RAW = [name for name in RAW if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda path: str(path.relative_to(KERNELS)))
+def test_kernels_import_nothing_of_fastprop_above_them(path):
+    depth = len(path.relative_to(KERNELS).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= depth, f"line {node.lineno} imports from above the package"
+            names = [] if node.level else [node.module]
+        else:
+            continue
+        tops = {name.partition(".")[0] for name in names}
+        assert not tops & {"fastprop", "kernels", "sklearn"}, f"line {node.lineno} imports {tops}"
+
+
+def test_only_dispatch_names_an_instruction_set():
+    names = re.compile("|".join(isa for isa in dispatch.ISAS if isa != "baseline"))
+    sources = [*KERNELS.glob("*.py"), *(path for path in FASTPROP.rglob("*.py") if KERNELS not in path.parents)]
+    sources = [
+        path for path in sources if "kernels" not in path.relative_to(FASTPROP if FASTPROP in path.parents else KERNELS).parts
+    ]
+    naming = {path.name for path in [*sources, *KERNELS.glob("*.py")] if names.search(path.read_text())}
+    assert naming == {"dispatch.py"}
+
+
+def test_raw_signatures_are_those_of_the_reference(backend):
+    assert RAW
+    for name in RAW:
+        function = getattr(backend.raw, name)
+        function = getattr(function, "py_func", function)
+        parameters = list(inspect.signature(function).parameters)
+        assert parameters == list(inspect.signature(getattr(reference, name)).parameters), name
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_public_signatures_and_help(name):
+    function = getattr(kernels, name)
+    assert str(inspect.signature(function)) == SIGNATURES[name]
+    text = inspect.getdoc(function)
+    assert "{" not in text.replace("{'", "")
+    for section in ("Parameters\n------", "Raises\n------"):
+        assert section in text
+    headers = [line.partition(" : ")[0] for line in text.splitlines() if not line.startswith(" ")]
+    documented = {name for line in headers for name in line.split(", ")}
+    assert set(inspect.signature(function).parameters) <= documented
+
+
+def test_the_contents_page_is_complete():
+    assert set(SIGNATURES) <= set(kernels.__all__)
+    assert sorted(kernels.__all__) == kernels.__all__
+    assert all(hasattr(kernels, name) for name in kernels.__all__)
+    methods = {name for name, _ in inspect.getmembers(kernels.Kernels, inspect.isfunction) if not name.startswith("_")}
+    assert methods == set(SIGNATURES)
+    assert all(getattr(kernels, name).__self__ is kernels.active for name in SIGNATURES)

@@ -1,0 +1,227 @@
+"""Bad input of every public kernel: an error that names the array, and nothing changed after it."""
+
+import copy
+import re
+
+import numpy as np
+import pytest
+
+from fastprop import kernels
+
+
+@pytest.fixture
+def backend():
+    """The checks come before any back end: they are the same code for all of them."""
+    return kernels.active
+
+
+@pytest.fixture
+def refused(backend, call):
+    """refused(error, message, **changes): the call with these changes raises, and no array has changed."""
+
+    def check(error, message, **changes):
+        arrays = call.arrays | {name: value for name, value in changes.items() if isinstance(value, np.ndarray)}
+        kept = {name: array.tobytes() for name, array in arrays.items()}
+        with pytest.raises(error, match=message):
+            call(backend, **changes)
+        assert kept == {name: array.tobytes() for name, array in arrays.items()}
+
+    return check
+
+
+def other_float(array):
+    return array.astype("float32" if array.dtype == np.float64 else "float64")
+
+
+def float_arrays(call):
+    return {name: array for name, array in call.arrays.items() if array.dtype.kind == "f"}
+
+
+def test_what_is_not_an_array(call, refused):
+    for name, array in call.arrays.items():
+        message = f"^{name} must be a NumPy array; got "
+        refused(TypeError, message + "list", **{name: array.tolist()})
+        refused(TypeError, message + "MaskedArray", **{name: np.ma.array(array)})
+        if name not in call.outputs and name != "sample_weight":
+            refused(TypeError, message + "NoneType", **{name: None})
+
+
+def test_two_dtypes_in_one_call(call, refused):
+    for name, array in float_arrays(call).items():
+        if call.name == "softmax_forward" and name == "logits":
+            continue  # the only array
+        refused(TypeError, f"^{name} must|^[a-z_]+ must have the dtype of {name}; got", **{name: other_float(array)})
+
+
+def test_wrong_dtype(call, refused):
+    for name, array in float_arrays(call).items():
+        for wrong in ("int64", "float16", "complex128", "object", "longdouble", "bool"):
+            if name in call.outputs or name in ("velocity", "m", "v"):
+                refused(
+                    TypeError, rf"^{name} must be float(32|64) in native byte order; got", **{name: np.zeros(array.shape, wrong)}
+                )
+            elif name != "targets" or wrong not in ("int64", "bool"):
+                refused(TypeError, f"^{name} must be float32 or float64; got", **{name: np.ones(array.shape, wrong)})
+
+
+def test_wrong_shape(call, refused):
+    for name, array in call.arrays.items():
+        free = (call.name, name) in (("softmax_forward", "logits"), ("train_epoch", "order"))  # any number of rows fits
+        for shape in [(*array.shape, 1), array.shape[:-1], tuple(s + 1 for s in array.shape)][: 2 if free else 3]:
+            # Another length of one array may be found only when the next one is compared with it.
+            refused((ValueError, TypeError), "^[a-z_]+ (row 0 )?must ", **{name: np.zeros(shape, array.dtype)})
+
+
+def test_wrong_outputs(call, refused):
+    for name, array in (call.outputs | call.updated).items():
+        read_only = array.copy()
+        read_only.flags.writeable = False
+        refused(ValueError, f"^{name} must be C-contiguous, aligned and writeable; got a read-only", **{name: read_only})
+        strided = np.repeat(array, 2, axis=-1)[..., ::2]
+        refused(ValueError, f"^{name} must be C-contiguous, .* got a strided", **{name: strided})
+        unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        refused(ValueError, f"^{name} must be C-contiguous, .* got an unaligned", **{name: unaligned})
+        swapped = array.astype(array.dtype.newbyteorder())
+        refused(TypeError, f"^{name} must be float.* in native byte order; got", **{name: swapped})
+
+
+def overlapping(first, second, shift):
+    """Copies of two arrays in one piece of memory, the second beginning ``shift`` bytes after the first."""
+    memory = np.zeros(first.nbytes + second.nbytes + shift, np.uint8)
+    views = []
+    for array, start in ((second, shift), (first, 0)):
+        view = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        view[...] = array
+        views.append(view)
+    return views[1], views[0]
+
+
+def test_overlap(call, refused):
+    for name, written in (call.outputs | call.updated).items():
+        for other, array in call.arrays.items():
+            if other == name or (other in call.outputs and name in call.updated):
+                continue
+            for shift in (0, 8):
+                if shift == 0 and (other == call.in_place_of or array.dtype.kind == "i"):
+                    continue
+                a, b = overlapping(array, np.nan_to_num(written), shift)
+                changes = {other: a, name: b}
+                if array.dtype.kind == "i":
+                    # Writing the second has damaged the labels: put the first's back, which then damages the second.
+                    a[...] = array
+                refused(
+                    ValueError, f"^({name} must not overlap {other}|{other} must not overlap {name}); they share memory", **changes
+                )
+
+
+def test_overlap_with_a_strided_input_is_an_error_and_interleaving_is_not(backend, draw, dtype):
+    memory = np.ones((8, 6), dtype)
+    weight, bias = draw(6, 6), draw(6)
+    with pytest.raises(ValueError, match="out must not overlap x"):
+        backend.linear_forward(memory[::2], weight, bias, out=memory[4:])
+    with pytest.warns(kernels.CopyWarning):
+        backend.linear_forward(memory[1:6:4], weight, bias, out=memory[2:4])  # between the rows that are read
+
+
+def test_bad_n_threads(refused):
+    for value, message in ((0, "least 1; got 0"), (-2, "least 1; got -2"), (10**9, "most 1024; got 1000000000")):
+        refused(ValueError, f"^n_threads must be at {message}$", n_threads=value)
+    for value in (1.0, True, None, "2", np.ones(1, int)):
+        refused(TypeError, "^n_threads must be an integer; got ", n_threads=value)
+
+
+def test_numpy_integers_are_numbers_of_threads(backend, draw):
+    backend.softmax_forward(draw(3, 4), n_threads=np.int32(2))
+
+
+def with_value(array, where, value):
+    changed = copy.copy(array)
+    changed[where] = value
+    return changed
+
+
+def test_labels_and_order(call, refused):
+    largest = {"softmax_cross_entropy": 3, "binary_cross_entropy": 2}
+    for name in ("targets", "order"):
+        array = call.inputs.get(name)
+        if array is None or array.dtype.kind != "i":
+            continue
+        n_values = 7 if name == "order" else largest.get(re.sub("_(for|back)ward$", "", call.name), 3)
+        for value in (-1, n_values, np.iinfo(np.int64).min, np.iinfo(np.int64).max):
+            message = rf"^{name} must be in \[0, {n_values}\); got {value} at position 4$"
+            refused(ValueError, message, **{name: with_value(array, 4, value)})
+        huge = with_value(array.astype(np.uint64), 4, 2**64 - 1)
+        refused(ValueError, f"^{name} must be in .* got 18446744073709551615 at position 4$", **{name: huge})
+        refused(TypeError, f"^{name} must be integers; got float64$", **{name: array.astype(np.float64)})
+        if not call.name.startswith("binary"):
+            refused(TypeError, f"^{name} must be integers; got bool$", **{name: array > 0})
+        refused(ValueError, f"^{name} must have shape", **{name: array[:, None, None]})
+        if name == "targets":
+            refused(ValueError, r"^targets must have shape \(7,\); got \(6,\)$", targets=array[:-1])
+
+
+def test_labels_where_only_dense_targets_go(backend, draw):
+    for loss in ("squared_error", "poisson", "binary_cross_entropy"):
+        for suffix in ("forward", "backward"):
+            with pytest.raises(TypeError, match="targets must be float32 or float64; got int64"):
+                getattr(backend, f"{loss}_{suffix}")(draw(4, 2), np.zeros(4, np.int64))
+
+
+def test_sample_weight_must_be_finite(call, refused):
+    for bad in (np.nan, np.inf, -np.inf) if "sample_weight" in call.inputs else ():
+        weight = with_value(call.inputs["sample_weight"], 5, bad)
+        refused(ValueError, f"^sample_weight must be finite; got {bad} at position 5$", sample_weight=weight)
+
+
+def test_poisson_targets_must_not_be_negative(call, refused):
+    if call.name.startswith("poisson"):
+        targets = with_value(call.inputs["targets"], (2, 1), -1)
+        targets[0, 0] = np.nan
+        refused(ValueError, r"^targets must not be negative; got -1.0 at position \(2, 1\)$", targets=targets)
+
+
+def test_scale_must_be_a_finite_number(call, refused):
+    for scale in (np.nan, np.inf, -np.inf, "1", None, True) if "scale" in call.options else ():
+        refused((TypeError, ValueError), "^scale must be ", scale=scale)
+
+
+def test_activation_names(call, refused):
+    if "activation" in call.options:
+        for value in ("logistic", "softmax", 1, None, []):
+            refused(ValueError, "^activation must be one of .*'identity', 'relu', 'sigmoid', 'tanh'.*; got ", activation=value)
+        if call.name == "linear_backward":
+            refused(TypeError, "^need_dx must be True or False; got 1", need_dx=1)
+
+
+def test_network_options(call, refused):
+    if "layers" not in call.inputs:
+        return
+    layers = call.inputs["layers"]
+    for where, value in (((0, 0), 0), ((1, 0), 5), ((1, 1), 0), ((0, 2), 4), ((1, 2), 7), ((1, 3), 23), ((0, 1), 2**62)):
+        refused(ValueError, r"^layers row \d must be ", layers=with_value(layers, where, value))
+    for wrong in (layers.astype(np.int32), layers[:, :3], layers[:0], layers[:, ::-1], layers.ravel()):
+        refused(ValueError, "^layers must be a C-contiguous intp array", layers=wrong)
+    if "loss" in call.options:
+        refused(ValueError, "^loss must be one of", loss="hinge")
+        refused(ValueError, "^layers must have the link 'exp' for the loss 'poisson'; got 'softmax'", loss="poisson")
+        refused(ValueError, "^alpha must be in", alpha=-1.0)
+    if "hyper" in call.options:
+        refused(ValueError, "^optimizer must be one of", optimizer="lbfgs")
+        refused(ValueError, r"^hyper of 'adam' must only hold .*; got \['momentum'\]", hyper={"momentum": 0.5})
+        refused(ValueError, "^beta_1 must be in", hyper={"beta_1": 1.0})
+        refused(ValueError, "^batch_size must be at least 1; got 0", batch_size=0)
+        refused(ValueError, "^step must be at least 0; got -1", step=-1)
+        refused(ValueError, "^state must have shape", optimizer="sgd", hyper=None)
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [3, 0], [0, 3]])
+def test_layer_table_sizes(sizes):
+    with pytest.raises(ValueError, match="sizes must hold at least two numbers, each at least 1"):
+        kernels.layer_table(sizes)
+
+
+def test_layer_table_names():
+    with pytest.raises(ValueError, match="activation must be one of"):
+        kernels.layer_table([2, 1], activation="logistic")
+    with pytest.raises(ValueError, match="link must be one of"):
+        kernels.layer_table([2, 1], link="relu")

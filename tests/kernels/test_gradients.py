@@ -1,0 +1,165 @@
+"""Gradients against fourth-order central differences and, where torch is installed, against its automatic ones, in float64."""
+
+from itertools import count
+
+import numpy as np
+import pytest
+
+from fastprop import kernels
+from fastprop.kernels.codes import CANONICAL_LINK, LOSSES
+
+LIMIT = 1e-8  # relative to the largest component
+
+
+@pytest.fixture
+def dtype():
+    return np.dtype(np.float64)
+
+
+def numeric_gradient(function, at, h=1e-3):
+    """f' = (f(-2h) - 8 f(-h) + 8 f(h) - f(2h)) / 12h + O(h^4), component by component (Abramowitz and Stegun, 25.3.6)."""
+    at = at.copy()
+    gradient = np.empty_like(at)
+    for where in np.ndindex(at.shape):
+        value, total = at[where], 0.0
+        for steps, coefficient in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            at[where] = value + steps * h
+            total += coefficient * function(at)
+        gradient[where], at[where] = total / (12 * h), value
+    return gradient
+
+
+def assert_gradient(actual, numeric):
+    assert actual.shape == numeric.shape
+    assert np.abs(actual - numeric).max() <= LIMIT * np.abs(numeric).max()
+    off = actual.copy()
+    off.flat[0] += 10 * LIMIT * np.abs(numeric).max()
+    assert not np.abs(off - numeric).max() <= LIMIT * np.abs(numeric).max()  # the twin
+
+
+def away_from_kinks(make, pre_activations):
+    """The first draw whose pre-activations are all further from the kink of relu than the differences reach."""
+    for seed in count():
+        made = make(np.random.default_rng(seed))
+        if np.abs(pre_activations(made)).min() > 0.02:
+            return made
+
+
+def test_linear_backward(backend, activation):
+    def make(rng):
+        return [rng.standard_normal(shape) for shape in ((4, 5), (5, 3), (3,), (4, 3))]
+
+    x, weight, bias, da = away_from_kinks(make, lambda made: made[0] @ made[1] + made[2])
+
+    def value(x, weight, bias):
+        return float((da * backend.linear_forward(x, weight, bias, activation)).sum())
+
+    dx, dweight, dbias = backend.linear_backward(da, x, weight, backend.linear_forward(x, weight, bias, activation), activation)
+    assert_gradient(dx, numeric_gradient(lambda v: value(v, weight, bias), x))
+    assert_gradient(dweight, numeric_gradient(lambda v: value(x, v, bias), weight))
+    assert_gradient(dbias, numeric_gradient(lambda v: value(x, weight, v), bias))
+
+
+def test_softmax_backward(backend, draw):
+    logits, dprobs = draw(4, 7), draw(4, 7)
+    numeric = numeric_gradient(lambda z: float((dprobs * backend.softmax_forward(z)).sum()), logits)
+    assert_gradient(backend.softmax_backward(dprobs, backend.softmax_forward(logits)), numeric)
+
+
+def loss_targets(loss, dense, n, n_out, rng):
+    """Targets of a loss; dense ones of softmax cross-entropy do not sum to one."""
+    if loss == "softmax_cross_entropy":
+        return rng.random((n, n_out)) if dense else rng.integers(0, n_out, n)
+    if loss == "poisson":
+        return rng.integers(0, 4, (n, n_out)).astype(np.float64)
+    return rng.random((n, n_out))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_backward(backend, rng, draw, loss, dense, weighted):
+    forward, backward = getattr(backend, f"{loss}_forward"), getattr(backend, f"{loss}_backward")
+    logits, targets = draw(5, 4), loss_targets(loss, dense, 5, 4, rng)
+    weight = rng.random(5) if weighted else None
+
+    def value(z):
+        result = forward(z, targets, weight)
+        return 0.5 * (result if loss == "squared_error" else result[0])
+
+    outputs = logits if loss == "squared_error" else forward(logits, targets)[1]
+    assert_gradient(backward(outputs, targets, weight, 0.5), numeric_gradient(value, logits))
+
+
+def network(loss, activation, hidden, rng, n=6):
+    layers = kernels.layer_table([5, *hidden, 3], activation, CANONICAL_LINK[loss])
+    return layers, rng.standard_normal((n, 5)), rng.standard_normal(kernels.n_parameters(layers)) / 2
+
+
+def hidden_pre_activations(made):
+    layers, a, params = made
+    z = [np.ones(1)]
+    for weight, bias in kernels.layer_views(layers, params)[:-1]:
+        z.append((a @ weight + bias).ravel())
+        a = np.maximum(a @ weight + bias, 0)
+    return np.concatenate(z)
+
+
+@pytest.mark.parametrize(("hidden", "weighted"), [((), True), ((4,), False), ((4, 3, 5), True)], ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_network_loss_gradient(backend, rng, loss, activation, hidden, weighted):
+    layers, x, params = away_from_kinks(lambda r: network(loss, activation, hidden, r), hidden_pre_activations)
+    targets, alpha = loss_targets(loss, False, 6, 3, rng), 0.3
+    weight = rng.random(6) if weighted else None
+    total = 6 if weight is None else weight.sum()
+
+    def penalty(p):
+        return alpha / 2 * sum((w**2).sum() for w, _ in kernels.layer_views(layers, p)) / total
+
+    def mean(p, alpha):
+        return backend.network_loss_gradient(x, targets, layers, p, loss, alpha, weight)[0]
+
+    # scikit-learn divides the value of squared error by n_out, and its gradient not.
+    factor = 3 if loss == "squared_error" else 1
+    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, alpha, weight)[1]
+    assert_gradient(gradient, numeric_gradient(lambda p: factor * mean(p, 0.0) + penalty(p), params))
+    np.testing.assert_allclose(mean(params, alpha) - mean(params, 0.0), penalty(params), rtol=1e-10)
+
+
+# PyTorch as a second oracle
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="torch is not installed")
+
+
+def torch_loss(torch, loss, logits, targets, weight):
+    functional = torch.nn.functional
+    if loss == "softmax_cross_entropy":
+        values = functional.cross_entropy(logits, targets, reduction="none")
+    elif loss == "binary_cross_entropy":
+        values = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
+    elif loss == "squared_error":
+        values = functional.mse_loss(logits, targets, reduction="none").sum(dim=1) / 2
+    else:
+        values = functional.poisson_nll_loss(logits, targets, log_input=True, reduction="none").sum(dim=1)
+    return (values * weight).sum()
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3, 5)], ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_network_loss_gradient_against_torch(backend, torch, rng, loss, activation, hidden):
+    layers, x, params = network(loss, activation, hidden, rng)
+    targets, weight = loss_targets(loss, loss != "softmax_cross_entropy", 6, 3, rng), rng.random(6)
+    flat = torch.tensor(params, requires_grad=True)
+    a, offset = torch.tensor(x), 0
+    for i, (n_in, n_out, _, _) in enumerate(layers.tolist()):
+        matrix = flat[offset : offset + n_in * n_out].reshape(n_in, n_out)
+        a = a @ matrix + flat[offset + n_in * n_out : offset + (n_in + 1) * n_out]
+        offset += (n_in + 1) * n_out
+        if i < len(layers) - 1 and activation != "identity":
+            a = getattr(torch, activation)(a)
+    torch_loss(torch, loss, a, torch.tensor(targets), torch.tensor(weight)).backward()
+    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, 0.0, weight)[1]
+    np.testing.assert_allclose(gradient, flat.grad.numpy() / weight.sum(), rtol=1e-10, atol=1e-12)
