@@ -1,0 +1,46 @@
+"""The raw kernels in Numba: the functions of ``reference.py``, by the same names, with the same parameters and meaning.
+
+They can be called from Python and from a user's own jitted code::
+
+    @njit(nogil=True)
+    def hidden_and_outputs(x, weight_1, bias_1, hidden, weight_2, bias_2, logits):
+        linear_forward(x, weight_1, bias_1, RELU, hidden, 1)
+        linear_forward(hidden, weight_2, bias_2, IDENTITY, logits, 1)
+
+All run without the GIL, in float32 or float64 as their arrays are, and neither check nor copy anything.
+
+Files: ``tile`` (the micro-kernel, in LLVM code) < ``gemm`` (the three products of a layer) < ``linear``; ``vmath`` (exp, sigmoid,
+tanh of a number) < ``activations`` < ``losses``; ``optimizers``; ``network`` (a whole network or epoch in one call); ``jit`` (how
+all of them are compiled).
+
+Compilation
+    The tiles are compiled for both dtypes when this folder is first imported, everything else at its first call with a dtype, and
+    for read-only and writable inputs apart. Numba caches the results in ``__pycache__``, or where NUMBA_CACHE_DIR says.
+
+Threads
+    `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient` and `train_epoch` share their work among
+    ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads`` alone, not on the size
+    of the pool, so neither do the bits of a result. The pool starts with the first call that asks for more than one thread, as
+    does the compilation of the parallel code. Jitted callers get the calling thread only: they have prange themselves. With the
+    threading layer "workqueue", which Numba takes where neither TBB nor OpenMP is installed, no two threads of a program may make
+    calls with n_threads > 1 at the same time.
+"""
+
+from .linear import linear_backward, linear_forward
+from .losses import loss_backward, loss_forward, softmax_backward, softmax_forward
+from .network import network_forward, network_loss_gradient, train_epoch
+from .optimizers import adam_update, sgd_update
+
+__all__ = [
+    "adam_update",
+    "linear_backward",
+    "linear_forward",
+    "loss_backward",
+    "loss_forward",
+    "network_forward",
+    "network_loss_gradient",
+    "sgd_update",
+    "softmax_backward",
+    "softmax_forward",
+    "train_epoch",
+]

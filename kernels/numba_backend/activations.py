@@ -1,0 +1,87 @@
+"""Activations and links over whole arrays, in place; in the network they run over a chunk of rows that is still in the cache."""
+
+import numpy as np
+
+from ..codes import ACTIVATIONS, LINKS
+from .jit import jit
+from .vmath import exp, sigmoid, tanh
+
+IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
+SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
+
+
+@jit
+def activate(activation, z):
+    """z = f(z) for z (n, n_out); any activation or link but ReLU, which `matmul_bias` has applied."""
+    if activation == SOFTMAX:
+        softmax(z, z)
+    else:
+        activate_elementwise(activation, z)
+
+
+@jit
+def activate_elementwise(activation, z):
+    """z = f(z) for z (n, n_out): sigmoid, tanh or exp; nothing for another code."""
+    values = z.reshape(z.size)
+    if activation == SIGMOID:
+        for i in range(len(values)):
+            values[i] = sigmoid(values[i])
+    elif activation == TANH:
+        for i in range(len(values)):
+            values[i] = tanh(values[i])
+    elif activation == EXP:
+        for i in range(len(values)):
+            values[i] = exp(values[i])
+
+
+@jit
+def activation_backward(activation, da, a, dz):
+    """dz = da f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2. dz may be da."""
+    upper, value, lower = da.reshape(da.size), a.reshape(a.size), dz.reshape(dz.size)
+    zero, one = a.dtype.type(0), a.dtype.type(1)
+    if activation == RELU:
+        for i in range(len(lower)):
+            lower[i] = upper[i] if value[i] > zero else zero
+    elif activation == SIGMOID:
+        for i in range(len(lower)):
+            lower[i] = upper[i] * (value[i] * (one - value[i]))
+    elif activation == TANH:
+        for i in range(len(lower)):
+            lower[i] = upper[i] * (one - value[i] * value[i])
+    else:
+        for i in range(len(lower)):
+            lower[i] = upper[i]
+
+
+@jit
+def softmax(logits, probs):
+    """probs = exp(logits) / their sum over the row, from logits - max, so that nothing overflows. probs may be logits."""
+    n, n_classes = logits.shape
+    for i in range(n):
+        highest = row_max(logits, i)
+        for c in range(n_classes):
+            probs[i, c] = logits[i, c] - highest
+    # Rows are short; the exponentials of all rows in one loop fill the vectors.
+    activate_elementwise(EXP, probs)
+    for i in range(n):
+        total = row_sum(probs, i)
+        for c in range(n_classes):
+            probs[i, c] /= total
+
+
+@jit
+def row_max(values, i):
+    """The largest of row i, NaN passed over: what is computed from a NaN of the row becomes NaN in any case."""
+    highest = values.dtype.type(-np.inf)
+    for c in range(values.shape[1]):
+        highest = values[i, c] if values[i, c] > highest else highest
+    return highest
+
+
+@jit
+def row_sum(values, i):
+    """The sum of row i."""
+    total = values.dtype.type(0)
+    for c in range(values.shape[1]):
+        total += values[i, c]
+    return total

@@ -1,0 +1,176 @@
+"""The three matrix products of a linear layer, from one general product with bias and ReLU, or accumulation, in the tile.
+
+The product is compiled once for each dtype, when this module is imported, and called through its address: everything that used
+it as an ordinary jitted function would carry, optimise and cache a copy of all the tiles.
+"""
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import carray, cfunc, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import jit
+from .tile import N_ROWS, N_VECTORS, VECTOR_BYTES, advance, copy_vector, pointer_to, stack_buffer, tile
+
+# Steps of the inner dimension at a time: the packed panel of b takes 16 KiB of the L1 cache (with AVX-512 48 KiB, partly L2).
+K_BLOCK = 256
+ROW_BYTES = N_VECTORS * VECTOR_BYTES
+PANEL_BYTES = K_BLOCK * ROW_BYTES
+EDGE_BYTES = N_ROWS * ROW_BYTES
+CACHE_LINE = 64
+# A panel of b is read once for each strip of rows; from this many on, copying it first costs less than reading it in place.
+PACK_FROM_STRIPS = 8
+
+# What the sums start from.
+FROM_ZERO, FROM_BIAS, FROM_C = 0, 1, 2
+
+
+def _product(a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, c):
+    """c (n_rows, n_columns) = max(start + a b, floor) for a (n_rows, n_k), b (n_k, n_columns): pointers, strides in elements.
+
+    b's columns are adjacent, or else its rows (b_k = 1). For each block of k and each panel, of as many columns as a tile: make
+    a contiguous copy of the panel, of which whole vectors can be read, and run down the rows of a.
+    """
+    itemsize = carray(c, 1).itemsize
+    width, lanes = ROW_BYTES // itemsize, VECTOR_BYTES // itemsize
+    packed, first = stack_buffer(c, PANEL_BYTES), stack_buffer(c, ROW_BYTES)
+    if n_rows == 0:
+        return
+    for k_start in range(0, max(n_k, 1), K_BLOCK):
+        k = min(K_BLOCK, n_k - k_start)
+        lowest = floor if k_start + k == n_k else -np.inf
+        for column in range(0, n_columns, width):
+            n = min(width, n_columns - column)
+            panel, panel_k = advance(b, k_start * b_k + column * b_column), b_k
+            if b_column != 1:
+                _copy_transposed(k, n, panel, b_column, packed, width)
+                panel, panel_k = packed, width
+            elif n % lanes or n_rows > PACK_FROM_STRIPS * N_ROWS:
+                _copy(k, n, panel, b_k, packed, width)
+                panel, panel_k = packed, width
+            from_c = start == FROM_C or k_start > 0
+            if not from_c:
+                _start_row(bias, start, column, n, first)
+            _run_down(
+                advance(a, k_start * a_k), a_row, a_k, panel, panel_k, first, from_c, lowest, n_rows, n, k,
+                advance(c, column), n_columns,
+            )  # fmt: skip
+
+
+@jit
+def _run_down(a, a_row, a_k, panel, panel_k, first, from_c, floor, n_rows, n, k, c, c_row):
+    """The n columns of c that belong to one panel, in strips of nearly equal height, so that there is no slow thin rest."""
+    itemsize = carray(c, 1).itemsize
+    width, lanes = ROW_BYTES // itemsize, VECTOR_BYTES // itemsize
+    edge = stack_buffer(c, EDGE_BYTES)  # where a tile with columns beyond the last of c is computed
+    n_vectors = (n + lanes - 1) // lanes
+    whole = n == n_vectors * lanes
+    lowest = carray(c, 1).dtype.type(floor)
+    n_strips = (n_rows + N_ROWS - 1) // N_ROWS
+    for strip in range(n_strips):
+        row = strip * n_rows // n_strips
+        m = (strip + 1) * n_rows // n_strips - row
+        here = advance(c, row * c_row)
+        out, out_row = (here, c_row) if whole else (edge, width)
+        if from_c and not whole:
+            _copy(m, n, here, c_row, edge, width)
+        init, init_row = (out, out_row) if from_c else (first, 0)
+        tile(m, n_vectors, advance(a, row * a_row), a_row, a_k, panel, panel_k, k, init, init_row, lowest, out, out_row)
+        if not whole:
+            _copy(m, n, edge, width, here, c_row)
+
+
+@jit
+def _copy(n_rows, n_columns, source, source_row, target, target_row):
+    """target[i, j] = source[i, j] for pointers and strides in elements; columns are adjacent."""
+    lanes = VECTOR_BYTES // carray(source, 1).itemsize
+    whole = n_columns - n_columns % lanes
+    for i in range(n_rows):
+        read, write = advance(source, i * source_row), advance(target, i * target_row)
+        for j in range(0, whole, lanes):
+            copy_vector(advance(read, j), advance(write, j))
+        last, end = carray(read, n_columns), carray(write, n_columns)
+        for j in range(whole, n_columns):
+            end[j] = last[j]
+
+
+@jit
+def _copy_transposed(n_rows, n_columns, source, source_column, target, target_row):
+    """target[i, j] = source[j, i]: rows of the source are read a cache line at a time, whatever their distance."""
+    line = CACHE_LINE // carray(source, 1).itemsize
+    for start in range(0, n_rows, line):
+        stop = min(start + line, n_rows)
+        for j in range(n_columns):
+            read, write = carray(advance(source, j * source_column), stop), carray(advance(target, j), stop * target_row)
+            for i in range(start, stop):
+                write[i * target_row] = read[i]
+
+
+@jit
+def _start_row(bias, start, column, n, first):
+    """What every row of a panel starts from: its n elements of the bias, or zeros."""
+    values, row = carray(bias, column + n), carray(first, n)
+    for j in range(n):
+        row[j] = values[column + j] if start == FROM_BIAS else 0.0
+
+
+def _signature(real):
+    pointer, size = types.CPointer(real), types.intp
+    return types.void(
+        pointer, size, size, pointer, size, size, pointer, size, types.float64, size, size, size, pointer
+    )  # fmt: skip
+
+
+def _symbol(real):
+    return f"fastprop_product_{real}"
+
+
+# Kept alive by this list: jitted code, from the cache too, finds them by the names registered here.
+_COMPILED = [cfunc(_signature(real), cache=True, error_model="numpy")(_product) for real in (types.float32, types.float64)]
+for _real, _function in zip((types.float32, types.float64), _COMPILED, strict=True):
+    binding.add_symbol(_symbol(_real), _function.address)
+
+
+@intrinsic
+def _call_product(typingctx, a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, c):
+    """`_product`, from jitted code."""
+    signature = _signature(c.dtype)
+
+    def codegen(context, builder, signature, args):
+        kinds = [context.get_value_type(kind) for kind in signature.args]
+        callee = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds), _symbol(c.dtype))
+        builder.call(callee, args)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@jit
+def matmul_bias(x, weight, bias, relu, z):
+    """z = x @ weight + bias, or its maximum with 0; x (n, n_in), weight (n_in, n_out), bias (n_out,), z (n, n_out)."""
+    n_in, n_out = weight.shape
+    _call_product(
+        pointer_to(x), n_in, 1, pointer_to(weight), n_out, 1, pointer_to(bias), FROM_BIAS, 0.0 if relu else -np.inf,
+        len(x), n_out, n_in, pointer_to(z),
+    )  # fmt: skip
+
+
+@jit
+def matmul_weight_transposed(dz, weight, dx):
+    """dx = dz @ weight.T; dz (n, n_out), weight (n_in, n_out), dx (n, n_in)."""
+    n_in, n_out = weight.shape
+    _call_product(
+        pointer_to(dz), n_out, 1, pointer_to(weight), 1, n_out, pointer_to(weight), FROM_ZERO, -np.inf,
+        len(dz), n_in, n_out, pointer_to(dx),
+    )  # fmt: skip
+
+
+@jit
+def matmul_x_transposed(x, dz, accumulate, first, last, dweight):
+    """dweight[first:last] (+)= (x.T @ dz)[first:last]; x (n, n_in), dz (n, n_out), dweight (n_in, n_out)."""
+    n_in, n_out = dweight.shape
+    _call_product(
+        advance(pointer_to(x), first), 1, n_in, pointer_to(dz), n_out, 1, pointer_to(dz), FROM_C if accumulate else FROM_ZERO,
+        -np.inf, last - first, n_out, len(x), advance(pointer_to(dweight), first * n_out),
+    )  # fmt: skip

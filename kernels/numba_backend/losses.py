@@ -1,0 +1,153 @@
+"""Softmax and the losses, forward and backward, from the logits. ``n_threads`` is ignored: these passes wait for memory."""
+
+import numpy as np
+
+from ..codes import LOSSES
+from .activations import EXP, IDENTITY, SIGMOID, activate_elementwise, row_max, row_sum, softmax
+from .jit import jit, readonly
+from .vmath import exp
+
+SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = LOSSES.values()
+
+# Rows at a time, so that the passes over a block of logits and outputs find it in the cache.
+BLOCK = 256
+
+
+@jit
+def softmax_forward(logits, probs, n_threads):
+    """probs = exp(logits) / sum over the row of exp(logits); logits, probs (n, n_classes)."""
+    logits = readonly(logits)
+    for start in range(0, len(logits), BLOCK):
+        softmax(logits[start : start + BLOCK], probs[start : start + BLOCK])
+
+
+@jit
+def softmax_backward(dprobs, probs, dlogits, n_threads):
+    """dlogits = probs (dprobs - sum over the row of dprobs probs); all (n, n_classes)."""
+    n, n_classes = probs.shape
+    for i in range(n):
+        inner = probs.dtype.type(0)
+        for c in range(n_classes):
+            inner += dprobs[i, c] * probs[i, c]
+        for c in range(n_classes):
+            dlogits[i, c] = probs[i, c] * (dprobs[i, c] - inner)
+
+
+@jit
+def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_threads):
+    """Write outputs = link(logits) and return the weighted sum of the rows' losses, in nats, accumulated in float64.
+
+    logits (n, n_out); labels (n,) or (0,); targets (n, n_out) or (0, 0); sample_weight (n,) or (0,); outputs (n, n_out), may be
+    the logits, or (0, 0) if not wanted. Formulas: `reference.loss_forward`.
+    """
+    logits, labels, targets, sample_weight = readonly(logits), readonly(labels), readonly(targets), readonly(sample_weight)
+    n, n_out = logits.shape
+    scratch = np.empty((0 if outputs.size else min(n, BLOCK), n_out), logits.dtype)
+    total = 0.0
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        total += loss_of_block(
+            loss, logits[start:stop], labels[start:stop], targets[start:stop], sample_weight[start:stop],
+            outputs[start:stop] if outputs.size else scratch[: stop - start],
+        )  # fmt: skip
+    return total
+
+
+@jit
+def loss_of_block(loss, logits, labels, targets, sample_weight, outputs):
+    """`loss_forward` for few rows, with outputs."""
+    if loss == SOFTMAX_CROSS_ENTROPY:
+        return _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs)
+    n, n_out = logits.shape
+    total = 0.0
+    for i in range(n):
+        value = 0.0
+        for c in range(n_out):
+            value += _element_loss(loss, logits[i, c], _target(labels, targets, i, c))
+            outputs[i, c] = logits[i, c]
+        total += _weight(sample_weight, i) * value
+    activate_elementwise(_link(loss), outputs)
+    return total
+
+
+@jit
+def _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs):
+    """With s = logits - max of the row: sum_c y_c (log(sum exp(s)) - s_c) = mass log(sum exp(s)) - sum_c y_c s_c."""
+    n, n_classes = logits.shape
+    total = 0.0
+    for i in range(n):
+        highest = row_max(logits, i)
+        weighted = 0.0
+        if labels.size:
+            weighted += logits[i, labels[i]] - highest
+        else:
+            for c in range(n_classes):
+                weighted += targets[i, c] * (logits[i, c] - highest)
+        total -= _weight(sample_weight, i) * weighted
+        for c in range(n_classes):
+            outputs[i, c] = logits[i, c] - highest
+    activate_elementwise(EXP, outputs)
+    for i in range(n):
+        exponentials = 0.0  # in float64 also for float32: the logarithm of 1 + a little is the loss where the network is sure
+        for c in range(n_classes):
+            exponentials += outputs[i, c]
+        mass = 1.0 if labels.size else np.float64(row_sum(targets, i))
+        total += _weight(sample_weight, i) * mass * np.log(exponentials)
+        divisor = outputs.dtype.type(exponentials)
+        for c in range(n_classes):
+            outputs[i, c] /= divisor
+    return total
+
+
+@jit
+def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
+    """dlogits = scale sample_weight (outputs - targets), or (outputs sum(targets) - targets) for softmax cross-entropy.
+
+    Shapes as in `loss_forward`; dlogits (n, n_out) may be the outputs.
+    """
+    n, n_out = outputs.shape
+    one = outputs.dtype.type(1)
+    for i in range(n):
+        factor = outputs.dtype.type(scale) * _weight(sample_weight, i)
+        if labels.size:
+            right = outputs[i, labels[i]]
+            for c in range(n_out):
+                dlogits[i, c] = factor * outputs[i, c]
+            dlogits[i, labels[i]] = factor * (right - one)
+        else:
+            mass = row_sum(targets, i) if loss == SOFTMAX_CROSS_ENTROPY else one
+            for c in range(n_out):
+                dlogits[i, c] = factor * (outputs[i, c] * mass - targets[i, c])
+
+
+@jit
+def _element_loss(loss, z, y):
+    """Binary cross-entropy, squared error or Poisson loss of one logit."""
+    if loss == BINARY_CROSS_ENTROPY:
+        return max(z, type(z)(0)) - z * y + np.log1p(exp(-abs(z)))
+    if loss == SQUARED_ERROR:
+        return (y - z) * (y - z) * type(z)(0.5)
+    entropy = y * np.log(y) if y != 0 else y
+    return entropy - y * z - y + exp(z)
+
+
+@jit
+def _link(loss):
+    """The code of the link of a loss over single logits."""
+    if loss == BINARY_CROSS_ENTROPY:
+        return SIGMOID
+    return EXP if loss == POISSON else IDENTITY
+
+
+@jit
+def _target(labels, targets, i, c):
+    """Element (i, c) of the targets, which labels stand for as rows of the unit matrix."""
+    if labels.size:
+        return targets.dtype.type(labels[i] == c)
+    return targets[i, c]
+
+
+@jit
+def _weight(sample_weight, i):
+    """The weight of row i."""
+    return sample_weight[i] if sample_weight.size else sample_weight.dtype.type(1)

@@ -1,0 +1,277 @@
+"""Whole networks in one call: outputs, loss and gradient, a training epoch.
+
+A batch is computed in chunks of rows, so that the activations of a chunk stay in the cache and the workspace small. Threads share
+the rows of a batch; each sums a gradient of its own. Then they share the parameters: add those gradients up in the order of the
+threads, and update. So the bits of a result depend on ``n_threads``, and on nothing else.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from ..codes import OPTIMIZERS
+from .activations import IDENTITY, activation_backward
+from .gemm import matmul_weight_transposed, matmul_x_transposed
+from .jit import OPTIONS, Threaded, jit, readonly
+from .linear import CHUNK, bias_backward, forward_chunk, share
+from .losses import SQUARED_ERROR, loss_backward, loss_of_block
+from .optimizers import adam_update, sgd_update
+
+SGD = OPTIMIZERS["sgd"]
+
+
+@jit
+def _matrix(block, start, n_rows, n_columns):
+    """The view block[start:...] as (n_rows, n_columns)."""
+    return block[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+@jit
+def _widest(layers):
+    """The largest number of units of any layer but the inputs."""
+    widest = 0
+    for layer in range(len(layers)):
+        widest = max(widest, layers[layer, 1])
+    return widest
+
+
+@jit
+def _layer_forward(x, layers, layer, activation, params, a):
+    """a = f(x @ weight + bias) for one row of the layer table, with the activation given."""
+    n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
+    bias = params[offset + n_in * n_out : offset + (n_in + 1) * n_out]
+    forward_chunk(x, _matrix(params, offset, n_in, n_out), bias, activation, a)
+
+
+@Threaded
+def network_forward(x, layers, params, outputs, n_threads):
+    """outputs (n, n_out) of the network for x (n, n_in); the last row's activation is the link. Threads share the rows."""
+    x, layers, params = readonly(x), readonly(layers), readonly(params)
+    n_layers = len(layers)
+    chunk = max(1, min(CHUNK, len(x)))
+    half = chunk * _widest(layers)
+    work = np.empty((n_threads, 2 * half), params.dtype)
+    for thread in prange(n_threads):
+        first, last = share(len(x), thread, n_threads)
+        for start in range(first, last, chunk):
+            rows = min(chunk, last - start)
+            # Activations go to and fro between the halves; the last layer writes to the outputs.
+            if n_layers == 1:
+                _layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, outputs[start : start + rows])
+                continue
+            a = _matrix(work[thread], 0, rows, layers[0, 1])
+            _layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, a)
+            for layer in range(1, n_layers - 1):
+                following = _matrix(work[thread], layer % 2 * half, rows, layers[layer, 1])
+                _layer_forward(a, layers, layer, layers[layer, 2], params, following)
+                a = following
+            _layer_forward(a, layers, n_layers - 1, layers[n_layers - 1, 2], params, outputs[start : start + rows])
+
+
+@jit
+def _workspace(layers, batch_size, targets, labels, params, n_threads):
+    """What a batch needs, one row a thread: (numbers, labels of a chunk, gradients).
+
+    A row of the numbers holds, for a chunk: sample weights, dense targets, the inputs and every layer's activations, and the
+    gradients with respect to two layers' activations.
+    """
+    chunk = min(CHUNK, batch_size)
+    columns = 1 + targets.shape[1] + layers[0, 0] + 2 * _widest(layers)
+    for layer in range(len(layers)):
+        columns += layers[layer, 1]
+    numbers = np.empty((n_threads, chunk * columns), params.dtype)
+    chosen = np.empty((n_threads, chunk if labels.size else 0), labels.dtype)
+    return numbers, chosen, np.empty((n_threads, len(params)), params.dtype)
+
+
+@jit
+def _gather(source, rows, target):
+    """target[i] = source[rows[i]] for matrices."""
+    for i in range(len(rows)):
+        row = rows[i]
+        for j in range(source.shape[1]):
+            target[i, j] = source[row, j]
+
+
+@jit
+def _gather_vector(source, rows, target):
+    """target[i] = source[rows[i]]; nothing for a source that is not given."""
+    if source.size:
+        for i in range(len(rows)):
+            target[i] = source[rows[i]]
+
+
+@jit
+def _rows_gradient(x, labels, targets, sample_weight, rows, layers, params, loss, numbers, chosen, gradient):
+    """gradient = that of the weighted sum of the losses of the given rows; returns the sum. Without L2 term."""
+    gradient[:] = 0
+    loss_sum = 0.0
+    for start in range(0, len(rows), CHUNK):
+        here = rows[start : start + CHUNK]
+        n = len(here)
+        # numbers = [sample weights (n,)] [targets (n, n_out)] [inputs (n, n_in)] [activations ...] [two gradients ...]
+        weights = numbers[: n if sample_weight.size else 0]
+        y = _matrix(numbers, n, n if targets.size else 0, targets.shape[1])
+        position = n * (1 + targets.shape[1])
+        _gather_vector(labels, here, chosen)
+        _gather_vector(sample_weight, here, weights)
+        if targets.size:
+            _gather(targets, here, y)
+        _gather(x, here, _matrix(numbers, position, n, layers[0, 0]))
+        position = _chunk_forward(n, layers, params, numbers, position)
+        z = _matrix(numbers, position, n, layers[len(layers) - 1, 1])
+        loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, z)
+        loss_backward(loss, z, chosen[: n if labels.size else 0], y, weights, 1.0, z, 1)
+        _chunk_backward(n, layers, params, numbers, position, gradient)
+    return loss_sum
+
+
+@jit
+def _chunk_forward(n, layers, params, numbers, position):
+    """Fill in the activations and the logits after the inputs at ``position``; returns where the logits are."""
+    for layer in range(len(layers)):
+        n_in, n_out = layers[layer, 0], layers[layer, 1]
+        activation = layers[layer, 2] if layer < len(layers) - 1 else IDENTITY
+        x = _matrix(numbers, position, n, n_in)
+        position += n * n_in
+        _layer_forward(x, layers, layer, activation, params, _matrix(numbers, position, n, n_out))
+    return position
+
+
+@jit
+def _chunk_backward(n, layers, params, numbers, position, gradient):
+    """Add to the gradient what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
+    last = len(layers) - 1
+    dz = _matrix(numbers, position, n, layers[last, 1])
+    halves = position + n * layers[last, 1]
+    for layer in range(last, -1, -1):
+        n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
+        position -= n * n_in
+        x = _matrix(numbers, position, n, n_in)
+        matmul_x_transposed(x, dz, True, 0, n_in, _matrix(gradient, offset, n_in, n_out))
+        bias_backward(dz, True, gradient[offset + n_in * n_out : offset + (n_in + 1) * n_out])
+        if layer > 0:
+            dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
+            matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
+            activation_backward(layers[layer - 1, 2], dx, x, dx)
+            dz = dx
+
+
+@jit
+def _total_weight(sample_weight, rows):
+    """The number of the rows or the sum of their weights."""
+    if sample_weight.size == 0:
+        return float(len(rows))
+    total = 0.0
+    for i in range(len(rows)):
+        total += sample_weight[rows[i]]
+    return total
+
+
+@jit
+def _finish_gradient(first, last, layers, params, alpha, total_weight, gradients):
+    """gradients[0] = (sum of gradients + alpha weights) / total_weight, for parameters first:last; returns |weights|^2 there."""
+    result = gradients[0]
+    for thread in range(1, len(gradients)):
+        for i in range(first, last):
+            result[i] += gradients[thread, i]
+    scale, decay = result.dtype.type(1 / total_weight), result.dtype.type(alpha / total_weight)
+    for i in range(first, last):
+        result[i] *= scale
+    squares = 0.0
+    if alpha != 0:
+        for layer in range(len(layers)):
+            start = layers[layer, 3]
+            stop = min(last, start + layers[layer, 0] * layers[layer, 1])
+            start = max(first, start)
+            for i in range(start, stop):
+                result[i] += decay * params[i]
+            squares += _sum_of_squares(params[start : max(start, stop)])
+    return squares
+
+
+@njit(fastmath={"reassoc"}, **OPTIONS)  # partial sums, so that it vectorises; NaN and inf count as ever
+def _sum_of_squares(values):
+    total = 0.0
+    for value in values:
+        total += np.float64(value) * np.float64(value)
+    return total
+
+
+@jit
+def _update(first, last, optimizer, hyper, step, params, gradient, state):
+    """The optimizer's step for parameters first:last."""
+    p, g = params[first:last], gradient[first:last]
+    if optimizer == SGD:
+        sgd_update(p, g, state[0, first:last], hyper[0], hyper[1], hyper[2], 0.0, 1)
+    else:
+        m, v = state[0, first:last], state[1, first:last]
+        adam_update(p, g, m, v, hyper[0], hyper[1], hyper[2], hyper[3], step, 0.0, 1)
+
+
+@jit
+def _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight):
+    """The loss with its L2 term from the threads' sums, by scikit-learn's convention: see `reference.network_loss_gradient`."""
+    n_terms = layers[len(layers) - 1, 1] if loss == SQUARED_ERROR else 1
+    total = 0.0
+    for thread in range(len(loss_sums)):
+        total += loss_sums[thread] / n_terms + alpha / 2 * squares[thread]
+    return total / total_weight
+
+
+@Threaded
+def network_loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, gradient, n_threads):
+    """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: reference.py."""
+    x, labels, targets, sample_weight = readonly(x), readonly(labels), readonly(targets), readonly(sample_weight)
+    rows, layers, params = readonly(np.arange(len(x))), readonly(layers), readonly(params)
+    total_weight = _total_weight(sample_weight, rows)
+    if total_weight == 0:
+        gradient[:] = 0
+        return 0.0
+    numbers, chosen, gradients = _workspace(layers, len(x), targets, labels, params, n_threads)
+    loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
+    for thread in prange(n_threads):
+        first, last = share(len(rows), thread, n_threads)
+        loss_sums[thread] = _rows_gradient(
+            x, labels, targets, sample_weight, rows[first:last], layers, params, loss, numbers[thread], chosen[thread],
+            gradients[thread],
+        )  # fmt: skip
+    for thread in prange(n_threads):
+        first, last = share(len(params), thread, n_threads)
+        squares[thread] = _finish_gradient(first, last, layers, params, alpha, total_weight, gradients)
+        gradient[first:last] = gradients[0, first:last]
+    return _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight)
+
+
+@Threaded
+def train_epoch(
+    x, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, batch_size, step, params, state, n_threads
+):
+    """One pass over the rows ``order`` in mini-batches, updating params (n_params,) and state (n_slots, n_params) in place.
+
+    ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch whose
+    sample weights sum to zero changes nothing and counts as loss 0, but as a step.
+    """
+    x, labels, targets, sample_weight = readonly(x), readonly(labels), readonly(targets), readonly(sample_weight)
+    # current is params too, under the type with which network_loss_gradient calls the same functions.
+    order, layers, current = readonly(order), readonly(layers), readonly(params)
+    numbers, chosen, gradients = _workspace(layers, min(batch_size, len(order)), targets, labels, current, n_threads)
+    loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
+    epoch_loss = 0.0
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        step += 1
+        total_weight = _total_weight(sample_weight, rows)
+        if total_weight == 0:
+            continue
+        for thread in prange(n_threads):
+            first, last = share(len(rows), thread, n_threads)
+            loss_sums[thread] = _rows_gradient(
+                x, labels, targets, sample_weight, rows[first:last], layers, current, loss, numbers[thread], chosen[thread],
+                gradients[thread],
+            )  # fmt: skip
+        for thread in prange(n_threads):
+            first, last = share(len(params), thread, n_threads)
+            squares[thread] = _finish_gradient(first, last, layers, current, alpha, total_weight, gradients)
+            _update(first, last, optimizer, hyper, step, params, gradients[0], state)
+        epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
+    return epoch_loss / len(order)
