@@ -1,0 +1,320 @@
+"""What MLPClassifier and MLPRegressor share: parameters, the order of things in a fit, the attributes, input for prediction."""
+
+import math
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Options as Choices
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ..network import FLOAT_DTYPES, Network, float_dtype
+from ..threads import effective_n_threads
+from ..training import SGD, Adam, History, Options, Validation, packed_loss_gradient, packed_spans, train, train_lbfgs, unpack
+from .weights import ACTIVATIONS, LOSSES, WeightsMixin
+
+# History's field -> the estimator's attribute
+HISTORY = {
+    "loss_curve": "loss_curve_",
+    "n_samples_seen": "t_",
+    "best_loss": "best_loss_",
+    "validation_scores": "validation_scores_",
+    "best_validation_score": "best_validation_score_",
+    "no_improvement_count": "_no_improvement_count",
+}
+
+
+class BaseMLP(WeightsMixin, BaseEstimator):
+    """Base of both estimators; the parameters are described there."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Choices(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_jobs=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_jobs = n_jobs
+
+    # What the two estimators differ in
+
+    @abstractmethod
+    def _validate_input(self, X, y, incremental, reset):
+        """X as a float array, and y in the form of `Network.training_set`; may set attributes about classes."""
+
+    @abstractmethod
+    def _out_activation(self):
+        """The value of ``out_activation_``, which decides the loss."""
+
+    @abstractmethod
+    def _score_outputs(self, y, outputs, sample_weight):
+        """The score for early stopping of a network's outputs, where y is in the form of `_validate_input`."""
+
+    # Fitting
+
+    def _fit(self, X, y, sample_weight=None, incremental=False):
+        hidden_layer_sizes = self._hidden_layer_sizes()
+        _refuse_sparse(X)
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+            if not sample_weight.any():  # scikit-learn 1.7 does not check this itself
+                raise ValueError("Sample weights must contain at least one non-zero number.")
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._initialize(X, self._n_outputs(y), hidden_layer_sizes)
+        if self.solver == "lbfgs":
+            network = self._fit_lbfgs(X, y, sample_weight)
+        else:
+            network = self._fit_stochastic(X, y, sample_weight, incremental)
+        if not np.isfinite(network.params).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+            )
+        return self
+
+    def _hidden_layer_sizes(self):
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _n_outputs(self, y):
+        return y.shape[1]
+
+    def _initialize(self, X, n_outputs, hidden_layer_sizes):
+        sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
+        self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
+        self.out_activation_ = self._out_activation()
+        network = Network(sizes, ACTIVATIONS[self.activation], LOSSES[self.out_activation_], X.dtype)
+        network.initialize(self._random_state)
+        self._use_network(network)
+        self.n_iter_ = self.t_ = 0
+        if self.solver == "lbfgs":
+            return
+        history = History()
+        if self.early_stopping:
+            history = History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+        self._store(history)
+
+    def _store(self, history):
+        for name, attribute in HISTORY.items():
+            setattr(self, attribute, getattr(history, name))
+
+    def _fit_stochastic(self, X, y, sample_weight, incremental):
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        network, history = self._trainable_network(), self._history()
+        rows, validation = np.arange(len(X)), None
+        if self.early_stopping:
+            rows, validation = self._hold_out(X, y, sample_weight, network.dtype)
+        options = self._options(network, len(rows), incremental)
+        data = network.training_set(X, y, sample_weight)
+        if incremental and hasattr(self, "_optimizer"):
+            self._optimizer.attach(network)
+        else:
+            self._optimizer = self._make_optimizer(network)
+        try:
+            finished = train(network, data, rows, self._optimizer, history, self._random_state, options, validation)
+        finally:
+            self._store(history)
+            self.n_iter_ = history.n_epochs
+            if history.loss_curve:
+                self.loss_ = history.loss_curve[-1]
+        if validation is not None:
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+        if not finished and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter:d}) reached and the optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return network
+
+    def _history(self):
+        """The history that training goes on with."""
+        if not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != bool(self.early_stopping):
+            raise ValueError(
+                "training cannot go on with solver 'adam' or 'sgd' after solver 'lbfgs', nor with another value of "
+                "early_stopping: the earlier training left no history for it. Fit with warm_start=False, or a clone"
+            )
+        return History(**{name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)})
+
+    def _hold_out(self, X, y, sample_weight, dtype):
+        """The rows to train on, and the validation on the others."""
+        # Only two classes are stratified, as in scikit-learn.
+        stratify = y if self._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
+        fraction, random_state = self.validation_fraction, self._random_state
+        rows, held_out = train_test_split(np.arange(len(X)), test_size=fraction, random_state=random_state, stratify=stratify)
+        if len(held_out) < 2:
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        x, y = X[held_out].astype(dtype, copy=False), y[held_out]
+        weight = None if sample_weight is None else sample_weight[held_out]
+        best = Network.from_arrays(self._best_coefs, self._best_intercepts)
+        return rows, Validation(x, lambda outputs: self._score_outputs(y, outputs, weight), best.params)
+
+    def _options(self, network, n_samples, incremental):
+        if self.batch_size == "auto":
+            batch_size = min(200, n_samples)
+        else:
+            if self.batch_size > n_samples:
+                warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2)
+            batch_size = min(int(self.batch_size), n_samples)
+        return Options(
+            n_epochs=1 if incremental else self.max_iter,
+            batch_size=batch_size,
+            alpha=self.alpha,
+            shuffle=self.shuffle,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            n_threads=effective_n_threads(self.n_jobs, 6 * batch_size * network.n_weights),
+            verbose=self.verbose,
+        )
+
+    def _make_optimizer(self, network):
+        if self.solver == "adam":
+            return Adam(network, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+        rates = self.learning_rate_init, self.learning_rate
+        return SGD(network, *rates, momentum=self.momentum, nesterov=self.nesterovs_momentum, power_t=self.power_t)
+
+    def _fit_lbfgs(self, X, y, sample_weight):
+        network = self._trainable_network()
+        result = train_lbfgs(
+            network,
+            network.training_set(X, y, sample_weight),
+            alpha=self.alpha,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            n_threads=effective_n_threads(self.n_jobs, 6 * len(X) * network.n_weights),
+        )
+        network = network.astype(np.float64)
+        unpack(network, result.x)
+        self._use_network(network)
+        self._coef_indptr, self._intercept_indptr = packed_spans(network)
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = result.fun
+        return network
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None, intercept_grads=None
+    ):
+        """Loss and gradient by all weights and then all biases; the four lists are scikit-learn's buffers and not used."""
+        network = self._trainable_network()
+        data = network.training_set(X, y, sample_weight)
+        return packed_loss_gradient(packed_coef_inter, network, data, self.alpha)
+
+    # Prediction
+
+    def _outputs(self, X):
+        """The network's outputs (n, n_outputs_) in NumPy's common dtype of X and the weights."""
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
+        if not self._is_plain(X):
+            _refuse_sparse(X)
+            X = validate_data(self, X, reset=False)
+        network = self._current_network()
+        dtype = float_dtype(X, network)
+        if dtype != network.dtype:
+            network = network.astype(dtype)
+        return network.forward(X, effective_n_threads(self.n_jobs, 2 * len(X) * network.n_weights))
+
+    def _is_plain(self, X):
+        """Whether `validate_data` would pass X on as it is, for the most frequent case: to ask it costs 20 times as much."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in FLOAT_DTYPES
+            and X.ndim == 2
+            and X.shape[0] > 0
+            and X.shape[1] == self.n_features_in_
+            and "feature_names_in_" not in self.__dict__
+            and bool(np.isfinite(X).all())
+        )
+
+
+def _refuse_sparse(X):
+    if issparse(X):
+        raise NotImplementedError("sparse X is not supported yet; pass a dense array, such as X.toarray()")

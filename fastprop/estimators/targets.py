@@ -1,0 +1,54 @@
+"""Class labels to what a network learns from, and a network's outputs back to class labels."""
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import column_or_1d
+
+
+def raveled(y):
+    """y as it is, but a column of shape (n, 1) as a vector, with scikit-learn's DataConversionWarning."""
+    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def check_same_classes(y, classes):
+    """Fail unless y has exactly these classes: the condition of a warm start."""
+    found = unique_labels(y)
+    if set(found) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+            f"Previously got {classes}, `y` has {found}"
+        )
+
+
+def check_known_classes(y, classes):
+    """Fail if y has others than these classes."""
+    found = unique_labels(y)
+    if len(np.setdiff1d(found, classes, assume_unique=True)):
+        raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has {found}.")
+
+
+def encode(binarizer: LabelBinarizer, y):
+    """Class numbers (n,) for several classes; 0 and 1, shape (n, 1) for two classes and (n, n_labels) for several labels."""
+    if y.ndim == 1 and binarizer.y_type_ == "multiclass":
+        return np.searchsorted(binarizer.classes_, y)
+    if y.ndim == 1 and binarizer.y_type_ == "binary":
+        positive = binarizer.classes_[1:]
+        return (y == positive if len(positive) else np.zeros(len(y), dtype=bool))[:, None]
+    return np.asarray(binarizer.transform(y), dtype=bool)
+
+
+def decide(binarizer: LabelBinarizer, outputs):
+    """The decision in the form of `encode`: the most probable class, or whether a probability is above one half."""
+    if binarizer.y_type_ == "multiclass":
+        return outputs.argmax(axis=1)
+    if len(binarizer.classes_) == 1:  # there is nothing to decide
+        return np.zeros(outputs.shape, dtype=bool)
+    return outputs > 0.5
+
+
+def decode(binarizer: LabelBinarizer, decision):
+    """Class labels (n,), or the int64 indicators of several labels, sparse if y was."""
+    if binarizer.y_type_ == "multilabel-indicator":
+        return binarizer.inverse_transform(decision.astype(np.int64))
+    return binarizer.classes_[decision.ravel().astype(np.intp, copy=False)]

@@ -1,0 +1,61 @@
+"""The link between an estimator's ``coefs_`` and ``intercepts_`` and the `Network` that computes with them.
+
+After training the two lists hold views of the network's block. What a user puts there instead counts: a changed element changes
+the block itself, and other arrays in the lists, or other lists, are noticed by identity at the next call and copied into a new
+network. The arrays that were there before stay as they are, because the user may have kept them.
+"""
+
+from operator import is_
+
+from ..network import Network
+
+# scikit-learn's names for the output activations and for those of the kernels
+LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+
+
+class WeightsMixin:
+    """Needs ``activation`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``."""
+
+    def _current_network(self):
+        """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
+        network = self.__dict__.get("_network")
+        activation, loss = ACTIVATIONS[self.activation], LOSSES[self.out_activation_]
+        if (
+            network is not None
+            and len(self.coefs_) == len(network.coefs)
+            and len(self.intercepts_) == len(network.intercepts)
+            and all(map(is_, self.coefs_, network.coefs))
+            and all(map(is_, self.intercepts_, network.intercepts))
+            and network.activation == activation
+            and network.loss == loss
+        ):
+            return network
+        return Network.from_arrays(self.coefs_, self.intercepts_, activation, loss)
+
+    def _trainable_network(self):
+        """The network with the estimator's present weights, of which ``coefs_`` and ``intercepts_`` are views from here on."""
+        network = self._current_network()
+        if network is not self.__dict__.get("_network"):
+            self._use_network(network)
+        return network
+
+    def _use_network(self, network):
+        """Let ``coefs_`` and ``intercepts_`` be views of a network's parameters. New lists, as the old ones may be shared."""
+        self._network = network
+        self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
+
+    # The state holds each weight once, in the two lists; the views are made again after loading, copying or unpickling.
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state.pop("_network", None)
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "coefs_") and hasattr(self, "out_activation_"):
+            best_is_current = getattr(self, "_best_coefs", None) is self.coefs_
+            self._use_network(self._current_network())
+            if best_is_current:
+                self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_

@@ -1,0 +1,286 @@
+"""Network: the layer sizes and one flat block of parameters, with the compiled calls that train and evaluate it.
+
+Knows the kernels and nothing above them. Data are checked once, when a `TrainingSet` is made; the calls on it go straight to the
+raw kernels of the active back end.
+"""
+
+import math
+import operator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from . import kernels
+from .kernels.checks import MAX_THREADS
+from .kernels.codes import CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+
+FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class TrainingSet(NamedTuple):
+    """Checked data in the form of the raw kernels: C-contiguous, one dtype, an empty array for what is not given.
+
+    Made by `Network.training_set`. Of ``labels`` (n,) and ``targets`` (n, n_out) one is empty; ``problem`` is what a network
+    must have in common with the one that the data were checked for.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    sample_weight: np.ndarray
+    problem: tuple
+
+    @property
+    def arrays(self):
+        return self[:4]
+
+
+class Network:
+    """A plain stack of Linear layers in one flat block of parameters.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Numbers of units from the inputs to the outputs.
+    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+        Of every hidden layer.
+    loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+        Decides the link that turns the last layer's logits into outputs: softmax, sigmoid, identity, exp.
+    dtype : {float32, float64}
+
+    Attributes
+    ----------
+    layers : ndarray of intp, shape (n_layers, 4)
+        The table that the kernels read, see `kernels.layer_table`; read-only.
+    params : ndarray, shape (n_parameters,)
+        All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.
+    coefs, intercepts : tuple of ndarray
+        Views of each layer's weight (n_in, n_out) and bias (n_out,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import Network
+    >>> network = Network([2, 3, 1], activation="tanh", loss="binary_cross_entropy")
+    >>> network.initialize(np.random.RandomState(0))
+    >>> network.forward(np.zeros((4, 2))).shape
+    (4, 1)
+    """
+
+    def __init__(self, sizes, activation="relu", loss="softmax_cross_entropy", dtype=np.float64):
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
+        if np.dtype(dtype) not in FLOAT_DTYPES:
+            raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
+        self.sizes = tuple(operator.index(size) for size in sizes)
+        self.activation, self.loss = activation, loss
+        self._layers = kernels.layer_table(self.sizes, activation, CANONICAL_LINK[loss])
+        self._layers.setflags(write=False)
+        self._params = np.zeros(kernels.n_parameters(self._layers), dtype)
+        self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
+
+    @classmethod
+    def from_arrays(cls, coefs, intercepts, activation="relu", loss="softmax_cross_entropy"):
+        """A network with copies of the given weights and biases, float32 if all of them fit into it, else float64."""
+        coefs, intercepts = [np.asarray(w) for w in coefs], [np.asarray(b) for b in intercepts]
+        sizes = [w.shape[0] if w.ndim == 2 else -1 for w in coefs] + [w.shape[-1] if w.ndim else -1 for w in coefs[-1:]]
+        shapes = list(pairwise(sizes))
+        if not coefs or [w.shape for w in coefs] != shapes or [b.shape for b in intercepts] != [shape[1:] for shape in shapes]:
+            raise ValueError(
+                "coefs and intercepts must be the weights (n_in, n_out) and biases (n_out,) of consecutive layers; "
+                f"got shapes {[w.shape for w in coefs]} and {[b.shape for b in intercepts]}"
+            )
+        network = cls(sizes, activation, loss, float_dtype(*coefs, *intercepts))
+        for own, given in zip(network.coefs + network.intercepts, coefs + intercepts, strict=True):
+            own[...] = given
+        return network
+
+    @property
+    def layers(self):
+        return self._layers
+
+    @property
+    def params(self):
+        return self._params
+
+    @property
+    def dtype(self):
+        return self._params.dtype
+
+    @property
+    def n_weights(self):
+        """The number of weights without the biases: 2 operations each for a row's way forward, 6 for forward and backward."""
+        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
+
+    def __repr__(self):
+        return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
+
+    # Views do not survive a pickle or a deep copy as views, so only the block is kept.
+
+    def __getstate__(self):
+        return {"sizes": self.sizes, "activation": self.activation, "loss": self.loss, "params": self._params}
+
+    def __setstate__(self, state):
+        params = state["params"]
+        self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype)
+        self._params[:] = params
+
+    def astype(self, dtype):
+        """A copy with its own block of parameters in another dtype."""
+        network = Network(self.sizes, self.activation, self.loss, dtype)
+        network._params[:] = self._params
+        return network
+
+    def initialize(self, random_state):
+        """Draw all parameters from the uniform distribution that scikit-learn uses, in its order.
+
+        For each layer first the weights, then the biases, both within ``sqrt(F / (n_in + n_out))``; F is 2 for a network with
+        sigmoid hidden layers and 6 otherwise (Glorot and Bengio, *Understanding the difficulty of training deep feedforward
+        neural networks*, 2010, equation 16).
+
+        Parameters
+        ----------
+        random_state : numpy.random.RandomState or Generator
+        """
+        factor = 2.0 if self.activation == "sigmoid" else 6.0
+        for weight, bias in zip(self.coefs, self.intercepts, strict=True):
+            bound = math.sqrt(factor / sum(weight.shape))
+            weight[...] = random_state.uniform(-bound, bound, weight.shape)
+            bias[...] = random_state.uniform(-bound, bound, bias.shape)
+
+    def forward(self, x, n_threads=1):
+        """The outputs, shape (n, n_out), for rows ``x`` (n, n_in), which are converted to the network's dtype."""
+        x = self._rows(x)
+        outputs = np.empty((len(x), self.sizes[-1]), x.dtype)
+        kernels.active.raw.network_forward(x, self._layers, self._params, outputs, _checked_threads(n_threads))
+        return outputs
+
+    def training_set(self, x, y, sample_weight=None):
+        """Check and convert data once, for any number of calls of `train_epoch` and `loss_gradient`.
+
+        Parameters
+        ----------
+        x : array-like, shape (n, n_in)
+        y : array-like
+            Softmax: class numbers (n,), or distributions (n, n_out). Other losses: targets (n, n_out), or (n,) if n_out is 1;
+            0 and 1 for binary_cross_entropy, not negative for poisson.
+        sample_weight : array-like, shape (n,), optional
+
+        Returns
+        -------
+        TrainingSet
+            Arrays that already fit are not copied, except class numbers.
+        """
+        x = self._rows(x)
+        labels, targets, weight = np.empty(0, np.intp), np.empty((0, 0), x.dtype), np.empty(0, x.dtype)
+        y = np.asarray(y)
+        if self.loss == "softmax_cross_entropy" and y.ndim == 1:
+            # A copy: labels that change after the check could lead the kernels out of their arrays.
+            labels = _checked_indices("y", y.copy(), len(x), self.sizes[-1])
+        else:
+            shape = (len(x), self.sizes[-1])
+            if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
+                raise ValueError(f"y must have shape {shape}; got {y.shape}")
+            targets = _aligned(y.reshape(shape), x.dtype)
+            if self.loss == "poisson" and (targets < 0).any():
+                raise ValueError(f"y must not be negative for the loss 'poisson'; got {targets.min()}")
+        if sample_weight is not None:
+            weight = _aligned(sample_weight, x.dtype)
+            if weight.shape != x.shape[:1] or not np.isfinite(weight).all():
+                raise ValueError(f"sample_weight must be {len(x)} finite numbers; got shape {weight.shape}")
+        return TrainingSet(x, labels, targets, weight, self._problem)
+
+    def loss_gradient(self, data, alpha=0.0, n_threads=1):
+        """The mean loss over a `TrainingSet` and its gradient, shaped like `params`; see `kernels.network_loss_gradient`."""
+        self._check_data(data)
+        gradient = np.empty_like(self._params)
+        problem = self._layers, self._params, LOSSES[self.loss], alpha
+        raw = kernels.active.raw
+        loss = raw.network_loss_gradient(*data.arrays, *problem, gradient, _checked_threads(n_threads))
+        return loss, gradient
+
+    def train_epoch(self, data, order, optimizer, *, batch_size, alpha=0.0, n_threads=1):
+        """Pass once over the rows ``order`` of a `TrainingSet` in mini-batches, updating the parameters in place.
+
+        Parameters
+        ----------
+        data : TrainingSet
+        order : ndarray of int, shape (n_visits,)
+            Any rows in any order, at least one.
+        optimizer : training.Adam or training.SGD
+            Its state is updated too.
+        batch_size : int
+            The last batch may be shorter.
+        alpha : float
+            Factor of the L2 term.
+        n_threads : int
+
+        Returns
+        -------
+        float
+            The mean loss of the batches, weighted by their numbers of rows; each is computed before its update.
+        """
+        self._check_data(data)
+        order = _checked_indices("order", order, len(order), len(data.x))
+        batch_size = operator.index(batch_size)
+        if batch_size < 1 or not len(order):
+            raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {len(order)}")
+        self._check_state(optimizer)
+        problem = (order, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper, alpha, batch_size)
+        arrays = self._params, optimizer.state
+        loss = kernels.active.raw.train_epoch(*data.arrays, *problem, optimizer.t, *arrays, _checked_threads(n_threads))
+        optimizer.advance(-(-len(order) // batch_size))
+        return loss
+
+    def _rows(self, x):
+        x = _aligned(x, self._params.dtype)
+        if x.ndim != 2 or x.shape[1] != self.sizes[0]:
+            raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")
+        return x
+
+    @property
+    def _problem(self):
+        return self.loss, self.sizes[0], self.sizes[-1], self.dtype
+
+    def _check_data(self, data):
+        if data.problem != self._problem:
+            raise ValueError("data must come from the training_set() of a network with the same loss, dtype, inputs and outputs")
+
+    def _check_state(self, optimizer):
+        shape = N_STATE_SLOTS[optimizer.name], len(self._params)
+        state = optimizer.state
+        if state.shape != shape or state.dtype != self._params.dtype or not state.flags.carray:
+            raise ValueError(
+                f"the optimizer's state must be a C-contiguous {self.dtype.name} array of shape {shape}; "
+                f"got {state.dtype.name}, {state.shape}"
+            )
+
+
+def float_dtype(*arrays_or_dtypes):
+    """The dtype, of the two that the kernels know, in which arrays of these dtypes are computed together."""
+    dtype = np.result_type(*(getattr(a, "dtype", a) for a in arrays_or_dtypes))
+    return np.dtype(np.float32) if np.can_cast(dtype, np.float32) else np.dtype(np.float64)
+
+
+def _aligned(array, dtype):
+    """A plain, C-contiguous, aligned array of a dtype in native byte order: the given one where it is that already."""
+    return np.require(array, dtype, ["C", "A", "E"])
+
+
+def _checked_indices(name, values, n, end):
+    """n integers in [0, end) as intp."""
+    values = np.asarray(values)
+    if values.shape != (n,) or values.dtype.kind not in "iub":
+        raise ValueError(f"{name} must be {n} integers; got shape {values.shape}, dtype {values.dtype.name}")
+    values = _aligned(values, np.intp)
+    if n and not 0 <= values.min() <= values.max() < end:
+        raise ValueError(f"{name} must be in [0, {end}); got values from {values.min()} to {values.max()}")
+    return values
+
+
+def _checked_threads(n_threads):
+    # OpenMP ends the process when it cannot start a thread, so an absurd number has to be refused here.
+    if not 1 <= n_threads <= MAX_THREADS:
+        raise ValueError(f"n_threads must be from 1 to {MAX_THREADS}; got {n_threads}")
+    return n_threads

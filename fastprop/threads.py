@@ -1,0 +1,48 @@
+"""How many threads a computation gets: decided once, from what was asked for, what the work justifies, and what there is."""
+
+import math
+import operator
+import os
+
+import joblib
+
+# Below this many floating-point operations for each thread, waking the threads and waiting for them costs more than it saves:
+# a fork-join takes some microseconds, in which one core does some 10^5 operations.
+FLOPS_PER_THREAD = 2e6
+
+
+def effective_n_threads(n_jobs=None, flops=math.inf):
+    """The number of threads for steps of work that are synchronised with each other.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: as many as the work justifies, at most `available_cores`. n > 0: exactly n. -1: all cores; -2: all but one, ...
+    flops : float
+        The floating-point operations of one step, such as one mini-batch.
+
+    Returns
+    -------
+    int
+        At least 1, and the same for the same arguments as long as the process's limits are the same.
+
+    Raises
+    ------
+    ValueError
+        If n_jobs is 0.
+    """
+    if n_jobs is None:
+        justified = flops / FLOPS_PER_THREAD
+        return 1 if justified < 2 else int(min(justified, available_cores()))  # to count the cores takes a while
+    n_jobs = operator.index(n_jobs)
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning; pass None, -1 or the number of threads")
+    return n_jobs if n_jobs > 0 else max(1, available_cores() + 1 + n_jobs)
+
+
+def available_cores():
+    """The cores that this process may use: affinity, cgroup, LOKY_MAX_CPU_COUNT (as joblib counts) and OMP_NUM_THREADS."""
+    cores = joblib.cpu_count()
+    # OpenMP's list form, such as "4,2", gives the outermost level first.
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) > 0 else cores

@@ -1,0 +1,293 @@
+"""Training a `Network`: the optimizers' states, the loop over epochs with its stopping rule, and L-BFGS.
+
+Written once for every estimator and independent of scikit-learn; what is computed, and in which order the random stream is used,
+is scikit-learn's, so that one seed gives one result. There is one compiled call an epoch, or several where an epoch takes long.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from .kernels import layer_views
+from .kernels.codes import N_STATE_SLOTS
+from .network import Network
+
+# An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
+# at 2 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
+FLOPS_PER_CALL = 5e8
+# Below this learning rate the adaptive schedule stops instead of dividing further (scikit-learn's number).
+SMALLEST_ADAPTIVE_RATE = 1e-6
+
+
+class _Optimizer:
+    """The memory of an optimizer: ``state`` (n_slots, n_parameters), and ``t``, the number of updates done."""
+
+    name = None
+
+    def __init__(self, network, learning_rate_init):
+        self.learning_rate_init = float(learning_rate_init)
+        self.learning_rate = self.learning_rate_init
+        self.t = 0
+        self.layers = network.layers
+        self.state = np.zeros((N_STATE_SLOTS[self.name], len(network.params)), network.dtype)
+
+    def attach(self, network):
+        """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not."""
+        if not np.array_equal(self.layers[:, :2], network.layers[:, :2]):
+            raise ValueError(
+                f"the optimizer was made for layers of shapes {self.layers[:, :2].tolist()}; "
+                f"the network now has {network.layers[:, :2].tolist()}"
+            )
+        # A memory map, as joblib may load it, is read-only.
+        self.state = np.require(self.state, network.dtype, ["C", "A", "W", "E"])
+
+    def advance(self, n_updates):
+        """Count updates that were done."""
+        self.t += n_updates
+
+    def iteration_ends(self, n_samples_seen):
+        """Adapt the learning rate after an epoch."""
+
+    def trigger_stopping(self, message, verbose):
+        """Answer to no improvement: True to stop, False to go on with another learning rate."""
+        if verbose:
+            print(message + " Stopping.")
+        return True
+
+    def _views(self, slot):
+        """One slot as scikit-learn lists it: the array of every weight, then of every bias."""
+        weights, biases = zip(*layer_views(self.layers, self.state[slot]), strict=True)
+        return [*weights, *biases]
+
+
+class SGD(_Optimizer):
+    """Gradient descent with momentum and a schedule; parameters as in scikit-learn's estimators."""
+
+    name = "sgd"
+
+    def __init__(self, network, learning_rate_init=0.1, lr_schedule="constant", momentum=0.9, nesterov=True, power_t=0.5):
+        super().__init__(network, learning_rate_init)
+        self.lr_schedule, self.momentum, self.nesterov, self.power_t = lr_schedule, momentum, nesterov, power_t
+
+    @property
+    def hyper(self):
+        return np.array([self.learning_rate, self.momentum, self.nesterov], dtype=np.float64)
+
+    @property
+    def velocities(self):
+        return self._views(0)
+
+    def iteration_ends(self, n_samples_seen):
+        if self.lr_schedule == "invscaling":
+            self.learning_rate = self.learning_rate_init / (n_samples_seen + 1) ** self.power_t
+
+    def trigger_stopping(self, message, verbose):
+        if self.lr_schedule != "adaptive":
+            return super().trigger_stopping(message, verbose)
+        if self.learning_rate <= SMALLEST_ADAPTIVE_RATE:
+            return super().trigger_stopping(message + " Learning rate too small.", verbose)
+        self.learning_rate /= 5.0
+        if verbose:
+            print(message + f" Setting learning rate to {self.learning_rate:f}")
+        return False
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba, 2015), with epsilon outside the bias correction."""
+
+    name = "adam"
+
+    def __init__(self, network, learning_rate_init=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+        super().__init__(network, learning_rate_init)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    @property
+    def hyper(self):
+        return np.array([self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon], dtype=np.float64)
+
+    @property
+    def ms(self):
+        return self._views(0)
+
+    @property
+    def vs(self):
+        return self._views(1)
+
+    def advance(self, n_updates):
+        super().advance(n_updates)
+        # What the last update used: scikit-learn keeps it as an attribute.
+        self.learning_rate = self.learning_rate_init * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
+
+
+@dataclass
+class History:
+    """What training remembers from epoch to epoch, and over several calls where they continue each other.
+
+    Under early stopping the validation score decides and ``best_loss`` is None; otherwise the two about validation are None.
+    """
+
+    loss_curve: list = field(default_factory=list)
+    n_samples_seen: int = 0
+    best_loss: float | None = math.inf
+    validation_scores: list | None = None
+    best_validation_score: float | None = None
+    no_improvement_count: int = 0
+    n_epochs: int = 0
+
+    def end_epoch(self, loss, n_samples):
+        self.n_epochs += 1
+        self.n_samples_seen += n_samples
+        self.loss_curve.append(loss)
+
+    def judge_loss(self, tol):
+        """Count the last epoch as one without improvement if its loss is above the best one minus tol."""
+        loss = self.loss_curve[-1]
+        self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
+        self.best_loss = min(self.best_loss, loss)
+
+    def judge_score(self, score, tol):
+        """The same for a validation score, where more is better; whether it is the best so far."""
+        self.validation_scores.append(score)
+        self.no_improvement_count = self.no_improvement_count + 1 if score < self.best_validation_score + tol else 0
+        if not score > self.best_validation_score:
+            return False
+        self.best_validation_score = score
+        return True
+
+
+@dataclass
+class Validation:
+    """Early stopping: the rows to score on, what scores the outputs for them, and the parameters that scored best so far."""
+
+    x: np.ndarray
+    score: object
+    best_params: np.ndarray
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train: parameters as in scikit-learn's estimators; ``n_epochs`` is the most that one call of `train` does."""
+
+    n_epochs: int
+    batch_size: int
+    alpha: float = 0.0001
+    shuffle: bool = True
+    tol: float = 1e-4
+    n_iter_no_change: float = 10
+    n_threads: int = 1
+    verbose: bool = False
+
+
+def train(network: Network, data, rows, optimizer, history, random_state, options, validation=None):
+    """Train for epochs over ``rows`` of a `TrainingSet` until the stopping rule or ``options.n_epochs`` ends it.
+
+    Everything that it changes is in network, optimizer, history and validation, which are valid after an interrupt too: Ctrl-C
+    ends the training with a warning. With validation, the best parameters are put back at the end.
+
+    Returns
+    -------
+    bool
+        False if ``options.n_epochs`` epochs were not enough.
+    """
+    stopped = False
+    try:
+        while not stopped and history.n_epochs < options.n_epochs:
+            if options.shuffle:
+                # The permutations compose, as in scikit-learn.
+                rows = rows[random_state.permutation(len(rows))]
+            loss = _train_epoch(network, data, rows, optimizer, options)
+            history.end_epoch(loss, len(rows))
+            if options.verbose:
+                print(f"Iteration {history.n_epochs}, loss = {loss:.8f}")
+            _judge(network, history, options, validation)
+            optimizer.iteration_ends(history.n_samples_seen)
+            if history.no_improvement_count > options.n_iter_no_change:
+                stopped = optimizer.trigger_stopping(_no_improvement(options, validation), options.verbose)
+                if not stopped:
+                    history.no_improvement_count = 0
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        stopped = True
+    if validation is not None:
+        network.params[:] = validation.best_params
+    return stopped
+
+
+def _train_epoch(network, data, rows, optimizer, options):
+    batches_per_call = max(1, int(FLOPS_PER_CALL // (6 * options.batch_size * network.n_weights)))
+    rows_per_call = batches_per_call * options.batch_size
+    loss_sum = 0.0
+    for start in range(0, len(rows), rows_per_call):
+        part = rows[start : start + rows_per_call]
+        loss = network.train_epoch(
+            data, part, optimizer, batch_size=options.batch_size, alpha=options.alpha, n_threads=options.n_threads
+        )
+        loss_sum += loss * len(part)
+    return loss_sum / len(rows)
+
+
+def _judge(network, history, options, validation):
+    if validation is None:
+        history.judge_loss(options.tol)
+        return
+    outputs = network.forward(validation.x, options.n_threads)
+    score = float(validation.score(outputs)) if np.isfinite(outputs).all() else math.nan
+    if options.verbose:
+        print(f"Validation score: {score:f}")
+    if history.judge_score(score, options.tol):
+        validation.best_params[:] = network.params
+
+
+def _no_improvement(options, validation):
+    what = "Training loss" if validation is None else "Validation score"
+    return f"{what} did not improve more than tol={options.tol:f} for {options.n_iter_no_change:d} consecutive epochs."
+
+
+def pack(network, block):
+    """A block shaped like the network's parameters in scikit-learn's order: all weights, then all biases."""
+    weights, biases = zip(*layer_views(network.layers, block), strict=True)
+    return np.concatenate([array.ravel() for array in weights + biases])
+
+
+def unpack(network, packed):
+    """Write a vector in the order of `pack` into the network's parameters."""
+    start = 0
+    for array in network.coefs + network.intercepts:
+        array[...] = packed[start : start + array.size].reshape(array.shape)
+        start += array.size
+
+
+def packed_spans(network):
+    """Where `pack` puts things: (start, end, shape) of each weight, (start, end) of each bias."""
+    ends = np.cumsum([0] + [array.size for array in network.coefs + network.intercepts]).tolist()
+    spans = list(pairwise(ends))
+    n = len(network.coefs)
+    return [(*span, coef.shape) for span, coef in zip(spans[:n], network.coefs, strict=True)], spans[n:]
+
+
+def packed_loss_gradient(packed, network, data, alpha, n_threads=1):
+    """The loss and its gradient by the packed parameters; the network has these parameters afterwards."""
+    unpack(network, packed)
+    loss, gradient = network.loss_gradient(data, alpha, n_threads)
+    return loss, pack(network, gradient)
+
+
+def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, n_threads=1):
+    """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
+
+    The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
+    arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last.
+    """
+    from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
+
+    return minimize(
+        packed_loss_gradient,
+        pack(network, network.params),
+        args=(network, data, alpha, n_threads),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+    )

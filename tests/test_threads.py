@@ -1,0 +1,49 @@
+"""How many threads a fit gets."""
+
+import math
+
+import joblib
+import pytest
+
+from fastprop.threads import FLOPS_PER_THREAD, available_cores, effective_n_threads
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    """cores(n, omp=None): pretend that joblib counts n cores and OMP_NUM_THREADS is set."""
+
+    def cores(n, omp=None):
+        monkeypatch.setattr(joblib, "cpu_count", lambda: n)
+        if omp is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", omp)
+
+    return cores
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "expected"), [(None, 8), (1, 1), (3, 3), (64, 64), (-1, 8), (-2, 7), (-8, 1), (-100, 1)], ids=str
+)
+def test_n_jobs(cores, n_jobs, expected):
+    cores(8)
+    assert effective_n_threads(n_jobs) == expected
+
+
+def test_work_decides_without_n_jobs(cores):
+    cores(4)
+    threads = [effective_n_threads(None, factor * FLOPS_PER_THREAD) for factor in (0, 0.5, 1, 1.9, 2, 3.5, 4, 100, math.inf)]
+    assert threads == [1, 1, 1, 1, 2, 3, 4, 4, 4]
+    assert effective_n_threads(2, 0) == 2
+
+
+@pytest.mark.parametrize(("omp", "expected"), [("2", 2), ("3,1", 3), (" 2 ", 2), ("100", 8), ("0", 8), ("", 8), ("many", 8)])
+def test_limits(cores, omp, expected):
+    cores(8, omp)
+    assert available_cores() == effective_n_threads() == effective_n_threads(-1) == expected
+
+
+@pytest.mark.parametrize("wrong", [0, 1.5, "2"])
+def test_nonsense(wrong):
+    with pytest.raises(TypeError if wrong else ValueError):
+        effective_n_threads(wrong)
