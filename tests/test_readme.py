@@ -1,0 +1,49 @@
+"""The README is right: its snippets run, its commands are there, the folders it names exist."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))
+
+
+def test_there_is_a_snippet_for_each_way_in():
+    assert len(SNIPPETS) == 4
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippet(number, tmp_path):
+    snippet = SNIPPETS[number]
+    if "import njit" in snippet and importlib.util.find_spec("numba") is None:
+        pytest.skip("numba is not installed")
+    # In a process of its own, as a reader would run it; from a folder where nothing of ours can be imported by accident.
+    result = subprocess.run([sys.executable, "-W", "error", "-c", snippet], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_each_command_is_one_line():
+    assert set(COMMANDS) == {"demo", "tests"}
+    for command in COMMANDS.values():
+        assert "\n" not in command
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+
+
+@pytest.mark.skipif(not (README.parent / "setup.py").exists(), reason="not in a checkout")
+def test_map_of_the_folders():
+    """Every path in the map exists; what is indented lies in the last folder above that is not."""
+    (block,) = re.findall(r"^## Folders\n+```\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    folder = README.parent
+    for line in block.splitlines():
+        name = line.split()[0].rstrip(",")
+        if not line.startswith(" "):
+            folder = README.parent
+        assert list(folder.glob(name.rstrip("/"))), f"{folder / name} does not exist"
+        if not line.startswith(" ") and name.endswith("/"):
+            folder = README.parent / name
