@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from .kernels.checks import MAX_THREADS
+from .kernels.checks import MAX_THREADS, NO_INDICES, features, raw_features
 from .kernels.codes import CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -21,11 +21,14 @@ FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 class TrainingSet(NamedTuple):
     """Checked data in the form of the raw kernels: C-contiguous, one dtype, an empty array for what is not given.
 
-    Made by `Network.training_set`. Of ``labels`` (n,) and ``targets`` (n, n_out) one is empty; ``problem`` is what a network
+    Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
+    its CSR form. Of ``labels`` (n,) and ``targets`` (n, n_out) one is empty; ``problem`` is what a network
     must have in common with the one that the data were checked for.
     """
 
     x: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
     labels: np.ndarray
     targets: np.ndarray
     sample_weight: np.ndarray
@@ -33,7 +36,11 @@ class TrainingSet(NamedTuple):
 
     @property
     def arrays(self):
-        return self[:4]
+        return self[:6]
+
+    @property
+    def n_samples(self):
+        return len(self.indptr) - 1 if self.indptr.size else len(self.x)
 
 
 class Network:
@@ -150,10 +157,11 @@ class Network:
             bias[...] = random_state.uniform(-bound, bound, bias.shape)
 
     def forward(self, x, n_threads=1):
-        """The outputs, shape (n, n_out), for rows ``x`` (n, n_in), which are converted to the network's dtype."""
-        x = self._rows(x)
-        outputs = np.empty((len(x), self.sizes[-1]), x.dtype)
-        kernels.active.raw.network_forward(x, self._layers, self._params, outputs, _checked_threads(n_threads))
+        """The outputs, shape (n, n_out), for rows ``x`` (n, n_in), dense or sparse, converted to the network's dtype."""
+        n, rows = self._rows(x)
+        outputs = np.empty((n, self.sizes[-1]), self.dtype)
+        if n:
+            kernels.active.raw.network_forward(*rows, self._layers, self._params, outputs, _checked_threads(n_threads))
         return outputs
 
     def training_set(self, x, y, sample_weight=None):
@@ -161,7 +169,7 @@ class Network:
 
         Parameters
         ----------
-        x : array-like, shape (n, n_in)
+        x : array-like or SciPy sparse matrix, shape (n, n_in)
         y : array-like
             Softmax: class numbers (n,), or distributions (n, n_out). Other losses: targets (n, n_out), or (n,) if n_out is 1;
             0 and 1 for binary_cross_entropy, not negative for poisson.
@@ -172,35 +180,35 @@ class Network:
         TrainingSet
             Arrays that already fit are not copied, except class numbers.
         """
-        x = self._rows(x)
-        labels, targets, weight = np.empty(0, np.intp), np.empty((0, 0), x.dtype), np.empty(0, x.dtype)
+        n, rows = self._rows(x)
+        labels, targets, weight = np.empty(0, np.intp), np.empty((0, 0), self.dtype), np.empty(0, self.dtype)
         y = np.asarray(y)
         if self.loss == "softmax_cross_entropy" and y.ndim == 1:
             # A copy: labels that change after the check could lead the kernels out of their arrays.
-            labels = _checked_indices("y", y.copy(), len(x), self.sizes[-1])
+            labels = _checked_indices("y", y.copy(), n, self.sizes[-1])
         else:
-            shape = (len(x), self.sizes[-1])
+            shape = (n, self.sizes[-1])
             if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
                 raise ValueError(f"y must have shape {shape}; got {y.shape}")
-            targets = _aligned(y.reshape(shape), x.dtype)
+            targets = _aligned(y.reshape(shape), self.dtype)
             if self.loss == "poisson" and (targets < 0).any():
                 raise ValueError(f"y must not be negative for the loss 'poisson'; got {targets.min()}")
         if sample_weight is not None:
-            weight = _aligned(sample_weight, x.dtype)
-            if weight.shape != x.shape[:1] or not np.isfinite(weight).all():
-                raise ValueError(f"sample_weight must be {len(x)} finite numbers; got shape {weight.shape}")
-        return TrainingSet(x, labels, targets, weight, self._problem)
+            weight = _aligned(sample_weight, self.dtype)
+            if weight.shape != (n,) or not np.isfinite(weight).all():
+                raise ValueError(f"sample_weight must be {n} finite numbers; got shape {weight.shape}")
+        return TrainingSet(*rows, labels, targets, weight, self._problem)
 
-    def loss_gradient(self, data, alpha=0.0, n_threads=1):
+    def loss_gradient(self, data, alpha=0.0, clip=0.0, n_threads=1):
         """The mean loss over a `TrainingSet` and its gradient, shaped like `params`; see `kernels.network_loss_gradient`."""
         self._check_data(data)
         gradient = np.empty_like(self._params)
-        problem = self._layers, self._params, LOSSES[self.loss], alpha
+        problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
         raw = kernels.active.raw
         loss = raw.network_loss_gradient(*data.arrays, *problem, gradient, _checked_threads(n_threads))
         return loss, gradient
 
-    def train_epoch(self, data, order, optimizer, *, batch_size, alpha=0.0, n_threads=1):
+    def train_epoch(self, data, order, optimizer, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
         """Pass once over the rows ``order`` of a `TrainingSet` in mini-batches, updating the parameters in place.
 
         Parameters
@@ -214,6 +222,8 @@ class Network:
             The last batch may be shorter.
         alpha : float
             Factor of the L2 term.
+        clip : float
+            Probabilities are clipped to [clip, 1 - clip] for the reported loss.
         n_threads : int
 
         Returns
@@ -222,22 +232,27 @@ class Network:
             The mean loss of the batches, weighted by their numbers of rows; each is computed before its update.
         """
         self._check_data(data)
-        order = _checked_indices("order", order, len(order), len(data.x))
+        order = _checked_indices("order", order, len(order), data.n_samples)
         batch_size = operator.index(batch_size)
         if batch_size < 1 or not len(order):
             raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {len(order)}")
         self._check_state(optimizer)
-        problem = (order, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper, alpha, batch_size)
+        problem = order, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
+        scalars = alpha, clip, batch_size, optimizer.t
         arrays = self._params, optimizer.state
-        loss = kernels.active.raw.train_epoch(*data.arrays, *problem, optimizer.t, *arrays, _checked_threads(n_threads))
+        loss = kernels.active.raw.train_epoch(*data.arrays, *problem, *scalars, *arrays, _checked_threads(n_threads))
         optimizer.advance(-(-len(order) // batch_size))
         return loss
 
     def _rows(self, x):
-        x = _aligned(x, self._params.dtype)
-        if x.ndim != 2 or x.shape[1] != self.sizes[0]:
-            raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")
-        return x
+        """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
+        if not hasattr(x, "tocsr"):
+            x = _aligned(x, self.dtype)
+            if x.ndim != 2 or x.shape[1] != self.sizes[0]:
+                raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")
+            return len(x), (x, NO_INDICES, NO_INDICES)
+        x = x.tocsr().astype(self.dtype, copy=False)
+        return features("x", x, self.sizes[0], self._params), raw_features("x", x)
 
     @property
     def _problem(self):

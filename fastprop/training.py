@@ -174,6 +174,7 @@ class Options:
     n_epochs: int
     batch_size: int
     alpha: float = 0.0001
+    clip: float = 0.0
     shuffle: bool = True
     tol: float = 1e-4
     n_iter_no_change: float = 10
@@ -223,7 +224,13 @@ def _train_epoch(network, data, rows, optimizer, options):
     for start in range(0, len(rows), rows_per_call):
         part = rows[start : start + rows_per_call]
         loss = network.train_epoch(
-            data, part, optimizer, batch_size=options.batch_size, alpha=options.alpha, n_threads=options.n_threads
+            data,
+            part,
+            optimizer,
+            batch_size=options.batch_size,
+            alpha=options.alpha,
+            clip=options.clip,
+            n_threads=options.n_threads,
         )
         loss_sum += loss * len(part)
     return loss_sum / len(rows)
@@ -268,14 +275,14 @@ def packed_spans(network):
     return [(*span, coef.shape) for span, coef in zip(spans[:n], network.coefs, strict=True)], spans[n:]
 
 
-def packed_loss_gradient(packed, network, data, alpha, n_threads=1):
+def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
     """The loss and its gradient by the packed parameters; the network has these parameters afterwards."""
     unpack(network, packed)
-    loss, gradient = network.loss_gradient(data, alpha, n_threads)
+    loss, gradient = network.loss_gradient(data, alpha, clip, n_threads)
     return loss, pack(network, gradient)
 
 
-def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, n_threads=1):
+def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1):
     """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
 
     The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
@@ -286,7 +293,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, n_threads=1):
     return minimize(
         packed_loss_gradient,
         pack(network, network.params),
-        args=(network, data, alpha, n_threads),
+        args=(network, data, alpha, clip, n_threads),
         method="L-BFGS-B",
         jac=True,
         options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},

@@ -31,6 +31,7 @@ SCALARS = {
     "epsilon": (sys.float_info.min, math.inf, False),
     "l2": (0.0, math.inf, False),
     "alpha": (0.0, math.inf, False),
+    "clip": (0.0, 0.5, False),
     "scale": (-sys.float_info.max, math.inf, False),
 }
 
@@ -222,6 +223,44 @@ def targets(loss, values, shape, first_name, first):
         where = tuple(int(i) for i in np.unravel_index((values < 0).argmax(), shape))
         raise ValueError(f"targets must not be negative; got {values[where]} at position {where}")
     return no_labels, c_order("targets", values)
+
+
+# Rows of features
+
+NO_INDICES = np.empty(0, np.int32)
+
+
+def features(name, x, n_in, params):
+    """The number of rows of X (n, n_in), a matrix or a SciPy CSR array, of the dtype of params."""
+    if getattr(x, "format", None) != "csr":
+        n = matrix(name, x)[0]
+        like(name, x, (n, n_in), "params", params)
+        return n
+    like(f"{name}.data", x.data, x.data.shape, "params", params)
+    if x.ndim != 2 or x.shape[1] != n_in:
+        raise ValueError(f"{name} must have shape (n, {n_in}); got {x.shape}")
+    n, starts, columns = x.shape[0], x.indptr, x.indices
+    if starts.dtype != columns.dtype or starts.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+        raise TypeError(f"{name}.indptr and {name}.indices must both be int32 or both int64; got {starts.dtype}, {columns.dtype}")
+    if len(starts) != n + 1 or starts[0] != 0 or starts[-1] != len(columns) or (np.diff(starts) < 0).any():
+        raise ValueError(f"{name}.indptr must be {n + 1} numbers that rise from 0 to {len(columns)}, the number of indices")
+    if len(columns) != len(x.data) or (len(columns) and not 0 <= columns.min() <= columns.max() < n_in):
+        raise ValueError(f"{name}.indices must be {len(x.data)} numbers in [0, {n_in}), one for each of {name}.data")
+    return n
+
+
+def raw_features(name, x):
+    """X, as `features` checked it, in the form of the raw kernels: (x, indices, indptr)."""
+    if getattr(x, "format", None) != "csr":
+        return c_order(name, x), NO_INDICES, NO_INDICES
+    return c_order(f"{name}.data", x.data)[None], c_order(f"{name}.indices", x.indices), c_order(f"{name}.indptr", x.indptr)
+
+
+def stored_arrays(name, x):
+    """The arrays that hold X, by name: what an output must not overlap."""
+    if getattr(x, "format", None) != "csr":
+        return {name: x}
+    return {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
 
 
 # Outputs

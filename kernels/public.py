@@ -116,7 +116,8 @@ class Kernels(LayerKernels, LossKernels):
 
         Parameters
         ----------
-        x : ndarray, shape (n, n_in), float32 or float64
+        x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
+            Sparse rows are never made dense.
         layers : ndarray of intp, shape (n_layers, 4)
             From `layer_table`.
         params : ndarray, shape (n_parameters(layers),), dtype of x
@@ -136,15 +137,17 @@ class Kernels(LayerKernels, LossKernels):
             If an argument is not as described; nothing was changed then.
         """
         n_in, n_out, _ = checks.network(layers, params)
-        n = checks.matrix("x", x)[0]
-        checks.like("x", x, (n, n_in), "params", params)
+        n = checks.features("x", x, n_in, params)
         n_threads = checks.threads(n_threads)
-        outputs = checks.output("out", out, (n, n_out), x, {"x": x, "layers": layers, "params": params})
+        inputs = checks.stored_arrays("x", x) | {"layers": layers, "params": params}
+        outputs = checks.output("out", out, (n, n_out), params, inputs)
         if n:
-            self.raw.network_forward(checks.c_order("x", x), layers, checks.c_order("params", params), outputs, n_threads)
+            self.raw.network_forward(*checks.raw_features("x", x), layers, checks.c_order("params", params), outputs, n_threads)
         return outputs
 
-    def network_loss_gradient(self, x, targets, layers, params, loss, alpha=0.0, sample_weight=None, out=None, n_threads=1):
+    def network_loss_gradient(
+        self, x, targets, layers, params, loss, alpha=0.0, sample_weight=None, clip=0.0, out=None, n_threads=1
+    ):
         """Mean loss of a plain stack of layers and its gradient by all parameters, with scikit-learn's L2 term.
 
         With S the number of rows, or the sum of the sample weights: ``loss_mean = (loss_sum + alpha / 2 * |weights|^2) / S`` and
@@ -153,7 +156,7 @@ class Kernels(LayerKernels, LossKernels):
 
         Parameters
         ----------
-        x : ndarray, shape (n, n_in), float32 or float64
+        x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
         targets : ndarray
             As in the forward kernel of the loss.
         layers : ndarray of intp, shape (n_layers, 4)
@@ -164,6 +167,9 @@ class Kernels(LayerKernels, LossKernels):
         alpha : float
             Factor >= 0 of the L2 term.
         sample_weight : ndarray, shape (n,), dtype of x, optional
+        clip : float
+            In [0, 0.5). Above 0, the two cross-entropies are reported as if of probabilities clipped to [clip, 1 - clip], as
+            scikit-learn does with the dtype's epsilon; the gradient does not change.
         out : ndarray, shape and dtype of params, optional
             Overwritten with the gradient. Must not overlap the inputs.
         n_threads : int
@@ -184,15 +190,14 @@ class Kernels(LayerKernels, LossKernels):
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
         """
         shape = self._check_problem(x, layers, params, loss)
-        alpha, n_threads = checks.real("alpha", alpha), checks.threads(n_threads)
-        labels, dense = checks.targets(loss, targets, shape, "x", x)
-        weight = checks.sample_weight(sample_weight, shape[0], "x", x)
-        inputs = {"x": x, "targets": targets, "sample_weight": sample_weight, "layers": layers, "params": params}
-        gradient = checks.output("out", out, params.shape, x, inputs)
-        x, params = checks.c_order("x", x), checks.c_order("params", params)
-        loss_mean = self.raw.network_loss_gradient(
-            x, labels, dense, weight, layers, params, LOSSES[loss], alpha, gradient, n_threads
-        )
+        alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
+        labels, dense = checks.targets(loss, targets, shape, "params", params)
+        weight = checks.sample_weight(sample_weight, shape[0], "params", params)
+        inputs = checks.stored_arrays("x", x) | {"targets": targets, "sample_weight": sample_weight, "layers": layers}
+        gradient = checks.output("out", out, params.shape, params, inputs | {"params": params})
+        data = *checks.raw_features("x", x), labels, dense, weight
+        problem = layers, checks.c_order("params", params), LOSSES[loss], alpha, clip
+        loss_mean = self.raw.network_loss_gradient(*data, *problem, gradient, n_threads)
         return loss_mean, gradient
 
     def train_epoch(
@@ -210,13 +215,14 @@ class Kernels(LayerKernels, LossKernels):
         batch_size=200,
         step=0,
         sample_weight=None,
+        clip=0.0,
         n_threads=1,
     ):
         """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then `sgd_update` or `adam_update`.
 
         Parameters
         ----------
-        x, targets, layers, loss, alpha, sample_weight
+        x, targets, layers, loss, alpha, sample_weight, clip
             As in `network_loss_gradient`.
         order : ndarray, shape (n_visits,), of any integer dtype
             The rows to visit, such as a permutation; any may be left out or repeated.
@@ -249,18 +255,24 @@ class Kernels(LayerKernels, LossKernels):
         code = checks.option("optimizer", optimizer, OPTIMIZERS)
         hyper = checks.hyper(optimizer, hyper, HYPER_DEFAULTS)
         batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0)
-        alpha, n_threads = checks.real("alpha", alpha), checks.threads(n_threads)
-        labels, dense = checks.targets(loss, targets, shape, "x", x)
-        weight = checks.sample_weight(sample_weight, shape[0], "x", x)
+        alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
+        labels, dense = checks.targets(loss, targets, shape, "params", params)
+        weight = checks.sample_weight(sample_weight, shape[0], "params", params)
         rows = checks.indices("order", order, shape[0])
-        checks.like("state", state, (N_STATE_SLOTS[optimizer], len(params)), "x", x)
-        inputs = {"x": x, "targets": targets, "sample_weight": sample_weight, "order": order, "layers": layers}
-        raw_params = checks.output("params", params, params.shape, x, inputs)
-        raw_state = checks.output("state", state, state.shape, x, inputs | {"params": params})
+        checks.like("state", state, (N_STATE_SLOTS[optimizer], len(params)), "params", params)
+        inputs = checks.stored_arrays("x", x) | {
+            "targets": targets,
+            "sample_weight": sample_weight,
+            "order": order,
+            "layers": layers,
+        }
+        raw_params = checks.output("params", params, params.shape, params, inputs)
+        raw_state = checks.output("state", state, state.shape, params, inputs | {"params": params})
         if not rows.size:
             return 0.0
-        x, problem = checks.c_order("x", x), (rows, layers, LOSSES[loss], code, hyper, alpha, batch_size, step)
-        return self.raw.train_epoch(x, labels, dense, weight, *problem, raw_params, raw_state, n_threads)
+        data = *checks.raw_features("x", x), labels, dense, weight
+        problem = rows, layers, LOSSES[loss], code, hyper, alpha, clip, batch_size, step
+        return self.raw.train_epoch(*data, *problem, raw_params, raw_state, n_threads)
 
     def _check_problem(self, x, layers, params, loss):
         """The shape (n, n_out) of the outputs of a network for rows x, after checks that these four fit together."""
@@ -269,6 +281,4 @@ class Kernels(LayerKernels, LossKernels):
         if link != LINKS[CANONICAL_LINK[loss]]:
             has = next(name for name, code in LINKS.items() if code == link)
             raise ValueError(f"layers must have the link {CANONICAL_LINK[loss]!r} for the loss {loss!r}; got {has!r}")
-        n = checks.matrix("x", x)[0]
-        checks.like("x", x, (n, n_in), "params", params)
-        return n, n_out
+        return checks.features("x", x, n_in, params), n_out

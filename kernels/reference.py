@@ -6,13 +6,15 @@ of the arithmetic: the tests pass float64 to get an oracle. Nothing is checked; 
 
 An array that is not given is an empty one: ``labels`` (0,), ``targets`` (0, 0), ``sample_weight`` (0,); an output that is not
 wanted too: ``dx`` (0, 0), the ``outputs`` of a loss (0, 0). Those ``outputs`` may be the ``logits`` themselves, and ``dlogits``
-may be the ``outputs``; no other two arrays overlap.
+may be the ``outputs``; no other two arrays overlap. The rows X of a network are dense, ``x`` (n, n_in), with empty ``indices``
+and ``indptr``; or sparse in CSR form, ``x`` (1, n_entries) with ``indices`` and ``indptr`` both int32 or both int64.
 
 Formulas: Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.5; Kingma and Ba, *Adam* (2015), the form at
 the end of section 2; Sutskever et al., *On the importance of initialization and momentum* (2013) for Nesterov.
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import expit, xlogy
 
 from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
@@ -71,7 +73,10 @@ def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_thread
     softmax cross-entropy  sum_c y_c (logsumexp(z) - z_c)         binary cross-entropy  sum_c max(z, 0) - z y + log1p(exp(-|z|))
     squared error          sum_c (y - z)^2 / 2                    Poisson               sum_c y log y - y z - y + exp(z)
     """
-    z = logits
+    return _loss_forward(loss, logits, labels, targets, sample_weight, 0.0, outputs)
+
+
+def _loss_forward(loss, z, labels, targets, sample_weight, clip, outputs):
     y = _dense_targets(labels, targets, z)
     if loss == SOFTMAX_CROSS_ENTROPY:
         outputs_ = _softmax(z)
@@ -86,6 +91,9 @@ def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_thread
     else:
         outputs_ = np.exp(z)
         values = xlogy(y, y) - y * z - y + outputs_
+    if clip and loss in (SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY):
+        p = np.clip(outputs_, clip, 1 - clip)
+        values = -xlogy(y, p) - (xlogy(1 - y, 1 - p) if loss == BINARY_CROSS_ENTROPY else 0)
     rows = values.sum(axis=1, dtype=np.float64)
     if outputs.size:
         outputs[...] = outputs_
@@ -127,39 +135,53 @@ def adam_update(params, grad, m, v, lr, beta_1, beta_2, epsilon, step, l2, n_thr
     params -= rate * m / (np.sqrt(v) + epsilon)
 
 
-def network_forward(x, layers, params, outputs, n_threads):
+def _rows(x, indices, indptr, layers):
+    """X as one object, dense or sparse: from here on the same expressions do for both."""
+    return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, layers[0, 0])) if indptr.size else x
+
+
+def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
     """The outputs of the network: every layer in turn; the last row's activation is the link."""
-    a = x
+    a = _rows(x, indices, indptr, layers)
     for (_, _, activation, _), (weight, bias) in zip(layers, layer_views(layers, params), strict=True):
         a = _ACTIVATION[activation][0](a @ weight + bias)
     outputs[...] = a
 
 
-def network_loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, gradient, n_threads):
+def network_loss_gradient(
+    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, n_threads
+):
     """Write the gradient over the flat block and return the mean loss, both with scikit-learn's L2 term.
 
     With S the number of rows, or the sum of the sample weights: loss = (loss_sum + alpha/2 |weights|^2) / S, where squared
     error is also divided by n_out; gradient = (sum over the rows + alpha weights) / S, where it is not (scikit-learn's
-    convention); biases are not penalised. S = 0: loss and gradient are 0.
+    convention); biases are not penalised. S = 0: loss and gradient are 0. With clip > 0 the two cross-entropies are reported as
+    of probabilities clipped to [clip, 1 - clip], as scikit-learn does with the dtype's epsilon; the gradient is the same.
     """
-    total_weight = float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else len(x)
+    x = _rows(x, indices, indptr, layers)
+    return _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient)
+
+
+def _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient):
+    n = x.shape[0]
+    total_weight = float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else n
     gradient[...] = 0
     if total_weight == 0:
         return 0.0
     views, gradients = layer_views(layers, params), layer_views(layers, gradient)
     activations = [x]
     for (_, n_out, activation, _), (weight, bias) in zip(layers[:-1], views[:-1], strict=True):
-        activations.append(np.empty((len(x), n_out), x.dtype))
-        linear_forward(activations[-2], weight, bias, activation, activations[-1], n_threads)
+        activations.append(np.empty((n, n_out), x.dtype))
+        linear_forward(activations[-2], weight, bias, activation, activations[-1], 1)
     weight, bias = views[-1]
     delta = activations[-1] @ weight + bias
-    loss_sum = loss_forward(loss, delta, labels, targets, sample_weight, delta, n_threads)
-    loss_backward(loss, delta, labels, targets, sample_weight, 1.0, delta, n_threads)
+    loss_sum = _loss_forward(loss, delta, labels, targets, sample_weight, clip, delta)
+    loss_backward(loss, delta, labels, targets, sample_weight, 1.0, delta, 1)
     for i in range(len(layers) - 1, -1, -1):
         dweight, dbias = gradients[i]
         a, activation = (delta, IDENTITY) if i == len(layers) - 1 else (activations[i + 1], layers[i, 2])
         dx = np.empty_like(activations[i]) if i else np.empty((0, 0), x.dtype)
-        linear_backward(delta, activations[i], views[i][0], a, activation, False, dx, dweight, dbias, n_threads)
+        linear_backward(delta, activations[i], views[i][0], a, activation, False, dx, dweight, dbias, 1)
         dweight += alpha * views[i][0]
         delta = dx
     gradient /= total_weight
@@ -168,20 +190,22 @@ def network_loss_gradient(x, labels, targets, sample_weight, layers, params, los
 
 
 def train_epoch(
-    x, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, batch_size, step, params, state, n_threads
-):
+    x, indices, indptr, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
+    params, state, n_threads,
+):  # fmt: skip
     """One pass over the rows ``order`` in mini-batches of ``batch_size`` (the last may be short), updating in place.
 
     ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch
     whose sample weights sum to zero changes nothing and counts as loss 0 (but as a step).
     """
+    x = _rows(x, indices, indptr, layers)
     gradient = np.empty_like(params)
     epoch_loss = 0.0
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch_labels, batch_targets, batch_weight = (v[rows] if v.size else v for v in (labels, targets, sample_weight))
         batch = x[rows], batch_labels, batch_targets, batch_weight
-        value = network_loss_gradient(*batch, layers, params, loss, alpha, gradient, n_threads)
+        value = _loss_gradient(*batch, layers, params, loss, alpha, clip, gradient)
         epoch_loss += value * len(rows)
         step += 1
         if batch_weight.size and batch_weight.sum(dtype=np.float64) == 0:

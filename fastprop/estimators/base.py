@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -22,6 +21,8 @@ from ..threads import effective_n_threads
 from ..training import SGD, Adam, History, Options, Validation, packed_loss_gradient, packed_spans, train, train_lbfgs, unpack
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin
 
+# What scikit-learn's estimators take without conversion.
+SPARSE_FORMATS = ("csr", "csc")
 # History's field -> the estimator's attribute
 HISTORY = {
     "loss_curve": "loss_curve_",
@@ -134,7 +135,6 @@ class BaseMLP(WeightsMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
         hidden_layer_sizes = self._hidden_layer_sizes()
-        _refuse_sparse(X)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
@@ -188,7 +188,7 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         network, history = self._trainable_network(), self._history()
-        rows, validation = np.arange(len(X)), None
+        rows, validation = np.arange(X.shape[0]), None
         if self.early_stopping:
             rows, validation = self._hold_out(X, y, sample_weight, network.dtype)
         options = self._options(network, len(rows), incremental)
@@ -228,7 +228,7 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         # Only two classes are stratified, as in scikit-learn.
         stratify = y if self._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
         fraction, random_state = self.validation_fraction, self._random_state
-        rows, held_out = train_test_split(np.arange(len(X)), test_size=fraction, random_state=random_state, stratify=stratify)
+        rows, held_out = train_test_split(np.arange(X.shape[0]), test_size=fraction, random_state=random_state, stratify=stratify)
         if len(held_out) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         x, y = X[held_out].astype(dtype, copy=False), y[held_out]
@@ -247,6 +247,7 @@ class BaseMLP(WeightsMixin, BaseEstimator):
             n_epochs=1 if incremental else self.max_iter,
             batch_size=batch_size,
             alpha=self.alpha,
+            clip=_clip(network),
             shuffle=self.shuffle,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
@@ -269,7 +270,8 @@ class BaseMLP(WeightsMixin, BaseEstimator):
             max_iter=self.max_iter,
             max_fun=self.max_fun,
             tol=self.tol,
-            n_threads=effective_n_threads(self.n_jobs, 6 * len(X) * network.n_weights),
+            clip=_clip(network),
+            n_threads=effective_n_threads(self.n_jobs, 6 * X.shape[0] * network.n_weights),
         )
         network = network.astype(np.float64)
         unpack(network, result.x)
@@ -285,7 +287,7 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         """Loss and gradient by all weights and then all biases; the four lists are scikit-learn's buffers and not used."""
         network = self._trainable_network()
         data = network.training_set(X, y, sample_weight)
-        return packed_loss_gradient(packed_coef_inter, network, data, self.alpha)
+        return packed_loss_gradient(packed_coef_inter, network, data, self.alpha, _clip(network))
 
     # Prediction
 
@@ -294,13 +296,12 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         if "coefs_" not in self.__dict__:
             check_is_fitted(self)
         if not self._is_plain(X):
-            _refuse_sparse(X)
-            X = validate_data(self, X, reset=False)
+            X = validate_data(self, X, accept_sparse=SPARSE_FORMATS, reset=False)
         network = self._current_network()
         dtype = float_dtype(X, network)
         if dtype != network.dtype:
             network = network.astype(dtype)
-        return network.forward(X, effective_n_threads(self.n_jobs, 2 * len(X) * network.n_weights))
+        return network.forward(X, effective_n_threads(self.n_jobs, 2 * X.shape[0] * network.n_weights))
 
     def _is_plain(self, X):
         """Whether `validate_data` would pass X on as it is, for the most frequent case: to ask it costs 20 times as much."""
@@ -315,6 +316,6 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         )
 
 
-def _refuse_sparse(X):
-    if issparse(X):
-        raise NotImplementedError("sparse X is not supported yet; pass a dense array, such as X.toarray()")
+def _clip(network):
+    """How far from 0 and 1 scikit-learn clips probabilities before it takes the logarithm for ``loss_``."""
+    return float(np.finfo(network.dtype).eps)

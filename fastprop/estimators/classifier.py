@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from ..network import FLOAT_DTYPES
-from .base import BaseMLP
+from .base import SPARSE_FORMATS, BaseMLP
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
 
 
@@ -106,7 +106,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
+        X : array-like or sparse matrix, shape (n_samples, n_features)
         y : array-like, shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         sample_weight : array-like, shape (n_samples,), optional
             A mini-batch whose weights sum to zero is skipped.
@@ -158,7 +158,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(self, X, y, multi_output=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
+        X, y = validate_data(self, X, y, accept_sparse=SPARSE_FORMATS, multi_output=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -181,5 +181,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags

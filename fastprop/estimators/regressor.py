@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
 from ..network import FLOAT_DTYPES
-from .base import BaseMLP
+from .base import SPARSE_FORMATS, BaseMLP
 from .targets import raveled
 
 
@@ -163,7 +163,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
+        X : array-like or sparse matrix, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Not negative for ``loss='poisson'``.
         sample_weight : array-like, shape (n_samples,), optional
@@ -201,7 +201,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
+        X, y = validate_data(
+            self, X, y, accept_sparse=SPARSE_FORMATS, multi_output=True, y_numeric=True, dtype=FLOAT_DTYPES[::-1], reset=reset
+        )
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
             raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
         y = raveled(y)
@@ -217,5 +219,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags

@@ -22,12 +22,14 @@ cdef extern from "engine.h":
         void (*sgd_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
         void (*adam_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, ptrdiff_t,
                             int) noexcept nogil
-        int (*network_forward)(const void *, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, void *, int) noexcept nogil
-        int (*network_loss_gradient)(const void *, const ptrdiff_t *, const void *, const void *, ptrdiff_t, const ptrdiff_t *,
-                                     ptrdiff_t, const void *, int, double, void *, double *, int) noexcept nogil
-        int (*train_epoch)(const void *, const ptrdiff_t *, const void *, const void *, const ptrdiff_t *, ptrdiff_t,
-                           const ptrdiff_t *, ptrdiff_t, int, int, const double *, double, ptrdiff_t, ptrdiff_t, void *, void *,
-                           double *, int) noexcept nogil
+        int (*network_forward)(const void *, const void *, const void *, int, ptrdiff_t, const ptrdiff_t *, ptrdiff_t,
+                               const void *, void *, int) noexcept nogil
+        int (*network_loss_gradient)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
+                                     ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, int, double, double, void *, double *,
+                                     int) noexcept nogil
+        int (*train_epoch)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
+                           const ptrdiff_t *, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, int, int, const double *, double, double,
+                           ptrdiff_t, ptrdiff_t, void *, void *, double *, int) noexcept nogil
     const kernels KERNELS_f32
     const kernels KERNELS_f64
     int has_openmp() noexcept nogil
@@ -50,6 +52,16 @@ cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
 # The array's data, or NULL where it is empty, which means "not given".
 cdef inline void *data(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array) if cnp.PyArray_SIZE(array) else NULL
+
+
+# Whether the indices of a sparse X are int64 rather than int32.
+cdef inline bint is_wide(cnp.ndarray indptr) noexcept:
+    return cnp.PyArray_ITEMSIZE(indptr) == 8
+
+
+# The rows of X: a matrix's, or those of the CSR arrays.
+cdef inline ptrdiff_t n_rows(cnp.ndarray x, cnp.ndarray indptr) noexcept:
+    return cnp.PyArray_SIZE(indptr) - 1 if cnp.PyArray_SIZE(indptr) else x.shape[0]
 
 
 cdef int check_memory(int status) except -1:
@@ -137,45 +149,55 @@ def adam_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray
                       beta_2, epsilon, step, l2, n, n_threads)
 
 
-def network_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
+def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray layers, cnp.ndarray params,
+                    cnp.ndarray outputs, int n_threads):
     cdef const kernels *k = kernels_for(x)
-    cdef int status
+    cdef const void *indptr_data = data(indptr)
+    cdef int wide = is_wide(indptr), status
+    cdef ptrdiff_t rows = n_rows(x, indptr)
     with nogil:
-        status = k.network_forward(cnp.PyArray_DATA(x), x.shape[0], <const ptrdiff_t *>cnp.PyArray_DATA(layers),
-                                   layers.shape[0], cnp.PyArray_DATA(params), cnp.PyArray_DATA(outputs), n_threads)
+        status = k.network_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, rows,
+                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params), cnp.PyArray_DATA(outputs), n_threads)
     check_memory(status)
 
 
-def network_loss_gradient(cnp.ndarray x, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight, cnp.ndarray layers,
-                          cnp.ndarray params, int loss, double alpha, cnp.ndarray gradient, int n_threads):
+def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
+                          cnp.ndarray sample_weight, cnp.ndarray layers, cnp.ndarray params, int loss, double alpha,
+                          double clip, cnp.ndarray gradient, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef const void *indptr_data = data(indptr)
+    cdef int wide = is_wide(indptr)
+    cdef ptrdiff_t rows = n_rows(x, indptr)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
     cdef double loss_mean = 0
     cdef int status
     with nogil:
-        status = k.network_loss_gradient(cnp.PyArray_DATA(x), labels_data, targets_data, weight_data, x.shape[0],
-                                         <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
-                                         loss, alpha, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
+        status = k.network_loss_gradient(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data,
+                                         targets_data, weight_data, rows, <const ptrdiff_t *>cnp.PyArray_DATA(layers),
+                                         layers.shape[0], cnp.PyArray_DATA(params), loss, alpha, clip, cnp.PyArray_DATA(gradient),
+                                         &loss_mean, n_threads)
     check_memory(status)
     return loss_mean
 
 
-def train_epoch(cnp.ndarray x, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight, cnp.ndarray order,
-                cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper, double alpha, Py_ssize_t batch_size,
-                Py_ssize_t step, cnp.ndarray params, cnp.ndarray state, int n_threads):
+def train_epoch(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
+                cnp.ndarray sample_weight, cnp.ndarray order, cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper,
+                double alpha, double clip, Py_ssize_t batch_size, Py_ssize_t step, cnp.ndarray params, cnp.ndarray state, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef const void *indptr_data = data(indptr)
+    cdef int wide = is_wide(indptr)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
     cdef double loss_mean = 0
     cdef int status
     with nogil:
-        status = k.train_epoch(cnp.PyArray_DATA(x), labels_data, targets_data, weight_data,
-                               <const ptrdiff_t *>cnp.PyArray_DATA(order), order.shape[0],
+        status = k.train_epoch(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data, targets_data,
+                               weight_data, <const ptrdiff_t *>cnp.PyArray_DATA(order), order.shape[0],
                                <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], loss, optimizer,
-                               <const double *>cnp.PyArray_DATA(hyper), alpha, batch_size, step, cnp.PyArray_DATA(params),
+                               <const double *>cnp.PyArray_DATA(hyper), alpha, clip, batch_size, step, cnp.PyArray_DATA(params),
                                cnp.PyArray_DATA(state), &loss_mean, n_threads)
     check_memory(status)
     return loss_mean

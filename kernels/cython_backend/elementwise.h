@@ -112,29 +112,50 @@ ALWAYS_INLINE struct FN(target_rows) FN(skip_rows)(struct FN(target_rows) t, ptr
                                     t.weight ? t.weight + rows : NULL};
 }
 
+/* How the cross-entropies are reported: with clip > 0 as of probabilities clipped to [clip, 1 - clip], so that -log p is within
+ * [low, high]; with clip = 0 these are 0 and infinity. */
+struct FN(clipping) { REAL clip; double low, high; };
+
+static struct FN(clipping) FN(clipping)(double clip) { return (struct FN(clipping)){(REAL)clip, -log1p(-clip), -log(clip)}; }
+
+ALWAYS_INLINE double FN(bounded)(double loss, const struct FN(clipping) *c) /* NaN stays */
+{
+    return loss < c->low ? c->low : loss > c->high ? c->high : loss;
+}
+
 /* sum_c y_c (logsumexp(z) - z_c) for one row, with the maximum taken out of both terms: no digits are lost to large logits. */
-static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label, const REAL *y, REAL *probs)
+static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label, const REAL *y, const struct FN(clipping) *clipping,
+                                    REAL *probs)
 {
     const REAL maximum = FN(max_row)(z, n);
     if (!y) {
         const double below = (double)maximum - (double)z[label]; /* before probs may overwrite z */
-        return below + FN(softmax_row)(z, n, maximum, probs);
+        return FN(bounded)(below + FN(softmax_row)(z, n, maximum, probs), clipping);
     }
-    double mass = 0, below = 0;
-    for (ptrdiff_t c = 0; c < n; c++) {
-        mass += (double)y[c];
-        below += (double)y[c] * ((double)maximum - (double)z[c]);
+    REAL sum = 0;
+    for (ptrdiff_t c = 0; c < n; c += LANES) {
+        VEC e = FN(vexp)(FN(load_upto)(z + c, n - c) - maximum);
+        sum += FN(horizontal_sum)(n - c < LANES ? FN(keep)(FN(first_lanes)(n - c), e) : e);
     }
-    return below + mass * FN(softmax_row)(z, n, maximum, probs);
+    const double log_sum = log((double)sum);
+    double loss = 0;
+    for (ptrdiff_t c = 0; c < n; c++)
+        loss += (double)y[c] * FN(bounded)(log_sum + ((double)maximum - (double)z[c]), clipping);
+    FN(softmax_row)(z, n, maximum, probs);
+    return loss;
 }
 
 /* The elementwise losses: output = link(z), value = loss(z, y) in nats. */
-ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, VEC *output)
+ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL clip, VEC *output)
 {
     if (loss == BINARY_CROSS_ENTROPY) {
-        VEC e = FN(vexp)(-FN(absolute)(z));
-        *output = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
-        return FN(relu)(z) - z * y + FN(vlog1p_unit)(e);
+        VEC e = FN(vexp)(-FN(absolute)(z)), p = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
+        *output = p;
+        if (clip == 0)
+            return FN(relu)(z) - z * y + FN(vlog1p_unit)(e);
+        /* From p itself, because scikit-learn's 1 - p is rounded, and that is seen where p is near 1 and y is 0. */
+        p = FN(at_most)(FN(at_least)(p, clip), 1 - clip);
+        return -(y * FN(vlog)(p) + (1 - y) * FN(vlog)(1 - p));
     }
     if (loss == SQUARED_ERROR) {
         *output = z;
@@ -155,14 +176,14 @@ static double FN(target_entropy)(const REAL *y, ptrdiff_t n)
 }
 
 /* outputs = link(z), the sum of the losses returned, for n numbers; outputs may be z, or NULL. */
-ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL *outputs)
+ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL clip, REAL *outputs)
 {
     double sum = 0;
     for (ptrdiff_t j = 0; j < n;) { /* in blocks: enough to amortise the step to double, few enough to lose nothing */
         ptrdiff_t end = min_size(n, j + 16 * LANES);
         VEC values = {};
         for (; j < end; j += LANES) {
-            VEC output, value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), &output);
+            VEC output, value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), clip, &output);
             values += end - j >= LANES ? value : FN(keep)(FN(first_lanes)(end - j), value);
             if (outputs)
                 FN(store_upto)(outputs + j, output, end - j);
@@ -173,29 +194,32 @@ ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z
     return loss == POISSON ? sum + FN(target_entropy)(y, n) : sum;
 }
 
-static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL *outputs)
+static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n,
+                                       const struct FN(clipping) *clipping, REAL *outputs)
 {
     switch (loss) {
-    case BINARY_CROSS_ENTROPY: return FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, outputs);
-    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, n, outputs);
-    default: return FN(elementwise_loss_run)(POISSON, z, y, n, outputs);
+    case BINARY_CROSS_ENTROPY:
+        return clipping->clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, 0, outputs)
+                                   : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, clipping->clip, outputs);
+    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, n, 0, outputs);
+    default: return FN(elementwise_loss_run)(POISSON, z, y, n, 0, outputs);
     }
 }
 
 /* outputs (rows, n_out) = link(logits); returns the weighted sum of the loss over the rows. outputs may be logits, or NULL. */
 static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, struct FN(target_rows) t,
-                            REAL *outputs)
+                            const struct FN(clipping) *clipping, REAL *outputs)
 {
     if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight)
-        return FN(elementwise_loss_row)(loss, logits, t.dense, rows * n_out, outputs);
+        return FN(elementwise_loss_row)(loss, logits, t.dense, rows * n_out, clipping, outputs);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t row = i * n_out;
         REAL *output = outputs ? outputs + row : NULL;
         const REAL *y = t.dense ? t.dense + row : NULL;
         double value = loss == SOFTMAX_CROSS_ENTROPY
-            ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, output)
-            : FN(elementwise_loss_row)(loss, logits + row, y, n_out, output);
+            ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, clipping, output)
+            : FN(elementwise_loss_row)(loss, logits + row, y, n_out, clipping, output);
         sum += t.weight ? (double)t.weight[i] * value : value;
     }
     return sum;

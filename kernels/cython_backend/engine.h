@@ -4,11 +4,13 @@
  *   platform.h     registers and tile of the instruction set
  *   threads.h      regions and barriers
  *   simd.h         one register              \
- *   vmath.h        exp, sigmoid, tanh, log1p  |
+ *   vmath.h        exp, sigmoid, tanh, log    |
  *   gemm.h         the three products         |  once for float,
  *   elementwise.h  activations and losses     |  once for double
  *   optimizer.h    SGD and Adam               |
- *   network.h      the training loop          |
+ *   sparse.h       a first layer on CSR rows  |
+ *   network.h      layers after layers        |
+ *   training.h     the training loop          |
  *   exports.h      the table for Cython      /
  */
 #pragma once
@@ -32,19 +34,21 @@ struct kernels {
                        ptrdiff_t n, int n_threads);
     void (*adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
                         double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads);
-    int (*network_forward)(const void *x, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params,
-                           void *outputs, int n_threads);
-    int (*network_loss_gradient)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight, ptrdiff_t rows,
-                                 const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, int loss, double alpha,
+    int (*network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
+                           const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *outputs, int n_threads);
+    int (*network_loss_gradient)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                                 const void *targets, const void *weight, ptrdiff_t rows, const ptrdiff_t *layers,
+                                 ptrdiff_t n_layers, const void *params, int loss, double alpha, double clip,
                                  void *gradient, double *loss_mean, int n_threads);
-    int (*train_epoch)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight, const ptrdiff_t *order,
-                       ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer, const double *hyper,
-                       double alpha, ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state, double *loss_mean,
-                       int n_threads);
+    int (*train_epoch)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                       const void *targets, const void *weight, const ptrdiff_t *order, ptrdiff_t rows, const ptrdiff_t *layers,
+                       ptrdiff_t n_layers, int loss, int optimizer, const double *hyper, double alpha, double clip,
+                       ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state, double *loss_mean, int n_threads);
 };
 
 #define VEC FN(vec)
 #define INT_VEC FN(int_vec)
+#define UNSIGNED_VEC FN(unsigned_vec)
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define PANEL (TILE_VECTORS * LANES)
 
@@ -53,6 +57,7 @@ struct kernels {
  * the smallest whose first dropped term is below a quarter of the last place. */
 #define REAL float
 #define INTEGER int32_t
+#define UNSIGNED uint32_t
 #define INTEGER_MIN INT32_MIN
 #define INTEGER_MAX INT32_MAX
 #define SUFFIX f32
@@ -79,10 +84,13 @@ struct kernels {
 #include "gemm.h"
 #include "elementwise.h"
 #include "optimizer.h"
+#include "sparse.h"
 #include "network.h"
+#include "training.h"
 #include "exports.h"
 #undef REAL
 #undef INTEGER
+#undef UNSIGNED
 #undef INTEGER_MIN
 #undef INTEGER_MAX
 #undef SUFFIX
@@ -102,6 +110,7 @@ struct kernels {
 
 #define REAL double
 #define INTEGER int64_t
+#define UNSIGNED uint64_t
 #define INTEGER_MIN INT64_MIN
 #define INTEGER_MAX INT64_MAX
 #define SUFFIX f64
@@ -128,5 +137,7 @@ struct kernels {
 #include "gemm.h"
 #include "elementwise.h"
 #include "optimizer.h"
+#include "sparse.h"
 #include "network.h"
+#include "training.h"
 #include "exports.h"

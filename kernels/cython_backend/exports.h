@@ -8,7 +8,6 @@ struct FN(rows_call) { /* the arguments of a row-parallel kernel */
     int code;
     REAL scale;
     struct FN(target_rows) targets;
-    struct FN(network) net;
     char *memory;
     size_t bytes_a_thread;
     double *sums;
@@ -134,8 +133,9 @@ static void FN(loss_forward_thread)(void *argument, int thread, int n_threads)
     const struct FN(rows_call) *c = argument;
     const struct range mine = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t at = mine.begin * c->n_out;
+    const struct FN(clipping) none = FN(clipping)(0);
     c->sums[thread] = FN(loss_rows)((enum loss_code)c->code, c->x + at, mine.end - mine.begin, c->n_out,
-                                    FN(skip_rows)(c->targets, mine.begin, c->n_out), c->out ? c->out + at : NULL);
+                                    FN(skip_rows)(c->targets, mine.begin, c->n_out), &none, c->out ? c->out + at : NULL);
 }
 
 static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *weight,
@@ -183,7 +183,10 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(update_call) *c = argument;
     const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
-    FN(update)(c->step, &c->gradient, mine.begin, mine.end, c->params, c->state, c->second_state);
+    struct FN(gradient) gradient = c->gradient;
+    gradient.parts += mine.begin;
+    FN(update)(c->step, &gradient, mine.end - mine.begin, c->params + mine.begin, c->state + mine.begin,
+               c->second_state ? c->second_state + mine.begin : NULL);
 }
 
 static void FN(run_update)(struct FN(step) step, void *params, const void *grad, void *state, void *second_state, double l2,
@@ -206,29 +209,50 @@ static void FN(adam_update)(void *params, const void *grad, void *m, void *v, do
     FN(run_update)(FN(adam_step)(lr, beta_1, beta_2, epsilon, (double)step), params, grad, m, v, l2, n, n_threads);
 }
 
+/* X as it comes: a matrix, or values with the indices and row starts of CSR, int32 or int64 (wide). */
+static struct FN(features) FN(features)(const void *x, const void *indices, const void *indptr, int wide)
+{
+    if (!indptr)
+        return (struct FN(features)){.dense = x};
+    return (struct FN(features)){.values = x, .indices = indices, .indptr = indptr, .wide = wide};
+}
+
+struct FN(forward_call) {
+    struct FN(features) x;
+    struct FN(network) net;
+    ptrdiff_t rows;
+    struct FN(extent) extent;
+    char *memory;
+    size_t bytes_a_thread;
+    REAL *outputs;
+};
+
 static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
 {
-    const struct FN(rows_call) *c = argument;
+    const struct FN(forward_call) *c = argument;
+    const ptrdiff_t n_in = c->net.layers[N_IN];
+    const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
     const struct range mine = share(c->rows, 1, thread, n_threads);
     struct FN(workspace) w;
-    FN(lay_out)(&c->net, min_size(CHUNK_ROWS, c->rows), 0, c->memory + c->bytes_a_thread * (size_t)thread, &w);
-    const enum activation_code link = (enum activation_code)FN(layer)(&c->net, c->net.n_layers - 1)[ACTIVATION];
+    FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
-        FN(forward_rows)(&c->net, c->x + first * c->n_in, c->n_in, rows, &w);
-        FN(apply_link)(link, w.output, rows, c->n_out, c->out + first * c->n_out);
+        if (c->extent.sparse)
+            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, &w);
+        else
+            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, &w);
+        FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], c->outputs + first * last[N_OUT]);
     }
 }
 
-static int FN(network_forward)(const void *x, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params,
-                               void *outputs, int n_threads)
+static int FN(network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
+                               const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *outputs, int n_threads)
 {
-    struct FN(rows_call) c = {.x = x, .rows = rows, .net = {layers, n_layers, params}, .out = outputs};
+    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows, .net = {layers, n_layers, params},
+                                 .outputs = outputs, .extent = {.rows = min_size(CHUNK_ROWS, rows), .sparse = indptr != NULL}};
     struct FN(workspace) unused;
-    c.n_in = FN(layer)(&c.net, 0)[N_IN];
-    c.n_out = FN(layer)(&c.net, n_layers - 1)[N_OUT];
     n_threads = usable_threads(n_threads);
-    c.bytes_a_thread = FN(lay_out)(&c.net, min_size(CHUNK_ROWS, rows), 0, NULL, &unused);
+    c.bytes_a_thread = FN(lay_out)(&c.net, &c.extent, NULL, &unused);
     c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
         return -1;
@@ -237,12 +261,15 @@ static int FN(network_forward)(const void *x, ptrdiff_t rows, const ptrdiff_t *l
     return 0;
 }
 
-static int FN(network_loss_gradient)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight,
-                                     ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, int loss,
-                                     double alpha, void *gradient, double *loss_mean, int n_threads)
+static int FN(network_loss_gradient)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                                     const void *targets, const void *weight, ptrdiff_t rows, const ptrdiff_t *layers,
+                                     ptrdiff_t n_layers, const void *params, int loss, double alpha, double clip,
+                                     void *gradient, double *loss_mean, int n_threads)
 {
-    struct FN(training) t = {.net = {layers, n_layers, params}, .data = {x, {labels, targets, weight}, NULL},
+    struct FN(training) t = {.net = {layers, n_layers, params},
+                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, NULL},
                              .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = rows, .alpha = alpha,
+                             .clipping = FN(clipping)(clip),
                              .gradient = gradient};
     int failed = 0;
     if (FN(batch_weight)(&t.data, 0, rows) == 0) {
@@ -254,17 +281,20 @@ static int FN(network_loss_gradient)(const void *x, const ptrdiff_t *labels, con
     return -failed;
 }
 
-static int FN(train_epoch)(const void *x, const ptrdiff_t *labels, const void *targets, const void *weight,
-                           const ptrdiff_t *order, ptrdiff_t rows, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss,
-                           int optimizer, const double *hyper, double alpha, ptrdiff_t batch_size, ptrdiff_t step, void *params,
-                           void *state, double *loss_mean, int n_threads)
+static int FN(train_epoch)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                           const void *targets, const void *weight, const ptrdiff_t *order, ptrdiff_t rows,
+                           const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer, const double *hyper,
+                           double alpha, double clip, ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state,
+                           double *loss_mean, int n_threads)
 {
-    struct FN(training) t = {.net = {layers, n_layers, params}, .data = {x, {labels, targets, weight}, order},
+    struct FN(training) t = {.net = {layers, n_layers, params},
+                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, order},
                              .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = min_size(batch_size, rows), .alpha = alpha,
+                             .clipping = FN(clipping)(clip),
                              .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = step, .params = params,
                              .state = state};
     int failed = 0;
-    t.second_state = t.state + FN(n_params)(&t.net); /* only Adam has one */
+    t.second_state = t.state + (optimizer == ADAM ? FN(n_params)(&t.net) : 0);
     *loss_mean = FN(run_training)(&t, FN(train_epoch_thread), n_threads, &failed) / (double)rows;
     return -failed;
 }

@@ -64,37 +64,37 @@ struct FN(gradient) {
     REAL l2, scale;
 };
 
-/* Update parameters [begin, end); state is m and v (or the velocity and nothing), state_stride apart. Returns the sum of the
- * squares of the parameters before the step when there is an L2 term, for the loss, and 0 without. */
-static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t begin, ptrdiff_t end,
-                         REAL *params, REAL *state, REAL *second_state)
+/* Update n parameters; state and second_state are m and v, or the velocity and nothing. Returns the sum of the squares of the
+ * parameters before the step when there is an L2 term, for the loss, and 0 without. */
+static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n, REAL *params, REAL *state,
+                         REAL *second_state)
 {
+    const REAL l2 = gradient->l2, scale = gradient->scale;
     double squares = 0;
-    for (ptrdiff_t at = begin; at < end; at += UPDATE_BLOCK) {
-        const ptrdiff_t n = min_size(UPDATE_BLOCK, end - at);
+    for (ptrdiff_t at = 0; at < n; at += UPDATE_BLOCK) {
+        const ptrdiff_t block = min_size(UPDATE_BLOCK, n - at);
         REAL g[UPDATE_BLOCK];
         REAL *p = params + at;
-        memcpy(g, gradient->parts + at, (size_t)n * sizeof(REAL));
+        memcpy(g, gradient->parts + at, (size_t)block * sizeof(REAL));
         for (int t = 1; t < gradient->n_parts; t++) {
             const REAL *part = gradient->parts + t * gradient->part_stride + at;
-            for (ptrdiff_t i = 0; i < n; i++)
+            for (ptrdiff_t i = 0; i < block; i++)
                 g[i] += part[i];
         }
-        if (gradient->l2 != 0) {
+        if (l2 != 0) {
             VEC sums = {};
-            for (ptrdiff_t i = 0; i < n; i += LANES) {
-                VEC w = FN(load_upto)(p + i, n - i); /* lanes beyond n load as zero */
+            for (ptrdiff_t i = 0; i < block; i += LANES) {
+                VEC w = FN(load_upto)(p + i, block - i); /* lanes beyond the block load as zero */
                 sums += w * w;
             }
             squares += (double)FN(horizontal_sum)(sums);
         }
-        const REAL l2 = gradient->l2, scale = gradient->scale;
-        for (ptrdiff_t i = 0; i < n; i++)
+        for (ptrdiff_t i = 0; i < block; i++)
             g[i] = (g[i] + l2 * p[i]) * scale;
         if (s->optimizer == SGD)
-            FN(sgd_block)(s, g, n, p, state + at);
+            FN(sgd_block)(s, g, block, p, state + at);
         else
-            FN(adam_block)(s, g, n, p, state + at, second_state + at);
+            FN(adam_block)(s, g, block, p, state + at, second_state + at);
     }
     return squares;
 }

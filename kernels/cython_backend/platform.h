@@ -46,6 +46,9 @@ enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 /* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. */
 enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
 
+/* Registers' width of an output row that one pass over a sparse row sums up. */
+enum { SPARSE_VECTORS = 8 };
+
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 

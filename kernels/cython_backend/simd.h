@@ -3,6 +3,7 @@
 typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL FN(unaligned_vec) __attribute__((vector_size(VECTOR_BYTES), aligned(__alignof__(REAL)), may_alias));
 typedef INTEGER FN(int_vec) __attribute__((vector_size(VECTOR_BYTES)));
+typedef UNSIGNED FN(unsigned_vec) __attribute__((vector_size(VECTOR_BYTES)));
 
 ALWAYS_INLINE VEC FN(load)(const REAL *p) { return *(const FN(unaligned_vec) *)p; }
 ALWAYS_INLINE void FN(store)(REAL *p, VEC v) { *(FN(unaligned_vec) *)p = v; }

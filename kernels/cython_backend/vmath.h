@@ -1,9 +1,9 @@
-/* exp, sigmoid, tanh and log1p on registers. Included once for each real type.
+/* exp, sigmoid, tanh, log and log1p on registers. Included once for each real type.
  *
  * exp(x) = 2^n exp(r) with n = round(x / ln 2) and r = x - n ln 2, |r| <= ln 2 / 2, where ln 2 is split in two so that n ln2_hi
  * is exact (Cody and Waite, Software Manual for the Elementary Functions, 1980). exp(r) - 1 is its Taylor polynomial, whose
  * first dropped term is below a quarter of the last place. Bounds over the whole range, tested: exp 1.5 ULP, sigmoid 3 ULP,
- * tanh 4 ULP, log1p 2 ULP; NaN stays NaN. Results below the smallest normal number may be flushed to zero.
+ * tanh 4 ULP, log and log1p 2 ULP; NaN stays NaN. Results below the smallest normal number may be flushed to zero.
  */
 
 struct FN(exponent) {
@@ -54,12 +54,27 @@ ALWAYS_INLINE VEC FN(vtanh)(VEC z)
     return (VEC)((INT_VEC)(expm1 / (expm1 + 2)) | ((INT_VEC)z & INTEGER_MIN));
 }
 
-/* log(1 + e) for 0 <= e <= 1, as 2 artanh(s) with s = e / (2 + e) <= 1/3, by artanh's own series. */
-ALWAYS_INLINE VEC FN(vlog1p_unit)(VEC e)
+/* 2 artanh(s) for |s| <= 1/3, by its own series: log((1 + s) / (1 - s)). */
+ALWAYS_INLINE VEC FN(twice_artanh)(VEC s)
 {
-    VEC s = e / (e + 2), square = s * s;
-    VEC series = FN(broadcast)((REAL)(1.0 / (2 * ARTANH_TERMS + 1)));
+    VEC square = s * s, series = FN(broadcast)((REAL)(1.0 / (2 * ARTANH_TERMS + 1)));
     UNROLL for (int k = ARTANH_TERMS - 1; k >= 1; k--)
         series = series * square + (REAL)(1.0 / (2 * k + 1));
     return 2 * (s + s * square * series);
+}
+
+/* log(1 + e) for 0 <= e <= 1. */
+ALWAYS_INLINE VEC FN(vlog1p_unit)(VEC e) { return FN(twice_artanh)(e / (e + 2)); }
+
+/* log(x) for normal x > 0: with x = m 2^n, 2/3 < m <= 4/3, it is log(m) + n ln 2. NaN stays. */
+ALWAYS_INLINE VEC FN(vlog)(VEC x)
+{
+    const INT_VEC magic = (INT_VEC)FN(broadcast)(ROUND_MAGIC);
+    INT_VEC exponent = (INT_VEC)(((UNSIGNED_VEC)x) >> MANTISSA_BITS) - EXPONENT_BIAS;
+    VEC m = (VEC)(((INT_VEC)x & (((INTEGER)1 << MANTISSA_BITS) - 1)) | (INT_VEC)FN(broadcast)(1)); /* in [1, 2) */
+    INT_VEC above = m > (REAL)(4.0 / 3);
+    m = FN(select)(above, m * (REAL)0.5, m);
+    VEC n = (VEC)((exponent - above) + magic) - ROUND_MAGIC; /* above is -1 where true */
+    VEC log = FN(twice_artanh)((m - 1) / (m + 1)) + n * LN2_LO + n * LN2_HI;
+    return FN(select)(x == x, log, x);
 }

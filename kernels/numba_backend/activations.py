@@ -35,6 +35,14 @@ def activate_elementwise(activation, z):
 
 
 @jit
+def relu(z):
+    """z = max(z, 0), where `matmul_bias` has not applied it; NaN stays."""
+    values, zero = z.reshape(z.size), z.dtype.type(0)
+    for i in range(len(values)):
+        values[i] = zero if values[i] < zero else values[i]
+
+
+@jit
 def activation_backward(activation, da, a, dz):
     """dz = da f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2. dz may be da."""
     upper, value, lower = da.reshape(da.size), a.reshape(a.size), dz.reshape(dz.size)

@@ -47,17 +47,18 @@ def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_thread
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         total += loss_of_block(
-            loss, logits[start:stop], labels[start:stop], targets[start:stop], sample_weight[start:stop],
+            loss, logits[start:stop], labels[start:stop], targets[start:stop], sample_weight[start:stop], 0.0,
             outputs[start:stop] if outputs.size else scratch[: stop - start],
         )  # fmt: skip
     return total
 
 
 @jit
-def loss_of_block(loss, logits, labels, targets, sample_weight, outputs):
-    """`loss_forward` for few rows, with outputs."""
+def loss_of_block(loss, logits, labels, targets, sample_weight, clip, outputs):
+    """`loss_forward` for few rows, with outputs, and the clipping of `reference.network_loss_gradient`."""
     if loss == SOFTMAX_CROSS_ENTROPY:
-        return _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs)
+        total = _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs)
+        return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clip > 0 else total
     n, n_out = logits.shape
     total = 0.0
     for i in range(n):
@@ -67,6 +68,8 @@ def loss_of_block(loss, logits, labels, targets, sample_weight, outputs):
             outputs[i, c] = logits[i, c]
         total += _weight(sample_weight, i) * value
     activate_elementwise(_link(loss), outputs)
+    if loss == BINARY_CROSS_ENTROPY and clip > 0:
+        return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs)
     return total
 
 
@@ -96,6 +99,32 @@ def _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs):
         divisor = outputs.dtype.type(exponentials)
         for c in range(n_classes):
             outputs[i, c] /= divisor
+    return total
+
+
+@jit
+def _bounded(value, low, high):
+    """value within [low, high]; NaN stays."""
+    if value < low:
+        return low
+    return high if value > high else value
+
+
+@jit
+def _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, probs):
+    """- sum_c y_c log(p_c), and for the binary one also - sum_c (1 - y_c) log(1 - p_c), of p clipped to [clip, 1 - clip]."""
+    one = probs.dtype.type(1)
+    low = probs.dtype.type(clip)
+    total = 0.0
+    for i in range(len(probs)):
+        value = 0.0
+        for c in range(probs.shape[1]):
+            y, p = _target(labels, targets, i, c), _bounded(probs[i, c], low, one - low)
+            if y != 0:
+                value -= y * np.log(p)
+            if loss == BINARY_CROSS_ENTROPY and y != one:
+                value -= (one - y) * np.log(one - p)
+        total += _weight(sample_weight, i) * value
     return total
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..codes import OPTIMIZERS
-from .activations import IDENTITY, activation_backward
+from .activations import IDENTITY, RELU, activate, activation_backward, relu
 from .gemm import matmul_weight_transposed, matmul_x_transposed
 from .jit import OPTIONS, Threaded, jit, readonly
 from .linear import CHUNK, bias_backward, forward_chunk, share
@@ -42,24 +42,61 @@ def _layer_forward(x, layers, layer, activation, params, a):
     forward_chunk(x, _matrix(params, offset, n_in, n_out), bias, activation, a)
 
 
+@jit
+def _n_rows(x, indptr):
+    """The number of rows of X, dense or sparse."""
+    return len(indptr) - 1 if indptr.size else len(x)
+
+
+@jit
+def _first_layer(x, indices, indptr, rows, layers, activation, params, a):
+    """a = f(X[rows] @ weight + bias) of the first layer for sparse X: sums of rows of the weight."""
+    n_in, n_out, offset = layers[0, 0], layers[0, 1], layers[0, 3]
+    weight = _matrix(params, offset, n_in, n_out)
+    for i in range(len(rows)):
+        for j in range(n_out):
+            a[i, j] = params[offset + n_in * n_out + j]
+        for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            value, row = x[0, at], indices[at]
+            for j in range(n_out):
+                a[i, j] += value * weight[row, j]
+    if activation == RELU:
+        relu(a)
+    else:
+        activate(activation, a)
+
+
+@jit
+def _first_weight_gradient(x, indices, indptr, rows, dz, dweight):
+    """dweight += X[rows].T @ dz for sparse X."""
+    for i in range(len(rows)):
+        for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            value, row = x[0, at], indices[at]
+            for j in range(dz.shape[1]):
+                dweight[row, j] += value * dz[i, j]
+
+
 @Threaded
-def network_forward(x, layers, params, outputs, n_threads):
+def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
     """outputs (n, n_out) of the network for x (n, n_in); the last row's activation is the link. Threads share the rows."""
-    x, layers, params = readonly(x), readonly(layers), readonly(params)
-    n_layers = len(layers)
-    chunk = max(1, min(CHUNK, len(x)))
+    x, indices, indptr, layers, params = readonly(x), readonly(indices), readonly(indptr), readonly(layers), readonly(params)
+    n, n_layers = _n_rows(x, indptr), len(layers)
+    every = np.arange(n)
+    chunk = max(1, min(CHUNK, n))
     half = chunk * _widest(layers)
     work = np.empty((n_threads, 2 * half), params.dtype)
     for thread in prange(n_threads):
-        first, last = share(len(x), thread, n_threads)
+        first, last = share(n, thread, n_threads)
         for start in range(first, last, chunk):
             rows = min(chunk, last - start)
             # Activations go to and fro between the halves; the last layer writes to the outputs.
+            a = _matrix(work[thread], 0, rows, layers[0, 1]) if n_layers > 1 else outputs[start : start + rows]
+            if indptr.size:
+                _first_layer(x, indices, indptr, every[start : start + rows], layers, layers[0, 2], params, a)
+            else:
+                _layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, a)
             if n_layers == 1:
-                _layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, outputs[start : start + rows])
                 continue
-            a = _matrix(work[thread], 0, rows, layers[0, 1])
-            _layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, a)
             for layer in range(1, n_layers - 1):
                 following = _matrix(work[thread], layer % 2 * half, rows, layers[layer, 1])
                 _layer_forward(a, layers, layer, layers[layer, 2], params, following)
@@ -68,19 +105,25 @@ def network_forward(x, layers, params, outputs, n_threads):
 
 
 @jit
-def _workspace(layers, batch_size, targets, labels, params, n_threads):
+def _workspace(layers, batch_size, indptr, targets, labels, params, n_threads):
     """What a batch needs, one row a thread: (numbers, labels of a chunk, gradients).
 
-    A row of the numbers holds, for a chunk: sample weights, dense targets, the inputs and every layer's activations, and the
-    gradients with respect to two layers' activations.
+    A row of the numbers holds, for a chunk: sample weights, dense targets, the inputs unless they are sparse, every layer's
+    activations, and the gradients with respect to two layers' activations.
     """
     chunk = min(CHUNK, batch_size)
-    columns = 1 + targets.shape[1] + layers[0, 0] + 2 * _widest(layers)
+    columns = 1 + targets.shape[1] + _n_gathered(layers, indptr) + 2 * _widest(layers)
     for layer in range(len(layers)):
         columns += layers[layer, 1]
     numbers = np.empty((n_threads, chunk * columns), params.dtype)
     chosen = np.empty((n_threads, chunk if labels.size else 0), labels.dtype)
     return numbers, chosen, np.empty((n_threads, len(params)), params.dtype)
+
+
+@jit
+def _n_gathered(layers, indptr):
+    """The number of columns of X that are copied into the workspace: none of sparse X."""
+    return 0 if indptr.size else layers[0, 0]
 
 
 @jit
@@ -101,7 +144,7 @@ def _gather_vector(source, rows, target):
 
 
 @jit
-def _rows_gradient(x, labels, targets, sample_weight, rows, layers, params, loss, numbers, chosen, gradient):
+def _rows_gradient(x, indices, indptr, labels, targets, sample_weight, rows, layers, params, loss, clip, numbers, chosen, gradient):
     """gradient = that of the weighted sum of the losses of the given rows; returns the sum. Without L2 term."""
     gradient[:] = 0
     loss_sum = 0.0
@@ -116,43 +159,53 @@ def _rows_gradient(x, labels, targets, sample_weight, rows, layers, params, loss
         _gather_vector(sample_weight, here, weights)
         if targets.size:
             _gather(targets, here, y)
-        _gather(x, here, _matrix(numbers, position, n, layers[0, 0]))
-        position = _chunk_forward(n, layers, params, numbers, position)
+        if indptr.size == 0:
+            _gather(x, here, _matrix(numbers, position, n, layers[0, 0]))
+        position = _chunk_forward(x, indices, indptr, here, layers, params, numbers, position)
         z = _matrix(numbers, position, n, layers[len(layers) - 1, 1])
-        loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, z)
+        loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, clip, z)
         loss_backward(loss, z, chosen[: n if labels.size else 0], y, weights, 1.0, z, 1)
-        _chunk_backward(n, layers, params, numbers, position, gradient)
+        _chunk_backward(x, indices, indptr, here, layers, params, numbers, position, gradient)
     return loss_sum
 
 
 @jit
-def _chunk_forward(n, layers, params, numbers, position):
+def _chunk_forward(x, indices, indptr, rows, layers, params, numbers, position):
     """Fill in the activations and the logits after the inputs at ``position``; returns where the logits are."""
+    n = len(rows)
     for layer in range(len(layers)):
-        n_in, n_out = layers[layer, 0], layers[layer, 1]
+        n_in, n_out = layers[layer, 0] if layer else _n_gathered(layers, indptr), layers[layer, 1]
         activation = layers[layer, 2] if layer < len(layers) - 1 else IDENTITY
-        x = _matrix(numbers, position, n, n_in)
+        below = _matrix(numbers, position, n, n_in)
         position += n * n_in
-        _layer_forward(x, layers, layer, activation, params, _matrix(numbers, position, n, n_out))
+        a = _matrix(numbers, position, n, n_out)
+        if layer == 0 and indptr.size:
+            _first_layer(x, indices, indptr, rows, layers, activation, params, a)
+        else:
+            _layer_forward(below, layers, layer, activation, params, a)
     return position
 
 
 @jit
-def _chunk_backward(n, layers, params, numbers, position, gradient):
+def _chunk_backward(x, indices, indptr, rows, layers, params, numbers, position, gradient):
     """Add to the gradient what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
-    last = len(layers) - 1
+    n, last = len(rows), len(layers) - 1
     dz = _matrix(numbers, position, n, layers[last, 1])
     halves = position + n * layers[last, 1]
     for layer in range(last, -1, -1):
         n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
-        position -= n * n_in
-        x = _matrix(numbers, position, n, n_in)
-        matmul_x_transposed(x, dz, True, 0, n_in, _matrix(gradient, offset, n_in, n_out))
+        dweight = _matrix(gradient, offset, n_in, n_out)
         bias_backward(dz, True, gradient[offset + n_in * n_out : offset + (n_in + 1) * n_out])
+        if layer == 0 and indptr.size:
+            _first_weight_gradient(x, indices, indptr, rows, dz, dweight)
+            continue
+        position -= n * n_in
+        below = _matrix(numbers, position, n, n_in)
+        matmul_x_transposed(below, dz, True, 0, n_in, dweight)
         if layer > 0:
             dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
-            activation_backward(layers[layer - 1, 2], dx, x, dx)
+            activation_backward(layers[layer - 1, 2], dx, below, dx)
             dz = dx
 
 
@@ -219,21 +272,24 @@ def _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight):
 
 
 @Threaded
-def network_loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, gradient, n_threads):
+def network_loss_gradient(
+    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, n_threads
+):
     """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: reference.py."""
-    x, labels, targets, sample_weight = readonly(x), readonly(labels), readonly(targets), readonly(sample_weight)
-    rows, layers, params = readonly(np.arange(len(x))), readonly(layers), readonly(params)
+    x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
+    targets, sample_weight, layers, params = readonly(targets), readonly(sample_weight), readonly(layers), readonly(params)
+    rows = readonly(np.arange(_n_rows(x, indptr)))
     total_weight = _total_weight(sample_weight, rows)
     if total_weight == 0:
         gradient[:] = 0
         return 0.0
-    numbers, chosen, gradients = _workspace(layers, len(x), targets, labels, params, n_threads)
+    numbers, chosen, gradients = _workspace(layers, len(rows), indptr, targets, labels, params, n_threads)
     loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
     for thread in prange(n_threads):
         first, last = share(len(rows), thread, n_threads)
         loss_sums[thread] = _rows_gradient(
-            x, labels, targets, sample_weight, rows[first:last], layers, params, loss, numbers[thread], chosen[thread],
-            gradients[thread],
+            x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, params, loss, clip, numbers[thread],
+            chosen[thread], gradients[thread],
         )  # fmt: skip
     for thread in prange(n_threads):
         first, last = share(len(params), thread, n_threads)
@@ -244,17 +300,19 @@ def network_loss_gradient(x, labels, targets, sample_weight, layers, params, los
 
 @Threaded
 def train_epoch(
-    x, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, batch_size, step, params, state, n_threads
-):
+    x, indices, indptr, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
+    params, state, n_threads,
+):  # fmt: skip
     """One pass over the rows ``order`` in mini-batches, updating params (n_params,) and state (n_slots, n_params) in place.
 
     ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch whose
     sample weights sum to zero changes nothing and counts as loss 0, but as a step.
     """
-    x, labels, targets, sample_weight = readonly(x), readonly(labels), readonly(targets), readonly(sample_weight)
+    x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
+    targets, sample_weight = readonly(targets), readonly(sample_weight)
     # current is params too, under the type with which network_loss_gradient calls the same functions.
     order, layers, current = readonly(order), readonly(layers), readonly(params)
-    numbers, chosen, gradients = _workspace(layers, min(batch_size, len(order)), targets, labels, current, n_threads)
+    numbers, chosen, gradients = _workspace(layers, min(batch_size, len(order)), indptr, targets, labels, current, n_threads)
     loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
     epoch_loss = 0.0
     for start in range(0, len(order), batch_size):
@@ -266,8 +324,8 @@ def train_epoch(
         for thread in prange(n_threads):
             first, last = share(len(rows), thread, n_threads)
             loss_sums[thread] = _rows_gradient(
-                x, labels, targets, sample_weight, rows[first:last], layers, current, loss, numbers[thread], chosen[thread],
-                gradients[thread],
+                x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, current, loss, clip, numbers[thread],
+                chosen[thread], gradients[thread],
             )  # fmt: skip
         for thread in prange(n_threads):
             first, last = share(len(params), thread, n_threads)

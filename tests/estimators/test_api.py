@@ -58,9 +58,6 @@ def test_clone_and_set_params(pair):
 def test_tags_are_honest(pair):
     for target in ("multiclass", "one output"):
         ours, theirs = map(get_tags, pair(target))
-        assert theirs.input_tags.sparse
-        assert not ours.input_tags.sparse  # until it is built
-        ours.input_tags.sparse = True
         ours.target_tags.multi_output = theirs.target_tags.multi_output  # scikit-learn's regressor does not say that it can
         assert ours == theirs
     assert is_classifier(pair("multiclass")[0])

@@ -159,16 +159,6 @@ def test_not_fitted(pair, method):
             getattr(estimator, method)(*arguments)
 
 
-@pytest.mark.parametrize("container", [sp.csr_matrix, sp.csc_array, sp.coo_matrix])
-def test_sparse_x_is_named_as_not_built_yet(pair, container):
-    for target, y in (("multiclass", CLASSES), ("one output", Y)):
-        ours, _ = pair(target, **SMALL)
-        with pytest.raises(NotImplementedError, match="sparse X"):
-            ours.fit(container(X), y)
-        with pytest.raises(NotImplementedError, match="sparse X"):
-            ours.fit(X, y).predict(container(X))
-
-
 def test_negative_counts(pair):
     ours, _ = pair("poisson", **SMALL)
     with pytest.raises(ValueError, match="non-negative"):

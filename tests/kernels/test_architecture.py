@@ -32,9 +32,9 @@ SIGNATURES = {
     "sgd_update": "(params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1)",
     "adam_update": "(params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-08, step=1, l2=0.0, n_threads=1)",
     "network_forward": "(x, layers, params, out=None, n_threads=1)",
-    "network_loss_gradient": "(x, targets, layers, params, loss, alpha=0.0, sample_weight=None, out=None, n_threads=1)",
+    "network_loss_gradient": "(x, targets, layers, params, loss, alpha=0.0, sample_weight=None, clip=0.0, out=None, n_threads=1)",
     "train_epoch": "(x, targets, order, layers, params, state, loss, optimizer='adam', hyper=None, alpha=0.0, batch_size=200, "
-    "step=0, sample_weight=None, n_threads=1)",
+    "step=0, sample_weight=None, clip=0.0, n_threads=1)",
 }
 RAW = [name for name, value in vars(reference).items() if inspect.isfunction(value) and value.__module__ == reference.__name__]
 RAW = [name for name in RAW if not name.startswith("_")]

@@ -1,0 +1,112 @@
+/* The first layer on sparse rows. Included once for each real type.
+ *
+ * X is in CSR form. Forward is a sum of rows of W. The gradient of W is never stored: it would be as large as W, and most of its
+ * rows are zero. Instead each thread turns the batch's part of X into columns for its own share of the features, and when it comes
+ * to update a block of rows of W it sums up their gradient, in L1, from those columns and the deltas of all rows of the batch.
+ * What then costs time is the update itself, one stream over W and the moments; memory is W, the moments and one batch's deltas.
+ */
+
+struct FN(features) {
+    const REAL *dense;      /* (n, n_in); NULL where X is sparse */
+    const REAL *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
+    const void *indices, *indptr;
+    int wide;               /* indices and indptr are int64, not int32 */
+};
+
+ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
+{
+    return wide ? (ptrdiff_t)((const int64_t *)indices)[i] : (ptrdiff_t)((const int32_t *)indices)[i];
+}
+ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row) { return FN(index_at)(x->indptr, x->wide, row); }
+ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at) { return FN(index_at)(x->indices, x->wide, at); }
+
+/* out[0..n) = start[0..n) + sum over the entries [begin, end) of value * weight[column][0..n); n <= SPARSE_VECTORS * LANES. */
+ALWAYS_INLINE void FN(sparse_row_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
+                                        const REAL *weight, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
+{
+    VEC acc[SPARSE_VECTORS];
+    const ptrdiff_t last = n - (vectors - 1) * LANES;
+    UNROLL for (int j = 0; j < vectors; j++)
+        acc[j] = FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES);
+    for (ptrdiff_t at = begin; at < end; at++) {
+        const REAL value = x->values[at];
+        const REAL *row = weight + FN(column)(x, at) * stride;
+        UNROLL for (int j = 0; j < vectors; j++)
+            acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
+    }
+    UNROLL for (int j = 0; j < vectors; j++)
+        FN(store_upto)(out + j * LANES, acc[j], j == vectors - 1 ? last : LANES);
+}
+
+/* out (rows, n_out) = x[order[first + i]] @ weight + bias. */
+static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
+                               const REAL *weight, const REAL *bias, ptrdiff_t n_out, REAL *out, ptrdiff_t out_stride)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const ptrdiff_t row = order ? order[first + i] : first + i;
+        const ptrdiff_t begin = FN(row_start)(x, row), end = FN(row_start)(x, row + 1);
+        for (ptrdiff_t j = 0; j < n_out; j += SPARSE_VECTORS * LANES) {
+            const ptrdiff_t n = min_size(SPARSE_VECTORS * LANES, n_out - j);
+            REAL *to = out + i * out_stride + j;
+#define PANEL_CASE(vectors) case vectors: FN(sparse_row_panel)(vectors, x, begin, end, weight + j, n_out, bias + j, n, to); break;
+            switch ((n + LANES - 1) / LANES) {
+                PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7) PANEL_CASE(8)
+            }
+#undef PANEL_CASE
+        }
+    }
+}
+
+/* The entries of a batch in a range of features, sorted by feature and then by the row's position in the batch. */
+struct FN(columns) {
+    ptrdiff_t *start;        /* (features in the range + 1,) */
+    int32_t *row;
+    REAL *value;
+};
+
+static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
+                             struct range features, const struct FN(columns) *columns)
+{
+    const ptrdiff_t n = features.end - features.begin;
+    ptrdiff_t *start = columns->start;
+    memset(start, 0, (size_t)(n + 1) * sizeof(ptrdiff_t));
+    /* Count every feature one place further on; the sums are then where each one's entries begin; filling moves them to the ends,
+     * which are where the next ones begin. */
+    for (int filling = 0; filling < 2; filling++) {
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const ptrdiff_t row = order ? order[first + i] : first + i;
+            for (ptrdiff_t at = FN(row_start)(x, row), end = FN(row_start)(x, row + 1); at < end; at++) {
+                const ptrdiff_t feature = FN(column)(x, at) - features.begin;
+                if (feature < 0 || feature >= n)
+                    continue;
+                if (filling) {
+                    const ptrdiff_t to = start[feature]++;
+                    columns->row[to] = (int32_t)i;
+                    columns->value[to] = x->values[at];
+                } else if (feature + 1 < n) {
+                    start[feature + 1]++;
+                }
+            }
+        }
+        if (!filling)
+            for (ptrdiff_t f = 1; f < n; f++)
+                start[f] += start[f - 1];
+    }
+    memmove(start + 1, start, (size_t)n * sizeof(ptrdiff_t));
+    start[0] = 0;
+}
+
+/* gradient (features, n_out) = x[batch].T @ delta for the features [first, end), counted within the columns' range. */
+static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdiff_t first, ptrdiff_t end, const REAL *delta,
+                                       ptrdiff_t delta_stride, ptrdiff_t n_out, REAL *gradient)
+{
+    for (ptrdiff_t f = first; f < end; f++, gradient += n_out) {
+        memset(gradient, 0, (size_t)n_out * sizeof(REAL));
+        for (ptrdiff_t at = columns->start[f]; at < columns->start[f + 1]; at++) {
+            const REAL value = columns->value[at];
+            const REAL *restrict row = delta + columns->row[at] * delta_stride;
+            for (ptrdiff_t j = 0; j < n_out; j++)
+                gradient[j] += value * row[j];
+        }
+    }
+}
