@@ -46,6 +46,16 @@ struct kernels {
                        ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state, double *loss_mean, int n_threads);
 };
 
+/* The indices that interleave the lower, or the upper, halves of two registers of 2, 4, 8 or 16 numbers. */
+#define LOW_2 0, 2
+#define HIGH_2 1, 3
+#define LOW_4 0, 4, 1, 5
+#define HIGH_4 2, 6, 3, 7
+#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+
 #define VEC FN(vec)
 #define INT_VEC FN(int_vec)
 #define UNSIGNED_VEC FN(unsigned_vec)
@@ -72,12 +82,26 @@ struct kernels {
 #define EXP_DEGREE 7
 #define TANH_SATURATED 20.0f
 #define ARTANH_TERMS 8
+#if VECTOR_BYTES == 64
+#define INTERLEAVE_LOW LOW_16
+#define INTERLEAVE_HIGH HIGH_16
+#elif VECTOR_BYTES == 32
+#define INTERLEAVE_LOW LOW_8
+#define INTERLEAVE_HIGH HIGH_8
+#else
+#define INTERLEAVE_LOW LOW_4
+#define INTERLEAVE_HIGH HIGH_4
+#endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
+#define VECTOR_SQRT(v) _mm512_sqrt_ps((__m512)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (count)) - 1), (__m512)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
+#define VECTOR_SQRT(v) _mm256_sqrt_ps((__m256)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_ps(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_ps(p, (__m256i)FN(first_lanes)(count), (__m256)(v))
+#elif defined(__SSE2__) && VECTOR_BYTES == 16
+#define VECTOR_SQRT(v) _mm_sqrt_ps((__m128)(v))
 #endif
 #include "simd.h"
 #include "vmath.h"
@@ -105,6 +129,9 @@ struct kernels {
 #undef EXP_DEGREE
 #undef TANH_SATURATED
 #undef ARTANH_TERMS
+#undef INTERLEAVE_LOW
+#undef INTERLEAVE_HIGH
+#undef VECTOR_SQRT
 #undef MASK_LOAD
 #undef MASK_STORE
 
@@ -125,12 +152,26 @@ struct kernels {
 #define EXP_DEGREE 13
 #define TANH_SATURATED 40.0
 #define ARTANH_TERMS 17
+#if VECTOR_BYTES == 64
+#define INTERLEAVE_LOW LOW_8
+#define INTERLEAVE_HIGH HIGH_8
+#elif VECTOR_BYTES == 32
+#define INTERLEAVE_LOW LOW_4
+#define INTERLEAVE_HIGH HIGH_4
+#else
+#define INTERLEAVE_LOW LOW_2
+#define INTERLEAVE_HIGH HIGH_2
+#endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
+#define VECTOR_SQRT(v) _mm512_sqrt_pd((__m512d)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (count)) - 1), (__m512d)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
+#define VECTOR_SQRT(v) _mm256_sqrt_pd((__m256d)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_pd(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_pd(p, (__m256i)FN(first_lanes)(count), (__m256d)(v))
+#elif defined(__SSE2__) && VECTOR_BYTES == 16
+#define VECTOR_SQRT(v) _mm_sqrt_pd((__m128d)(v))
 #endif
 #include "simd.h"
 #include "vmath.h"

@@ -134,16 +134,14 @@ static const FN(tile_fn) FN(tiles)[2][TILE_VECTORS][TILE_ROWS] = {
 #undef TILE_LIST_COLUMN
 #undef TILE_COLUMN
 
-/* All rows of one panel. */
-static void FN(run_panel)(const struct FN(panel) *p, int transposed, ptrdiff_t vectors, ptrdiff_t rows, const REAL *a,
-                          const REAL *gate, REAL *c)
+/* All rows of one panel, A's rows being contiguous. */
+static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_t rows, const REAL *a, const REAL *gate, REAL *c)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    const ptrdiff_t a_step = transposed ? 1 : p->a_stride;
     for (ptrdiff_t t = 0; t < n_tiles; t++) {
         ptrdiff_t begin = rows * t / n_tiles, height = rows * (t + 1) / n_tiles - begin;
-        FN(tiles)[transposed][vectors - 1][height - 1](p, a + begin * a_step, gate ? gate + begin * p->gate_stride : NULL,
-                                                       c + begin * p->c_stride);
+        FN(tiles)[0][vectors - 1][height - 1](p, a + begin * p->a_stride, gate ? gate + begin * p->gate_stride : NULL,
+                                              c + begin * p->c_stride);
     }
 }
 
@@ -167,16 +165,17 @@ static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t strid
 static void FN(pack_transposed_panel)(const REAL *weight, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
 {
     const ptrdiff_t padded = round_up(width, LANES);
-    for (ptrdiff_t j = 0; j < padded; j += LANES) {
-        if (width - j >= LANES)
-            for (ptrdiff_t k = 0; k < depth; k++)
-                UNROLL for (int lane = 0; lane < LANES; lane++)
-                    packed[k * padded + j + lane] = weight[(j + lane) * stride + k];
-        else
-            for (ptrdiff_t k = 0; k < depth; k++)
-                for (ptrdiff_t lane = 0; lane < LANES; lane++)
-                    packed[k * padded + j + lane] = j + lane < width ? weight[(j + lane) * stride + k] : 0;
-    }
+    for (ptrdiff_t k = 0; k < depth; k += LANES)
+        for (ptrdiff_t j = 0; j < padded; j += LANES) {
+            const ptrdiff_t columns = min_size(LANES, depth - k);
+            VEC block[LANES];
+            UNROLL for (int i = 0; i < LANES; i++)
+                block[i] = j + i < width ? FN(load_upto)(weight + (j + i) * stride + k, columns) : (VEC){};
+            FN(transpose)(block);
+            UNROLL for (int i = 0; i < LANES; i++)
+                if (i < columns)
+                    FN(store)(packed + (k + i) * padded + j, block[i]);
+        }
 }
 
 /* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), columns [first, end) only. */
@@ -193,7 +192,7 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
             FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, packed);
             p.b = packed, p.b_stride = vectors * LANES, p.start = packed + n_in * p.b_stride;
         }
-        FN(run_panel)(&p, 0, vectors, rows, x, NULL, c + j);
+        FN(run_panel)(&p, vectors, rows, x, NULL, c + j);
     }
 }
 
@@ -208,21 +207,32 @@ static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t ro
         p.last = width - (vectors - 1) * LANES;
         p.b_stride = vectors * LANES;
         FN(pack_transposed_panel)(weight + j * n_out, n_out, n_out, width, packed);
-        FN(run_panel)(&p, 0, vectors, rows, dz, gate ? gate + j : NULL, dx + j);
+        FN(run_panel)(&p, vectors, rows, dz, gate ? gate + j : NULL, dx + j);
     }
 }
 
 /* dweight (n_in, n_out) = x^T (n_in, rows) @ dz (rows, n_out), or += it. dz is read in whole registers: it needs PANEL readable
- * numbers after its end. */
+ * numbers after its end.
+ *
+ * dz is taken in strips of columns that stay in L2, and within a strip one tile of x's columns, which stays in L1, meets all
+ * panels: x is read from far once a strip, and dweight is written in long rows. */
 static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight)
 {
     struct FN(panel) p = {.depth = rows, .a_stride = x_stride, .b_stride = dz_stride, .c_stride = n_out,
                           .epilogue = STORE, .start = accumulate ? NULL : FN(zeros)};
-    for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
-        ptrdiff_t width = min_size(PANEL, n_out - j), vectors = (width + LANES - 1) / LANES;
-        p.last = width - (vectors - 1) * LANES;
-        p.b = dz + j;
-        FN(run_panel)(&p, 1, vectors, n_in, x, NULL, dweight + j);
+    const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS;
+    const ptrdiff_t strip = max_size(1, STRIP_BYTES / (ptrdiff_t)sizeof(REAL) / max_size(1, rows) / PANEL) * PANEL;
+    for (ptrdiff_t first = 0; first < n_out; first += strip) {
+        const ptrdiff_t end = min_size(n_out, first + strip);
+        for (ptrdiff_t t = 0; t < n_tiles; t++) {
+            const ptrdiff_t begin = n_in * t / n_tiles, height = n_in * (t + 1) / n_tiles - begin;
+            for (ptrdiff_t j = first; j < end; j += PANEL) {
+                const ptrdiff_t width = min_size(PANEL, end - j), vectors = (width + LANES - 1) / LANES;
+                p.last = width - (vectors - 1) * LANES;
+                p.b = dz + j;
+                FN(tiles)[1][vectors - 1][height - 1](&p, x + begin, NULL, dweight + begin * n_out + j);
+            }
+        }
     }
 }

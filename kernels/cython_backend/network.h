@@ -81,7 +81,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->columns.start = BUFFER(ptrdiff_t, by_columns ? n_in + 1 : 0);
     w->columns.row = BUFFER(int32_t, by_columns ? e->batch_entries : 0);
     w->columns.value = BUFFER(REAL, by_columns ? e->batch_entries : 0);
-    w->feature_gradient = BUFFER(REAL, by_columns ? UPDATE_BLOCK + net->layers[N_OUT] : 0);
+    w->feature_gradient = BUFFER(REAL, by_columns ? FEATURE_BLOCK + net->layers[N_OUT] : 0);
 #undef BUFFER
     return size;
 }

@@ -1,8 +1,8 @@
 /* SGD and Adam on a stretch of the flat block. Included once for each real type.
  *
- * A step reads the gradient in blocks that stay in L1, where the sum over the threads' partial gradients, the L2 term and the
- * division by the batch's weight are applied on the way, so that gradients are streamed once. Plain loops: the compiler turns
- * them into full-width code (square root and division included, given -fno-math-errno).
+ * One pass: the sum over the threads' partial gradients, the L2 term, the division by the batch's weight, the update and the sum of
+ * squares for the loss all happen while a register of parameters is at hand. What remains is bound by the square root and the
+ * division.
  */
 
 struct FN(step) {
@@ -27,35 +27,6 @@ static struct FN(step) FN(adam_step)(double lr, double beta_1, double beta_2, do
                              .epsilon = (REAL)epsilon, .rest_1 = (REAL)(1 - beta_1), .rest_2 = (REAL)(1 - beta_2)};
 }
 
-/* v = momentum v - lr g; p += v, or with Nesterov p += momentum v - lr g. */
-static void FN(sgd_block)(const struct FN(step) *s, const REAL *restrict g, ptrdiff_t n, REAL *restrict p, REAL *restrict velocity)
-{
-    const REAL lr = s->lr, momentum = s->momentum;
-    if (s->nesterov)
-        for (ptrdiff_t i = 0; i < n; i++) {
-            velocity[i] = momentum * velocity[i] - lr * g[i];
-            p[i] += momentum * velocity[i] - lr * g[i];
-        }
-    else
-        for (ptrdiff_t i = 0; i < n; i++) {
-            velocity[i] = momentum * velocity[i] - lr * g[i];
-            p[i] += velocity[i];
-        }
-}
-
-/* m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2; p -= rate m / (sqrt(v) + epsilon). */
-static void FN(adam_block)(const struct FN(step) *s, const REAL *restrict g, ptrdiff_t n, REAL *restrict p, REAL *restrict m,
-                           REAL *restrict v)
-{
-    const REAL rate = s->lr, beta_1 = s->beta_1, beta_2 = s->beta_2, epsilon = s->epsilon;
-    const REAL rest_1 = s->rest_1, rest_2 = s->rest_2;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        m[i] = beta_1 * m[i] + rest_1 * g[i];
-        v[i] = beta_2 * v[i] + rest_2 * g[i] * g[i];
-        p[i] -= rate * m[i] / (REAL_SQRT(v[i]) + epsilon);
-    }
-}
-
 /* The gradient of a stretch as it lies: n_parts partial sums, part_stride apart, to be scaled after adding l2 times the parameters. */
 struct FN(gradient) {
     const REAL *parts;
@@ -64,37 +35,57 @@ struct FN(gradient) {
     REAL l2, scale;
 };
 
-/* Update n parameters; state and second_state are m and v, or the velocity and nothing. Returns the sum of the squares of the
- * parameters before the step when there is an L2 term, for the loss, and 0 without. */
-static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n, REAL *params, REAL *state,
-                         REAL *second_state)
+/* Where a stretch's parameters and the optimizer's memory of them are: m and v, or the velocity and nothing. */
+struct FN(updated) { REAL *params, *state, *second_state; };
+
+/* One register of parameters, `left` of which are there. SGD: velocity = momentum velocity - lr g; p += velocity, or with Nesterov
+ * p += momentum velocity - lr g. Adam: m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
+ * p -= rate m / (sqrt(v) + epsilon). Returns p^2 from before. */
+ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s,
+                                      const struct FN(gradient) *gradient, ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
 {
-    const REAL l2 = gradient->l2, scale = gradient->scale;
+    const VEC before = FN(load_upto)(u.params + at, left);
+    VEC g = FN(load_upto)(gradient->parts + at, left), p = before;
+    for (int t = 1; t < gradient->n_parts; t++)
+        g += FN(load_upto)(gradient->parts + t * gradient->part_stride + at, left);
+    g = (g + gradient->l2 * p) * gradient->scale;
+    VEC m = FN(load_upto)(u.state + at, left);
+    if (optimizer == SGD) {
+        m = s->momentum * m - s->lr * g;
+        p += s->nesterov ? s->momentum * m - s->lr * g : m;
+    } else {
+        VEC v = FN(load_upto)(u.second_state + at, left);
+        m = s->beta_1 * m + s->rest_1 * g;
+        v = s->beta_2 * v + s->rest_2 * g * g;
+        p -= s->lr * m / (FN(vsqrt)(v) + s->epsilon);
+        FN(store_upto)(u.second_state + at, v, left);
+    }
+    FN(store_upto)(u.state + at, m, left);
+    FN(store_upto)(u.params + at, p, left);
+    return before * before;
+}
+
+ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const struct FN(step) *step,
+                                     const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
+{
+    const struct FN(step) s = *step; /* copies, which stores to the parameters cannot change */
+    const struct FN(gradient) g = *gradient;
     double squares = 0;
-    for (ptrdiff_t at = 0; at < n; at += UPDATE_BLOCK) {
-        const ptrdiff_t block = min_size(UPDATE_BLOCK, n - at);
-        REAL g[UPDATE_BLOCK];
-        REAL *p = params + at;
-        memcpy(g, gradient->parts + at, (size_t)block * sizeof(REAL));
-        for (int t = 1; t < gradient->n_parts; t++) {
-            const REAL *part = gradient->parts + t * gradient->part_stride + at;
-            for (ptrdiff_t i = 0; i < block; i++)
-                g[i] += part[i];
-        }
-        if (l2 != 0) {
-            VEC sums = {};
-            for (ptrdiff_t i = 0; i < block; i += LANES) {
-                VEC w = FN(load_upto)(p + i, block - i); /* lanes beyond the block load as zero */
-                sums += w * w;
-            }
-            squares += (double)FN(horizontal_sum)(sums);
-        }
-        for (ptrdiff_t i = 0; i < block; i++)
-            g[i] = (g[i] + l2 * p[i]) * scale;
-        if (s->optimizer == SGD)
-            FN(sgd_block)(s, g, block, p, state + at);
-        else
-            FN(adam_block)(s, g, block, p, state + at, second_state + at);
+    for (ptrdiff_t at = 0; at < n;) { /* in blocks: enough to amortise the step to double, few enough to lose nothing */
+        const ptrdiff_t end = min_size(n, at + SQUARES_BLOCK);
+        VEC sums = {};
+        for (; at + LANES <= end; at += LANES)
+            sums += FN(update_register)(optimizer, &s, &g, at, LANES, u);
+        if (at < end)
+            sums += FN(update_register)(optimizer, &s, &g, at, end - at, u); /* lanes beyond the end load as zero */
+        squares += (double)FN(horizontal_sum)(sums);
+        at = end;
     }
     return squares;
+}
+
+/* Update n parameters; returns the sum of the squares of the parameters before, for the L2 term of the loss. */
+static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
+{
+    return s->optimizer == SGD ? FN(update_loop)(SGD, s, gradient, n, u) : FN(update_loop)(ADAM, s, gradient, n, u);
 }

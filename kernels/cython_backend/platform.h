@@ -52,8 +52,14 @@ enum { SPARSE_VECTORS = 8 };
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 
-/* Parameters that are updated together: gradient, parameters and moments stay in L1. */
-enum { UPDATE_BLOCK = 512 };
+/* Of the deltas that are read together for a weight gradient: they stay in L2. */
+enum { STRIP_BYTES = 128 * 1024 };
+
+/* Numbers of the first layer's gradient on sparse rows that are summed up at a time: they stay in L1. */
+enum { FEATURE_BLOCK = 512 };
+
+/* Squares of parameters that are summed up in their own type before they go to a double. */
+enum { SQUARES_BLOCK = 512 };
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")

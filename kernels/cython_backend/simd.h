@@ -17,6 +17,17 @@ ALWAYS_INLINE VEC FN(at_most)(VEC v, REAL bound) { return FN(select)(v > bound, 
 ALWAYS_INLINE VEC FN(relu)(VEC v) { return FN(keep)(~(v < 0), v); }
 ALWAYS_INLINE VEC FN(absolute)(VEC v) { return (VEC)((INT_VEC)v & INTEGER_MAX); }
 
+ALWAYS_INLINE VEC FN(vsqrt)(VEC v)
+{
+#ifdef VECTOR_SQRT
+    return (VEC)VECTOR_SQRT(v);
+#else
+    for (int i = 0; i < LANES; i++)
+        v[i] = REAL_SQRT(v[i]);
+    return v;
+#endif
+}
+
 /* True in the lanes below count. */
 ALWAYS_INLINE INT_VEC FN(first_lanes)(ptrdiff_t count)
 {
@@ -73,4 +84,19 @@ ALWAYS_INLINE REAL FN(horizontal_sum)(VEC v)
         UNROLL for (int i = 0; i < width; i++)
             v[i] += v[i + width];
     return v[0];
+}
+
+/* Transpose LANES registers in place. Interleaving register i with register i + LANES / 2 is one perfect shuffle of all numbers;
+ * log2(LANES) of them are a transposition (Stone, Parallel processing with the perfect shuffle, 1971). */
+ALWAYS_INLINE void FN(transpose)(VEC v[LANES])
+{
+    UNROLL for (int round = 1; round < LANES; round *= 2) {
+        VEC shuffled[LANES];
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
+            shuffled[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], INTERLEAVE_LOW);
+            shuffled[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], INTERLEAVE_HIGH);
+        }
+        UNROLL for (int i = 0; i < LANES; i++)
+            v[i] = shuffled[i];
+    }
 }

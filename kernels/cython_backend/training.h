@@ -121,6 +121,11 @@ static struct FN(step) FN(optimizer_step)(const struct FN(training) *t, ptrdiff_
     return t->optimizer == SGD ? FN(sgd_step)(h[0], h[1], h[2] != 0) : FN(adam_step)(h[0], h[1], h[2], h[3], (double)step);
 }
 
+ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(training) *t, ptrdiff_t at)
+{
+    return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at};
+}
+
 /* Update this thread's share of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its
  * part of |weights|^2. */
 static double FN(update_stored)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int thread,
@@ -142,15 +147,17 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
             const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin), end = min_size(bounds[is_bias + 1], mine.end);
             gradient.parts = first.gradient + begin - skip;
             gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
-            if (begin < end)
-                squares += FN(update)(step, &gradient, end - begin, t->params + begin, t->state + begin, t->second_state + begin);
+            if (begin < end) {
+                const double sum = FN(update)(step, &gradient, end - begin, FN(updated_at)(t, begin));
+                squares += is_bias ? 0 : sum;
+            }
         }
     }
     return squares;
 }
 
-/* The features that are updated together, so that their gradient fits UPDATE_BLOCK. */
-ALWAYS_INLINE ptrdiff_t FN(features_a_block)(ptrdiff_t n_out) { return max_size(1, UPDATE_BLOCK / n_out); }
+/* The features that are updated together, so that their gradient fits FEATURE_BLOCK. */
+ALWAYS_INLINE ptrdiff_t FN(features_a_block)(ptrdiff_t n_out) { return max_size(1, FEATURE_BLOCK / n_out); }
 
 /* The same for the first layer's weights on sparse X, whose gradient is summed up here from the columns. */
 static double FN(update_features)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int thread,
@@ -164,7 +171,7 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
     for (ptrdiff_t f = mine.begin; f < mine.end; f += block) {
         const ptrdiff_t n = min_size(block, mine.end - f), at = f * n_out;
         FN(sparse_weight_gradient)(&w->columns, f - mine.begin, f - mine.begin + n, t->first_delta, n_out, n_out, w->feature_gradient);
-        squares += FN(update)(step, &gradient, n * n_out, t->params + at, t->state + at, t->second_state + at);
+        squares += FN(update)(step, &gradient, n * n_out, FN(updated_at)(t, at));
     }
     return squares;
 }
@@ -277,7 +284,7 @@ static double FN(run_training)(struct FN(training) *t, region_fn thread_function
         *failed = 1;
         return NAN;
     }
-    t->sums = (struct FN(thread_sums) *)block;
+    t->sums = memset(block, 0, sums_bytes); /* OpenMP may give fewer threads than were asked for */
     t->first_delta = (REAL *)(block + sums_bytes);
     t->memory = block + sums_bytes + delta_bytes;
     run_region(thread_function, t, n_threads);
