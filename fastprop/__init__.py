@@ -13,10 +13,13 @@ __version__ = "0.1.0"
 
 # Loaded when they are first asked for, so that who wants only the kernels does not wait for scikit-learn.
 _HOMES = {
+    "LossCurveDisplay": ".inspection",
     "MLPClassifier": ".estimators",
     "MLPRegressor": ".estimators",
     "Network": ".network",
+    "patch_sklearn": ".patch",
     "show_config": ".config",
+    "unpatch_sklearn": ".patch",
 }
 
 __all__ = [*_HOMES, "kernels"]

@@ -18,6 +18,8 @@ from .network import Network
 # An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
 # at 2 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
 FLOPS_PER_CALL = 5e8
+# A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
+MIN_ROWS_PER_PART = 64
 # Below this learning rate the adaptive schedule stops instead of dividing further (scikit-learn's number).
 SMALLEST_ADAPTIVE_RATE = 1e-6
 
@@ -43,6 +45,10 @@ class _Optimizer:
             )
         # A memory map, as joblib may load it, is read-only.
         self.state = np.require(self.state, network.dtype, ["C", "A", "W", "E"])
+
+    def as_dict(self):
+        """Everything it remembers, as Python and NumPy objects, uncopied; `optimizer_from_dict` is the way back."""
+        return {"name": self.name, **vars(self)}
 
     def advance(self, n_updates):
         """Count updates that were done."""
@@ -122,6 +128,14 @@ class Adam(_Optimizer):
         self.learning_rate = self.learning_rate_init * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
 
 
+def optimizer_from_dict(fields):
+    """The optimizer that `as_dict` described; it uses the arrays of the description."""
+    fields = dict(fields)
+    optimizer = object.__new__({"adam": Adam, "sgd": SGD}[fields.pop("name")])
+    vars(optimizer).update(fields)
+    return optimizer
+
+
 @dataclass
 class History:
     """What training remembers from epoch to epoch, and over several calls where they continue each other.
@@ -182,11 +196,12 @@ class Options:
     verbose: bool = False
 
 
-def train(network: Network, data, rows, optimizer, history, random_state, options, validation=None):
+def train(network: Network, data, rows, optimizer, history, random_state, options, validation=None, observer=None):
     """Train for epochs over ``rows`` of a `TrainingSet` until the stopping rule or ``options.n_epochs`` ends it.
 
     Everything that it changes is in network, optimizer, history and validation, which are valid after an interrupt too: Ctrl-C
-    ends the training with a warning. With validation, the best parameters are put back at the end.
+    ends the training with a warning. With validation, the best parameters are put back at the end. An ``observer`` has ``begin()``
+    and ``end()``, which are called around each epoch; where ``end()`` returns True, training stops.
 
     Returns
     -------
@@ -196,6 +211,8 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
     stopped = False
     try:
         while not stopped and history.n_epochs < options.n_epochs:
+            if observer is not None:
+                observer.begin()
             if options.shuffle:
                 # The permutations compose, as in scikit-learn.
                 rows = rows[random_state.permutation(len(rows))]
@@ -209,6 +226,8 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
                 stopped = optimizer.trigger_stopping(_no_improvement(options, validation), options.verbose)
                 if not stopped:
                     history.no_improvement_count = 0
+            if observer is not None and observer.end():
+                stopped = True
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         stopped = True
@@ -240,12 +259,19 @@ def _judge(network, history, options, validation):
     if validation is None:
         history.judge_loss(options.tol)
         return
-    outputs = network.forward(validation.x, options.n_threads)
+    outputs = _forward(network, validation.x, options.n_threads)
     score = float(validation.score(outputs)) if np.isfinite(outputs).all() else math.nan
     if options.verbose:
         print(f"Validation score: {score:f}")
     if history.judge_score(score, options.tol):
         validation.best_params[:] = network.params
+
+
+def _forward(network, x, n_threads):
+    n_rows = max(1, int(FLOPS_PER_CALL // (2 * network.n_weights)))
+    if x.shape[0] <= n_rows:
+        return network.forward(x, n_threads)
+    return np.concatenate([network.forward(x[start : start + n_rows], n_threads) for start in range(0, x.shape[0], n_rows)])
 
 
 def _no_improvement(options, validation):
@@ -282,19 +308,71 @@ def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
     return loss, pack(network, gradient)
 
 
-def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1):
+def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1, observer=None):
     """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
 
     The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
-    arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last.
+    arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last, after an exception
+    such as Ctrl-C with the best that was tried. An ``observer`` is called as in `train`, around each iteration.
     """
     from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
 
-    return minimize(
-        packed_loss_gradient,
-        pack(network, network.params),
-        args=(network, data, alpha, clip, n_threads),
-        method="L-BFGS-B",
-        jac=True,
-        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-    )
+    start = pack(network, network.params)
+    parts, best = _parts(network, data), (math.inf, start)
+
+    def loss_gradient(packed):
+        nonlocal best
+        if observer is not None and not observer.running:
+            observer.begin()
+        loss = gradient = 0.0
+        for share, part in parts:
+            # The kernel divides the L2 term by the sum of the part's weights, so every part brings an equal share of it.
+            part_loss, part_gradient = packed_loss_gradient(packed, network, part, alpha / len(parts), clip, n_threads)
+            loss += share * part_loss
+            part_gradient *= share
+            gradient = part_gradient if part is parts[0][1] else np.add(gradient, part_gradient, out=gradient)
+        if loss < best[0]:
+            best = loss, packed  # SciPy passes a copy
+        return loss, gradient
+
+    def iteration_ends(intermediate_result):  # SciPy goes by the parameter's name
+        unpack(network, intermediate_result.x)
+        if observer.end(intermediate_result.fun):
+            raise StopIteration
+
+    try:
+        return minimize(
+            loss_gradient,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            callback=None if observer is None else iteration_ends,
+            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+        )
+    except BaseException:
+        unpack(network, best[1])
+        raise
+
+
+def _parts(network, data):
+    """A `TrainingSet` cut into [(share of the weight, rows)] of about `FLOPS_PER_CALL` each, so that Ctrl-C is heard in between."""
+    n, (_, n_hidden, *_) = data.n_samples, network.sizes
+    n_features = data.x.size / n  # sparse: as many as are stored
+    flops = 6 * (network.n_weights - (network.sizes[0] - n_features) * n_hidden)
+    n_rows = max(MIN_ROWS_PER_PART, int(FLOPS_PER_CALL // max(1, flops)))
+    weight = data.sample_weight if data.sample_weight.size else np.ones(n)
+    if n <= n_rows or weight.min() < 0:  # a sum of negative weights can be zero, and no share says what is in such a part
+        return [(1.0, data)]
+    cuts = [slice(start, start + n_rows) for start in range(0, n, n_rows)]
+    sums = [float(weight[cut].sum(dtype=np.float64)) for cut in cuts]
+    return [(part / sum(sums), _rows_of(data, cut)) for part, cut in zip(sums, cuts, strict=True) if part > 0]
+
+
+def _rows_of(data, cut):
+    """Consecutive rows of a `TrainingSet`."""
+    part = data._replace(labels=data.labels[cut], targets=data.targets[cut], sample_weight=data.sample_weight[cut])
+    if not data.indptr.size:
+        return part._replace(x=data.x[cut])
+    indptr = data.indptr[cut.start : cut.stop + 1]
+    entries = slice(indptr[0], indptr[-1])
+    return part._replace(x=data.x[:, entries], indices=data.indices[entries], indptr=indptr - indptr[0])

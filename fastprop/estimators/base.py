@@ -16,9 +16,11 @@ from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..interop import InteropMixin
 from ..network import FLOAT_DTYPES, Network, float_dtype
 from ..threads import effective_n_threads
 from ..training import SGD, Adam, History, Options, Validation, packed_loss_gradient, packed_spans, train, train_lbfgs, unpack
+from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin
 
 # What scikit-learn's estimators take without conversion.
@@ -34,7 +36,7 @@ HISTORY = {
 }
 
 
-class BaseMLP(WeightsMixin, BaseEstimator):
+class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     """Base of both estimators; the parameters are described there."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -136,22 +138,26 @@ class BaseMLP(WeightsMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight=None, incremental=False):
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        given = X, y, sample_weight
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
             if not sample_weight.any():  # scikit-learn 1.7 does not check this itself
                 raise ValueError("Sample weights must contain at least one non-zero number.")
+        observer = self._observer(*given, incremental)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self._initialize(X, self._n_outputs(y), hidden_layer_sizes)
         if self.solver == "lbfgs":
-            network = self._fit_lbfgs(X, y, sample_weight)
+            network = self._fit_lbfgs(X, y, sample_weight, observer)
         else:
-            network = self._fit_stochastic(X, y, sample_weight, incremental)
+            network = self._fit_stochastic(X, y, sample_weight, incremental, observer)
         if not np.isfinite(network.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
             )
+        if observer is not None:
+            observer.finish()
         return self
 
     def _hidden_layer_sizes(self):
@@ -165,6 +171,8 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         return y.shape[1]
 
     def _initialize(self, X, n_outputs, hidden_layer_sizes):
+        if any(isinstance(size, bool) for size in hidden_layer_sizes):
+            raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
         sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
@@ -183,8 +191,11 @@ class BaseMLP(WeightsMixin, BaseEstimator):
     def _store(self, history):
         for name, attribute in HISTORY.items():
             setattr(self, attribute, getattr(history, name))
+        self.n_iter_ = history.n_epochs
+        if history.loss_curve:
+            self.loss_ = history.loss_curve[-1]
 
-    def _fit_stochastic(self, X, y, sample_weight, incremental):
+    def _fit_stochastic(self, X, y, sample_weight, incremental, observer):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         network, history = self._trainable_network(), self._history()
@@ -197,13 +208,12 @@ class BaseMLP(WeightsMixin, BaseEstimator):
             self._optimizer.attach(network)
         else:
             self._optimizer = self._make_optimizer(network)
+        if observer is not None:
+            observer.watch(network, history, validation, rows)
         try:
-            finished = train(network, data, rows, self._optimizer, history, self._random_state, options, validation)
+            finished = train(network, data, rows, self._optimizer, history, self._random_state, options, validation, observer)
         finally:
             self._store(history)
-            self.n_iter_ = history.n_epochs
-            if history.loss_curve:
-                self.loss_ = history.loss_curve[-1]
         if validation is not None:
             self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
         if not finished and not incremental:
@@ -261,8 +271,10 @@ class BaseMLP(WeightsMixin, BaseEstimator):
         rates = self.learning_rate_init, self.learning_rate
         return SGD(network, *rates, momentum=self.momentum, nesterov=self.nesterovs_momentum, power_t=self.power_t)
 
-    def _fit_lbfgs(self, X, y, sample_weight):
+    def _fit_lbfgs(self, X, y, sample_weight, observer):
         network = self._trainable_network()
+        if observer is not None:
+            observer.watch(network)
         result = train_lbfgs(
             network,
             network.training_set(X, y, sample_weight),
@@ -272,12 +284,15 @@ class BaseMLP(WeightsMixin, BaseEstimator):
             tol=self.tol,
             clip=_clip(network),
             n_threads=effective_n_threads(self.n_jobs, 6 * X.shape[0] * network.n_weights),
+            observer=observer,
         )
         network = network.astype(np.float64)
         unpack(network, result.x)
         self._use_network(network)
         self._coef_indptr, self._intercept_indptr = packed_spans(network)
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        # A callback's wish to stop is no failure to warn of.
+        stopped = observer is not None and observer.stopped
+        self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         return network
 

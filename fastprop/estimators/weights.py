@@ -7,11 +7,17 @@ network. The arrays that were there before stay as they are, because the user ma
 
 from operator import is_
 
+import numpy as np
+
+from ..interop import state_from_sklearn
 from ..network import Network
+from ..training import optimizer_from_dict
 
 # scikit-learn's names for the output activations and for those of the kernels
 LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+# Lists of numbers, one for each epoch; they are stored as arrays, as skops takes hundreds of bytes for an element of a list.
+CURVES = ("loss_curve_", "validation_scores_")
 
 
 class WeightsMixin:
@@ -45,15 +51,28 @@ class WeightsMixin:
         self._network = network
         self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
 
-    # The state holds each weight once, in the two lists; the views are made again after loading, copying or unpickling.
+    # The state holds each weight once, in the two lists, and the optimizer as a dict, so that there are only Python's, NumPy's and
+    # scikit-learn's objects in it; views and optimizer are made again after loading, copying or unpickling.
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_network", None)
+        if "_optimizer" in state:
+            state["_optimizer"] = state["_optimizer"].as_dict()
+        for name in CURVES:
+            if isinstance(state.get(name), list):
+                state[name] = np.array(state[name], dtype=np.float64)
         return state
 
     def __setstate__(self, state):
+        if "_sklearn_version" in state:  # of scikit-learn's own class, loaded under `patch_sklearn`
+            state = state_from_sklearn(type(self), state)
         super().__setstate__(state)
+        if "_optimizer" in state:
+            self._optimizer = optimizer_from_dict(state["_optimizer"])
+        for name in CURVES:
+            if isinstance(state.get(name), np.ndarray):
+                setattr(self, name, state[name].tolist())
         if hasattr(self, "coefs_") and hasattr(self, "out_activation_"):
             best_is_current = getattr(self, "_best_coefs", None) is self.coefs_
             self._use_network(self._current_network())

@@ -106,7 +106,7 @@ def test_warm_start_under_early_stopping_keeps_the_best_weights(data, pair):
     assert len(ours.validation_scores_) == len(ours.loss_curve_)
 
 
-@pytest.mark.parametrize("solvers", [("adam", "sgd"), ("sgd", "adam"), ("adam", "lbfgs")], ids=str)
+@pytest.mark.parametrize("solvers", [("adam", "sgd"), ("sgd", "adam"), ("adam", "lbfgs"), ("sgd", "lbfgs", "adam")], ids=str)
 def test_warm_start_with_another_solver(data, pair, assert_same, solvers):
     X, y = data("multiclass")
     estimators = pair("multiclass", warm_start=True, max_iter=4, random_state=0, **SMALL)
@@ -130,6 +130,75 @@ def test_a_warm_start_without_a_history_to_go_on_with(data, pair, change):
         ours.fit(X, y)
     with pytest.raises(ValueError, match="no history"):
         ours.partial_fit(X, y)
+
+
+SWITCHES = {
+    "early stopping comes": ("one output", {}, [("fit", {"early_stopping": True})], "no history"),
+    "early stopping goes": ("one output", {"early_stopping": True}, [("fit", {"early_stopping": False})], "no history"),
+    "lbfgs before sgd": ("multiclass", {"solver": "lbfgs"}, [("fit", {"solver": "sgd"})], "no history"),
+    "partial_fit stops early": ("one output", {"early_stopping": True}, [("partial_fit", {})], "does not support early_stopping"),
+    "other layers under an old optimizer": (
+        "one output",
+        {"warm_start": False},
+        [("fit", {"solver": "lbfgs", "hidden_layer_sizes": (9,)}), ("partial_fit", {"solver": "adam"})],
+        "the optimizer was made for layers of shapes",
+    ),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_switching_between_calls_says_what_is_wrong(data, pair, switch):
+    """And the model is what it was. scikit-learn fails with TypeError or AttributeError in most of these cases."""
+    target, start, steps, text = SWITCHES[switch]
+    X, y = data(target)
+    ours, _ = pair(target, **{"warm_start": True, "max_iter": 2, "random_state": 0} | SMALL | start)
+    ours.fit(X, y)
+    for method, change in steps:
+        before = ours.predict(X)
+        ours.set_params(**change)
+        if method != steps[-1][0]:
+            ours.fit(X, y)
+            continue
+        with pytest.raises(ValueError, match=text):
+            getattr(ours, method)(X, y)
+        if len(steps) == 1:
+            np.testing.assert_array_equal(ours.predict(X), before)
+    assert ours.set_params(warm_start=False, early_stopping=False, solver="sgd").fit(X, y).n_iter_ == 2
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_another_number_of_outputs(data, pair, method):
+    X, y = data("two outputs")
+    for first, second in ((y, y[:, 0]), (y[:, 0], y)):
+        ours, _ = pair("one output", warm_start=True, max_iter=2, **SMALL)
+        getattr(ours, method)(X, first)
+        with pytest.raises(ValueError, match="y must have shape"):
+            getattr(ours, method)(X, second)
+        assert ours.predict(X).shape == first.shape
+
+
+def test_labels_of_another_kind(data, pair):
+    X, y = data("multilabel")
+    numbers = y.argmax(axis=1)
+    for estimator in pair("multiclass", warm_start=True, max_iter=2, **SMALL):
+        with pytest.raises(ValueError, match="not fitted with multilabel input"):
+            estimator.fit(X, numbers).fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_warm_start_with_another_activation(data, pair, assert_same, solver):
+    X, y = data("multiclass")
+    estimators = pair("multiclass", warm_start=True, max_iter=4, random_state=0, solver=solver, **SMALL)
+    for activation in ("relu", "tanh"):
+        assert_same(*(estimator.set_params(activation=activation).fit(X, y) for estimator in estimators))
+
+
+def test_partial_fit_keeps_the_optimizer_of_another_solver(data, pair, assert_same):
+    X, y = data("one output")
+    estimators = pair("one output", random_state=0, **SMALL)
+    for solver in ("adam", "sgd", "adam"):
+        assert_same(*(estimator.set_params(solver=solver).partial_fit(X, y) for estimator in estimators))
+    assert estimators[0]._optimizer.t == estimators[1]._optimizer.t
 
 
 def test_fit_without_warm_start_forgets_everything(data, pair, assert_same):

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -144,6 +144,31 @@ def digits():
 def test_digits(digits, assert_same):
     """Raw pixels: at first the network is sure of wrong classes, so the clipping of the reported loss is seen too."""
     assert_same(*digits)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("activation", ["relu", "identity", "logistic"])
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_digits], ids=lambda load: load.__name__)
+def test_unscaled_real_data(assert_same, tolerance, load, activation, solver, early_stopping):
+    """Features up to 4000, as many a user leaves them: logits of some hundreds are clipped, and 1 - p is 0 or a few last places.
+
+    Not tanh: in saturated units scikit-learn's gradients are the rounding errors of 1 - a^2, which Adam scales up.
+    """
+    X, y = load(return_X_y=True)
+    options = {"hidden_layer_sizes": (20,), "max_iter": 25, "n_iter_no_change": 5, "learning_rate_init": 1e-5}
+    if solver == "adam":
+        options["learning_rate_init"] = 0.001
+    streams = np.random.RandomState(1), np.random.RandomState(1)
+    ours, theirs = fastprop.MLPClassifier(), MLPClassifier()
+    for estimator, stream in zip((ours, theirs), streams, strict=True):
+        options["random_state"] = stream
+        estimator.set_params(activation=activation, solver=solver, early_stopping=early_stopping, **options).fit(X, y)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=tolerance["float64"])
+    assert_same(ours, theirs)
+    assert ours.validation_scores_ == theirs.validation_scores_
+    for a, b in zip(streams[0].get_state(), streams[1].get_state(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("seed", [0, 7, None])

@@ -1,0 +1,128 @@
+"""scikit-learn's callbacks (`sklearn.callback`, new in 1.9): a task for the fit, and in it a task for each epoch or iteration.
+
+Unless callbacks were set, nothing of this runs and `sklearn.callback` is not imported.
+"""
+
+from importlib.util import find_spec
+
+from sklearn.utils import _safe_indexing
+from sklearn.utils.metaestimators import available_if
+
+SUPPORTED = find_spec("sklearn.callback") is not None
+
+
+class CallbackMixin:
+    """Needs ``solver``, ``max_iter``, ``_store`` and, once training runs, the fitted attributes."""
+
+    @available_if(lambda self: SUPPORTED)
+    def set_callbacks(self, *callbacks):
+        """Set scikit-learn's callbacks, such as ``sklearn.callback.ProgressBar()``; needs scikit-learn 1.9.
+
+        A fit is one task. It has a subtask for each epoch, named 'epoch', or for each iteration of L-BFGS, named 'lbfgs-iter'.
+        Where a callback returns True at the end of a subtask, training stops there, without a warning.
+
+        Parameters
+        ----------
+        *callbacks : callbacks
+            Objects of the protocol ``sklearn.callback.FitCallback``; none removes those that were set.
+
+        Returns
+        -------
+        self
+        """
+        from sklearn.callback import CallbackSupportMixin
+
+        return CallbackSupportMixin.set_callbacks(self, *callbacks)
+
+    def _observer(self, X, y, sample_weight, incremental):
+        """What tells the callbacks about a fit; None if there are no callbacks."""
+        if not self.__dict__.get("_skl_callbacks"):
+            return None
+        return FitObserver(self, X, y, sample_weight, incremental)
+
+
+class FitObserver:
+    """Calls the hooks: at the begin when it is made, in `begin` and `end` for each subtask, and in `finish`.
+
+    The hooks get the data as they were given to ``fit``, under early stopping those that are trained on. The ``fitted_estimator``
+    that a hook may ask for has the weights that a stop at this point would leave.
+    """
+
+    def __init__(self, estimator, X, y, sample_weight, incremental):
+        from sklearn.callback import CallbackSupportMixin
+
+        is_lbfgs = estimator.solver == "lbfgs"
+        self._estimator, self._task_name = estimator, "lbfgs-iter" if is_lbfgs else "epoch"
+        self._network = self._history = self._validation = self._task = None
+        self._n_ended = 0
+        self.stopped = False
+        self._data = self._part = {
+            "X": X,
+            "y": y,
+            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
+        }
+        n_subtasks = 1 if incremental and not is_lbfgs else estimator.max_iter
+        self._context = CallbackSupportMixin._init_callback_context(estimator, max_subtasks=n_subtasks)
+        self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def watch(self, network, history=None, validation=None, rows=None):
+        """Say what is trained: with ``history`` by epochs; ``rows`` are those that validation leaves."""
+        self._network, self._history, self._validation = network, history, validation
+        if validation is not None:
+            self._part = {name: _Lazy(value, rows) for name, value in self._data.items()}
+
+    @property
+    def running(self):
+        """Whether a subtask has begun and not ended."""
+        return self._task is not None
+
+    def begin(self):
+        """A subtask begins."""
+        self._task = self._context.subcontext(task_name=self._task_name)
+        self._task.call_on_fit_task_begin(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
+
+    def end(self, loss=None):
+        """A subtask ends, with this loss if there is no history; whether to stop training."""
+        self._n_ended += 1
+        if self._history is None:
+            self._estimator.n_iter_, self._estimator.loss_ = self._n_ended, loss
+        else:
+            self._estimator._store(self._history)
+        task, self._task = self._task, None
+        self.stopped = task.call_on_fit_task_end(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
+        return self.stopped
+
+    def finish(self):
+        """The fit ends. A subtask that was not done, after Ctrl-C or a failed line search, ends without data."""
+        if self.running:
+            self._task.call_on_fit_task_end(estimator=self._estimator)
+        self._context.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes={})
+
+    def _snapshot(self):
+        # The estimator's own attributes are copied by scikit-learn; what training goes on to change in place is copied here.
+        network = self._network.astype(self._network.dtype if self._history is not None else float)
+        if self._validation is not None:
+            network.params[:] = self._validation.best_params
+        attributes = {"coefs_": list(network.coefs), "intercepts_": list(network.intercepts)}
+        if self._history is not None:
+            for name in ("loss_curve_", "validation_scores_"):
+                values = getattr(self._estimator, name)
+                attributes[name] = None if values is None else list(values)
+        return attributes
+
+
+class _Lazy:
+    """Some rows of an array, taken when a hook first asks for them; of a dict, the rows of each value."""
+
+    def __init__(self, values, rows):
+        self._values, self._rows, self._taken = values, rows, None
+
+    def __call__(self):
+        if self._taken is None and self._values is not None:
+            self._taken = self._take(self._values)
+        return self._taken
+
+    def _take(self, values):
+        if isinstance(values, dict):
+            return {name: self._take(value) for name, value in values.items()}
+        return _safe_indexing(values, self._rows)

@@ -1,0 +1,183 @@
+"""LossCurveDisplay: training loss and validation score by epoch, drawn with matplotlib, which is imported when it is needed."""
+
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+# out_activation_ -> what the loss is measured in
+UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error", "exp": "half Poisson deviance"}
+LOSS = "training loss"
+# Marks the second axis, so that the next estimator is drawn on it too.
+SCORES = "fastprop validation scores"
+
+
+class LossCurveDisplay:
+    """The loss curve of an MLP: training loss, and validation score on a second axis where early stopping recorded one.
+
+    Make it with `from_estimator`. The loss is a solid line, the score a dashed one of the same colour.
+
+    Parameters
+    ----------
+    loss_curve : sequence of float
+        The training loss of each epoch.
+    validation_scores : sequence of float, optional
+        The score of each epoch.
+    name : str, optional
+        The estimator's name in the legend.
+    unit : str, optional
+        What the loss is measured in.
+    score_name : str, default='score'
+        What the validation score is.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Epochs and loss.
+    score_ax_ : matplotlib Axes or None
+        The second axis, of the scores.
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+        The line of the loss, then that of the score if there is one.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastprop import LossCurveDisplay, MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> small = MLPClassifier((5,), max_iter=500, random_state=0).fit(X, y)  # doctest: +SKIP
+    >>> large = MLPClassifier((50,), max_iter=500, random_state=0).fit(X, y)  # doctest: +SKIP
+    >>> display = LossCurveDisplay.from_estimator(small, name="5 units")  # doctest: +SKIP
+    >>> LossCurveDisplay.from_estimator(large, ax=display.ax_, name="50 units")  # doctest: +SKIP
+    """
+
+    def __init__(self, loss_curve, validation_scores=None, *, name=None, unit=None, score_name="score"):
+        self.loss_curve = loss_curve
+        self.validation_scores = validation_scores
+        self.name = name
+        self.unit = unit
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(cls, estimator, ax=None, *, name=None, loss_kw=None, score_kw=None):
+        """Draw the loss curve of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier, MLPRegressor or Pipeline
+            fastprop's or scikit-learn's, fitted with solver 'adam' or 'sgd'; of a pipeline, the last step.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare estimators.
+        name : str, optional
+            For the legend; by default the name of the class.
+        loss_kw, score_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the one and the other line.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator was not fitted.
+        TypeError
+            It is not an MLP.
+        ValueError
+            It has no loss curve, because solver 'lbfgs' leaves none, or because no epoch was finished.
+        ImportError
+            matplotlib is not installed.
+        """
+        while hasattr(estimator, "steps"):
+            estimator = estimator.steps[-1][1]
+        _check(estimator)
+        display = cls(
+            estimator.loss_curve_,
+            getattr(estimator, "validation_scores_", None),
+            name=type(estimator).__name__ if name is None else name,
+            unit=UNITS.get(estimator.out_activation_),
+            score_name="accuracy" if is_classifier(estimator) else "R²",
+        )
+        return display.plot(ax, loss_kw=loss_kw, score_kw=score_kw)
+
+    def plot(self, ax=None, *, name=None, loss_kw=None, score_kw=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax, name, loss_kw, score_kw
+            As in `from_estimator`; the name is by default that of the display.
+
+        Returns
+        -------
+        LossCurveDisplay
+            This one.
+        """
+        try:
+            import matplotlib.pyplot as plt
+            from matplotlib.ticker import MaxNLocator
+        except ImportError as error:
+            raise ImportError(
+                "LossCurveDisplay needs matplotlib, which cannot be imported: pip install 'fastprop-mlp[plot]'"
+            ) from error
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+        name = self.name if name is None else name
+        self.lines_ = [_line(ax, self.loss_curve, {"label": name, **(loss_kw or {})})]
+        _describe(ax, LOSS if self.unit is None else f"{LOSS} ({self.unit})", LOSS)
+        ax.set_xlabel("epoch")
+        if ax.get_xscale() == "linear":
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if self.validation_scores:
+            self.score_ax_ = _score_axis(ax)
+            style = {"color": self.lines_[0].get_color(), "linestyle": "--", "label": "_" if name is None else f"_{name}"}
+            self.lines_.append(_line(self.score_ax_, self.validation_scores, style | (score_kw or {})))
+            _describe(self.score_ax_, f"validation {self.score_name} (dashed)", "validation score (dashed)")
+        if name is not None:
+            _legend(ax)
+        return self
+
+
+def _check(estimator):
+    """Fail unless there is a curve to draw."""
+    kind = type(estimator).__name__
+    if not (hasattr(estimator, "hidden_layer_sizes") and hasattr(estimator, "solver")):
+        raise TypeError(f"estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends with one; got {kind}")
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "loss_curve_"):
+        raise ValueError(f"this {kind} has no loss curve: solver 'lbfgs' leaves none. Fit it with solver 'adam' or 'sgd'")
+    if not estimator.loss_curve_:
+        raise ValueError(f"the loss curve of this {kind} is empty: training ended in the first epoch")
+
+
+def _line(ax, values, style):
+    """A line over the epochs from 1 on; a single epoch is a dot."""
+    dot = {"marker": "o"} if len(values) == 1 else {}
+    (line,) = ax.plot(range(1, len(values) + 1), values, **dot | style)
+    return line
+
+
+def _describe(ax, text, common):
+    """Label the y axis, with what all curves on it have in common if they differ."""
+    ax.set_ylabel(text if ax.get_ylabel() in ("", text) else common)
+
+
+def _score_axis(ax):
+    """The second axis of earlier estimators on this one, or a new one."""
+    for other in ax.get_shared_x_axes().get_siblings(ax):
+        if other.get_label() == SCORES and other.bbox.bounds == ax.bbox.bounds:
+            return other
+    score_ax = ax.twinx()
+    score_ax.set_label(SCORES)
+    return score_ax
+
+
+def _legend(ax):
+    """One entry for each estimator, where falling losses and rising scores leave room, and above both kinds of lines."""
+    twins = [other for other in ax.get_shared_x_axes().get_siblings(ax) if other.get_label() == SCORES]
+    handles, labels = ax.get_legend_handles_labels()
+    if not twins:
+        ax.legend(handles, labels)
+        return
+    if ax.get_legend() is not None:
+        ax.get_legend().remove()
+    twins[0].legend(handles, labels, loc="center right")

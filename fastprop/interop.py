@@ -1,0 +1,161 @@
+"""Between fastprop's estimators and scikit-learn's own: `to_sklearn`, `from_sklearn`, and what of an estimator is worth storing.
+
+Both classes have the same parameters and fitted attributes, so a conversion copies the attributes. Only the optimizer's memory is
+kept in two forms: here one block shaped like the network's parameters, there a list of arrays.
+"""
+
+import copy
+
+import numpy as np
+
+from . import kernels
+from .patch import scikit_learns_class
+
+# What an estimator shares with its copies, as `sklearn.clone` does: a callback knows where it reports to.
+SHARED = ("_skl_callbacks",)
+# What scikit-learn may store as NumPy scalars; lists of those take several times the room of a float.
+NUMBERS = ("loss_", "best_loss_", "best_validation_score_", "loss_curve_", "validation_scores_")
+# The estimator's attributes for an optimizer's slots, as scikit-learn names them.
+SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",)}
+
+
+class InteropMixin:
+    """For estimators whose attributes are scikit-learn's, `_network` and `_optimizer` apart."""
+
+    def to_sklearn(self):
+        """This estimator as scikit-learn's own class, for tools that insist on it.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or MLPRegressor
+            With copies of all parameters that scikit-learn has and of everything that was learnt, the optimizer's memory
+            included: it predicts the same, and its `partial_fit` goes on where this one stands. Callbacks are shared.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastprop import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> theirs = MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0).fit(X, y).to_sklearn()
+        >>> type(theirs).__module__
+        'sklearn.neural_network._multilayer_perceptron'
+        >>> theirs.predict(X[:3])
+        array([0, 0, 0])
+        """
+        scikit_learns = scikit_learns_class(_name(type(self)))
+        state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
+        own_parameters = {name: state.pop(name) for name in self._get_param_names()}
+        theirs = scikit_learns(**{name: own_parameters[name] for name in scikit_learns._get_param_names()})
+        vars(theirs).update(state)
+        if "_optimizer" in vars(self):
+            theirs._optimizer = _scikit_learns_optimizer(self._optimizer)
+        return theirs
+
+    @classmethod
+    def from_sklearn(cls, estimator):
+        """An estimator of scikit-learn's own class as this one.
+
+        Parameters
+        ----------
+        estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+            The class of the same name, not a subclass, as what a subclass changes would be lost.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            With copies of all parameters and of everything that was learnt, the optimizer's memory included: it predicts the
+            same, and its `partial_fit` goes on where the given one stands. Callbacks are shared.
+
+        Raises
+        ------
+        TypeError
+            For another class.
+        """
+        name = _name(cls)
+        if type(estimator) is not scikit_learns_class(name):
+            given = type(estimator)
+            raise TypeError(
+                f"{cls.__name__}.from_sklearn needs an instance of sklearn.neural_network.{name} itself; "
+                f"got {given.__module__}.{given.__qualname__}"
+            )
+        ours = cls.__new__(cls)
+        ours.__setstate__(_copied(state_from_sklearn(cls, vars(estimator))))
+        return ours
+
+    def drop_optimizer_state(self):
+        """Forget what only further training needs: the optimizer's moments and its step count.
+
+        That is two numbers for each weight with 'adam' and one with 'sgd'; what is stored of an estimator is then little more than
+        its weights. Predictions do not change. `partial_fit` still goes on from the present weights, but with a new optimizer made
+        from the present parameters, so the next updates differ from those of an estimator that kept its state. `fit` makes a new
+        optimizer anyway.
+
+        Returns
+        -------
+        self
+        """
+        vars(self).pop("_optimizer", None)
+        return self
+
+
+def state_from_sklearn(cls, state):
+    """The state for ``cls.__setstate__`` from the attributes or the pickled state of scikit-learn's estimator."""
+    state = {**cls().get_params(deep=False), **state}
+    state.pop("_sklearn_version", None)
+    if cls._is_classifier:  # there `loss` is no parameter but set by __init__
+        state.pop("loss", None)
+    if "_optimizer" in state:
+        state["_optimizer"] = _fields(state["_optimizer"])
+    for name in NUMBERS:
+        if state.get(name) is not None:
+            state[name] = np.asarray(state[name], np.float64).tolist()
+    return state
+
+
+def _name(cls):
+    return "MLPClassifier" if cls._is_classifier else "MLPRegressor"
+
+
+def _copied(state):
+    # In one go, so that what the values share, such as a RandomState, they share afterwards.
+    shared = {name: state[name] for name in SHARED if name in state}
+    return copy.deepcopy({name: value for name, value in state.items() if name not in shared}) | shared
+
+
+def _scikit_learns_optimizer(ours):
+    from sklearn.neural_network import _stochastic_optimizers
+
+    fields = ours.as_dict()
+    name = fields["name"]
+    slots = {slot: [array.copy() for array in getattr(ours, slot)] for slot in SLOTS[name]}
+    arrays = next(iter(slots.values()))
+    if name == "adam":
+        names = ("learning_rate_init", "beta_1", "beta_2", "epsilon")
+        theirs = _stochastic_optimizers.AdamOptimizer(arrays, **{key: fields[key] for key in names})
+        theirs.t = fields["t"]
+    else:
+        names = ("learning_rate_init", "lr_schedule", "momentum", "nesterov", "power_t")
+        theirs = _stochastic_optimizers.SGDOptimizer(arrays, **{key: fields[key] for key in names})
+    theirs.learning_rate = fields["learning_rate"]
+    vars(theirs).update(slots)
+    return theirs
+
+
+def _fields(theirs):
+    """scikit-learn's optimizer in the form of `fastprop.training.optimizer_from_dict`."""
+    fields = dict(vars(theirs))
+    name = "adam" if "ms" in fields else "sgd"
+    slots = [fields.pop(slot) for slot in SLOTS[name]]
+    n_layers = len(slots[0]) // 2
+    sizes = [len(slots[0][0]), *(bias.size for bias in slots[0][n_layers:])]
+    # Only the layers' shapes matter, so activation and link may be any.
+    layers = kernels.layer_table(sizes, activation="identity", link="identity")
+    dtype = np.result_type(*slots[0])
+    state = np.empty((len(slots), kernels.n_parameters(layers)), dtype)
+    for block, arrays in zip(state, slots, strict=True):
+        weights, biases = zip(*kernels.layer_views(layers, block), strict=True)
+        for own, given in zip(weights + biases, arrays, strict=True):
+            own[...] = given
+    # scikit-learn's SGD does not count its updates, and nothing depends on their number.
+    numbers = {key: float(fields[key]) for key in ("learning_rate_init", "learning_rate")}
+    return {"t": 0, **fields, **numbers, "name": name, "layers": layers, "state": state}
