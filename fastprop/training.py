@@ -18,6 +18,8 @@ from .network import Network
 # An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
 # at 2 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
 FLOPS_PER_CALL = 5e8
+# What an optimizer's step costs for each weight, about, beside the gradient.
+FLOPS_PER_UPDATE = 10
 # A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
 MIN_ROWS_PER_PART = 64
 # Below this learning rate the adaptive schedule stops instead of dividing further (scikit-learn's number).
@@ -237,7 +239,8 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
 
 
 def _train_epoch(network, data, rows, optimizer, options):
-    batches_per_call = max(1, int(FLOPS_PER_CALL // (6 * options.batch_size * network.n_weights)))
+    flops = options.batch_size * _flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
+    batches_per_call = max(1, int(FLOPS_PER_CALL // flops))
     rows_per_call = batches_per_call * options.batch_size
     loss_sum = 0.0
     for start in range(0, len(rows), rows_per_call):
@@ -354,12 +357,16 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
         raise
 
 
+def _flops_per_row(network, data):
+    """Floating-point operations for one row's way forward and backward; of a sparse row only the stored features count."""
+    n_features, n_inputs, n_hidden = data.x.size / data.n_samples, *network.sizes[:2]
+    return 6 * (network.n_weights - (n_inputs - n_features) * n_hidden)
+
+
 def _parts(network, data):
     """A `TrainingSet` cut into [(share of the weight, rows)] of about `FLOPS_PER_CALL` each, so that Ctrl-C is heard in between."""
-    n, (_, n_hidden, *_) = data.n_samples, network.sizes
-    n_features = data.x.size / n  # sparse: as many as are stored
-    flops = 6 * (network.n_weights - (network.sizes[0] - n_features) * n_hidden)
-    n_rows = max(MIN_ROWS_PER_PART, int(FLOPS_PER_CALL // max(1, flops)))
+    n = data.n_samples
+    n_rows = max(MIN_ROWS_PER_PART, int(FLOPS_PER_CALL // max(1, _flops_per_row(network, data))))
     weight = data.sample_weight if data.sample_weight.size else np.ones(n)
     if n <= n_rows or weight.min() < 0:  # a sum of negative weights can be zero, and no share says what is in such a part
         return [(1.0, data)]

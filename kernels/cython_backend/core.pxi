@@ -157,7 +157,8 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
     cdef ptrdiff_t rows = n_rows(x, indptr)
     with nogil:
         status = k.network_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, rows,
-                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params), cnp.PyArray_DATA(outputs), n_threads)
+                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
+                                   cnp.PyArray_DATA(outputs), n_threads)
     check_memory(status)
 
 
@@ -184,7 +185,8 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
 
 def train_epoch(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
                 cnp.ndarray sample_weight, cnp.ndarray order, cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper,
-                double alpha, double clip, Py_ssize_t batch_size, Py_ssize_t step, cnp.ndarray params, cnp.ndarray state, int n_threads):
+                double alpha, double clip, Py_ssize_t batch_size, Py_ssize_t step, cnp.ndarray params, cnp.ndarray state,
+                int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef const void *indptr_data = data(indptr)
     cdef int wide = is_wide(indptr)

@@ -49,6 +49,9 @@ enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
 /* Registers' width of an output row that one pass over a sparse row sums up. */
 enum { SPARSE_VECTORS = 8 };
 
+/* How many entries ahead of its use a row of weights is fetched: the rows lie anywhere in memory. */
+enum { ROWS_AHEAD = 8 };
+
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 

@@ -31,6 +31,9 @@ ALWAYS_INLINE void FN(sparse_row_panel)(const int vectors, const struct FN(featu
     for (ptrdiff_t at = begin; at < end; at++) {
         const REAL value = x->values[at];
         const REAL *row = weight + FN(column)(x, at) * stride;
+        const REAL *ahead = weight + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
+        UNROLL for (int j = 0; j < vectors; j += CACHE_LINE / VECTOR_BYTES)
+            __builtin_prefetch(ahead + j * LANES);
         UNROLL for (int j = 0; j < vectors; j++)
             acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
     }
