@@ -159,7 +159,7 @@ static void FN(apply_link)(enum activation_code link, const REAL *logits, ptrdif
 }
 
 /* Add the column sums of delta to sum, or write them. */
-static void FN(sum_rows)(const REAL *delta, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n, int accumulate, REAL *sum)
+static void FN(sum_columns)(const REAL *delta, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n, int accumulate, REAL *sum)
 {
     if (!accumulate)
         memset(sum, 0, (size_t)n * sizeof(REAL));
@@ -180,7 +180,7 @@ static void FN(backward_rows)(const struct FN(network) *net, ptrdiff_t rows, int
         const ptrdiff_t n_in = layer[N_IN], n_out = layer[N_OUT], stride = FN(padded_row)(n_in);
         REAL *gradient = w->gradient + layer[OFFSET] - (l > 0 ? FN(unstored)(net, sparse) : 0);
         if (l == 0 && sparse) {
-            FN(sum_rows)(delta, delta_stride, rows, n_out, accumulate, gradient);
+            FN(sum_columns)(delta, delta_stride, rows, n_out, accumulate, gradient);
             for (ptrdiff_t i = 0; i < rows; i++)
                 memcpy(first_delta + i * n_out, delta + i * delta_stride, (size_t)n_out * sizeof(REAL));
             return;

@@ -46,8 +46,8 @@ enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 /* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. */
 enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
 
-/* Registers' width of an output row that one pass over a sparse row sums up. */
-enum { SPARSE_VECTORS = 8 };
+/* Registers' width of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
+enum { SPARSE_VECTORS = 13 };
 
 /* How many entries ahead of its use a row of weights is fetched: the rows lie anywhere in memory. */
 enum { ROWS_AHEAD = 8 };

@@ -20,18 +20,19 @@ ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
 ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row) { return FN(index_at)(x->indptr, x->wide, row); }
 ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at) { return FN(index_at)(x->indices, x->wide, at); }
 
-/* out[0..n) = start[0..n) + sum over the entries [begin, end) of value * weight[column][0..n); n <= SPARSE_VECTORS * LANES. */
-ALWAYS_INLINE void FN(sparse_row_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
-                                        const REAL *weight, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
+/* out[0..n) = start[0..n) + the sum over the entries [begin, end) of value * matrix[column][0..n), with start NULL for zeros;
+ * vectors is a constant wherever this is inlined, (vectors - 1) * LANES < n <= vectors * LANES. */
+ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
+                                      const REAL *matrix, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
 {
     VEC acc[SPARSE_VECTORS];
     const ptrdiff_t last = n - (vectors - 1) * LANES;
     UNROLL for (int j = 0; j < vectors; j++)
-        acc[j] = FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES);
+        acc[j] = start ? FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES) : (VEC){};
     for (ptrdiff_t at = begin; at < end; at++) {
         const REAL value = x->values[at];
-        const REAL *row = weight + FN(column)(x, at) * stride;
-        const REAL *ahead = weight + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
+        const REAL *row = matrix + FN(column)(x, at) * stride;
+        const REAL *ahead = matrix + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
         UNROLL for (int j = 0; j < vectors; j += CACHE_LINE / VECTOR_BYTES)
             __builtin_prefetch(ahead + j * LANES);
         UNROLL for (int j = 0; j < vectors; j++)
@@ -41,22 +42,31 @@ ALWAYS_INLINE void FN(sparse_row_panel)(const int vectors, const struct FN(featu
         FN(store_upto)(out + j * LANES, acc[j], j == vectors - 1 ? last : LANES);
 }
 
+/* The same for any n, in panels of nearly equal width. */
+static void FN(sum_rows)(const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end, const REAL *matrix, ptrdiff_t stride,
+                         const REAL *start, ptrdiff_t n, REAL *out)
+{
+    const ptrdiff_t registers = (n + LANES - 1) / LANES, panels = (registers + SPARSE_VECTORS - 1) / SPARSE_VECTORS;
+    for (ptrdiff_t p = 0; p < panels; p++) {
+        const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
+        const ptrdiff_t width = min_size(vectors * LANES, n - j);
+        const REAL *from = start ? start + j : NULL;
+#define PANEL_CASE(v) case v: FN(sum_rows_panel)(v, x, begin, end, matrix + j, stride, from, width, out + j); break;
+        switch (vectors) {
+            PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7)
+            PANEL_CASE(8) PANEL_CASE(9) PANEL_CASE(10) PANEL_CASE(11) PANEL_CASE(12) PANEL_CASE(13)
+        }
+#undef PANEL_CASE
+    }
+}
+
 /* out (rows, n_out) = x[order[first + i]] @ weight + bias. */
 static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
                                const REAL *weight, const REAL *bias, ptrdiff_t n_out, REAL *out, ptrdiff_t out_stride)
 {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t row = order ? order[first + i] : first + i;
-        const ptrdiff_t begin = FN(row_start)(x, row), end = FN(row_start)(x, row + 1);
-        for (ptrdiff_t j = 0; j < n_out; j += SPARSE_VECTORS * LANES) {
-            const ptrdiff_t n = min_size(SPARSE_VECTORS * LANES, n_out - j);
-            REAL *to = out + i * out_stride + j;
-#define PANEL_CASE(vectors) case vectors: FN(sparse_row_panel)(vectors, x, begin, end, weight + j, n_out, bias + j, n, to); break;
-            switch ((n + LANES - 1) / LANES) {
-                PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7) PANEL_CASE(8)
-            }
-#undef PANEL_CASE
-        }
+        FN(sum_rows)(x, FN(row_start)(x, row), FN(row_start)(x, row + 1), weight, n_out, bias, n_out, out + i * out_stride);
     }
 }
 
@@ -99,17 +109,11 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
     start[0] = 0;
 }
 
-/* gradient (features, n_out) = x[batch].T @ delta for the features [first, end), counted within the columns' range. */
+/* gradient (features, n_out) = x[batch].T @ delta (rows, n_out) for the features [first, end), counted within the columns' range. */
 static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdiff_t first, ptrdiff_t end, const REAL *delta,
-                                       ptrdiff_t delta_stride, ptrdiff_t n_out, REAL *gradient)
+                                       ptrdiff_t n_out, REAL *gradient)
 {
-    for (ptrdiff_t f = first; f < end; f++, gradient += n_out) {
-        memset(gradient, 0, (size_t)n_out * sizeof(REAL));
-        for (ptrdiff_t at = columns->start[f]; at < columns->start[f + 1]; at++) {
-            const REAL value = columns->value[at];
-            const REAL *restrict row = delta + columns->row[at] * delta_stride;
-            for (ptrdiff_t j = 0; j < n_out; j++)
-                gradient[j] += value * row[j];
-        }
-    }
+    const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
+    for (ptrdiff_t f = first; f < end; f++, gradient += n_out)
+        FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient);
 }

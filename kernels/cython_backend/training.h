@@ -170,7 +170,7 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
     double squares = 0;
     for (ptrdiff_t f = mine.begin; f < mine.end; f += block) {
         const ptrdiff_t n = min_size(block, mine.end - f), at = f * n_out;
-        FN(sparse_weight_gradient)(&w->columns, f - mine.begin, f - mine.begin + n, t->first_delta, n_out, n_out, w->feature_gradient);
+        FN(sparse_weight_gradient)(&w->columns, f - mine.begin, f - mine.begin + n, t->first_delta, n_out, w->feature_gradient);
         squares += FN(update)(step, &gradient, n * n_out, FN(updated_at)(t, at));
     }
     return squares;
@@ -233,7 +233,7 @@ static double FN(feature_gradients)(const struct FN(training) *t, double total_w
     REAL *gradient = t->gradient + mine.begin * n_out;
     const REAL *weight = t->net.params + mine.begin * n_out;
     double squares = 0;
-    FN(sparse_weight_gradient)(&w->columns, 0, mine.end - mine.begin, t->first_delta, n_out, n_out, gradient);
+    FN(sparse_weight_gradient)(&w->columns, 0, mine.end - mine.begin, t->first_delta, n_out, gradient);
     for (ptrdiff_t i = 0; i < (mine.end - mine.begin) * n_out; i++) {
         squares += (double)weight[i] * (double)weight[i];
         gradient[i] = (REAL)(((double)gradient[i] + t->alpha * (double)weight[i]) / total_weight);
