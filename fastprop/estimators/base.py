@@ -171,7 +171,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         return y.shape[1]
 
     def _initialize(self, X, n_outputs, hidden_layer_sizes):
-        if any(isinstance(size, bool) for size in hidden_layer_sizes):
+        if any(isinstance(size, (bool, np.bool_)) for size in hidden_layer_sizes):
             raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
         sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
