@@ -145,6 +145,68 @@ static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label,
     return loss;
 }
 
+/* Softmax and its loss for up to LANES rows at once, of at most FEW_CLASSES classes, one row a lane: nothing is summed across lanes,
+ * and there is one logarithm for all. z and probs (rows, n) may be the same memory. Returns log(sum(exp(z - maximum))) and the maximum. */
+ALWAYS_INLINE VEC FN(softmax_lanes)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, REAL *probs, VEC *maximum)
+{
+    VEC e[FEW_CLASSES + LANES]; /* [class] */
+    for (ptrdiff_t c = 0; c < n; c += LANES) {
+        VEC *block = e + c;
+        UNROLL for (int i = 0; i < LANES; i++)
+            block[i] = i < rows ? FN(load_upto)(z + i * n + c, n - c) : (VEC){};
+        FN(transpose)(block);
+    }
+    VEC best = e[0], sum = {};
+    for (ptrdiff_t c = 1; c < n; c++)
+        best = FN(select)(best >= e[c], best, e[c]); /* a NaN in e[c] stays */
+    for (ptrdiff_t c = 0; c < n; c++)
+        sum += e[c] = FN(vexp)(e[c] - best);
+    const VEC inverse = 1 / sum;
+    for (ptrdiff_t c = 0; probs && c < n; c += LANES) {
+        VEC *block = e + c;
+        UNROLL for (int i = 0; i < LANES; i++)
+            block[i] *= inverse;
+        FN(transpose)(block);
+        UNROLL for (int i = 0; i < LANES; i++)
+            if (i < rows)
+                FN(store_upto)(probs + i * n + c, block[i], n - c);
+    }
+    *maximum = best;
+    return FN(vlog)(sum);
+}
+
+/* Softmax of each row, in place. */
+static void FN(softmax_rows)(REAL *z, ptrdiff_t rows, ptrdiff_t n)
+{
+    VEC unused;
+    const ptrdiff_t step = n <= FEW_CLASSES ? LANES : 1;
+    for (ptrdiff_t i = 0; i < rows; i += step, z += step * n) {
+        if (n <= FEW_CLASSES)
+            FN(softmax_lanes)(z, min_size(LANES, rows - i), n, z, &unused);
+        else
+            FN(softmax_row)(z, n, FN(max_row)(z, n), z);
+    }
+}
+
+/* The weighted sum over the rows of the cross-entropy with labels, for few classes. */
+static double FN(few_classes_loss)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *labels, const REAL *weight,
+                                   const struct FN(clipping) *clipping, REAL *probs)
+{
+    double sum = 0;
+    for (ptrdiff_t first = 0; first < rows; first += LANES) {
+        const ptrdiff_t here = min_size(LANES, rows - first);
+        REAL at_label[LANES] = {0}; /* before probs may overwrite z */
+        for (ptrdiff_t i = 0; i < here; i++)
+            at_label[i] = z[(first + i) * n + labels[first + i]];
+        VEC maximum;
+        const VEC log_sum = FN(softmax_lanes)(z + first * n, here, n, probs ? probs + first * n : NULL, &maximum);
+        const VEC values = maximum - FN(load)(at_label) + log_sum;
+        for (ptrdiff_t i = 0; i < here; i++)
+            sum += (weight ? (double)weight[first + i] : 1) * FN(bounded)((double)values[i], clipping);
+    }
+    return sum;
+}
+
 /* The elementwise losses: output = link(z), value = loss(z, y) in nats. */
 ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL clip, VEC *output)
 {
@@ -212,6 +274,8 @@ static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t r
 {
     if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight)
         return FN(elementwise_loss_row)(loss, logits, t.dense, rows * n_out, clipping, outputs);
+    if (t.labels && n_out <= FEW_CLASSES)
+        return FN(few_classes_loss)(logits, rows, n_out, t.labels, t.weight, clipping, outputs);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t row = i * n_out;
@@ -246,7 +310,7 @@ static void FN(loss_gradient_rows)(enum loss_code loss, const REAL *outputs, ptr
         REAL *dz = dlogits + i * n_out;
         if (t.labels) {
             const REAL at_label = row_scale * (p[t.labels[i]] - 1);
-            for (ptrdiff_t j = 0; j < n_out; j += LANES)
+            for (ptrdiff_t j = 0; j < n_out && (dz != p || row_scale != 1); j += LANES)
                 FN(store_upto)(dz + j, row_scale * FN(load_upto)(p + j, n_out - j), n_out - j);
             dz[t.labels[i]] = at_label;
         } else {

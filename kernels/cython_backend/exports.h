@@ -71,7 +71,7 @@ static void FN(linear_backward_thread)(void *argument, int thread, int n_threads
     for (ptrdiff_t k = 0; k < n_chunks; k++) {
         const ptrdiff_t first = c->rows * k / n_chunks, end = c->rows * (k + 1) / n_chunks;
         FN(weight_gradient)(c->x + first * n_in + inputs.begin, n_in, c->dz + first * n_out, n_out, end - first,
-                            inputs.end - inputs.begin, n_out, c->accumulate || k > 0, c->dweight + inputs.begin * n_out);
+                            inputs.end - inputs.begin, n_out, c->accumulate || k > 0, c->dweight + inputs.begin * n_out, packed);
     }
     const struct range outputs = share(n_out, LANES, thread, n_threads);
     for (ptrdiff_t j = outputs.begin; j < outputs.end; j += LANES) {
@@ -90,7 +90,7 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
                                          .rows = rows, .n_in = n_in, .n_out = n_out, .activation = activation,
                                          .accumulate = accumulate};
     n_threads = usable_threads(n_threads);
-    c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
+    c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)()) * sizeof(REAL);
     c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
     if (!c.memory)
         return -1;
@@ -267,7 +267,7 @@ static int FN(network_loss_gradient)(const void *x, const void *indices, const v
                                      void *gradient, double *loss_mean, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, NULL},
+                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, NULL, rows},
                              .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = rows, .alpha = alpha,
                              .clipping = FN(clipping)(clip),
                              .gradient = gradient};
@@ -288,7 +288,7 @@ static int FN(train_epoch)(const void *x, const void *indices, const void *indpt
                            double *loss_mean, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, order},
+                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, order, rows},
                              .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = min_size(batch_size, rows), .alpha = alpha,
                              .clipping = FN(clipping)(clip),
                              .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = step, .params = params,

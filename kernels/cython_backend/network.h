@@ -41,6 +41,7 @@ struct FN(workspace) {
     REAL **activation;       /* [n_layers]: the input of each layer, (rows, padded_row); that of the first only in training */
     REAL *output;            /* (rows, n_out) dense: logits, then outputs, then deltas */
     REAL *packed;            /* one panel of weights */
+    REAL *scratch;           /* for weight gradients */
     REAL *targets, *weight;  /* gathered */
     ptrdiff_t *labels;
     REAL *gradient;          /* (n_params,), without the first layer's weights where X is sparse */
@@ -74,6 +75,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     }
     w->output = BUFFER(REAL, e->rows * n_out + PANEL);
     w->packed = BUFFER(REAL, packed);
+    w->scratch = BUFFER(REAL, e->training ? FN(gradient_scratch)() : 0);
     w->targets = BUFFER(REAL, e->training ? e->rows * n_out : 0);
     w->weight = BUFFER(REAL, e->training ? e->rows : 0);
     w->labels = BUFFER(ptrdiff_t, e->training ? e->rows : 0);
@@ -154,8 +156,7 @@ static void FN(apply_link)(enum activation_code link, const REAL *logits, ptrdif
     if (link != LINK_SOFTMAX)
         FN(activate_row)(link, outputs, rows * n_out);
     else
-        for (ptrdiff_t i = 0; i < rows; i++, outputs += n_out)
-            FN(softmax_row)(outputs, n_out, FN(max_row)(outputs, n_out), outputs);
+        FN(softmax_rows)(outputs, rows, n_out);
 }
 
 /* Add the column sums of delta to sum, or write them. */
@@ -185,7 +186,8 @@ static void FN(backward_rows)(const struct FN(network) *net, ptrdiff_t rows, int
                 memcpy(first_delta + i * n_out, delta + i * delta_stride, (size_t)n_out * sizeof(REAL));
             return;
         }
-        FN(weight_gradient)(w->activation[l], stride, delta, delta_stride, rows, n_in + 1, n_out, accumulate, gradient);
+        FN(padded_weight_gradient)(w->activation[l], stride, delta, delta_stride, rows, n_in + 1, n_out, accumulate, gradient,
+                                   w->scratch);
         if (l == 0)
             return;
         const enum activation_code below = FN(hidden_activation)(net, l - 1);

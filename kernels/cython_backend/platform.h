@@ -11,6 +11,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -58,6 +61,15 @@ enum { CHUNK_ROWS = 256 };
 /* Of the deltas that are read together for a weight gradient: they stay in L2. */
 enum { STRIP_BYTES = 128 * 1024 };
 
+/* What a weight gradient reads is packed where it is larger, so many tiles at a time. */
+enum { PACK_BYTES = 768 * 1024, TILES_TOGETHER = 8 };
+
+/* Up to so many classes softmax keeps one row a lane; with more, one row is spread over the lanes. */
+enum { FEW_CLASSES = 32 };
+
+/* Bytes of rows that are fetched ahead of being gathered: they lie anywhere in memory. */
+enum { GATHER_AHEAD = 8192 };
+
 /* Numbers of the first layer's gradient on sparse rows that are summed up at a time: they stay in L1. */
 enum { FEATURE_BLOCK = 512 };
 
@@ -67,6 +79,7 @@ enum { SQUARES_BLOCK = 512 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 #define CACHE_LINE 64
+#define HUGE_PAGE (2 * 1024 * 1024)
 
 #define CONCATENATE_(a, b) a##_##b
 #define CONCATENATE(a, b) CONCATENATE_(a, b)
@@ -78,7 +91,17 @@ ALWAYS_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : 
 ALWAYS_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
 
 /* A memory block that begins on a cache line; NULL when there is none. */
-static void *aligned_block(size_t bytes) { return aligned_alloc(CACHE_LINE, (size_t)round_up((ptrdiff_t)bytes + 1, CACHE_LINE)); }
+static void *aligned_block(size_t bytes)
+{
+    const ptrdiff_t unit = bytes < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
+    const size_t size = (size_t)round_up((ptrdiff_t)bytes + 1, unit);
+    void *block = aligned_alloc((size_t)unit, size);
+#ifdef MADV_HUGEPAGE
+    if (block && unit == HUGE_PAGE)
+        madvise(block, size, MADV_HUGEPAGE);
+#endif
+    return block;
+}
 
 /* The share [begin, end) of n items, in whole units, that worker i of n_workers gets: equal to within one unit. */
 struct range { ptrdiff_t begin, end; };

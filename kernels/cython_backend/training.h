@@ -12,7 +12,17 @@ struct FN(data) {
     struct FN(features) x;
     struct FN(target_rows) targets;
     const ptrdiff_t *order;
+    ptrdiff_t n_rows;        /* in the order */
 };
+
+/* Ask for the row that will be gathered GATHER_AHEAD bytes after the one at position `at`, be it in this batch or in the next. */
+ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrdiff_t n_in)
+{
+    const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(REAL), ahead = at + 1 + GATHER_AHEAD / bytes;
+    if (data->order && ahead < data->n_rows)
+        for (ptrdiff_t line = 0; line < bytes + CACHE_LINE - 1; line += CACHE_LINE)
+            __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line);
+}
 
 /* Copy rows [begin, begin + rows) of the epoch's order into the workspace. */
 static struct FN(target_rows) FN(gather)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin,
@@ -25,7 +35,9 @@ static struct FN(target_rows) FN(gather)(const struct FN(network) *net, const st
         const ptrdiff_t row = data->order ? data->order[begin + i] : begin + i;
         if (data->x.dense) {
             REAL *x = w->activation[0] + i * stride;
-            memcpy(x, data->x.dense + row * n_in, (size_t)n_in * sizeof(REAL));
+            FN(fetch_row)(data, begin + i, n_in);
+            for (ptrdiff_t j = 0; j < n_in; j += LANES)
+                FN(store)(x + j, FN(load_upto)(data->x.dense + row * n_in + j, n_in - j));
             x[n_in] = 1;
         }
         if (all.labels)
