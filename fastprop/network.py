@@ -185,7 +185,7 @@ class Network:
         y = np.asarray(y)
         if self.loss == "softmax_cross_entropy" and y.ndim == 1:
             # A copy: labels that change after the check could lead the kernels out of their arrays.
-            labels = _checked_indices("y", y.copy(), n, self.sizes[-1])
+            labels = _checked_indices("y", y.copy(), (n,), self.sizes[-1])
         else:
             shape = (n, self.sizes[-1])
             if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
@@ -231,18 +231,44 @@ class Network:
         float
             The mean loss of the batches, weighted by their numbers of rows; each is computed before its update.
         """
+        order = _checked_indices("order", order, (len(order),), data.n_samples)
+        options = {"batch_size": batch_size, "alpha": alpha, "clip": clip, "n_threads": n_threads}
+        losses = np.empty(1)
+        self.train_epochs(data, order.reshape(1, -1), optimizer, losses, **options)
+        return float(losses[0])
+
+    def train_epochs(self, data, orders, optimizer, losses, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
+        """The same for several epochs in one call.
+
+        After an interrupt ``optimizer.t`` still says how many updates were done: all, or none of this call.
+
+        Parameters
+        ----------
+        orders : ndarray of int, shape (n_epochs, n_visits)
+            The rows of each epoch.
+        losses : ndarray of float64, shape (n_epochs,), C-contiguous
+            Written: what `train_epoch` returns, of each epoch.
+        data, optimizer, batch_size, alpha, clip, n_threads
+            As in `train_epoch`.
+        """
         self._check_data(data)
-        order = _checked_indices("order", order, len(order), data.n_samples)
+        orders = _checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)
         batch_size = operator.index(batch_size)
-        if batch_size < 1 or not len(order):
-            raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {len(order)}")
+        if batch_size < 1 or not orders.shape[1]:
+            raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
+        if losses.dtype != np.float64 or not losses.flags.carray:
+            raise ValueError(f"losses must be a C-contiguous, writable float64 array; got {losses.dtype.name}")
         self._check_state(optimizer)
-        problem = order, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
-        scalars = alpha, clip, batch_size, optimizer.t
-        arrays = self._params, optimizer.state
-        loss = kernels.active.raw.train_epoch(*data.arrays, *problem, *scalars, *arrays, _checked_threads(n_threads))
-        optimizer.advance(-(-len(order) // batch_size))
-        return loss
+        step = np.array([optimizer.t], np.intp)
+        problem = orders, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
+        arrays = step, self._params, optimizer.state, losses
+        try:
+            kernels.active.raw.train_epochs(
+                *data.arrays, *problem, alpha, clip, batch_size, *arrays, _checked_threads(n_threads)
+            )
+        finally:
+            if step[0] > optimizer.t:
+                optimizer.advance(int(step[0]) - optimizer.t)
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
@@ -283,13 +309,13 @@ def _aligned(array, dtype):
     return np.require(array, dtype, ["C", "A", "E"])
 
 
-def _checked_indices(name, values, n, end):
-    """n integers in [0, end) as intp."""
+def _checked_indices(name, values, shape, end):
+    """Integers in [0, end) as intp."""
     values = np.asarray(values)
-    if values.shape != (n,) or values.dtype.kind not in "iub":
-        raise ValueError(f"{name} must be {n} integers; got shape {values.shape}, dtype {values.dtype.name}")
+    if values.shape != shape or values.dtype.kind not in "iub":
+        raise ValueError(f"{name} must be integers of shape {shape}; got shape {values.shape}, dtype {values.dtype.name}")
     values = _aligned(values, np.intp)
-    if n and not 0 <= values.min() <= values.max() < end:
+    if values.size and not 0 <= values.min() <= values.max() < end:
         raise ValueError(f"{name} must be in [0, {end}); got values from {values.min()} to {values.max()}")
     return values
 

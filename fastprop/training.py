@@ -1,7 +1,8 @@
 """Training a `Network`: the optimizers' states, the loop over epochs with its stopping rule, and L-BFGS.
 
 Written once for every estimator and independent of scikit-learn; what is computed, and in which order the random stream is used,
-is scikit-learn's, so that one seed gives one result. There is one compiled call an epoch, or several where an epoch takes long.
+is scikit-learn's, so that one seed gives one result. One compiled call trains for as many epochs as are sure to come when nobody
+watches, or for a part of one where an epoch takes long.
 """
 
 import math
@@ -11,13 +12,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from .kernels import layer_views
+from .kernels import active, layer_views
 from .kernels.codes import N_STATE_SLOTS
 from .network import Network
 
 # An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
-# at 2 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
-FLOPS_PER_CALL = 5e8
+# at 4 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
+FLOPS_PER_CALL = 1e9
+# The orders of so many visits to rows are made ahead: half a megabyte of indices.
+VISITS_PER_CALL = 65536
 # What an optimizer's step costs for each weight, about, beside the gradient.
 FLOPS_PER_UPDATE = 10
 # A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
@@ -30,6 +33,8 @@ class _Optimizer:
     """The memory of an optimizer: ``state`` (n_slots, n_parameters), and ``t``, the number of updates done."""
 
     name = None
+    # Whether the end of an epoch may change what the next one does, other than by the stopping rule.
+    changes_every_epoch = False
 
     def __init__(self, network, learning_rate_init):
         self.learning_rate_init = float(learning_rate_init)
@@ -79,6 +84,10 @@ class SGD(_Optimizer):
     def __init__(self, network, learning_rate_init=0.1, lr_schedule="constant", momentum=0.9, nesterov=True, power_t=0.5):
         super().__init__(network, learning_rate_init)
         self.lr_schedule, self.momentum, self.nesterov, self.power_t = lr_schedule, momentum, nesterov, power_t
+
+    @property
+    def changes_every_epoch(self):
+        return self.lr_schedule == "invscaling"
 
     @property
     def hyper(self):
@@ -210,52 +219,75 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
     bool
         False if ``options.n_epochs`` epochs were not enough.
     """
-    stopped = False
+    stopped, losses = False, []  # of epochs that were trained and are not in the history yet
     try:
         while not stopped and history.n_epochs < options.n_epochs:
             if observer is not None:
                 observer.begin()
-            if options.shuffle:
-                # The permutations compose, as in scikit-learn.
-                rows = rows[random_state.permutation(len(rows))]
-            loss = _train_epoch(network, data, rows, optimizer, options)
-            history.end_epoch(loss, len(rows))
-            if options.verbose:
-                print(f"Iteration {history.n_epochs}, loss = {loss:.8f}")
-            _judge(network, history, options, validation)
-            optimizer.iteration_ends(history.n_samples_seen)
-            if history.no_improvement_count > options.n_iter_no_change:
-                stopped = optimizer.trigger_stopping(_no_improvement(options, validation), options.verbose)
-                if not stopped:
-                    history.no_improvement_count = 0
+            if not losses:
+                watched = validation is not None or observer is not None
+                n_epochs = 1 if watched else _sure_epochs(network, data, rows, optimizer, history, options)
+                rows = _train_epochs(network, data, rows, optimizer, random_state, options, n_epochs, losses)
+            stopped = _end_epoch(network, losses.pop(0), len(rows), optimizer, history, options, validation)
             if observer is not None and observer.end():
                 stopped = True
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
+        for loss in losses:
+            _end_epoch(network, loss, len(rows), optimizer, history, options, validation)
         stopped = True
     if validation is not None:
         network.params[:] = validation.best_params
     return stopped
 
 
-def _train_epoch(network, data, rows, optimizer, options):
-    flops = options.batch_size * _flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
-    batches_per_call = max(1, int(FLOPS_PER_CALL // flops))
-    rows_per_call = batches_per_call * options.batch_size
-    loss_sum = 0.0
-    for start in range(0, len(rows), rows_per_call):
-        part = rows[start : start + rows_per_call]
-        loss = network.train_epoch(
-            data,
-            part,
-            optimizer,
-            batch_size=options.batch_size,
-            alpha=options.alpha,
-            clip=options.clip,
-            n_threads=options.n_threads,
-        )
-        loss_sum += loss * len(part)
-    return loss_sum / len(rows)
+def _sure_epochs(network, data, rows, optimizer, history, options):
+    """How many epochs can be trained in one call, because nothing that happens in them can change or stop the training.
+
+    The stopping rule needs more than ``n_iter_no_change`` epochs without improvement, so it cannot strike before the last of these.
+    """
+    if optimizer.changes_every_epoch:
+        return 1
+    n = min(options.n_epochs - history.n_epochs, options.n_iter_no_change - history.no_improvement_count + 1)
+    flops = _flops_per_step(network, data, options) * -(-len(rows) // options.batch_size)
+    return max(1, int(min(n, FLOPS_PER_CALL // flops, VISITS_PER_CALL // len(rows))))
+
+
+def _train_epochs(network, data, rows, optimizer, random_state, options, n_epochs, losses):
+    """Train for n_epochs, append their losses, and return the rows in the last one's order. The permutations compose, as in
+    scikit-learn."""
+    orders = np.empty((n_epochs, len(rows)), np.intp)
+    if options.shuffle:
+        active.raw.shuffle_orders(rows, random_state, orders)
+    else:
+        orders[:] = rows
+    fixed = {"batch_size": options.batch_size, "alpha": options.alpha, "clip": options.clip, "n_threads": options.n_threads}
+    n, t, n_batches = len(rows), optimizer.t, -(-len(rows) // options.batch_size)
+    length = max(1, int(FLOPS_PER_CALL // _flops_per_step(network, data, options))) * options.batch_size
+    parts = [orders[:, start : start + length] for start in range(0, n, length)]  # several only where n_epochs is 1
+    means = np.empty((len(parts), n_epochs))
+    try:
+        for part, mean in zip(parts, means, strict=True):
+            network.train_epochs(data, part, optimizer, mean, **fixed)
+    finally:
+        if optimizer.t == t + n_epochs * n_batches:  # an interrupt may come when all is done
+            losses.extend((np.array([part.shape[1] / n for part in parts]) @ means).tolist())
+    return orders[-1]
+
+
+def _end_epoch(network, loss, n_rows, optimizer, history, options, validation):
+    """Enter an epoch into the history; whether to stop after it."""
+    history.end_epoch(loss, n_rows)
+    if options.verbose:
+        print(f"Iteration {history.n_epochs}, loss = {loss:.8f}")
+    _judge(network, history, options, validation)
+    optimizer.iteration_ends(history.n_samples_seen)
+    if history.no_improvement_count <= options.n_iter_no_change:
+        return False
+    if optimizer.trigger_stopping(_no_improvement(options, validation), options.verbose):
+        return True
+    history.no_improvement_count = 0
+    return False
 
 
 def _judge(network, history, options, validation):
@@ -355,6 +387,10 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
     except BaseException:
         unpack(network, best[1])
         raise
+
+
+def _flops_per_step(network, data, options):
+    return options.batch_size * _flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
 
 
 def _flops_per_row(network, data):

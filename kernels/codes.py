@@ -23,7 +23,7 @@ OPTIMIZERS = {"sgd": 0, "adam": 1}
 # How many arrays of the size of the parameters an optimizer remembers: sgd (velocity), adam (m, v).
 N_STATE_SLOTS = {"sgd": 1, "adam": 2}
 
-# The scalars an optimizer needs, in the order in which `train_epoch` takes them as its array `hyper`.
+# The scalars an optimizer needs, in the order in which the raw `train_epochs` takes them as its array `hyper`.
 HYPER = {"sgd": ("lr", "momentum", "nesterov"), "adam": ("lr", "beta_1", "beta_2", "epsilon")}
 
 # Columns of the layer table, an intp array with one row a layer. Layer l's weight matrix (n_in, n_out) begins at

@@ -3,6 +3,8 @@
 One object is one back end, so that nothing here knows which back ends exist; `dispatch` makes the objects.
 """
 
+import numpy as np
+
 from . import checks
 from .codes import CANONICAL_LINK, LINKS, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 from .public_layers import LayerKernels
@@ -271,8 +273,10 @@ class Kernels(LayerKernels, LossKernels):
         if not rows.size:
             return 0.0
         data = *checks.raw_features("x", x), labels, dense, weight
-        problem = rows, layers, LOSSES[loss], code, hyper, alpha, clip, batch_size, step
-        return self.raw.train_epoch(*data, *problem, raw_params, raw_state, n_threads)
+        problem = rows.reshape(1, -1), layers, LOSSES[loss], code, hyper, alpha, clip, batch_size, np.array([step], np.intp)
+        losses = np.empty(1)
+        self.raw.train_epochs(*data, *problem, raw_params, raw_state, losses, n_threads)
+        return float(losses[0])
 
     def _check_problem(self, x, layers, params, loss):
         """The shape (n, n_out) of the outputs of a network for rows x, after checks that these four fit together."""

@@ -189,31 +189,40 @@ def _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alph
     return (loss_sum / (layers[-1, 1] if loss == SQUARED_ERROR else 1) + penalty) / total_weight
 
 
-def train_epoch(
-    x, indices, indptr, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
-    params, state, n_threads,
+def train_epochs(
+    x, indices, indptr, labels, targets, sample_weight, orders, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
+    params, state, losses, n_threads,
 ):  # fmt: skip
-    """One pass over the rows ``order`` in mini-batches of ``batch_size`` (the last may be short), updating in place.
+    """Passes over the rows, in the order of each of ``orders`` (n_epochs, n_visits), in mini-batches, updating in place.
 
-    ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch
-    whose sample weights sum to zero changes nothing and counts as loss 0 (but as a step).
+    ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
+    batches' losses, each weighted by its number of rows. The last batch of an epoch may be short. One whose sample weights sum to
+    zero changes nothing and counts as loss 0 (but as a step).
     """
     x = _rows(x, indices, indptr, layers)
     gradient = np.empty_like(params)
-    epoch_loss = 0.0
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch_labels, batch_targets, batch_weight = (v[rows] if v.size else v for v in (labels, targets, sample_weight))
-        batch = x[rows], batch_labels, batch_targets, batch_weight
-        value = _loss_gradient(*batch, layers, params, loss, alpha, clip, gradient)
-        epoch_loss += value * len(rows)
-        step += 1
-        if batch_weight.size and batch_weight.sum(dtype=np.float64) == 0:
-            continue
-        if optimizer == SGD:
-            lr, momentum, nesterov = hyper
-            sgd_update(params, gradient, state[0], lr, momentum, nesterov, 0.0, n_threads)
-        else:
-            lr, beta_1, beta_2, epsilon = hyper
-            adam_update(params, gradient, state[0], state[1], lr, beta_1, beta_2, epsilon, step, 0.0, n_threads)
-    return epoch_loss / len(order)
+    for epoch, order in enumerate(orders):
+        epoch_loss = 0.0
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch_labels, batch_targets, batch_weight = (v[rows] if v.size else v for v in (labels, targets, sample_weight))
+            batch = x[rows], batch_labels, batch_targets, batch_weight
+            epoch_loss += len(rows) * _loss_gradient(*batch, layers, params, loss, alpha, clip, gradient)
+            step += 1
+            if batch_weight.size and batch_weight.sum(dtype=np.float64) == 0:
+                continue
+            if optimizer == SGD:
+                lr, momentum, nesterov = hyper
+                sgd_update(params, gradient, state[0], lr, momentum, nesterov, 0.0, n_threads)
+            else:
+                lr, beta_1, beta_2, epsilon = hyper
+                adam_update(params, gradient, state[0], state[1], lr, beta_1, beta_2, epsilon, int(step[0]), 0.0, n_threads)
+        losses[epoch] = epoch_loss / len(order)
+
+
+def shuffle_orders(rows, random_state, orders):
+    """Write to each of ``orders`` (n_epochs, n_visits) what `random_state.shuffle` makes of the one before it, at first of ``rows``."""
+    for order in orders:
+        order[:] = rows
+        random_state.shuffle(order)
+        rows = order

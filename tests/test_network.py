@@ -78,13 +78,16 @@ def test_train_epoch(loss, optimizer):
     optimizer = optimizer(network, 0.05)
     order = np.r_[5:N, 0:3]
     hyper, codes = optimizer.hyper, (LOSSES[loss], OPTIMIZERS[optimizer.name])
-    for epoch in range(2):
-        mean = network.train_epoch(data, order, optimizer, batch_size=8, alpha=0.1)
-        expected = reference.train_epoch(
-            *data.arrays, order, network.layers, *codes, hyper, 0.1, 0.0, 8, 3 * epoch, params, state, 1
-        )
-        assert optimizer.t == 3 * (epoch + 1)
-    assert mean == pytest.approx(expected, rel=1e-12)
+    orders, losses = np.stack([order, order[::-1], np.roll(order, 3)]), np.empty(3)
+    step, expected = np.zeros(1, np.intp), np.empty(3)
+    reference.train_epochs(
+        *data.arrays, orders, network.layers, *codes, hyper, 0.1, 0.0, 8, step, params, state, expected, 1
+    )
+    mean = network.train_epoch(data, orders[0], optimizer, batch_size=8, alpha=0.1)
+    assert optimizer.t == 3
+    network.train_epochs(data, orders[1:], optimizer, losses[1:], batch_size=8, alpha=0.1)
+    assert optimizer.t == step[0] == 9
+    np.testing.assert_allclose([mean, *losses[1:]], expected, rtol=1e-12)
     np.testing.assert_allclose(network.params, params, rtol=1e-9)
     np.testing.assert_allclose(optimizer.state, state, rtol=1e-9, atol=1e-15)
 
@@ -156,7 +159,8 @@ def test_bad_data():
     for x in (X[:, :3], X[0], 3.0):
         with pytest.raises(ValueError, match=r"x must have shape \(n, 4\)"):
             network.forward(x)
-    for y, message in [(labels + 1, r"y must be in \[0, 3\)"), (labels - 1, "must be in"), (labels[1:], "23 integers")]:
+    wrong = [(labels + 1, r"y must be in \[0, 3\)"), (labels - 1, "must be in"), (labels[1:], r"integers of shape \(23,\)")]
+    for y, message in wrong:
         with pytest.raises(ValueError, match=message):
             network.training_set(X, y)
     with pytest.raises(ValueError, match="integers"):
@@ -188,6 +192,10 @@ def test_bad_calls():
         ({"data": network.astype(np.float32).training_set(X, Y["softmax_cross_entropy"])}, "data must come from"),
     ]
     before = network.params.copy()
+    epochs = {"data": data, "orders": np.zeros((2, N), int), "optimizer": adam, "batch_size": 5}
+    for losses, message in ((np.empty(3), r"orders must be integers of shape \(3, 23\)"), (np.empty(4)[::2], "losses must be")):
+        with pytest.raises(ValueError, match=message):
+            network.train_epochs(**epochs, losses=losses)
     for change, message in wrong:
         with pytest.raises(ValueError, match=message):
             network.train_epoch(**call | change)

@@ -3,7 +3,10 @@
 # (../public.py); here they become pointers, and the GIL is released.
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
+from libc.string cimport memcpy
+from numpy.random cimport bitgen_t
 
 cnp.import_array()
 
@@ -27,13 +30,14 @@ cdef extern from "engine.h":
         int (*network_loss_gradient)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
                                      ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, int, double, double, void *, double *,
                                      int) noexcept nogil
-        int (*train_epoch)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
-                           const ptrdiff_t *, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, int, int, const double *, double, double,
-                           ptrdiff_t, ptrdiff_t, void *, void *, double *, int) noexcept nogil
+        int (*train_epochs)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
+                            const ptrdiff_t *, ptrdiff_t, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, int, int, const double *, double,
+                            double, ptrdiff_t, ptrdiff_t *, void *, void *, double *, int) noexcept nogil
     const kernels KERNELS_f32
     const kernels KERNELS_f64
     int has_openmp() noexcept nogil
     void threads_init() noexcept nogil
+    void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
 
 threads_init()
 
@@ -183,23 +187,45 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     return loss_mean
 
 
-def train_epoch(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
-                cnp.ndarray sample_weight, cnp.ndarray order, cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper,
-                double alpha, double clip, Py_ssize_t batch_size, Py_ssize_t step, cnp.ndarray params, cnp.ndarray state,
-                int n_threads):
+def train_epochs(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
+                 cnp.ndarray sample_weight, cnp.ndarray orders, cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper,
+                 double alpha, double clip, Py_ssize_t batch_size, cnp.ndarray step, cnp.ndarray params, cnp.ndarray state,
+                 cnp.ndarray losses, int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef const void *indptr_data = data(indptr)
     cdef int wide = is_wide(indptr)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
-    cdef double loss_mean = 0
     cdef int status
     with nogil:
-        status = k.train_epoch(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data, targets_data,
-                               weight_data, <const ptrdiff_t *>cnp.PyArray_DATA(order), order.shape[0],
-                               <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], loss, optimizer,
-                               <const double *>cnp.PyArray_DATA(hyper), alpha, clip, batch_size, step, cnp.PyArray_DATA(params),
-                               cnp.PyArray_DATA(state), &loss_mean, n_threads)
+        status = k.train_epochs(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data, targets_data,
+                                weight_data, <const ptrdiff_t *>cnp.PyArray_DATA(orders), orders.shape[0], orders.shape[1],
+                                <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], loss, optimizer,
+                                <const double *>cnp.PyArray_DATA(hyper), alpha, clip, batch_size,
+                                <ptrdiff_t *>cnp.PyArray_DATA(step), cnp.PyArray_DATA(params), cnp.PyArray_DATA(state),
+                                <double *>cnp.PyArray_DATA(losses), n_threads)
     check_memory(status)
-    return loss_mean
+
+
+def shuffle_orders(cnp.ndarray rows, random_state, cnp.ndarray orders):
+    cdef ptrdiff_t n = orders.shape[1], n_epochs = orders.shape[0], epoch
+    cdef size_t n_bytes = n * sizeof(ptrdiff_t)
+    cdef const ptrdiff_t *previous = <const ptrdiff_t *>cnp.PyArray_DATA(rows)
+    cdef ptrdiff_t *order = <ptrdiff_t *>cnp.PyArray_DATA(orders)
+    cdef bitgen_t *bits
+    from numpy.random import RandomState  # here, because importing it takes a while
+    if type(random_state) is not RandomState or n > 0xFFFFFFFF:
+        for row in orders:
+            row[:] = rows
+            random_state.shuffle(row)
+            rows = row
+        return
+    generator = random_state._bit_generator
+    bits = <bitgen_t *>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+    with generator.lock, nogil:
+        for epoch in range(n_epochs):
+            memcpy(order, previous, n_bytes)
+            shuffle(bits, order, n)
+            previous = order
+            order += n

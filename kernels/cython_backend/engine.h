@@ -3,6 +3,7 @@
  *   codes.h        numbers of activations, losses, optimizers
  *   platform.h     registers and tile of the instruction set
  *   threads.h      regions and barriers
+ *   shuffle.h      scikit-learn's permutations
  *   simd.h         one register              \
  *   vmath.h        exp, sigmoid, tanh, log    |
  *   gemm.h         the three products         |  once for float,
@@ -17,6 +18,7 @@
 
 #include "codes.h"
 #include "platform.h"
+#include "shuffle.h"
 #include "threads.h"
 
 struct kernels {
@@ -40,10 +42,11 @@ struct kernels {
                                  const void *targets, const void *weight, ptrdiff_t rows, const ptrdiff_t *layers,
                                  ptrdiff_t n_layers, const void *params, int loss, double alpha, double clip,
                                  void *gradient, double *loss_mean, int n_threads);
-    int (*train_epoch)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
-                       const void *targets, const void *weight, const ptrdiff_t *order, ptrdiff_t rows, const ptrdiff_t *layers,
-                       ptrdiff_t n_layers, int loss, int optimizer, const double *hyper, double alpha, double clip,
-                       ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state, double *loss_mean, int n_threads);
+    int (*train_epochs)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                        const void *targets, const void *weight, const ptrdiff_t *orders, ptrdiff_t n_epochs, ptrdiff_t n_visits,
+                        const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer, const double *hyper, double alpha,
+                        double clip, ptrdiff_t batch_size, ptrdiff_t *step, void *params, void *state, double *losses,
+                        int n_threads);
 };
 
 /* The indices that interleave the lower, or the upper, halves of two registers of 2, 4, 8 or 16 numbers. */

@@ -268,38 +268,40 @@ static int FN(network_loss_gradient)(const void *x, const void *indices, const v
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
                              .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, NULL, rows},
-                             .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = rows, .alpha = alpha,
+                             .loss = (enum loss_code)loss, .n_epochs = 1, .n_rows = rows, .batch_size = rows, .alpha = alpha,
                              .clipping = FN(clipping)(clip),
                              .gradient = gradient};
-    int failed = 0;
     if (FN(batch_weight)(&t.data, 0, rows) == 0) {
         memset(gradient, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
         *loss_mean = 0;
         return 0;
     }
-    *loss_mean = FN(run_training)(&t, FN(loss_gradient_thread), n_threads, &failed);
-    return -failed;
+    return FN(run_training)(&t, FN(loss_gradient_thread), n_threads, loss_mean);
 }
 
-static int FN(train_epoch)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
-                           const void *targets, const void *weight, const ptrdiff_t *order, ptrdiff_t rows,
-                           const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer, const double *hyper,
-                           double alpha, double clip, ptrdiff_t batch_size, ptrdiff_t step, void *params, void *state,
-                           double *loss_mean, int n_threads)
+static int FN(train_epochs)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
+                            const void *targets, const void *weight, const ptrdiff_t *orders, ptrdiff_t n_epochs,
+                            ptrdiff_t n_visits, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer,
+                            const double *hyper, double alpha, double clip, ptrdiff_t batch_size, ptrdiff_t *step, void *params,
+                            void *state, double *losses, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, order, rows},
-                             .loss = (enum loss_code)loss, .n_rows = rows, .batch_size = min_size(batch_size, rows), .alpha = alpha,
-                             .clipping = FN(clipping)(clip),
-                             .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = step, .params = params,
+                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, orders,
+                                      n_epochs * n_visits},
+                             .loss = (enum loss_code)loss, .n_epochs = n_epochs, .n_rows = n_visits,
+                             .batch_size = min_size(batch_size, n_visits), .alpha = alpha, .clipping = FN(clipping)(clip),
+                             .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = *step, .params = params,
                              .state = state};
-    int failed = 0;
     t.second_state = t.state + (optimizer == ADAM ? FN(n_params)(&t.net) : 0);
-    *loss_mean = FN(run_training)(&t, FN(train_epoch_thread), n_threads, &failed) / (double)rows;
-    return -failed;
+    if (FN(run_training)(&t, FN(train_epochs_thread), n_threads, losses))
+        return -1;
+    for (ptrdiff_t i = 0; i < n_epochs; i++)
+        losses[i] /= (double)n_visits;
+    *step += n_epochs * ((n_visits + t.batch_size - 1) / t.batch_size);
+    return 0;
 }
 
 static const struct kernels FN(KERNELS) = {
     FN(linear_forward), FN(linear_backward), FN(softmax_forward), FN(softmax_backward), FN(loss_forward), FN(loss_backward),
-    FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epoch),
+    FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),
 };

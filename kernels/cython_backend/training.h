@@ -55,10 +55,10 @@ struct FN(training) {
     struct FN(network) net;
     struct FN(data) data;
     enum loss_code loss;
-    ptrdiff_t n_rows, batch_size;
+    ptrdiff_t n_epochs, n_rows, batch_size;
     double alpha;
     struct FN(clipping) clipping;
-    /* train_epoch: */
+    /* train_epochs: */
     enum optimizer_code optimizer;
     const double *hyper;
     ptrdiff_t step;
@@ -70,9 +70,8 @@ struct FN(training) {
     char *memory;
     size_t bytes_a_thread;
     REAL *first_delta;       /* sparse X: (batch_size, n_out of the first layer), the deltas of the whole batch */
-    struct FN(thread_sums) {
-        _Alignas(CACHE_LINE) double loss; /* each on its own line */
-    } *sums;
+    double *losses;          /* [thread][epoch], each thread's on its own cache lines */
+    ptrdiff_t losses_stride;
     struct barrier barrier;
 };
 
@@ -188,29 +187,31 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
     return squares;
 }
 
-static void FN(train_epoch_thread)(void *argument, int thread, int n_threads)
+static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
     const struct FN(workspace) w = FN(thread_workspace)(t, thread);
     const unsigned mode = flush_subnormals();
-    double epoch_loss = 0;
+    double *losses = t->losses + thread * t->losses_stride;
     ptrdiff_t step = t->step;
-    for (ptrdiff_t begin = 0; begin < t->n_rows; begin += t->batch_size) {
-        const ptrdiff_t end = min_size(begin + t->batch_size, t->n_rows);
-        const double total_weight = FN(batch_weight)(&t->data, begin, end);
-        step++;
-        if (total_weight == 0)
-            continue;
-        const double loss = FN(batch_gradient)(t, begin, end, thread, n_threads, &w);
-        const struct FN(step) update = FN(optimizer_step)(t, step);
-        barrier_wait(&t->barrier, n_threads);
-        double squares = FN(update_stored)(t, &update, total_weight, thread, n_threads);
-        if (t->extent.sparse)
-            squares += FN(update_features)(t, &update, total_weight, thread, n_threads, &w);
-        barrier_wait(&t->barrier, n_threads);
-        epoch_loss += (loss + 0.5 * t->alpha * squares) / total_weight * (double)(end - begin);
+    for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
+        const ptrdiff_t epoch_end = (epoch + 1) * t->n_rows;
+        for (ptrdiff_t begin = epoch * t->n_rows, end; begin < epoch_end; begin = end) {
+            end = min_size(begin + t->batch_size, epoch_end);
+            const double total_weight = FN(batch_weight)(&t->data, begin, end);
+            step++;
+            if (total_weight == 0)
+                continue;
+            const double loss = FN(batch_gradient)(t, begin, end, thread, n_threads, &w);
+            const struct FN(step) update = FN(optimizer_step)(t, step);
+            barrier_wait(&t->barrier, n_threads);
+            double squares = FN(update_stored)(t, &update, total_weight, thread, n_threads);
+            if (t->extent.sparse)
+                squares += FN(update_features)(t, &update, total_weight, thread, n_threads, &w);
+            barrier_wait(&t->barrier, n_threads);
+            losses[epoch] += (loss + 0.5 * t->alpha * squares) / total_weight * (double)(end - begin);
+        }
     }
-    t->sums[thread].loss = epoch_loss;
     restore_subnormals(mode);
 }
 
@@ -263,7 +264,7 @@ static void FN(loss_gradient_thread)(void *argument, int thread, int n_threads)
     double squares = FN(add_up_gradient)(t, total_weight, thread, n_threads);
     if (t->extent.sparse)
         squares += FN(feature_gradients)(t, total_weight, thread, n_threads, &w);
-    t->sums[thread].loss = (loss + 0.5 * t->alpha * squares) / total_weight;
+    t->losses[thread * t->losses_stride] = (loss + 0.5 * t->alpha * squares) / total_weight;
 }
 
 /* At most so many entries of sparse X are in one batch. */
@@ -271,7 +272,7 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
 {
     const struct FN(features) *x = &t->data.x;
     ptrdiff_t longest = 0, total = 0;
-    for (ptrdiff_t i = 0; i < t->n_rows; i++) {
+    for (ptrdiff_t i = 0; i < t->data.n_rows; i++) {
         const ptrdiff_t row = t->data.order ? t->data.order[i] : i;
         const ptrdiff_t entries = FN(row_start)(x, row + 1) - FN(row_start)(x, row);
         longest = max_size(longest, entries);
@@ -280,8 +281,9 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
     return min_size(total, longest * t->batch_size);
 }
 
-/* Allocate, run, add up what the threads return. NaN and *failed = 1 when there is no memory; nothing was changed then. */
-static double FN(run_training)(struct FN(training) *t, region_fn thread_function, int n_threads, int *failed)
+/* Allocate, run, and write for each epoch the sum of what the threads have in `losses`. Returns -1 when there is no memory; nothing
+ * was changed then. */
+static int FN(run_training)(struct FN(training) *t, region_fn thread_function, int n_threads, double *losses)
 {
     struct FN(workspace) unused;
     n_threads = usable_threads(n_threads);
@@ -289,20 +291,21 @@ static double FN(run_training)(struct FN(training) *t, region_fn thread_function
     t->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, t->batch_size), .training = 1, .sparse = sparse,
                                     .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
     t->bytes_a_thread = FN(lay_out)(&t->net, &t->extent, NULL, &unused);
-    const size_t sums_bytes = (size_t)n_threads * sizeof(struct FN(thread_sums));
+    t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
+    const size_t losses_bytes = (size_t)(n_threads * t->losses_stride) * sizeof(double);
     const size_t delta_bytes = sparse ? (size_t)round_up(t->batch_size * t->net.layers[N_OUT] * (ptrdiff_t)sizeof(REAL), CACHE_LINE) : 0;
-    char *block = aligned_block(sums_bytes + delta_bytes + t->bytes_a_thread * (size_t)n_threads);
-    if (!block) {
-        *failed = 1;
-        return NAN;
-    }
-    t->sums = memset(block, 0, sums_bytes); /* OpenMP may give fewer threads than were asked for */
-    t->first_delta = (REAL *)(block + sums_bytes);
-    t->memory = block + sums_bytes + delta_bytes;
+    char *block = aligned_block(losses_bytes + delta_bytes + t->bytes_a_thread * (size_t)n_threads);
+    if (!block)
+        return -1;
+    t->losses = memset(block, 0, losses_bytes); /* OpenMP may give fewer threads than were asked for */
+    t->first_delta = (REAL *)(block + losses_bytes);
+    t->memory = block + losses_bytes + delta_bytes;
     run_region(thread_function, t, n_threads);
-    double total = 0;
-    for (int i = 0; i < n_threads; i++)
-        total += t->sums[i].loss;
+    for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
+        losses[epoch] = 0;
+        for (int thread = 0; thread < n_threads; thread++)
+            losses[epoch] += t->losses[thread * t->losses_stride + epoch];
+    }
     free(block);
-    return total;
+    return 0;
 }

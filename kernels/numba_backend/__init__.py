@@ -18,7 +18,7 @@ Compilation
     for read-only and writable inputs apart. Numba caches the results in ``__pycache__``, or where NUMBA_CACHE_DIR says.
 
 Threads
-    `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient` and `train_epoch` share their work among
+    `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient` and `train_epochs` share their work among
     ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads`` alone, not on the size
     of the pool, so neither do the bits of a result. The pool starts with the first call that asks for more than one thread, as
     does the compilation of the parallel code. Jitted callers get the calling thread only: they have prange themselves. With the
@@ -26,9 +26,10 @@ Threads
     calls with n_threads > 1 at the same time.
 """
 
+from ..reference import shuffle_orders
 from .linear import linear_backward, linear_forward
 from .losses import loss_backward, loss_forward, softmax_backward, softmax_forward
-from .network import network_forward, network_loss_gradient, train_epoch
+from .network import network_forward, network_loss_gradient, train_epochs
 from .optimizers import adam_update, sgd_update
 
 __all__ = [
@@ -40,7 +41,8 @@ __all__ = [
     "network_forward",
     "network_loss_gradient",
     "sgd_update",
+    "shuffle_orders",
     "softmax_backward",
     "softmax_forward",
-    "train_epoch",
+    "train_epochs",
 ]

@@ -299,37 +299,40 @@ def network_loss_gradient(
 
 
 @Threaded
-def train_epoch(
-    x, indices, indptr, labels, targets, sample_weight, order, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
-    params, state, n_threads,
+def train_epochs(
+    x, indices, indptr, labels, targets, sample_weight, orders, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
+    params, state, losses, n_threads,
 ):  # fmt: skip
-    """One pass over the rows ``order`` in mini-batches, updating params (n_params,) and state (n_slots, n_params) in place.
+    """Passes over the rows, in the order of each of ``orders`` (n_epochs, n_visits), in mini-batches, updating in place.
 
-    ``step`` updates were done before. Returns the mean of the batches' losses, each weighted by its number of rows. A batch whose
-    sample weights sum to zero changes nothing and counts as loss 0, but as a step.
+    ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
+    batches' losses, each weighted by its number of rows. A batch whose sample weights sum to zero changes nothing and counts as
+    loss 0, but as a step.
     """
     x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
     targets, sample_weight = readonly(targets), readonly(sample_weight)
     # current is params too, under the type with which network_loss_gradient calls the same functions.
-    order, layers, current = readonly(order), readonly(layers), readonly(params)
-    numbers, chosen, gradients = _workspace(layers, min(batch_size, len(order)), indptr, targets, labels, current, n_threads)
+    orders, layers, current = readonly(orders), readonly(layers), readonly(params)
+    n_visits = orders.shape[1]
+    numbers, chosen, gradients = _workspace(layers, min(batch_size, n_visits), indptr, targets, labels, current, n_threads)
     loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
-    epoch_loss = 0.0
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        step += 1
-        total_weight = _total_weight(sample_weight, rows)
-        if total_weight == 0:
-            continue
-        for thread in prange(n_threads):
-            first, last = share(len(rows), thread, n_threads)
-            loss_sums[thread] = _rows_gradient(
-                x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, current, loss, clip, numbers[thread],
-                chosen[thread], gradients[thread],
-            )  # fmt: skip
-        for thread in prange(n_threads):
-            first, last = share(len(params), thread, n_threads)
-            squares[thread] = _finish_gradient(first, last, layers, current, alpha, total_weight, gradients)
-            _update(first, last, optimizer, hyper, step, params, gradients[0], state)
-        epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
-    return epoch_loss / len(order)
+    for epoch in range(len(orders)):
+        epoch_loss = 0.0
+        for start in range(0, n_visits, batch_size):
+            rows = orders[epoch, start : start + batch_size]
+            step[0] += 1
+            total_weight = _total_weight(sample_weight, rows)
+            if total_weight == 0:
+                continue
+            for thread in prange(n_threads):
+                first, last = share(len(rows), thread, n_threads)
+                loss_sums[thread] = _rows_gradient(
+                    x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, current, loss, clip,
+                    numbers[thread], chosen[thread], gradients[thread],
+                )  # fmt: skip
+            for thread in prange(n_threads):
+                first, last = share(len(params), thread, n_threads)
+                squares[thread] = _finish_gradient(first, last, layers, current, alpha, total_weight, gradients)
+                _update(first, last, optimizer, hyper, step[0], params, gradients[0], state)
+            epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
+        losses[epoch] = epoch_loss / n_visits

@@ -1,4 +1,4 @@
-"""Updates of one flat block of parameters, each one loop. ``n_threads`` is ignored: `train_epoch` shares the block itself."""
+"""Updates of one flat block of parameters, each one loop. ``n_threads`` is ignored: `train_epochs` shares the block itself."""
 
 import numpy as np
 

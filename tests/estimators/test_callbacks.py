@@ -156,7 +156,7 @@ def test_an_interrupted_task_ends(data, pair, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastprop.Network, "train_epoch", interrupted)
+    monkeypatch.setattr(fastprop.Network, "train_epochs", interrupted)
     recorder.on_fit_task_end = lambda estimator, context, *, fitted_estimator=None: recorder.calls.append(
         ("end", context.task_name, fitted_estimator is None)
     )

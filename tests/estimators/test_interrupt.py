@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network
+from sklearn.exceptions import ConvergenceWarning
 
 from fastprop import Network, training
 
@@ -90,7 +91,7 @@ def _interrupt(monkeypatch, method, at):
 def test_in_the_middle_of_the_first_epoch(data, pair, monkeypatch, solver):
     X, y = data("multiclass")
     monkeypatch.setattr(training, "FLOPS_PER_CALL", 1.0)
-    calls = _interrupt(monkeypatch, "train_epoch", 3)
+    calls = _interrupt(monkeypatch, "train_epochs", 3)
     ours, _ = pair("multiclass", solver=solver, batch_size=10, **SMALL)
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
         ours.fit(X, y)
@@ -102,9 +103,28 @@ def test_in_the_middle_of_the_first_epoch(data, pair, monkeypatch, solver):
     assert len(ours.loss_curve_) == 1
 
 
+def test_between_an_epoch_and_its_entry(data, pair, monkeypatch):
+    """An interrupt that comes when a call has done its work, but nobody knows yet: the work counts."""
+    X, y = data("multiclass")
+    calls = _interrupt(monkeypatch, "train_epochs", 2)
+    ours, _ = pair("multiclass", max_iter=200, **SMALL)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        ours.fit(X, y)
+    assert len(calls) == 2
+    assert ours.n_iter_ == len(ours.loss_curve_) > 11
+    assert ours._optimizer.t == ours.n_iter_  # one batch an epoch
+    np.testing.assert_array_equal(ours._network.params, calls[-1])
+    alone, _ = pair("multiclass", max_iter=ours.n_iter_, **SMALL)
+    with pytest.warns(ConvergenceWarning):
+        alone.fit(X, y)
+    np.testing.assert_array_equal(alone._network.params, ours._network.params)
+    assert alone.loss_curve_ == ours.loss_curve_
+    assert alone.best_loss_ == ours.best_loss_
+
+
 def test_the_best_weights_come_back(data, pair, monkeypatch):
     X, y = data("multiclass")
-    calls = _interrupt(monkeypatch, "train_epoch", 40)
+    calls = _interrupt(monkeypatch, "train_epochs", 40)
     ours, _ = pair("multiclass", early_stopping=True, n_iter_no_change=100, learning_rate_init=0.2, **SMALL)
     with pytest.warns(UserWarning, match="interrupted by user"):
         ours.fit(X, y)

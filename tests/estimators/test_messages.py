@@ -147,23 +147,41 @@ def test_ctrl_c(pair, data, monkeypatch, early_stopping):
     """The model has what was learnt so far, and training can go on."""
     X, y = data("multiclass")
     ours, _ = pair("multiclass", early_stopping=early_stopping, max_iter=50, **SMALL)
-    calls = 0
+    calls = epochs = 0
 
-    def interrupted(self, *arguments, _train_epoch=network.Network.train_epoch, **options):
-        nonlocal calls
+    def interrupted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+        nonlocal calls, epochs
         calls += 1
-        if calls == 6:
+        if calls == 4:
             raise KeyboardInterrupt
-        return _train_epoch(self, *arguments, **options)
+        epochs += len(orders)
+        return _train_epochs(self, data, orders, *arguments, **options)
 
-    monkeypatch.setattr(network.Network, "train_epoch", interrupted)
+    monkeypatch.setattr(network.Network, "train_epochs", interrupted)
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
         ours.fit(X, y)
-    assert ours.n_iter_ == 5
-    assert len(ours.loss_curve_) == 5
+    assert ours.n_iter_ == len(ours.loss_curve_) == epochs
     assert ours.predict(X).shape == y.shape
     if not early_stopping:
         assert ours.partial_fit(X, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"solver": "sgd", "learning_rate": "adaptive"}], ids=str)
+def test_short_epochs_are_done_together(pair, data, monkeypatch, assert_same, options):
+    """As many in one call as must come before the stopping rule can strike; the result must not depend on it."""
+    X, y = data("multiclass")
+    together = []
+
+    def counted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+        together.append(len(orders))
+        return _train_epochs(self, data, orders, *arguments, **options)
+
+    monkeypatch.setattr(network.Network, "train_epochs", counted)
+    ours, theirs = pair("multiclass", max_iter=500, tol=1e-3, n_iter_no_change=4, learning_rate_init=0.02, **SMALL | options)
+    assert_same(ours.fit(X, y), theirs.fit(X, y))
+    assert sum(together) == ours.n_iter_ < 500
+    assert together[0] == 5
+    assert min(together) < 5
 
 
 def test_a_long_epoch_is_cut_into_calls(pair, data, monkeypatch, assert_same, no_convergence_warning):
@@ -171,12 +189,12 @@ def test_a_long_epoch_is_cut_into_calls(pair, data, monkeypatch, assert_same, no
     X, y = data("multiclass")
     lengths = []
 
-    def counted(self, data, order, *arguments, _train_epoch=network.Network.train_epoch, **options):
-        lengths.append(len(order))
-        return _train_epoch(self, data, order, *arguments, **options)
+    def counted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+        lengths.append(orders.shape)
+        return _train_epochs(self, data, orders, *arguments, **options)
 
-    monkeypatch.setattr(network.Network, "train_epoch", counted)
+    monkeypatch.setattr(network.Network, "train_epochs", counted)
     monkeypatch.setattr(training, "FLOPS_PER_CALL", 6 * 44 * 20 * 2.5)
     ours, theirs = pair("multiclass", batch_size=20, max_iter=3, **SMALL)
     assert_same(ours.fit(X, y), theirs.fit(X, y))
-    assert lengths == [40, 40, 10] * 3
+    assert lengths == [(1, 40), (1, 40), (1, 10)] * 3
