@@ -221,7 +221,7 @@ def train_epochs(
 
 
 def shuffle_orders(rows, random_state, orders):
-    """Write to each of ``orders`` (n_epochs, n_visits) what `random_state.shuffle` makes of the one before it, at first of ``rows``."""
+    """Write to each of ``orders`` (n_epochs, n_visits) what `random_state.shuffle` makes of the one before, at first of ``rows``."""
     for order in orders:
         order[:] = rows
         random_state.shuffle(order)

@@ -46,7 +46,6 @@ struct FN(workspace) {
     ptrdiff_t *labels;
     REAL *gradient;          /* (n_params,), without the first layer's weights where X is sparse */
     struct FN(columns) columns;
-    REAL *feature_gradient;  /* of the features that are updated together */
 };
 
 /* The first layer's weights, whose gradient is not stored where X is sparse. */
@@ -83,7 +82,6 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->columns.start = BUFFER(ptrdiff_t, by_columns ? n_in + 1 : 0);
     w->columns.row = BUFFER(int32_t, by_columns ? e->batch_entries : 0);
     w->columns.value = BUFFER(REAL, by_columns ? e->batch_entries : 0);
-    w->feature_gradient = BUFFER(REAL, by_columns ? FEATURE_BLOCK + net->layers[N_OUT] : 0);
 #undef BUFFER
     return size;
 }

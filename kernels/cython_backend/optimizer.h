@@ -38,18 +38,15 @@ struct FN(gradient) {
 /* Where a stretch's parameters and the optimizer's memory of them are: m and v, or the velocity and nothing. */
 struct FN(updated) { REAL *params, *state, *second_state; };
 
-/* One register of parameters, `left` of which are there. SGD: velocity = momentum velocity - lr g; p += velocity, or with Nesterov
- * p += momentum velocity - lr g. Adam: m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
+/* One register of parameters, `left` of which are there, by the sum g of their gradients. SGD: velocity = momentum velocity - lr g;
+ * p += velocity, or with Nesterov p += momentum velocity - lr g. Adam: m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
  * p -= rate m / (sqrt(v) + epsilon). Returns p^2 from before. */
-ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s,
-                                      const struct FN(gradient) *gradient, ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
+ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale,
+                                      ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
 {
     const VEC before = FN(load_upto)(u.params + at, left);
-    VEC g = FN(load_upto)(gradient->parts + at, left), p = before;
-    for (int t = 1; t < gradient->n_parts; t++)
-        g += FN(load_upto)(gradient->parts + t * gradient->part_stride + at, left);
-    g = (g + gradient->l2 * p) * gradient->scale;
-    VEC m = FN(load_upto)(u.state + at, left);
+    VEC p = before, m = FN(load_upto)(u.state + at, left);
+    g = (g + l2 * p) * scale;
     if (optimizer == SGD) {
         m = s->momentum * m - s->lr * g;
         p += s->nesterov ? s->momentum * m - s->lr * g : m;
@@ -65,6 +62,15 @@ ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const
     return before * before;
 }
 
+/* One register of the gradient's sum; lanes beyond `left` are zero. */
+ALWAYS_INLINE VEC FN(summed_parts)(const struct FN(gradient) *gradient, ptrdiff_t at, ptrdiff_t left)
+{
+    VEC g = FN(load_upto)(gradient->parts + at, left);
+    for (int t = 1; t < gradient->n_parts; t++)
+        g += FN(load_upto)(gradient->parts + t * gradient->part_stride + at, left);
+    return g;
+}
+
 ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const struct FN(step) *step,
                                      const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
 {
@@ -75,9 +81,9 @@ ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const 
         const ptrdiff_t end = min_size(n, at + SQUARES_BLOCK);
         VEC sums = {};
         for (; at + LANES <= end; at += LANES)
-            sums += FN(update_register)(optimizer, &s, &g, at, LANES, u);
-        if (at < end)
-            sums += FN(update_register)(optimizer, &s, &g, at, end - at, u); /* lanes beyond the end load as zero */
+            sums += FN(update_register)(optimizer, &s, FN(summed_parts)(&g, at, LANES), g.l2, g.scale, at, LANES, u);
+        if (at < end) /* lanes beyond the end load as zero */
+            sums += FN(update_register)(optimizer, &s, FN(summed_parts)(&g, at, end - at), g.l2, g.scale, at, end - at, u);
         squares += (double)FN(horizontal_sum)(sums);
         at = end;
     }

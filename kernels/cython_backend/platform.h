@@ -70,8 +70,8 @@ enum { FEW_CLASSES = 32 };
 /* Bytes of rows that are fetched ahead of being gathered: they lie anywhere in memory. */
 enum { GATHER_AHEAD = 8192 };
 
-/* Numbers of the first layer's gradient on sparse rows that are summed up at a time: they stay in L1. */
-enum { FEATURE_BLOCK = 512 };
+/* The same where the pass ends in an update of what it summed up. */
+enum { UPDATE_VECTORS = 7 };
 
 /* Squares of parameters that are summed up in their own type before they go to a double. */
 enum { SQUARES_BLOCK = 512 };

@@ -2,8 +2,8 @@
  *
  * X is in CSR form. Forward is a sum of rows of W. The gradient of W is never stored: it would be as large as W, and most of its
  * rows are zero. Instead each thread turns the batch's part of X into columns for its own share of the features, and when it comes
- * to update a block of rows of W it sums up their gradient, in L1, from those columns and the deltas of all rows of the batch.
- * What then costs time is the update itself, one stream over W and the moments; memory is W, the moments and one batch's deltas.
+ * to update a row of W it sums up its gradient, in registers, from the column and the deltas of all rows of the batch. Memory is W,
+ * the moments and one batch's deltas.
  */
 
 struct FN(features) {
@@ -20,8 +20,26 @@ ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
 ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row) { return FN(index_at)(x->indptr, x->wide, row); }
 ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at) { return FN(index_at)(x->indices, x->wide, at); }
 
-/* out[0..n) = start[0..n) + the sum over the entries [begin, end) of value * matrix[column][0..n), with start NULL for zeros;
- * vectors is a constant wherever this is inlined, (vectors - 1) * LANES < n <= vectors * LANES. */
+/* acc += the sum over the entries [begin, end) of value * matrix[column][0..n). vectors is a constant wherever this is inlined,
+ * (vectors - 1) * LANES < n <= vectors * LANES; `far` says that the rows of the matrix lie beyond L2. */
+ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
+                                const REAL *matrix, ptrdiff_t stride, ptrdiff_t n, VEC acc[SPARSE_VECTORS])
+{
+    const ptrdiff_t last = n - (vectors - 1) * LANES;
+    for (ptrdiff_t at = begin; at < end; at++) {
+        const REAL value = x->values[at];
+        const REAL *row = matrix + FN(column)(x, at) * stride;
+        if (far) {
+            const REAL *ahead = matrix + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
+            UNROLL for (int j = 0; j < vectors; j += CACHE_LINE / VECTOR_BYTES)
+                __builtin_prefetch(ahead + j * LANES);
+        }
+        UNROLL for (int j = 0; j < vectors; j++)
+            acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
+    }
+}
+
+/* out[0..n) = start[0..n) + that sum, with start NULL for zeros. */
 ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
                                       const REAL *matrix, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
 {
@@ -29,15 +47,7 @@ ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(feature
     const ptrdiff_t last = n - (vectors - 1) * LANES;
     UNROLL for (int j = 0; j < vectors; j++)
         acc[j] = start ? FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES) : (VEC){};
-    for (ptrdiff_t at = begin; at < end; at++) {
-        const REAL value = x->values[at];
-        const REAL *row = matrix + FN(column)(x, at) * stride;
-        const REAL *ahead = matrix + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
-        UNROLL for (int j = 0; j < vectors; j += CACHE_LINE / VECTOR_BYTES)
-            __builtin_prefetch(ahead + j * LANES);
-        UNROLL for (int j = 0; j < vectors; j++)
-            acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
-    }
+    FN(add_rows)(vectors, 1, x, begin, end, matrix, stride, n, acc);
     UNROLL for (int j = 0; j < vectors; j++)
         FN(store_upto)(out + j * LANES, acc[j], j == vectors - 1 ? last : LANES);
 }
@@ -116,4 +126,48 @@ static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdif
     const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
     for (ptrdiff_t f = first; f < end; f++, gradient += n_out)
         FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient);
+}
+
+/* Update one feature's weights [0, n) by their gradient, which is that sum over the feature's entries in the batch and never leaves
+ * the registers: its loads fill the time that the update's divisions take. Returns the lanes' sums of the squares from before. */
+ALWAYS_INLINE VEC FN(update_feature_panel)(const int vectors, const enum optimizer_code optimizer, const struct FN(step) *step,
+                                           const struct FN(features) *transposed, ptrdiff_t begin, ptrdiff_t end, const REAL *delta,
+                                           ptrdiff_t stride, ptrdiff_t n, REAL l2, REAL scale, struct FN(updated) u)
+{
+    VEC acc[SPARSE_VECTORS], squares = {};
+    UNROLL for (int j = 0; j < vectors; j++)
+        acc[j] = (VEC){};
+    FN(add_rows)(vectors, 0, transposed, begin, end, delta, stride, n, acc);
+    UNROLL for (int j = 0; j < vectors; j++)
+        squares += FN(update_register)(optimizer, step, acc[j], l2, scale, j * LANES, n - j * LANES, u);
+    return squares;
+}
+
+/* The same for all of the weights of the features [0, n) of the columns. Returns the sum of the squares. */
+ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer, const struct FN(step) *step,
+                                             const struct FN(columns) *columns, ptrdiff_t n, const REAL *delta, ptrdiff_t n_out,
+                                             REAL l2, REAL scale, struct FN(updated) u)
+{
+    const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
+    const struct FN(step) s = *step; /* a copy, which stores to the parameters cannot change */
+    const ptrdiff_t registers = (n_out + LANES - 1) / LANES, panels = (registers + UPDATE_VECTORS - 1) / UPDATE_VECTORS;
+    double sum = 0;
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const ptrdiff_t begin = columns->start[f], end = columns->start[f + 1];
+        VEC squares = {};
+        for (ptrdiff_t p = 0; p < panels; p++) {
+            const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
+            const ptrdiff_t width = min_size(vectors * LANES, n_out - j);
+            const struct FN(updated) at = {u.params + j, u.state + j, u.second_state + j};
+#define PANEL_CASE(v) case v: squares += FN(update_feature_panel)(v, optimizer, &s, &transposed, begin, end, delta + j, n_out, width, \
+                                                                  l2, scale, at); break;
+            switch (vectors) {
+                PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7)
+            }
+#undef PANEL_CASE
+        }
+        sum += (double)FN(horizontal_sum)(squares);
+        u = (struct FN(updated)){u.params + n_out, u.state + n_out, u.second_state + n_out};
+    }
+    return sum;
 }

@@ -167,24 +167,17 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
     return squares;
 }
 
-/* The features that are updated together, so that their gradient fits FEATURE_BLOCK. */
-ALWAYS_INLINE ptrdiff_t FN(features_a_block)(ptrdiff_t n_out) { return max_size(1, FEATURE_BLOCK / n_out); }
-
-/* The same for the first layer's weights on sparse X, whose gradient is summed up here from the columns. */
+/* The same for the first layer's weights on sparse X, whose gradient is summed up on the way from the columns. */
 static double FN(update_features)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int thread,
                                   int n_threads, const struct FN(workspace) *w)
 {
-    const ptrdiff_t n_out = t->net.layers[N_OUT], block = FN(features_a_block)(n_out);
+    const ptrdiff_t n_out = t->net.layers[N_OUT];
     const struct range mine = share(t->net.layers[N_IN], 1, thread, n_threads);
-    const struct FN(gradient) gradient = {.parts = w->feature_gradient, .n_parts = 1, .l2 = (REAL)t->alpha,
-                                          .scale = (REAL)(1 / total_weight)};
-    double squares = 0;
-    for (ptrdiff_t f = mine.begin; f < mine.end; f += block) {
-        const ptrdiff_t n = min_size(block, mine.end - f), at = f * n_out;
-        FN(sparse_weight_gradient)(&w->columns, f - mine.begin, f - mine.begin + n, t->first_delta, n_out, w->feature_gradient);
-        squares += FN(update)(step, &gradient, n * n_out, FN(updated_at)(t, at));
-    }
-    return squares;
+    const ptrdiff_t n = mine.end - mine.begin;
+    const REAL l2 = (REAL)t->alpha, scale = (REAL)(1 / total_weight);
+    const struct FN(updated) u = FN(updated_at)(t, mine.begin * n_out);
+    return step->optimizer == SGD ? FN(update_feature_loop)(SGD, step, &w->columns, n, t->first_delta, n_out, l2, scale, u)
+                                  : FN(update_feature_loop)(ADAM, step, &w->columns, n, t->first_delta, n_out, l2, scale, u);
 }
 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
