@@ -1,0 +1,118 @@
+"""BatchNorm1d and LayerNorm."""
+
+import operator
+
+import numpy as np
+
+from .errors import ShapeError
+from .module import Module, like, matrix, raw
+from .parameter import Parameter
+
+
+class _Norm(Module):
+    """``y = (x - mean) / sqrt(variance + eps) * weight + bias``; a subclass says over which axis, and with which kernels."""
+
+    _backward_kernel = None
+
+    def __init__(self, n_units, eps, dtype):
+        n_units = operator.index(n_units)
+        if n_units < 1 or not eps > 0:
+            raise ValueError(f"the number of units must be at least 1 and eps above 0; got {n_units} and {eps}")
+        self.eps, self.dtype = float(eps), np.dtype(dtype)
+        self.weight, self.bias = Parameter(np.ones(n_units, dtype)), Parameter(np.zeros(n_units, dtype))
+
+    def backward(self, dout, accumulate=False):
+        if self._saved is None:
+            raise self.no_forward()
+        x, mean, rstd = self._saved
+        dout, dx = like(self, "dout", dout, x.shape, x.dtype), np.empty_like(x)
+        arrays = dx, self.weight.grad_buffer(), self.bias.grad_buffer()
+        self._backward_kernel(dout, x, self.weight.data, mean, rstd, accumulate, *arrays, self.n_threads)
+        return dx
+
+
+class LayerNorm(_Norm):
+    """Normalise every row: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``, mean and variance over the row.
+
+    Parameters
+    ----------
+    normalized_shape : int
+        The number of columns of x.
+    eps : float
+    dtype : {float64, float32}
+
+    References
+    ----------
+    Ba, Kiros, Hinton, *Layer normalization* (2016).
+    """
+
+    _backward_kernel = staticmethod(raw.layer_norm_backward)
+
+    def __init__(self, normalized_shape, eps=1e-5, *, dtype=np.float64):
+        super().__init__(normalized_shape, eps, dtype)
+        self.normalized_shape = self.weight.size
+
+    def forward(self, x):
+        x = matrix(self, "x", x, self.normalized_shape, self.weight.dtype)
+        y, statistics = np.empty_like(x), np.empty((2, len(x)), x.dtype)
+        raw.layer_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, *statistics, self.n_threads)
+        self._saved = (x, *statistics) if self.training else None
+        return y
+
+
+class BatchNorm1d(_Norm):
+    """Normalise every column over the batch: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
+
+    Training uses the mean and the biased variance of the batch and updates the running ones; evaluation uses the running ones.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of columns of x.
+    eps : float
+    momentum : float
+        The weight of a new batch in the running statistics: ``running = (1 - momentum) running + momentum batch``.
+    dtype : {float64, float32}
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (num_features,)
+    running_mean, running_var : ndarray, shape (num_features,)
+        0 and 1 at first. As in PyTorch, the running variance is of the unbiased variances, n / (n - 1) of the biased ones.
+
+    References
+    ----------
+    Ioffe and Szegedy, *Batch normalization* (2015).
+    """
+
+    buffers = ("running_mean", "running_var")
+    _backward_kernel = staticmethod(raw.batch_norm_backward)
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, *, dtype=np.float64):
+        super().__init__(num_features, eps, dtype)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1]; got {momentum!r}")
+        self.num_features, self.momentum = self.weight.size, float(momentum)
+        self.running_mean, self.running_var = np.zeros(self.num_features, dtype), np.ones(self.num_features, dtype)
+
+    def forward(self, x):
+        x = matrix(self, "x", x, self.num_features, self.weight.dtype)
+        y = np.empty_like(x)
+        if not self.training:
+            self._saved = None
+            statistics = self.running_mean, self.running_var
+            raw.batch_norm_inference(x, self.weight.data, self.bias.data, *statistics, self.eps, y, self.n_threads)
+            return y
+        if len(x) < 2:
+            raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {x.shape}")
+        mean, rstd = np.empty((2, self.num_features), x.dtype)
+        raw.batch_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = x, mean, rstd
+        if not self.recomputing:
+            self._update_statistics(mean, rstd, len(x))
+        return y
+
+    def _update_statistics(self, mean, rstd, n):
+        variance = np.maximum(1 / rstd**2 - self.eps, 0) * (n / (n - 1))
+        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (variance - self.running_var)
