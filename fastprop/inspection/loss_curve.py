@@ -3,6 +3,8 @@
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from .drawing import axes_for, whole_numbers
+
 # out_activation_ -> what the loss is measured in
 UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error", "exp": "half Poisson deviance"}
 LOSS = "training loss"
@@ -111,22 +113,14 @@ class LossCurveDisplay:
         LossCurveDisplay
             This one.
         """
-        try:
-            import matplotlib.pyplot as plt
-            from matplotlib.ticker import MaxNLocator
-        except ImportError as error:
-            raise ImportError(
-                "LossCurveDisplay needs matplotlib, which cannot be imported: pip install 'fastprop-mlp[plot]'"
-            ) from error
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+        ax = axes_for(self, ax)
+        self.score_ax_ = None
         name = self.name if name is None else name
         self.lines_ = [_line(ax, self.loss_curve, {"label": name, **(loss_kw or {})})]
         _describe(ax, LOSS if self.unit is None else f"{LOSS} ({self.unit})", LOSS)
         ax.set_xlabel("epoch")
         if ax.get_xscale() == "linear":
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            whole_numbers(ax.xaxis)
         if self.validation_scores:
             self.score_ax_ = _score_axis(ax)
             style = {"color": self.lines_[0].get_color(), "linestyle": "--", "label": "_" if name is None else f"_{name}"}
