@@ -218,7 +218,7 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
             if options.shuffle:
                 # The permutations compose, as in scikit-learn.
                 rows = rows[random_state.permutation(len(rows))]
-            loss = _train_epoch(network, data, rows, optimizer, options)
+            loss = run_epoch(network, data, rows, optimizer, options)
             history.end_epoch(loss, len(rows))
             if options.verbose:
                 print(f"Iteration {history.n_epochs}, loss = {loss:.8f}")
@@ -238,7 +238,8 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
     return stopped
 
 
-def _train_epoch(network, data, rows, optimizer, options):
+def run_epoch(network, data, rows, optimizer, options):
+    """Pass once over ``rows`` of a `TrainingSet`, in compiled calls that are short enough for Ctrl-C; the mean loss."""
     flops = options.batch_size * _flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
     batches_per_call = max(1, int(FLOPS_PER_CALL // flops))
     rows_per_call = batches_per_call * options.batch_size

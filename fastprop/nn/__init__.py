@@ -7,9 +7,10 @@ from . import init
 from .activations import Identity, ReLU, Sigmoid, Softmax, Tanh
 from .blocks import DenseConcat, Highway, Residual
 from .clipping import clip_grad_norm, clip_grad_value
-from .containers import Checkpoint, Sequential
+from .containers import Checkpoint, Sequential, mlp
 from .dropout import Dropout
 from .errors import LayerError, NoForwardError, ShapeError
+from .functions import Activation, ElementwiseLoss
 from .graph import Add, Concat, Graph, Input, Multiply
 from .linear import Linear
 from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
@@ -21,6 +22,7 @@ from .storage import load
 
 __all__ = [
     "SGD",
+    "Activation",
     "Adam",
     "AdamW",
     "Add",
@@ -30,6 +32,7 @@ __all__ = [
     "Concat",
     "DenseConcat",
     "Dropout",
+    "ElementwiseLoss",
     "Graph",
     "Highway",
     "Identity",
@@ -58,4 +61,5 @@ __all__ = [
     "clip_grad_value",
     "init",
     "load",
+    "mlp",
 ]

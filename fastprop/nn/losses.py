@@ -44,7 +44,7 @@ class Loss:
         z = any_matrix(self, "outputs", outputs)
         if not z.size:
             raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
-        labels, targets = self._targets(y, z)
+        labels, targets = self.targets(y, z.shape, z.dtype)
         probs = np.empty_like(z)
         no_weight = np.empty(0, z.dtype)
         loss_sum = raw.loss_forward(self.code, z, labels, targets, no_weight, probs, self.n_threads)
@@ -66,9 +66,9 @@ class Loss:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
         return self._saved[0]
 
-    def _targets(self, y, z):
-        """(labels, targets) of the raw kernels, one of them empty."""
-        return NO_LABELS, dense(self, y, z)
+    def targets(self, y, shape, dtype):
+        """y, checked for outputs of a shape and dtype, as (labels, targets) of the raw kernels, one of which is empty."""
+        return NO_LABELS, dense(self, y, shape, dtype)
 
     def _factor(self, shape):
         """What the sum of the kernels is multiplied by."""
@@ -89,19 +89,19 @@ class SoftmaxCrossEntropy(Loss):
 
     code = LOSSES["softmax_cross_entropy"]
 
-    def _targets(self, y, z):
+    def targets(self, y, shape, dtype):
         y = np.asarray(y)
         if y.ndim == 2:
-            return NO_LABELS, dense(self, y, z)
-        n, n_classes = z.shape
+            return super().targets(y, shape, dtype)
+        n, n_classes = shape
         if y.shape != (n,) or y.dtype.kind not in "iu":
             raise ShapeError(
-                self, f"y must be {n} integer labels, or targets of shape {z.shape}; got shape {y.shape}, dtype {y.dtype.name}"
+                self, f"y must be {n} integer labels, or targets of shape {shape}; got shape {y.shape}, dtype {y.dtype.name}"
             )
         # A copy, because labels that change after the check could lead the kernels out of their arrays.
         labels = np.array(y, np.intp)
         check_range(self, labels, n_classes - 1)
-        return labels, np.empty((0, 0), z.dtype)
+        return labels, np.empty((0, 0), dtype)
 
     def _factor(self, shape):
         return 1 / shape[0]
@@ -116,8 +116,8 @@ class BinaryCrossEntropy(Loss):
 
     code = LOSSES["binary_cross_entropy"]
 
-    def _targets(self, y, z):
-        targets = dense(self, y, z)
+    def targets(self, y, shape, dtype):
+        targets = dense(self, y, shape, dtype)
         check_range(self, targets, 1)
         return NO_LABELS, targets
 
@@ -144,23 +144,23 @@ class PoissonLoss(Loss):
 
     code = LOSSES["poisson"]
 
-    def _targets(self, y, z):
-        targets = dense(self, y, z)
+    def targets(self, y, shape, dtype):
+        targets = dense(self, y, shape, dtype)
         check_range(self, targets, np.inf)
         return NO_LABELS, targets
 
 
-def dense(loss, y, z):
-    """y in shape and dtype of z, for the raw kernels."""
+def dense(loss, y, shape, dtype):
+    """y in the shape and dtype of the outputs, as the raw kernels read it."""
     y = np.asarray(y)
-    if y.shape != z.shape and not (y.ndim == 1 and z.shape == (len(y), 1)):
-        raise ShapeError(loss, f"y must have the shape of the outputs, {z.shape}; got {y.shape}")
-    return np.require(y.reshape(z.shape), z.dtype, ["C", "A", "E"])
+    if y.shape != shape and not (y.ndim == 1 and shape == (len(y), 1)):
+        raise ShapeError(loss, f"y must have the shape of the outputs, {shape}; got {y.shape}")
+    return np.require(y.reshape(shape), dtype, ["C", "A", "E"])
 
 
 def check_range(loss, y, largest):
     """Raise an error with the first place where y is not in [0, largest]."""
-    if y.min() >= 0 and y.max() <= largest:
+    if not y.size or (y.min() >= 0 and y.max() <= largest):
         return
-    where = np.unravel_index(int((~((y >= 0) & (y <= largest))).argmax()), y.shape)
-    raise ShapeError(loss, f"y must be in [0, {largest}]; got {y[where]} at position {', '.join(map(str, map(int, where)))}")
+    where = tuple(map(int, np.unravel_index((~((y >= 0) & (y <= largest))).argmax(), y.shape)))
+    raise ShapeError(loss, f"y must be in [0, {largest}]; got {y[where]} at position {where[0] if y.ndim == 1 else where}")

@@ -246,7 +246,7 @@ def checked_modules(modules):
 
 def matrix(layer, name, array, n_columns, dtype):
     """The array as the kernels read it, (n, n_columns) in a dtype; it is only copied where it is not like that."""
-    if type(array) is np.ndarray and array.ndim == 2 and array.shape[1] == n_columns and array.dtype is dtype and array.flags.carray:
+    if type(array) is np.ndarray and array.dtype is dtype and array.shape[1:] == (n_columns,) and array.flags.carray:
         return array
     array = _floats(layer, name, array, dtype)
     if array.ndim != 2 or array.shape[1] != n_columns:
