@@ -1,5 +1,7 @@
 """Blocks with branches: Residual, Highway, DenseConcat. Where a value goes two ways, its gradients are added."""
 
+from itertools import accumulate as running_sums
+
 import numpy as np
 
 from .errors import ShapeError
@@ -97,9 +99,9 @@ class DenseConcat(Module):
     def forward(self, x):
         values = [any_matrix(self, "x", x)]
         for block in self.blocks:
-            values.append(block.forward(np.hstack(values)))
-        self._saved = np.cumsum([value.shape[1] for value in values[:-1]]).tolist() if self.training else None
-        return np.hstack(values)
+            values.append(block.forward(np.concatenate(values, axis=1)))
+        self._saved = list(running_sums(value.shape[1] for value in values[:-1])) if self.training else None
+        return np.concatenate(values, axis=1)
 
     def backward(self, dout, accumulate=False):
         if self._saved is None:

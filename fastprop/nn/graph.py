@@ -163,7 +163,7 @@ class Concat(Module):
         if any(x.ndim != 2 for x in inputs) or len({len(x) for x in inputs}) > 1:
             raise ShapeError(self, f"all inputs must have shape (n, any) with the same n; got {[x.shape for x in inputs]}")
         self._saved = np.cumsum([x.shape[1] for x in inputs])[:-1] if self.training else None
-        return np.hstack(inputs)
+        return np.concatenate(inputs, axis=1)
 
     def backward(self, dout, accumulate=False):
         if self._saved is None:

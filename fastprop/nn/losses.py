@@ -100,7 +100,9 @@ class SoftmaxCrossEntropy(Loss):
             )
         # A copy, because labels that change after the check could lead the kernels out of their arrays.
         labels = np.array(y, np.intp)
-        check_range(self, labels, n_classes - 1)
+        # Seen as unsigned, the negative ones are the largest: one pass finds both kinds.
+        if n and labels.view(np.uintp).max() >= n_classes:
+            check_range(self, y, n_classes - 1)
         return labels, np.empty((0, 0), dtype)
 
     def _factor(self, shape):

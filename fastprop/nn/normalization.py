@@ -54,9 +54,9 @@ class LayerNorm(_Norm):
 
     def forward(self, x):
         x = matrix(self, "x", x, self.normalized_shape, self.weight.dtype)
-        y, statistics = np.empty_like(x), np.empty((2, len(x)), x.dtype)
-        raw.layer_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, *statistics, self.n_threads)
-        self._saved = (x, *statistics) if self.training else None
+        y, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+        raw.layer_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = (x, mean, rstd) if self.training else None
         return y
 
 
@@ -105,7 +105,7 @@ class BatchNorm1d(_Norm):
             return y
         if len(x) < 2:
             raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {x.shape}")
-        mean, rstd = np.empty((2, self.num_features), x.dtype)
+        mean, rstd = np.empty(self.num_features, x.dtype), np.empty(self.num_features, x.dtype)
         raw.batch_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, mean, rstd, self.n_threads)
         self._saved = x, mean, rstd
         if not self.recomputing:
@@ -113,6 +113,9 @@ class BatchNorm1d(_Norm):
         return y
 
     def _update_statistics(self, mean, rstd, n):
-        variance = np.maximum(1 / rstd**2 - self.eps, 0) * (n / (n - 1))
-        self.running_mean += self.momentum * (mean - self.running_mean)
-        self.running_var += self.momentum * (variance - self.running_var)
+        # running = (1 - momentum) running + momentum batch, where the batch's variance is n / (n - 1) (1 / rstd^2 - eps)
+        keep, factor = 1 - self.momentum, self.momentum * n / (n - 1)
+        self.running_mean *= keep
+        self.running_mean += self.momentum * mean
+        self.running_var *= keep
+        self.running_var += factor / (rstd * rstd) - factor * self.eps

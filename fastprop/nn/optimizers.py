@@ -37,13 +37,20 @@ class Optimizer:
             raise ValueError(f"lr and weight_decay must not be negative; got {lr} and {weight_decay}")
         self.state = [[np.zeros_like(p.data) for _ in range(self.n_slots)] for p in self.parameters]
         self.t = 0
+        self._flatten()
+
+    def _flatten(self):
+        # Neither a parameter's data nor the state is ever replaced, so their flat views can be kept.
+        arrays = ([p.data, *slots] for p, slots in zip(self.parameters, self.state, strict=True))
+        self._flat = [[array.reshape(-1) for array in group] for group in arrays]
 
     def step(self):
         """Change every parameter by its gradient; parameters without a gradient stay as they are."""
         self.t += 1
-        for parameter, slots in zip(self.parameters, self.state, strict=True):
-            if parameter.grad is not None:
-                self._update(parameter.data.reshape(-1), parameter.grad.reshape(-1), *(slot.reshape(-1) for slot in slots))
+        for parameter, (data, *slots) in zip(self.parameters, self._flat, strict=True):
+            grad = parameter.grad
+            if grad is not None:
+                self._update(data, grad.reshape(-1), *slots)
 
     def zero_grad(self):
         """Set all gradients to zero: needed before ``backward(..., accumulate=True)``, as others overwrite them."""
@@ -53,8 +60,17 @@ class Optimizer:
     def _update(self, data, grad, *slots):
         raise NotImplementedError
 
+    # Views do not survive a pickle or a deep copy as views.
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "_flat"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._flatten()
+
     def __repr__(self):
-        hidden = ("parameters", "state", "t")
+        hidden = ("parameters", "state", "t", "_flat")
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 
 
