@@ -76,10 +76,15 @@ def dropout(x, key, threshold, scale, y, n_threads):
     y[...] = np.where(bits >> 32 >= threshold, x, 0) * scale
 
 
+def _mean(x, axis):
+    """The mean over an axis, which is first made the contiguous one: only along that does NumPy sum pairwise, not one by one."""
+    return np.ascontiguousarray(np.moveaxis(x, axis, 1)).mean(axis=1, dtype=np.float64)
+
+
 def _normalization(x, gamma, beta, epsilon, axis, y, mean, rstd):
-    mean[...] = x.mean(axis=axis, dtype=np.float64)
+    mean[...] = _mean(x, axis)
     centred = x - np.expand_dims(mean, axis)
-    rstd[...] = 1 / np.sqrt(np.square(centred).mean(axis=axis, dtype=np.float64) + epsilon)
+    rstd[...] = 1 / np.sqrt(_mean(np.square(centred), axis) + epsilon)
     y[...] = centred * np.expand_dims(rstd, axis) * gamma + beta
 
 
