@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .drawing import axes_for
+from .observation import value_and_derivative
 
 
 class ActivationDisplay:
@@ -68,7 +69,7 @@ class ActivationDisplay:
             matplotlib is not installed.
         """
         z = np.linspace(*limits, n_points)
-        a, derivative = (_by_kernel if isinstance(activation, str) else _by_layer)(activation, z[:, None])
+        a, derivative = (_by_kernel if isinstance(activation, str) else value_and_derivative)(activation, z[:, None])
         if name is None:
             name = activation if isinstance(activation, str) else getattr(activation, "name", type(activation).__name__)
         return cls(z, a[:, 0], derivative[:, 0], name=name).plot(ax, line_kw=line_kw)
@@ -102,8 +103,3 @@ class ActivationDisplay:
 def _by_kernel(activation, z):
     a = kernels.activation_forward(z, activation)
     return a, kernels.activation_backward(np.ones_like(z), a, activation)
-
-
-def _by_layer(layer, z):
-    a = layer(z)
-    return a, layer.backward(np.ones_like(z))

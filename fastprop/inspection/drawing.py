@@ -35,4 +35,4 @@ def whole_numbers(axis):
     """Ticks at whole numbers only: for epochs, steps and layers."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 
-from .drawing import axes_for
+from .drawing import axes_for, pyplot
 
 
 class FirstLayerWeightsDisplay:
     """The weights of the first layer, one image for each unit, side by side on one Axes.
 
-    Make it with `from_model`. Red weights are positive, blue ones negative, white is 0; one scale holds for all units.
+    Make it with `from_model`. Red weights are positive, blue ones negative, white is 0, between the units it is grey; one scale
+    holds for all units.
 
     Parameters
     ----------
@@ -103,7 +104,8 @@ class FirstLayerWeightsDisplay:
         ax = axes_for(self, ax)
         picture = _mosaic(self.weight, self.image_shape)
         limit = np.nanmax(np.abs(picture)) if limit is None else limit
-        style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
+        colours = pyplot(self).get_cmap("RdBu_r").with_extremes(bad="0.6")
+        style = {"cmap": colours, "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
         self.image_ = ax.imshow(picture, **style | (image_kw or {}))
         ax.set_axis_off()
         self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="weight", shrink=0.8) if colorbar else None

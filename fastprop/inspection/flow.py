@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from .observation import observed
+
 # A norm this many times the median of the layer's earlier ones is a spike, once there are MIN_HISTORY of them.
 SPIKE_FACTOR, MIN_HISTORY = 10.0, 5
 # A norm this many times that of the last layer has exploded on its way back: 1000 is doubling at each of ten layers.
@@ -17,12 +19,16 @@ class GradientWarning(UserWarning):
 class GradientFlow:
     """The norm of the gradient at each layer, step by step.
 
-    Call `record` after every backward. A layer is what has parameters of its own, and its norm is the Euclidean norm of the
-    gradients of all of them. `GradientFlowDisplay` draws it.
+    Call `backward` in the place of the model's, or `record` after it. `GradientFlowDisplay` draws what was recorded.
 
     Parameters
     ----------
     model : model of fastprop.nn
+    at : {'parameters', 'outputs'}, default='parameters'
+        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient by the layer's output. The second one
+        shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
+    layers : list of str, optional
+        The names of the layers to watch; by default all that have parameters of their own.
     spike_factor : float, default=10.0
         Warn where a norm is more than this times the median of the layer's earlier norms, from the sixth step on.
     growth_limit : float, default=1000.0
@@ -43,55 +49,85 @@ class GradientFlow:
     >>> flow = GradientFlow(model)
     >>> for _ in range(3):
     ...     _ = loss(model(np.ones((5, 2))), np.zeros((5, 2)))
-    ...     _ = model.backward(loss.backward())
-    ...     _ = flow.record()
+    ...     _ = flow.backward(loss.backward())
     >>> flow.layers, flow.norms.shape
     (['0', '2'], (3, 2))
     """
 
-    def __init__(self, model, spike_factor=SPIKE_FACTOR, growth_limit=GROWTH_LIMIT):
-        self.spike_factor, self.growth_limit = spike_factor, growth_limit
-        self._parameters = {}
+    def __init__(self, model, at="parameters", *, layers=None, spike_factor=SPIKE_FACTOR, growth_limit=GROWTH_LIMIT):
+        if at not in ("parameters", "outputs"):
+            raise ValueError(f"at must be 'parameters' or 'outputs'; got {at!r}")
+        self.model, self.at, self.spike_factor, self.growth_limit = model, at, spike_factor, growth_limit
+        parameters = {}
         for name, parameter in model.named_parameters():
-            self._parameters.setdefault(name.rpartition(".")[0], []).append(parameter)
-        if not self._parameters:
-            raise ValueError("the model has no parameters, so there are no gradients to record")
-        self.layers = list(self._parameters)
+            parameters.setdefault(name.rpartition(".")[0], []).append(parameter)
+        self.layers = list(parameters if layers is None else layers)
+        unknown = [name for name in self.layers if name not in parameters]
+        if unknown or not self.layers:
+            raise ValueError(f"layers must be some of {list(parameters)}, which have parameters; got {self.layers}")
+        self._parameters = {name: parameters[name] for name in self.layers}
         self._norms = []
 
     @property
     def norms(self):
         return np.array(self._norms).reshape(-1, len(self.layers))
 
-    def record(self):
-        """Record the norms of the gradients that the last backward left, and return them.
+    def backward(self, dout, accumulate=False):
+        """Run the model's backward, record the norms, and return what the backward returned.
 
-        Returns
-        -------
-        dict
-            Layer's name -> norm.
-
-        Raises
-        ------
-        ValueError
-            A layer has no gradient, because there was no backward yet.
+        Parameters
+        ----------
+        dout, accumulate
+            As in `fastprop.nn.Module.backward`.
 
         Warns
         -----
         GradientWarning
             A norm is not finite, is a spike, or has grown too much on its way from the last layer.
         """
-        norms = np.array([_norm(name, parameters) for name, parameters in self._parameters.items()])
-        trouble = self._trouble(norms)
-        self._norms.append(norms)
-        if trouble:
-            warnings.warn(f"step {len(self._norms)}: {trouble}", GradientWarning, stacklevel=2)
-        return dict(zip(self.layers, norms.tolist(), strict=True))
+        with observed(self.model, "backward") as calls:
+            dx = self.model.backward(dout, accumulate)
+        if self.at == "parameters":
+            self._append(self._parameter_norms())
+        else:
+            by_name = {call.name: _norm(call.inputs[:1]) for call in calls}
+            self._append([by_name[name] for name in self.layers])
+        return dx
+
+    def record(self):
+        """Record the norms of the parameters' gradients that the last backward left.
+
+        Raises
+        ------
+        ValueError
+            A layer has no gradient, because there was no backward yet; or the flow is at the outputs, whose gradients are not kept.
+
+        Warns
+        -----
+        GradientWarning
+            As in `backward`.
+        """
+        if self.at == "outputs":
+            raise ValueError("gradients by outputs are not kept: call backward() of this flow in the place of the model's")
+        self._append(self._parameter_norms())
 
     def ratio(self, step=-1):
         """The norm at the first layer divided by that at the last: below 1 the gradient vanishes with depth, above 1 it grows."""
         first, last = self.norms[step, [0, -1]]
         return float(first / last)
+
+    def _parameter_norms(self):
+        for name, parameters in self._parameters.items():
+            if any(parameter.grad is None for parameter in parameters):
+                raise ValueError(f"layer '{name}' has no gradient; record() comes after a backward")
+        return [_norm([parameter.grad for parameter in parameters]) for parameters in self._parameters.values()]
+
+    def _append(self, norms):
+        norms = np.array(norms)
+        trouble = self._trouble(norms)
+        self._norms.append(norms)
+        if trouble:
+            warnings.warn(f"step {len(self._norms)}: {trouble}", GradientWarning, stacklevel=3)
 
     def _trouble(self, norms):
         """What is wrong with the norms of a step, in words, or None."""
@@ -115,8 +151,8 @@ class GradientFlow:
         return None
 
 
-def gradient_flow(model, loss, X, y, **options):
-    """Run one forward and backward in the model's mode, and record the norms of the gradients.
+def gradient_flow(model, loss, X, y, at="parameters", **options):
+    """Run one forward and backward, and record the norms of the gradients.
 
     Parameters
     ----------
@@ -125,22 +161,21 @@ def gradient_flow(model, loss, X, y, **options):
     loss : loss of fastprop.nn
     X, y : array-like
         A batch and its targets.
+    at : {'parameters', 'outputs'}, default='parameters'
     **options
-        Of `GradientFlow`.
+        As in `GradientFlow`.
 
     Returns
     -------
     GradientFlow
-        With one step; ``record()`` adds more.
+        With one step; its ``backward`` and ``record`` add more.
     """
-    flow = GradientFlow(model, **options)
+    flow = GradientFlow(model, at, **options)
     loss(model(X), y)
-    model.backward(loss.backward())
-    flow.record()
+    flow.backward(loss.backward())
     return flow
 
 
-def _norm(layer, parameters):
-    if any(parameter.grad is None for parameter in parameters):
-        raise ValueError(f"layer '{layer}' has no gradient; record() comes after a backward")
-    return np.linalg.norm([np.linalg.norm(parameter.grad.astype(np.float64)) for parameter in parameters])
+def _norm(arrays):
+    """The norm of all arrays together, in float64."""
+    return float(np.linalg.norm([np.linalg.norm(array.astype(np.float64)) for array in arrays]))

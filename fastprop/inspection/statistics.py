@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels, nn
-from .observation import mode, observed
+from .observation import mode, observed, value_and_derivative
 from .tables import table
 
 # Of the activation's largest derivative: where a value has less than this, hardly any gradient comes through.
 SATURATED = 0.05
 # The largest derivative of an activation; of one that is not here, 1.
 STEEPEST = {"sigmoid": 0.25}
-ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh)
+ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Activation)
 
 
 class LayerActivations(NamedTuple):
@@ -107,11 +107,6 @@ def _activation_name(module):
 
 def _derivative(call, activation):
     """f'(z) of all activations of a call."""
-    module, ones = call.module, np.ones_like(call.output)
-    if isinstance(module, nn.Linear):
-        return kernels.activation_backward(ones, call.output, activation)
-    with mode(module, True):
-        module.forward(*call.inputs)
-        derivative = module.backward(ones)
-    module.forget()
-    return derivative
+    if isinstance(call.module, nn.Linear):
+        return kernels.activation_backward(np.ones_like(call.output), call.output, activation)
+    return value_and_derivative(call.module, *call.inputs)[1]
