@@ -37,10 +37,10 @@ def main(folder="."):
 
     activation = nn.Activation(swish, swish_derivative)
     X, y = make_moons(300, noise=0.15, random_state=0)
-    model = nn.Sequential(nn.Linear(2, 16, random_state=0), activation, nn.Linear(16, 2, random_state=1))
+    model = nn.mlp([2, 16, 2], activation=activation, random_state=0)
     loss = nn.SoftmaxCrossEntropy()
     check = check_gradients(model, loss, X[:10], y[:10], raise_on="bug")
-    history = model.fit(X, y, loss=loss, optimizer=nn.Adam(model.parameters(), lr=0.02), epochs=40, batch_size=32, random_state=0)
+    history = model.fit(X, y, loss, nn.Adam(model.parameters(), lr=0.02), epochs=40, random_state=0)
     accuracy = float((model.eval()(X).argmax(axis=1) == y).mean())
     print(f"gradients: {check.verdict}; loss {history['loss'][0]:.3f} -> {history['loss'][-1]:.3f}, accuracy {accuracy:.1%}")
 

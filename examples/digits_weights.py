@@ -23,11 +23,7 @@ SHOWN = (0, 5, 10)
 def main(folder="."):
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-    rng = np.random.default_rng(0)
-    model = nn.Sequential(
-        nn.Linear(64, 16, activation="relu", init="xavier_uniform", random_state=rng),
-        nn.Linear(16, 10, init="xavier_uniform", random_state=rng),
-    )
+    model = nn.mlp([64, 16, 10], init="xavier_uniform", random_state=0)
     weights, accuracies = {0: model[0].weight.data.copy()}, []
 
     def watch(epoch, history):

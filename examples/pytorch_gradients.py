@@ -20,8 +20,7 @@ def gradients_of_both(X, y):
     """{parameter: (ours, PyTorch's)} of a network 784-128-10, and the two losses."""
     import torch
 
-    rng = np.random.default_rng(0)
-    model = nn.Sequential(nn.Linear(784, 128, activation="relu", random_state=rng), nn.Linear(128, 10, random_state=rng))
+    model = nn.mlp([784, 128, 10], activation="relu", random_state=0)
     theirs = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)).double()
     with torch.no_grad():
         for layer, number in zip(model, (0, 2), strict=True):

@@ -20,15 +20,10 @@ N_SEEDS, N_STEPS, LR = 20, 5000, 0.5
 
 def train(seed, n_steps=N_STEPS):
     """A model that began with this seed, and its losses."""
-    rng = np.random.default_rng(seed)
-    model = nn.Sequential(nn.Linear(2, 4, activation="relu", random_state=rng), nn.Linear(4, 2, random_state=rng))
-    loss, optimizer = nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=LR)
-    losses = []
-    for _ in range(n_steps):
-        losses.append(loss(model(X), y))
-        model.backward(loss.backward(), need_dx=False)
-        optimizer.step()
-    return model, losses
+    model = nn.mlp([2, 4, 2], activation="relu", random_state=seed)
+    optimizer = nn.SGD(model.parameters(), lr=LR)
+    history = model.fit(X, y, nn.SoftmaxCrossEntropy(), optimizer, epochs=n_steps, batch_size=len(X))
+    return model, history["loss"]
 
 
 def main(folder="."):

@@ -73,6 +73,16 @@ def test_zero_gradients_are_correct_and_nan_is_a_bug():
     assert compare_gradients("p", np.array([np.inf, 0, 0]), zero).verdict == "bug"
 
 
+def test_differences_below_the_rounding_of_the_loss_are_correct():
+    """A bias in front of a batch normalisation changes nothing: its gradient is zero, the differences are not quite."""
+    X, y = _problem()
+    check = check_gradients(nn.Sequential(nn.Linear(4, 3, random_state=0), nn.BatchNorm1d(3)), nn.SoftmaxCrossEntropy(), X, y)
+    assert check["0.bias"].verdict == "correct"
+    assert check["0.bias"].max_difference < 10 * 2.3e-16 * 3 / 1e-5
+    tiny = np.full(3, 1e-10)
+    assert [compare_gradients("p", tiny, 3 * tiny, resolution).verdict for resolution in (2.1e-10, 1.9e-10)] == ["correct", "bug"]
+
+
 @pytest.mark.parametrize(
     "model",
     [
