@@ -14,7 +14,8 @@ class LayerError(Exception):
         return type(self)(self.layer, self.message, names[0]) if names else self
 
     def __str__(self):
-        what = repr(self.layer).partition("\n")[0]
+        text = repr(self.layer)
+        what = type(self.layer).__name__ if "\n" in text else text
         return f"layer '{self.name}', {what}: {self.message}" if self.name else f"{what}: {self.message}"
 
 
