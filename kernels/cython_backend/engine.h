@@ -8,7 +8,7 @@
  *   gemm.h         the three products         |  once for float,
  *   elementwise.h  activations and losses     |  once for double
  *   dropout.h      masks by position          |
- *   normalization.h  layer and batch norm     |
+ *   normalization.h layer and batch norm      |
  *   optimizer.h    SGD, Adam, their relatives |
  *   sparse.h       a first layer on CSR rows  |
  *   network.h      layers after layers        |

@@ -232,3 +232,53 @@ static void FN(batch_norm_backward_thread)(void *argument, int thread, int n_thr
         c->dgamma[j] = sum_products[j] + (c->accumulate ? c->dgamma[j] : 0);
     }
 }
+
+/* The functions of the table in engine.h */
+
+static void FN(layer_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
+                                   double epsilon, void *y, void *mean, void *rstd, int n_threads)
+{
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
+                         .y = y, .mean = mean, .rstd = rstd};
+    run_region(FN(layer_norm_forward_thread), &c, n_threads);
+}
+
+static void FN(layer_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
+                                    ptrdiff_t rows, ptrdiff_t n_units, int accumulate, void *dx, void *dgamma, void *dbeta,
+                                    int n_threads)
+{
+    struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
+                                  .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
+    run_region(FN(layer_norm_backward_thread), &c, n_threads);
+}
+
+static void FN(batch_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
+                                   double epsilon, void *y, void *mean, void *rstd, int n_threads)
+{
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
+                         .y = y, .mean = mean, .rstd = rstd};
+    run_region(FN(batch_norm_forward_thread), &c, n_threads);
+}
+
+static int FN(batch_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
+                                   ptrdiff_t rows, ptrdiff_t n_units, int accumulate, void *dx, void *dgamma, void *dbeta,
+                                   int n_threads)
+{
+    struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
+                                  .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
+    c.sums = aligned_block((size_t)(2 * round_up(n_units, CACHE_LINE)) * sizeof(REAL));
+    if (!c.sums)
+        return -1;
+    run_region(FN(batch_norm_backward_thread), &c, n_threads);
+    free(c.sums);
+    return 0;
+}
+
+static void FN(batch_norm_inference)(const void *x, const void *gamma, const void *beta, const void *running_mean,
+                                     const void *running_var, ptrdiff_t rows, ptrdiff_t n_units, double epsilon, void *y,
+                                     int n_threads)
+{
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
+                         .y = y, .running_mean = running_mean, .running_var = running_var};
+    run_region(FN(batch_norm_inference_thread), &c, n_threads);
+}
