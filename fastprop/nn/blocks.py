@@ -7,7 +7,7 @@ import numpy as np
 from .errors import ShapeError
 from .init import generator
 from .linear import Linear
-from .module import Module, any_matrix, checked_modules, matrix
+from .module import Module, any_matrix, checked_modules, like, matrix
 
 
 class Residual(Module):
@@ -72,7 +72,7 @@ class Highway(Module):
         if self._saved is None:
             raise self.no_forward()
         x, f, t = self._saved
-        dout = matrix(self, "dout", dout, self.n, self.dtype)
+        dout = like(self, "dout", dout, x.shape, x.dtype)
         # y = t * f + (1 - t) * x: x reaches y directly, through f and through t
         dx = dout * (1 - t)
         dx += self.transform.backward(dout * t, accumulate)
@@ -106,6 +106,7 @@ class DenseConcat(Module):
     def backward(self, dout, accumulate=False):
         if self._saved is None:
             raise self.no_forward()
+        dout = any_matrix(self, "dout", dout)
         # From the last block to the first: the columns that a block wrote have their gradient complete when their turn comes.
         for block, start in zip(reversed(self.blocks), reversed(self._saved), strict=True):
             dout = dout[:, :start] + block.backward(dout[:, start:], accumulate)

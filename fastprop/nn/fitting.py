@@ -7,7 +7,6 @@ from contextlib import nullcontext
 import numpy as np
 
 from ..progress import progress as progress_bar
-from ..threads import effective_n_threads
 from .errors import LayerError
 from .init import generator
 from .lowering import CompiledEpochs, NotPlain
@@ -65,6 +64,8 @@ def fit(
     n_jobs,
 ):
     """`Sequential.fit`."""
+    from ..threads import effective_n_threads  # here, because it imports joblib, which takes longer than all the rest
+
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")

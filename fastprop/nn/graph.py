@@ -5,8 +5,8 @@ The rule is one line of `Graph.backward`: the gradient by a value is the sum of 
 
 import numpy as np
 
-from .errors import ShapeError
-from .module import Module, Node, checked_modules
+from .errors import LayerError, ShapeError
+from .module import Module, Node, checked_modules, like
 
 
 class Value(Node):
@@ -86,15 +86,15 @@ class Graph(Module):
             raise self.no_forward()
         gradients = [None] * (self._n_inputs + len(self.steps))
         gradients[-1] = dout
-        for i in range(len(self.steps) - 1, -1, -1):
-            module, sources = self.steps[i], self._sources[i]
-            back = module.backward(gradients[self._n_inputs + i], accumulate)
-            for source, gradient in zip(sources, back if isinstance(back, tuple) else (back,), strict=True):
-                gradients[source] = gradient if gradients[source] is None else gradients[source] + gradient
-        dinputs = tuple(
-            np.zeros(shape) if gradient is None else gradient
-            for gradient, shape in zip(gradients[: self._n_inputs], self._saved, strict=True)
-        )
+        try:
+            for i in range(len(self.steps) - 1, -1, -1):
+                back = self.steps[i].backward(gradients[self._n_inputs + i], accumulate)
+                for source, gradient in zip(self._sources[i], back if isinstance(back, tuple) else (back,), strict=True):
+                    gradients[source] = gradient if gradients[source] is None else gradients[source] + gradient
+        except LayerError as error:
+            raise error.located_in(self) from None
+        pairs = zip(gradients[: self._n_inputs], self._saved, strict=True)
+        dinputs = tuple(np.zeros(shape) if gradient is None else gradient for gradient, shape in pairs)
         return dinputs[0] if self._n_inputs == 1 else dinputs
 
 
@@ -129,7 +129,10 @@ class _Joint(Module):
     def backward(self, dout, accumulate=False):
         if self._saved is None:
             raise self.no_forward()
-        return tuple(self._gradients(np.asarray(dout), self._saved))
+        dout = np.asarray(dout)
+        if dout.shape != self._saved[0].shape:
+            raise ShapeError(self, f"dout must have shape {self._saved[0].shape}; got {dout.shape}")
+        return tuple(self._gradients(dout, self._saved))
 
 
 class Add(_Joint):
@@ -162,10 +165,12 @@ class Concat(Module):
         inputs = [np.asarray(x) for x in inputs]
         if any(x.ndim != 2 for x in inputs) or len({len(x) for x in inputs}) > 1:
             raise ShapeError(self, f"all inputs must have shape (n, any) with the same n; got {[x.shape for x in inputs]}")
-        self._saved = np.cumsum([x.shape[1] for x in inputs])[:-1] if self.training else None
-        return np.concatenate(inputs, axis=1)
+        out = np.concatenate(inputs, axis=1)
+        self._saved = (np.cumsum([x.shape[1] for x in inputs])[:-1], out.shape, out.dtype) if self.training else None
+        return out
 
     def backward(self, dout, accumulate=False):
         if self._saved is None:
             raise self.no_forward()
-        return tuple(np.split(np.asarray(dout), self._saved, axis=1))
+        cuts, shape, dtype = self._saved
+        return tuple(np.split(like(self, "dout", dout, shape, dtype), cuts, axis=1))

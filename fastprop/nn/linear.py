@@ -68,22 +68,22 @@ class Linear(Module):
         return super().arguments() | {"bias": self.has_bias}
 
     def forward(self, x):
-        weight = self.weight.data
-        x = matrix(self, "x", x, self.n_in, weight.dtype)
-        a = np.empty((x.shape[0], self.n_out), weight.dtype)
-        bias = self._zeros if self.bias is None else self.bias.data
+        weight = like(self, "weight", self.weight.data, (self.n_in, self.n_out), self.dtype)
+        bias = self._zeros if self.bias is None else like(self, "bias", self.bias.data, (self.n_out,), self.dtype)
+        x = matrix(self, "x", x, self.n_in, self.dtype)
+        a = np.empty((x.shape[0], self.n_out), self.dtype)
         raw.linear_forward(x, weight, bias, self._code, a, self.n_threads)
-        self._saved = (x, a) if self.training else None
+        self._saved = (x, weight, a) if self.training else None
         return a
 
     def backward(self, dout, accumulate=False, need_dx=True):
         """As in `Module`; ``need_dx=False`` saves a matrix product where nothing is below the layer, and returns None."""
         if self._saved is None:
             raise self.no_forward()
-        x, a = self._saved
+        x, weight, a = self._saved
         dout = like(self, "dout", dout, a.shape, a.dtype)
         dx = np.empty(x.shape if need_dx else (0, 0), a.dtype)
         dbias = np.empty_like(self._zeros) if self.bias is None else self.bias.grad_buffer()
         arrays = dx, self.weight.grad_buffer(), dbias
-        raw.linear_backward(dout, x, self.weight.data, a, self._code, accumulate, *arrays, self.n_threads)
+        raw.linear_backward(dout, x, weight, a, self._code, accumulate, *arrays, self.n_threads)
         return dx if need_dx else None

@@ -122,8 +122,8 @@ class Module:
                 yield f"{prefix}.{name}" if prefix else name, getattr(module, name)
 
     def modules(self):
-        """A list of this module and all inside."""
-        return [module for _, module in self.named_modules()]
+        """A list of this module and all inside, also of those without a name, which containers make for themselves."""
+        return [self, *(module for _, child in self.named_children() for module in child.modules())]
 
     def parameters(self):
         """A list of all parameters, for an optimizer."""

@@ -18,16 +18,20 @@ class _Norm(Module):
         n_units = operator.index(n_units)
         if n_units < 1 or not eps > 0:
             raise ValueError(f"the number of units must be at least 1 and eps above 0; got {n_units} and {eps}")
-        self.eps, self.dtype = float(eps), np.dtype(dtype)
+        self.eps, self.dtype, self._n_units = float(eps), np.dtype(dtype), n_units
         self.weight, self.bias = Parameter(np.ones(n_units, dtype)), Parameter(np.zeros(n_units, dtype))
+
+    def _own(self, **arrays):
+        """The layer's arrays as the kernels read them: a user may have put others in their place."""
+        return [like(self, name, array, (self._n_units,), self.dtype) for name, array in arrays.items()]
 
     def backward(self, dout, accumulate=False):
         if self._saved is None:
             raise self.no_forward()
-        x, mean, rstd = self._saved
+        x, weight, mean, rstd = self._saved
         dout, dx = like(self, "dout", dout, x.shape, x.dtype), np.empty_like(x)
         arrays = dx, self.weight.grad_buffer(), self.bias.grad_buffer()
-        self._backward_kernel(dout, x, self.weight.data, mean, rstd, accumulate, *arrays, self.n_threads)
+        self._backward_kernel(dout, x, weight, mean, rstd, accumulate, *arrays, self.n_threads)
         return dx
 
 
@@ -50,13 +54,14 @@ class LayerNorm(_Norm):
 
     def __init__(self, normalized_shape, eps=1e-5, *, dtype=np.float64):
         super().__init__(normalized_shape, eps, dtype)
-        self.normalized_shape = self.weight.size
+        self.normalized_shape = self._n_units
 
     def forward(self, x):
-        x = matrix(self, "x", x, self.normalized_shape, self.weight.dtype)
+        x = matrix(self, "x", x, self._n_units, self.dtype)
+        weight, bias = self._own(weight=self.weight.data, bias=self.bias.data)
         y, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-        raw.layer_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, mean, rstd, self.n_threads)
-        self._saved = (x, mean, rstd) if self.training else None
+        raw.layer_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = (x, weight, mean, rstd) if self.training else None
         return y
 
 
@@ -92,22 +97,23 @@ class BatchNorm1d(_Norm):
         super().__init__(num_features, eps, dtype)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1]; got {momentum!r}")
-        self.num_features, self.momentum = self.weight.size, float(momentum)
+        self.num_features, self.momentum = self._n_units, float(momentum)
         self.running_mean, self.running_var = np.zeros(self.num_features, dtype), np.ones(self.num_features, dtype)
 
     def forward(self, x):
-        x = matrix(self, "x", x, self.num_features, self.weight.dtype)
+        x = matrix(self, "x", x, self._n_units, self.dtype)
+        weight, bias = self._own(weight=self.weight.data, bias=self.bias.data)
         y = np.empty_like(x)
         if not self.training:
             self._saved = None
-            statistics = self.running_mean, self.running_var
-            raw.batch_norm_inference(x, self.weight.data, self.bias.data, *statistics, self.eps, y, self.n_threads)
+            statistics = self._own(running_mean=self.running_mean, running_var=self.running_var)
+            raw.batch_norm_inference(x, weight, bias, *statistics, self.eps, y, self.n_threads)
             return y
         if len(x) < 2:
             raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {x.shape}")
-        mean, rstd = np.empty(self.num_features, x.dtype), np.empty(self.num_features, x.dtype)
-        raw.batch_norm_forward(x, self.weight.data, self.bias.data, self.eps, y, mean, rstd, self.n_threads)
-        self._saved = x, mean, rstd
+        mean, rstd = np.empty(self._n_units, x.dtype), np.empty(self._n_units, x.dtype)
+        raw.batch_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = x, weight, mean, rstd
         if not self.recomputing:
             self._update_statistics(mean, rstd, len(x))
         return y

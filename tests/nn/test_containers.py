@@ -99,3 +99,14 @@ def test_an_error_in_a_recomputed_block_names_the_layer(rng):
     model = nn.Sequential(nn.Linear(4, 3, random_state=0), nn.Linear(4, 3, random_state=0), checkpoint_every=1)
     with pytest.raises(nn.ShapeError, match=r"^layer '1', Linear\(4, 3\): x must have shape \(n, 4\); got \(2, 3\)$"):
         model(np.ones((2, 4)))
+
+
+def test_modes_reach_checkpoints_inside_of_other_models(rng):
+    inner = nn.Sequential(nn.Linear(4, 4, random_state=0), nn.Linear(4, 4, random_state=1), checkpoint_every=1)
+    model, x = nn.Sequential(nn.Residual(inner)), rng.normal(size=(2, 4))
+    model(x)
+    model.backward(x)
+    model.eval()(x)
+    assert all(module._saved is None for module in model.modules())
+    with pytest.raises(nn.NoForwardError):
+        model.backward(x)

@@ -2,6 +2,8 @@
 
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -178,3 +180,9 @@ def test_what_an_estimator_with_it_cannot_do():
         own.to_sklearn()
     with pytest.raises(ValueError, match="The 'activation' parameter of MLPClassifier must be"):
         MLPClassifier(activation=math.tanh).fit(X, Y)
+
+
+def test_an_estimator_without_it_does_not_load_nn():
+    fit = "MLPClassifier(max_iter=999, tol=1).fit([[0.0], [1.0]], [0, 1]).predict([[1.0]])"
+    code = f"import sys; from fastprop import MLPClassifier; {fit}; assert 'fastprop.nn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -191,6 +191,27 @@ def test_errors_name_the_layer_and_the_shapes(rng):
         model[0](np.ones(4))
 
 
+def test_arrays_that_were_put_in_the_place_of_a_layers_own_are_checked():
+    """The kernels would read beyond the end of a smaller one."""
+    x = np.ones((2, 4))
+    linear, norm = nn.Linear(4, 3), nn.BatchNorm1d(4)
+    linear.weight = nn.Parameter(np.ones((3, 3)))
+    with pytest.raises(nn.ShapeError, match=r"Linear\(4, 3\): weight must have shape \(4, 3\); got \(3, 3\)"):
+        linear(x)
+    norm.running_var = np.ones(3)
+    with pytest.raises(nn.ShapeError, match=r"BatchNorm1d\(4\): running_var must have shape \(4,\); got \(3,\)"):
+        norm.eval()(x)
+
+
+def test_wrong_gradients_into_joints_name_the_joint():
+    x, y = nn.Input(), nn.Input()
+    for module in (nn.Add(), nn.Multiply(), nn.Concat()):
+        graph = nn.Graph([x, y], module(x, y))
+        graph(np.ones((2, 3)), np.ones((2, 3)))
+        with pytest.raises(nn.ShapeError, match=r"^layer '0', \w+\(\): dout must have shape \(2, \d\); got \(2, 2\)"):
+            graph.backward(np.ones((2, 2)))
+
+
 ALL_LAYERS = {
     "Linear": lambda: nn.Linear(3, 3, random_state=0),
     "Highway": lambda: nn.Highway(3, random_state=0),
