@@ -1,7 +1,8 @@
 """XOR: four points that no single layer can tell apart, and how often two layers learn them.
 
 A network 2-4-2 with ReLU is trained from 20 different beginnings, 5000 steps of full-batch gradient descent each. Most get all four
-points right. The others are stuck: too few of their four ReLU units are alive to bend the plane twice.
+points right. Each of the others has dead units, which give 0 for all four points and get no gradient any more; what is left of
+its four units cannot bend the plane twice.
 
 Run it: python xor.py [folder for the picture]
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fastprop import LossCurveDisplay, nn
+from fastprop.inspection import activation_statistics
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 y = np.array([0, 1, 1, 0])
@@ -27,18 +29,20 @@ def train(seed, n_steps=N_STEPS):
 
 
 def main(folder="."):
-    solved, ax = [], None
+    solved, dead, ax = [], [], None
     for seed in range(N_SEEDS):
         model, losses = train(seed)
         solved.append(bool((model(X).argmax(axis=1) == y).all()))
+        dead.append(len(activation_statistics(model, X)["0"].dead))
         style = {"color": "tab:blue" if solved[-1] else "tab:red", "label": None, "alpha": 0.7}
         ax = LossCurveDisplay(losses, unit="nats").plot(ax, loss_kw=style).ax_
-    print(f"{sum(solved)} of {N_SEEDS} seeds learn all four points; stuck: {[s for s in range(N_SEEDS) if not solved[s]]}")
+    stuck = {seed: dead[seed] for seed in range(N_SEEDS) if not solved[seed]}
+    print(f"{sum(solved)} of {N_SEEDS} seeds learn all four points; stuck, with so many dead units: {stuck}")
     ax.set_yscale("log")
     ax.set_xlabel("step")
     ax.set_title(f"XOR, 2-4-2 with ReLU: {sum(solved)} of {N_SEEDS} seeds learn it (blue)")
     ax.figure.savefig(Path(folder) / "xor.png")
-    return {"solved": solved}
+    return {"solved": solved, "dead": dead}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastprop import kernels
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+HEADERS = Path(kernels.__file__).parent / "cython_backend"
 if not EXAMPLES.exists():
     pytest.skip("the examples are only in a checkout", allow_module_level=True)
 matplotlib = pytest.importorskip("matplotlib", reason="the examples draw with matplotlib")
@@ -74,8 +77,10 @@ def test_as_a_reader_runs_it(tmp_path):
 
 
 def test_xor(run, capsys):
-    solved = run("xor")["solved"]
+    found = run("xor")
+    solved = found["solved"]
     assert len(solved) == 20
+    assert all(n_dead for n_dead, right in zip(found["dead"], solved, strict=True) if not right)
     assert sum(solved) >= 10
     assert f"{sum(solved)} of 20 seeds learn all four points" in capsys.readouterr().out
 
@@ -156,6 +161,16 @@ def test_kernels_python(run):
     found = run("kernels_python")
     assert found["accuracy"] > 0.97
     assert found["losses"][-1] < 0.15 * found["losses"][0]
+
+
+def test_the_readmes_cython_code_is_cython(tmp_path):
+    """It is translated to C, which checks it against api.pxi; the example compiles such code and runs it."""
+    build = pytest.importorskip("Cython.Build", reason="Cython is not installed")
+    (code,) = re.findall(r"^```cython\n(.*?)^```$", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    source = tmp_path / "users.pyx"
+    source.write_text(code)
+    build.cythonize(str(source), include_path=[str(HEADERS)], language_level=3, quiet=True)
+    assert "KERNELS_f64.linear_forward(" in source.with_suffix(".c").read_text()
 
 
 @pytest.mark.parametrize(("name", "needs"), [("kernels_njit", "numba"), ("kernels_cython", "Cython")])

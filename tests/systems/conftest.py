@@ -1,6 +1,12 @@
 """The 28 systems that fastprop replaces, one test each; ``pytest tests/systems -rP`` prints the figures that they found."""
 
+import numpy as np
 import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

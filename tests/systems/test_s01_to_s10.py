@@ -6,19 +6,17 @@ import pytest
 from fastprop import kernels, nn
 from fastprop.inspection import ActivationDisplay, check_gradients, numerical_gradient, trace_step
 
-RNG = np.random.default_rng(0)
 
-
-def test_s01_numerical_gradient(figure):
-    x = RNG.normal(size=(3, 4))
+def test_s01_numerical_gradient(figure, rng):
+    x = rng.normal(size=(3, 4))
     gradient = numerical_gradient(lambda v: (np.sin(v) ** 2).sum(), x, h=1e-5)
     error = np.abs(gradient - np.sin(2 * x)).max()
     figure("largest error of the central differences", f"{error:.1e}")
     assert error < 1e-9
 
 
-def test_s02_matrix_multiply():
-    x, w, dz = RNG.normal(size=(5, 4)), RNG.normal(size=(4, 3)), RNG.normal(size=(5, 3))
+def test_s02_matrix_multiply(rng):
+    x, w, dz = rng.normal(size=(5, 4)), rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
     zero = np.zeros(3)
     z = kernels.linear_forward(x, w, zero)
     dx, dw, _ = kernels.linear_backward(dz, x, w, z)
@@ -69,8 +67,8 @@ def test_s04_softmax_and_cross_entropy(figure):
     assert loss(logits + 1e4, labels) == pytest.approx(value, rel=1e-9)  # the maximum of the row is subtracted
 
 
-def test_s05_softmax_backward():
-    z, dp = RNG.normal(size=(4, 5)), RNG.normal(size=(4, 5))
+def test_s05_softmax_backward(rng):
+    z, dp = rng.normal(size=(4, 5)), rng.normal(size=(4, 5))
     softmax = nn.Softmax()
     p = softmax(z)
     dz = softmax.backward(dp)
@@ -80,8 +78,8 @@ def test_s05_softmax_backward():
     np.testing.assert_allclose(dz, numerical_gradient(lambda v: (softmax(v) * dp).sum(), z), rtol=1e-6, atol=1e-10)
 
 
-def test_s06_mean_squared_error_and_a_single_neuron(figure):
-    prediction, y = RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2))
+def test_s06_mean_squared_error_and_a_single_neuron(figure, rng):
+    prediction, y = rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
     loss = nn.MSELoss()
     assert loss(prediction, y) == pytest.approx(((prediction - y) ** 2).mean(), rel=1e-14)
     np.testing.assert_allclose(loss.backward(), 2 * (prediction - y) / 6, rtol=1e-14)
@@ -102,14 +100,14 @@ def test_s06_mean_squared_error_and_a_single_neuron(figure):
     np.testing.assert_allclose(gradient, numerical_gradient(by_hand, point), rtol=1e-8)
 
 
-def test_s07_linear_layer(figure):
+def test_s07_linear_layer(figure, rng):
     layer = nn.Linear(400, 300, random_state=0)
     spread = layer.weight.data.var() * 400
     figure("variance of He's weights, times n_in", f"{spread:.4f}")
     assert spread == pytest.approx(2, rel=0.02)
     assert abs(layer.weight.data.mean()) < 4 * np.sqrt(2 / 400 / layer.weight.size)
     assert not layer.bias.data.any()
-    x, dz = RNG.normal(size=(7, 400)), RNG.normal(size=(7, 300))
+    x, dz = rng.normal(size=(7, 400)), rng.normal(size=(7, 300))
     layer(x)
     dx = layer.backward(dz)  # the input was kept by the forward
     np.testing.assert_allclose(dx, dz @ layer.weight.data.T, rtol=1e-10)
@@ -118,10 +116,10 @@ def test_s07_linear_layer(figure):
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_s08_two_layer_networks(activation, figure):
+def test_s08_two_layer_networks(activation, figure, rng):
     for sizes in ([4, 8, 3], [784, 128, 10]):
         model, loss = nn.mlp(sizes, activation, random_state=0), nn.SoftmaxCrossEntropy()
-        x, y = RNG.normal(size=(6, sizes[0])), RNG.integers(0, sizes[-1], 6)
+        x, y = rng.normal(size=(6, sizes[0])), rng.integers(0, sizes[-1], 6)
         loss(model(x), y)
         model.backward(loss.backward())
         triples = [(name, p.data, p.grad) for name, p in model.named_parameters()]
@@ -133,10 +131,10 @@ def test_s08_two_layer_networks(activation, figure):
         assert check.verdict == "correct"
 
 
-def test_s09_deep_networks_and_xor(figure, capsys):
+def test_s09_deep_networks_and_xor(figure, capsys, rng):
     for sizes in ([10, 20, 20, 20, 20, 5], [784, 128, 64, 10]):
         model = nn.mlp(sizes, random_state=0)
-        trace = trace_step(model, nn.SoftmaxCrossEntropy(), RNG.normal(size=(2, sizes[0])), [0, 1])
+        trace = trace_step(model, nn.SoftmaxCrossEntropy(), rng.normal(size=(2, sizes[0])), [0, 1])
         capsys.readouterr()
         for i in range(len(sizes) - 2):
             z, a = trace["forward", str(i), "z"], trace["forward", str(i), "a"]
@@ -154,10 +152,10 @@ def test_s09_deep_networks_and_xor(figure, capsys):
     assert sum(solved) >= 10
 
 
-def test_s10_gradient_check_of_a_whole_model(figure):
+def test_s10_gradient_check_of_a_whole_model(figure, rng):
     layers = nn.Linear(4, 8, random_state=0), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2, random_state=0), nn.Linear(8, 3)
     model = nn.Sequential(*layers)
-    X, y, loss = RNG.normal(size=(9, 4)), RNG.integers(0, 3, 9), nn.SoftmaxCrossEntropy()
+    X, y, loss = rng.normal(size=(9, 4)), rng.integers(0, 3, 9), nn.SoftmaxCrossEntropy()
     check = check_gradients(model, loss, X, y)
     # The gradient by a bias in front of a batch normalisation is zero: there is nothing to be relative to.
     errors = {row.name: row.relative_error for row in check.rows if row.name != "0.bias"}

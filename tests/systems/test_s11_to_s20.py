@@ -10,8 +10,7 @@ import pytest
 from fastprop import nn
 from fastprop.inspection import GradientFlow, GradientFlowDisplay, GradientWarning, check_gradients, gradient_flow
 
-RNG = np.random.default_rng(0)
-X, Y = RNG.normal(size=(64, 50)), RNG.integers(0, 10, 64)
+X, Y = np.random.default_rng(1).normal(size=(64, 50)), np.random.default_rng(2).integers(0, 10, 64)
 
 
 def _orthogonal(layer, random_state):
@@ -111,14 +110,14 @@ def test_s14_dropout(figure):
     np.testing.assert_array_equal(dropout.eval()(x), x)
 
 
-def test_s15_batch_and_layer_normalisation():
-    x = RNG.normal(3, 5, size=(32, 6))
+def test_s15_batch_and_layer_normalisation(rng):
+    x = rng.normal(3, 5, size=(32, 6))
     batch, layer = nn.BatchNorm1d(6), nn.LayerNorm(6)
     for norm, axis in ((batch, 0), (layer, 1)):
         centred = x - x.mean(axis=axis, keepdims=True)
         expected = centred / np.sqrt((centred**2).mean(axis=axis, keepdims=True) + 1e-5)
         np.testing.assert_allclose(norm(x), expected, rtol=1e-10, atol=1e-12)
-        check = check_gradients(nn.Sequential(norm), nn.MSELoss(), x, RNG.normal(size=x.shape))
+        check = check_gradients(nn.Sequential(norm), nn.MSELoss(), x, rng.normal(size=x.shape))
         assert check.verdict == "correct"
         assert max(row.relative_error for row in check.rows) < 1e-7
     for _ in range(300):
@@ -129,11 +128,11 @@ def test_s15_batch_and_layer_normalisation():
     np.testing.assert_allclose(row, (x[:1] - batch.running_mean) / np.sqrt(batch.running_var + 1e-5), rtol=1e-10)
 
 
-def test_s16_residual_block(figure):
+def test_s16_residual_block(figure, rng):
     inner = nn.Linear(50, 50, activation="tanh", random_state=0)
     block = nn.Residual(inner)
     np.testing.assert_allclose(block(X), inner(X) + X, rtol=1e-13)
-    dout = RNG.normal(size=X.shape)
+    dout = rng.normal(size=X.shape)
     np.testing.assert_allclose(block.backward(dout), inner.backward(dout) + dout, rtol=1e-12)  # the identity term
 
     def layers():
@@ -145,26 +144,26 @@ def test_s16_residual_block(figure):
     assert plain < 1e-3 < 0.5 < residual
 
 
-def test_s17_highway_layer():
+def test_s17_highway_layer(rng):
     layer = nn.Highway(5, activation="tanh", random_state=0)
-    x = RNG.normal(size=(7, 5))
+    x = rng.normal(size=(7, 5))
     gate = 1 / (1 + np.exp(-(x @ layer.gate.weight.data + layer.gate.bias.data)))
     f = np.tanh(x @ layer.transform.weight.data + layer.transform.bias.data)
     np.testing.assert_allclose(layer(x), gate * f + (1 - gate) * x, rtol=1e-12, atol=1e-14)
     layer.gate.bias.data[:] = -40
     np.testing.assert_allclose(layer(x), x, rtol=1e-12)  # a closed gate carries x through
     layer.gate.bias.data[:] = 0.5
-    assert check_gradients(nn.Sequential(layer), nn.MSELoss(), x, RNG.normal(size=(7, 5))).verdict == "correct"
+    assert check_gradients(nn.Sequential(layer), nn.MSELoss(), x, rng.normal(size=(7, 5))).verdict == "correct"
 
 
-def test_s18_dense_connections():
+def test_s18_dense_connections(rng):
     blocks = [nn.Linear(4, 3, activation="relu", random_state=0), nn.Linear(7, 2, random_state=1), nn.Linear(9, 2, random_state=2)]
-    dense, x = nn.DenseConcat(blocks), RNG.normal(size=(5, 4))
+    dense, x = nn.DenseConcat(blocks), rng.normal(size=(5, 4))
     outputs = [x]
     for block in blocks:
         outputs.append(block(np.hstack(outputs)))
     np.testing.assert_array_equal(dense(x), np.hstack(outputs))
-    assert check_gradients(dense, nn.MSELoss(), x, RNG.normal(size=(5, 11))).verdict == "correct"
+    assert check_gradients(dense, nn.MSELoss(), x, rng.normal(size=(5, 11))).verdict == "correct"
 
 
 class _Counted(nn.Tanh):

@@ -20,8 +20,6 @@ from fastprop.inspection import (
     trace_step,
 )
 
-RNG = np.random.default_rng(0)
-
 
 @pytest.fixture
 def drawing():
@@ -36,9 +34,9 @@ def _gradients(model):
     return {name: p.grad.copy() for name, p in model.named_parameters()}
 
 
-def test_s21_comparison_with_pytorch(figure):
+def test_s21_comparison_with_pytorch(figure, rng):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    x, y = RNG.normal(size=(32, 784)), RNG.integers(0, 10, 32)
+    x, y = rng.normal(size=(32, 784)), rng.integers(0, 10, 32)
     model, loss = nn.mlp([784, 128, 64, 10], "relu", random_state=0), nn.SoftmaxCrossEntropy()
     linears = [torch.nn.Linear(layer.n_in, layer.n_out, dtype=torch.float64) for layer in model]
     for layer, linear in zip(model, linears, strict=True):
@@ -59,8 +57,8 @@ def test_s21_comparison_with_pytorch(figure):
     assert difference < 1e-8
 
 
-def test_s22_training_loop(figure):
-    X, y = RNG.normal(size=(96, 5)), RNG.integers(0, 3, 96)
+def test_s22_training_loop(figure, rng):
+    X, y = rng.normal(size=(96, 5)), rng.integers(0, 3, 96)
     X[np.arange(96), y] += 2
     model, loss = nn.mlp([5, 16, 3], random_state=0), nn.SoftmaxCrossEntropy()
     optimizer = nn.SGD(model.parameters(), lr=0.1)
@@ -86,7 +84,7 @@ def test_s22_training_loop(figure):
 
     losses = []
     for _ in range(30):
-        order = RNG.permutation(96)
+        order = rng.permutation(96)
         for rows in np.split(order, 6):
             losses.append(loss(model(X[rows]), y[rows]))
             model.backward(loss.backward())
@@ -116,7 +114,7 @@ def test_s23_inference_without_caches(figure):
     assert peak < 4
 
 
-def test_s24_user_defined_function(figure):
+def test_s24_user_defined_function(figure, rng):
     numba = pytest.importorskip("numba", reason="the function is compiled with Numba")
 
     @numba.njit
@@ -131,20 +129,20 @@ def test_s24_user_defined_function(figure):
         nn.Activation(softplus, softplus)
     activation = nn.Activation(softplus, slope)
     assert repr(activation) == "Activation('softplus', compiled)"
-    x = RNG.normal(size=(4, 3))
+    x = rng.normal(size=(4, 3))
     np.testing.assert_allclose(activation(x), np.logaddexp(x, 0), rtol=1e-12)
     X, y = load_digits(return_X_y=True)
     model = nn.mlp([64, 32, 10], activation, random_state=0)
     assert check_gradients(model, nn.SoftmaxCrossEntropy(), X[:4] / 16, y[:4], n_elements=30).verdict == "correct"
     history = model.fit(X / 16, y, nn.SoftmaxCrossEntropy(), nn.Adam(model.parameters(), lr=0.01), epochs=5, random_state=0)
-    estimator = MLPClassifier((32,), activation=activation, max_iter=100, tol=0.02, random_state=0).fit(X / 16, y)
+    estimator = MLPClassifier((32,), activation=activation, learning_rate_init=0.01, tol=0.01, random_state=0).fit(X / 16, y)
     figure("digits, 5 epochs in nn: loss", round(history["loss"][-1], 3))
     figure("digits, MLPClassifier(activation=...): accuracy", round(estimator.score(X / 16, y), 3))
     assert history["loss"][-1] < 0.3
     assert estimator.score(X / 16, y) > 0.95
 
 
-def test_s25_computational_graph(figure):
+def test_s25_computational_graph(figure, rng):
     x, y, z = nn.Input(), nn.Input(), nn.Input()
     graph = nn.Graph([x, y, z], (x + y) * z)
     value = float(graph(2.0, 3.0, 4.0))
@@ -160,14 +158,14 @@ def test_s25_computational_graph(figure):
     x = nn.Input()
     hidden = nn.Linear(3, 4, activation="tanh", random_state=0)(x)
     branches = nn.Graph(x, nn.Linear(4, 2, random_state=1)(hidden) + nn.Linear(4, 2, random_state=2)(hidden))
-    data, targets = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
+    data, targets = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
     assert check_gradients(branches, nn.MSELoss(), data, targets).verdict == "correct"
 
 
-def test_s26_information_view(figure, drawing):
-    p = RNG.dirichlet(np.ones(4), size=50)
+def test_s26_information_view(figure, drawing, rng):
+    p = rng.dirichlet(np.ones(4), size=50)
     loss = nn.SoftmaxCrossEntropy()
-    mean = loss(RNG.normal(size=(50, 4)), p)
+    mean = loss(rng.normal(size=(50, 4)), p)
     q = loss.outputs
     gap = np.abs(cross_entropy(p, q) - entropy(p) - kl_divergence(p, q)).max()
     figure("largest |H(p, q) - H(p) - KL(p || q)| of 50 rows", f"{gap:.1e}")
@@ -216,9 +214,9 @@ def test_s27_learning_shown(figure, drawing):
     assert np.abs(images[10] - images[5]).max() > 0.1 < np.abs(images[5] - images[0]).max()
 
 
-def test_s28_common_bugs():
+def test_s28_common_bugs(rng):
     model, loss = nn.mlp([4, 8, 3], random_state=0), nn.SoftmaxCrossEntropy()
-    x, y = RNG.normal(size=(5, 4)), np.array([0, 1, 2, 0, 1])
+    x, y = rng.normal(size=(5, 4)), np.array([0, 1, 2, 0, 1])
     layer = r"layer '0', Linear\(4, 8, activation='relu'\): "
     with pytest.raises(RuntimeError, match=r"layer '1', Linear\(8, 3\): backward needs a forward in training mode before it"):
         model.backward(np.ones((5, 3)))
