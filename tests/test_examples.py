@@ -165,6 +165,7 @@ def test_kernels_python(run):
 
 def test_the_readmes_cython_code_is_cython(tmp_path):
     """It is translated to C, which checks it against api.pxi; the example compiles such code and runs it."""
+    pytest.importorskip("setuptools")  # before Cython, which would else take the deprecated distutils
     build = pytest.importorskip("Cython.Build", reason="Cython is not installed")
     (code,) = re.findall(r"^```cython\n(.*?)^```$", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     source = tmp_path / "users.pyx"

@@ -80,6 +80,11 @@ class GradientFlow:
         dout, accumulate
             As in `fastprop.nn.Module.backward`.
 
+        Raises
+        ------
+        ValueError
+            The backward did not come to a layer.
+
         Warns
         -----
         GradientWarning
@@ -91,6 +96,9 @@ class GradientFlow:
             self._append(self._parameter_norms())
         else:
             by_name = {call.name: _norm(call.inputs[:1]) for call in calls}
+            missed = [name for name in self.layers if name not in by_name]
+            if missed:
+                raise ValueError(f"the backward must reach all layers; it did not reach {missed}")
             self._append([by_name[name] for name in self.layers])
         return dx
 

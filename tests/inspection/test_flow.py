@@ -118,6 +118,24 @@ def test_a_warning_where_the_gradient_grows_with_depth():
         gradient_flow(model, nn.MSELoss(), X, X, at="outputs", growth_limit=1e5)
 
 
+def test_a_layer_that_is_not_used():
+    class Skips(nn.Module):
+        def __init__(self):
+            self.used, self.idle = nn.Linear(3, 2, random_state=0), nn.Linear(3, 2, random_state=1)
+
+        def forward(self, x):
+            return self.used.forward(x)
+
+        def backward(self, dout, accumulate=False):
+            return self.used.backward(dout, accumulate)
+
+    with pytest.raises(ValueError, match=r"the backward must reach all layers; it did not reach \['idle'\]"):
+        gradient_flow(Skips(), nn.MSELoss(), X, Y, at="outputs")
+    with pytest.raises(ValueError, match="layer 'idle' has no gradient"):
+        gradient_flow(Skips(), nn.MSELoss(), X, Y)
+    gradient_flow(Skips(), nn.MSELoss(), X, Y, layers=["used"])
+
+
 def test_errors():
     model = _model()
     with pytest.raises(ValueError, match=r"layer '0' has no gradient; record\(\) comes after a backward"):

@@ -125,6 +125,21 @@ def test_a_bug_is_found_where_it_is():
             check_gradients(model, loss, X, y, raise_on=severity)
 
 
+def test_a_forgotten_gradient_is_a_bug():
+    class Forgetful(Scaled):
+        def backward(self, dout, accumulate=False):
+            return dout * self.scale.data
+
+    X, y = _problem()
+    model, loss = _model(Forgetful(5, wrong_by=1)), nn.SoftmaxCrossEntropy()
+    check = check_gradients(model, loss, X, y)
+    model[1].scale.grad = np.array([check["1.scale"].max_difference] * 5)  # of a backward long ago
+    again = check_gradients(model, loss, X, y)
+    for found in (check, again):
+        assert found["1.scale"].norm == 0
+        assert {row.name for row in found.rows if row.verdict == "bug"} == {"1.scale"}
+
+
 def test_look_again_raises_only_on_request():
     X, y = _problem()
     model, loss = _model(Scaled(5, wrong_by=1 + 1e-4)), nn.SoftmaxCrossEntropy()
