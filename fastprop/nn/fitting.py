@@ -77,23 +77,12 @@ def fit(
     if not runner.n_samples:
         raise ValueError("X and y must have at least one row")
     history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
-    watched = validation_data is not None or callback is not None
-    order, random_state = np.arange(runner.n_samples), generator(random_state)
+    orders = epoch_orders(runner.n_samples, epochs, generator(random_state) if shuffle else None)
     modes = [(module, module.training) for module in model.modules()]
     model.train()
     try:
         with progress_bar(epochs, "epochs") if progress else nullcontext(lambda n, doing: None) as advance:
-            for epoch in range(epochs):
-                if watched or not epoch:
-                    runner.load()
-                history["loss"].append(runner.run(random_state.permutation(order) if shuffle else order))
-                if watched:
-                    runner.store()
-                if validation_data is not None:
-                    history["val_loss"].append(evaluate(model, loss, *validation_data))
-                advance(1, f"loss {history['loss'][-1]:.4g}")
-                if callback is not None and callback(epoch, history):
-                    break
+            run_epochs(model, loss, runner, orders, history, validation_data, callback, advance)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=3)
     finally:
@@ -101,6 +90,29 @@ def fit(
         for module, mode in modes:
             module.training = mode
     return history
+
+
+def epoch_orders(n_samples, epochs, random_state):
+    """The order of the rows for each epoch; without a random state always their own."""
+    order = np.arange(n_samples)
+    for _ in range(epochs):
+        yield order if random_state is None else random_state.permutation(order)
+
+
+def run_epochs(model, loss, runner, orders, history, validation_data, callback, advance):
+    """An epoch for each of the orders, written down in the history, until the callback says stop."""
+    watched = validation_data is not None or callback is not None
+    for epoch, order in enumerate(orders):
+        if watched or not epoch:
+            runner.load()
+        history["loss"].append(runner.run(order))
+        if watched:
+            runner.store()
+        if validation_data is not None:
+            history["val_loss"].append(evaluate(model, loss, *validation_data))
+        advance(1, f"loss {history['loss'][-1]:.4g}")
+        if callback is not None and callback(epoch, history):
+            return
 
 
 def make_runner(model, loss, optimizer, X, y, batch_size, n_threads, compiled):

@@ -25,6 +25,9 @@ LOSSES = {
     PoissonLoss: ("poisson", lambda n_out: (n_out, n_out)),
 }
 
+# Instead of the rate 0, which would erase the velocity: no parameter but an exact 0 is changed by such a step.
+NEXT_TO_NOTHING = 1e-30
+
 
 class NotPlain(ValueError):
     """Why whole epochs of a model cannot run in one compiled call."""
@@ -57,7 +60,7 @@ def check_rules(model, loss, optimizer):
     """Raise `NotPlain` unless loss and optimizer are among those of the compiled loop, and the optimizer is for all parameters."""
     if type(loss) not in LOSSES:
         raise NotPlain(f"the loss is {loss!r}")
-    if type(optimizer) not in (SGD, Adam) or optimizer.weight_decay or not optimizer.lr or not getattr(optimizer, "eps_hat", True):
+    if type(optimizer) not in (SGD, Adam) or optimizer.weight_decay or not getattr(optimizer, "eps_hat", True):
         raise NotPlain(f"the optimizer is {optimizer!r}; SGD and Adam(eps_hat=True), both without weight_decay, could be compiled")
     own = model.parameters()
     if len(own) != len(optimizer.parameters) or any(a is not b for a, b in zip(own, optimizer.parameters, strict=True)):
@@ -98,8 +101,9 @@ class CompiledEpochs:
         theirs, unit = self._optimizer, self._gradient_unit
         if isinstance(theirs, SGD):
             # There velocity = momentum velocity - lr g, here v = momentum v + g.
-            self._compiled = training.SGD(self._network, theirs.lr / unit, momentum=theirs.momentum, nesterov=theirs.nesterov)
-            self._slot_units = [-theirs.lr]
+            lr = theirs.lr or NEXT_TO_NOTHING
+            self._compiled = training.SGD(self._network, lr / unit, momentum=theirs.momentum, nesterov=theirs.nesterov)
+            self._slot_units = [-lr]
         else:
             # A gradient that is larger by a factor makes m larger by it, v by its square; so the same eps is larger by it too.
             self._compiled = training.Adam(self._network, theirs.lr, *theirs.betas, theirs.eps * unit)

@@ -21,9 +21,9 @@ class _Norm(Module):
         self.eps, self.dtype, self._n_units = float(eps), np.dtype(dtype), n_units
         self.weight, self.bias = Parameter(np.ones(n_units, dtype)), Parameter(np.zeros(n_units, dtype))
 
-    def _own(self, **arrays):
-        """The layer's arrays as the kernels read them: a user may have put others in their place."""
-        return [like(self, name, array, (self._n_units,), self.dtype) for name, array in arrays.items()]
+    def _own(self, name, array):
+        """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
+        return like(self, name, array, (self._n_units,), self.dtype)
 
     def backward(self, dout, accumulate=False):
         if self._saved is None:
@@ -58,7 +58,7 @@ class LayerNorm(_Norm):
 
     def forward(self, x):
         x = matrix(self, "x", x, self._n_units, self.dtype)
-        weight, bias = self._own(weight=self.weight.data, bias=self.bias.data)
+        weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
         y, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
         raw.layer_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
         self._saved = (x, weight, mean, rstd) if self.training else None
@@ -102,11 +102,11 @@ class BatchNorm1d(_Norm):
 
     def forward(self, x):
         x = matrix(self, "x", x, self._n_units, self.dtype)
-        weight, bias = self._own(weight=self.weight.data, bias=self.bias.data)
+        weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
         y = np.empty_like(x)
         if not self.training:
             self._saved = None
-            statistics = self._own(running_mean=self.running_mean, running_var=self.running_var)
+            statistics = self._own("running_mean", self.running_mean), self._own("running_var", self.running_var)
             raw.batch_norm_inference(x, weight, bias, *statistics, self.eps, y, self.n_threads)
             return y
         if len(x) < 2:

@@ -14,7 +14,9 @@ class Optimizer:
     params : iterable of Parameter
         ``model.parameters()``, or some of them.
     lr : float
-        The learning rate; may be changed at any time.
+        The learning rate, not negative; may be changed at any time.
+    weight_decay : float
+        Not negative; what it does is in the subclass.
 
     Attributes
     ----------
@@ -92,7 +94,7 @@ class SGD(Optimizer):
     Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, weight_decay=0.0, nesterov=False):
+    def __init__(self, params, lr=1e-3, momentum=0.0, *, weight_decay=0.0, nesterov=False):
         super().__init__(params, lr, weight_decay)
         if not 0 <= momentum <= 1 or (nesterov and momentum == 0):
             raise ValueError(f"momentum must be in [0, 1], and above 0 for nesterov; got {momentum!r}")
