@@ -198,8 +198,8 @@ def test_s19_gradient_checkpointing(figure):
     figure(f"arrays kept at depths {depths}, plain", [round(n, 1) for n in plain])
     figure("the same with checkpoints every sqrt(L) layers", [round(n, 1) for n in checkpointed])
     for depth, with_all, with_some in zip(depths, plain, checkpointed, strict=True):
-        assert depth <= with_all < depth + 4
-        assert with_some <= 2 * math.sqrt(depth) + 4
+        assert depth <= with_all < depth + 5  # the NumPy back end needs some for a moment
+        assert with_some <= 2 * math.sqrt(depth) + 5
 
     def gradients(every):
         layers = [nn.Linear(50, 50, activation="tanh", random_state=seed) for seed in range(9)]

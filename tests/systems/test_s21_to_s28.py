@@ -111,7 +111,7 @@ def test_s23_inference_without_caches(figure):
     figure("the same in evaluation", [round(kept, 2), round(peak, 2)])
     assert training[0] > 18
     assert kept < 0.1
-    assert peak < 4
+    assert peak < 5  # two, and in the NumPy back end some more for a moment
 
 
 def test_s24_user_defined_function(figure, rng):
