@@ -187,7 +187,11 @@ class Module:
 
     def arguments(self):
         """The arguments of ``__init__`` that make a module like this one, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name not in BEGINNINGS}
+        names = [name for name in inspect.signature(type(self)).parameters if name not in BEGINNINGS]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise AttributeError(f"a {type(self).__name__} must have its arguments as attributes to be saved; missing {missing}")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_arguments(cls, **arguments):
@@ -213,8 +217,12 @@ class Module:
     def _summary(self):
         """The arguments in the `repr`: those without a default, then those that differ from it."""
         parameters = inspect.signature(type(self)).parameters
+        try:
+            arguments = self.arguments()
+        except AttributeError:  # a class of the user's that cannot be saved has a name all the same
+            return "..."
         parts = []
-        for name, value in self.arguments().items():
+        for name, value in arguments.items():
             default = parameters[name].default
             if default is inspect.Parameter.empty:
                 parts.append(f"{value!r}")

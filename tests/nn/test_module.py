@@ -132,6 +132,16 @@ def test_classes_and_activations_of_ones_own_are_named_when_loading(tmp_path, rn
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
+def test_a_class_that_does_not_keep_its_arguments_cannot_be_saved(tmp_path):
+    class Scaled(nn.Identity):
+        def __init__(self, scale):
+            pass
+
+    assert repr(Scaled(3)) == "Scaled(...)"
+    with pytest.raises(AttributeError, match=r"a Scaled must have its arguments as attributes to be saved; missing \['scale'\]"):
+        Scaled(3).save(tmp_path / "m.npz")
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     np.savez(tmp_path / "m.npz", a=np.ones(2))
     with pytest.raises(ValueError, match=r"holds no model written by Module\.save"):
