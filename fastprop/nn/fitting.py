@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -23,9 +23,17 @@ class LayeredEpochs:
         if self._y.ndim == 0 or len(self._y) != self.n_samples:
             raise ValueError(f"X and y must have the same number of rows; got shapes {self._X.shape} and {self._y.shape}")
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
+        self._check()
         for part in (loss, optimizer):
             part.n_threads = n_threads
         model.set_n_threads(n_threads)
+
+    def _check(self):
+        """Find wrong shapes and targets before the first update: the first row says what the outputs are like."""
+        if self.n_samples:
+            with in_mode(self._model, False):
+                outputs = self._model.forward(dense_rows(self._X, slice(0, 1)))
+            self._loss.targets(self._y, (self.n_samples, *outputs.shape[1:]), outputs.dtype)
 
     @property
     def n_samples(self):
@@ -78,17 +86,14 @@ def fit(
         raise ValueError("X and y must have at least one row")
     history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
     orders = epoch_orders(runner.n_samples, epochs, generator(random_state) if shuffle else None)
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()
+    bar = progress_bar(epochs, "epochs") if progress else nullcontext(lambda n, doing: None)
     try:
-        with progress_bar(epochs, "epochs") if progress else nullcontext(lambda n, doing: None) as advance:
+        with in_mode(model, True), bar as advance:
             run_epochs(model, loss, runner, orders, history, validation_data, callback, advance)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=3)
     finally:
         runner.store()
-        for module, mode in modes:
-            module.training = mode
     return history
 
 
@@ -129,17 +134,25 @@ def make_runner(model, loss, optimizer, X, y, batch_size, n_threads, compiled):
 
 
 def evaluate(model, loss, X, y):
-    """The mean loss in evaluation mode; the mode is training mode afterwards."""
-    X, y = rows_of(X, None), np.asarray(y)
-    model.eval()
-    try:
-        loss_sum = 0.0
+    """The mean loss in evaluation mode."""
+    X, y, loss_sum = rows_of(X, None), np.asarray(y), 0.0
+    with in_mode(model, False):
         for start in range(0, len(y), EVALUATION_ROWS):
             rows = slice(start, start + EVALUATION_ROWS)
             loss_sum += len(y[rows]) * loss(model.forward(dense_rows(X, rows)), y[rows])
-        return loss_sum / len(y)
+    return loss_sum / len(y)
+
+
+@contextmanager
+def in_mode(model, training):
+    """Training or evaluation mode for a block of code; afterwards every module has the mode that it had before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
     finally:
-        model.train()
+        for module, mode in before:
+            module.training = mode
 
 
 def rows_of(X, dtype):

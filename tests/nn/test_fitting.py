@@ -231,7 +231,7 @@ def test_errors_before_anything_changes(compiled):
     before = model.state_dict()
 
     def fit(X, y, **options):
-        model.fit(X, y, loss, nn.SGD(model.parameters()), epochs=1, batch_size=100, compiled=compiled, **options)
+        model.fit(X, y, loss, nn.SGD(model.parameters()), epochs=1, batch_size=10, compiled=compiled, **options)
 
     with pytest.raises(nn.ShapeError, match=r"^layer '0', Linear\(4, 7, activation='tanh'\): [xX] must have shape \(n, 4\)"):
         fit(X[:, :3], y)
