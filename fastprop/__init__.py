@@ -3,8 +3,9 @@
 Three ways in:
 
 * ``from fastprop import MLPClassifier``: scikit-learn's estimator and its results, several times faster;
-* ``from fastprop import Network``: a plain network in one flat block of parameters, with the compiled training loop;
-* ``from fastprop import kernels``: plain functions on arrays, for your own training loop.
+* ``from fastprop import nn``: layers, losses and optimizers to compose;
+* ``from fastprop import kernels``: plain functions on arrays, for your own training loop. `Network` is between the two: a plain
+  network in one flat block of parameters, with the compiled training loop.
 """
 
 import importlib
@@ -22,12 +23,14 @@ _HOMES = {
     "unpatch_sklearn": ".patch",
 }
 
-__all__ = [*_HOMES, "kernels"]
+_PACKAGES = ("inspection", "kernels", "nn")
+
+__all__ = [*_HOMES, *_PACKAGES]
 
 
 def __getattr__(name):
-    if name == "kernels":
-        return importlib.import_module(".kernels", __name__)
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,6 +31,11 @@ class InteropMixin:
             With copies of all parameters that scikit-learn has and of everything that was learnt, the optimizer's memory
             included: it predicts the same, and its `partial_fit` goes on where this one stands. Callbacks are shared.
 
+        Raises
+        ------
+        TypeError
+            If the activation is one of your own, which scikit-learn's class cannot have.
+
         Examples
         --------
         >>> from sklearn.datasets import load_iris
@@ -42,6 +47,8 @@ class InteropMixin:
         >>> theirs.predict(X[:3])
         array([0, 0, 0])
         """
+        if not isinstance(self.activation, str):
+            raise TypeError(f"scikit-learn's class cannot have an activation of your own; got {self.activation!r}")
         scikit_learns = scikit_learns_class(_name(type(self)))
         state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
         own_parameters = {name: state.pop(name) for name in self._get_param_names()}

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import kernels
 from .kernels.checks import MAX_THREADS, NO_INDICES, features, raw_features
-from .kernels.codes import CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -50,8 +50,8 @@ class Network:
     ----------
     sizes : sequence of int
         Numbers of units from the inputs to the outputs.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-        Of every hidden layer.
+    activation : {'identity', 'relu', 'sigmoid', 'tanh'} or sequence of these
+        Of every hidden layer, or one for each.
     loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
         Decides the link that turns the last layer's logits into outputs: softmax, sigmoid, identity, exp.
     dtype : {float32, float64}
@@ -82,10 +82,18 @@ class Network:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
         self.sizes = tuple(operator.index(size) for size in sizes)
         self.activation, self.loss = activation, loss
-        self._layers = kernels.layer_table(self.sizes, activation, CANONICAL_LINK[loss])
+        self._layers = self._layer_table()
         self._layers.setflags(write=False)
         self._params = np.zeros(kernels.n_parameters(self._layers), dtype)
         self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
+
+    def _layer_table(self):
+        link = CANONICAL_LINK[self.loss]
+        if isinstance(self.activation, str):
+            return kernels.layer_table(self.sizes, self.activation, link)
+        layers = kernels.layer_table(self.sizes, "identity", link)
+        layers[:-1, 2] = [ACTIVATIONS[name] for name in self.activation]
+        return layers
 
     @classmethod
     def from_arrays(cls, coefs, intercepts, activation="relu", loss="softmax_cross_entropy"):
@@ -135,7 +143,7 @@ class Network:
 
     def astype(self, dtype):
         """A copy with its own block of parameters in another dtype."""
-        network = Network(self.sizes, self.activation, self.loss, dtype)
+        network = type(self)(self.sizes, self.activation, self.loss, dtype)
         network._params[:] = self._params
         return network
 
@@ -161,7 +169,7 @@ class Network:
         n, rows = self._rows(x)
         outputs = np.empty((n, self.sizes[-1]), self.dtype)
         if n:
-            kernels.active.raw.network_forward(*rows, self._layers, self._params, outputs, _checked_threads(n_threads))
+            self._forward(rows, outputs, _checked_threads(n_threads))
         return outputs
 
     def training_set(self, x, y, sample_weight=None):
@@ -203,10 +211,7 @@ class Network:
         """The mean loss over a `TrainingSet` and its gradient, shaped like `params`; see `kernels.network_loss_gradient`."""
         self._check_data(data)
         gradient = np.empty_like(self._params)
-        problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
-        raw = kernels.active.raw
-        loss = raw.network_loss_gradient(*data.arrays, *problem, gradient, _checked_threads(n_threads))
-        return loss, gradient
+        return self._loss_gradient(data, alpha, clip, gradient, _checked_threads(n_threads)), gradient
 
     def train_epoch(self, data, order, optimizer, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
         """Pass once over the rows ``order`` of a `TrainingSet` in mini-batches, updating the parameters in place.
@@ -240,7 +245,7 @@ class Network:
     def train_epochs(self, data, orders, optimizer, losses, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
         """The same for several epochs in one call.
 
-        After an interrupt ``optimizer.t`` still says how many updates were done: all, or none of this call.
+        After an interrupt ``optimizer.t`` still says how many updates were done.
 
         Parameters
         ----------
@@ -260,15 +265,25 @@ class Network:
             raise ValueError(f"losses must be a C-contiguous, writable float64 array; got {losses.dtype.name}")
         self._check_state(optimizer)
         step = np.array([optimizer.t], np.intp)
-        problem = orders, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
-        arrays = step, self._params, optimizer.state, losses
         try:
-            kernels.active.raw.train_epochs(
-                *data.arrays, *problem, alpha, clip, batch_size, *arrays, _checked_threads(n_threads)
-            )
+            self._train_epochs(data, orders, optimizer, batch_size, alpha, clip, step, losses, _checked_threads(n_threads))
         finally:
             if step[0] > optimizer.t:
                 optimizer.advance(int(step[0]) - optimizer.t)
+
+    # The compiled calls, on checked arguments
+
+    def _forward(self, rows, outputs, n_threads):
+        kernels.active.raw.network_forward(*rows, self._layers, self._params, outputs, n_threads)
+
+    def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
+        problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
+        return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
+
+    def _train_epochs(self, data, orders, optimizer, batch_size, alpha, clip, step, losses, n_threads):
+        problem = orders, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
+        arrays = step, self._params, optimizer.state, losses
+        kernels.active.raw.train_epochs(*data.arrays, *problem, alpha, clip, batch_size, *arrays, n_threads)
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""

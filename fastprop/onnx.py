@@ -110,6 +110,8 @@ class _Graph:
     def network(self, output=None):
         """The network's outputs (n, n_outputs_); the name of the tensor, by default a new one."""
         estimator = self.operator.raw_operator
+        if not isinstance(estimator.activation, str):
+            raise ValueError(f"an activation of your own has no converter; got {estimator.activation!r}")
         # A copy of the weights as they are now: a user may have assigned others than those that were learnt.
         coefs, intercepts = ([np.asarray(a, self.dtype) for a in arrays] for arrays in (estimator.coefs_, estimator.intercepts_))
         x = self.node("Cast", [self.operator.inputs[0].full_name], to=self.float_type)

@@ -227,7 +227,9 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
             if not losses:
                 watched = validation is not None or observer is not None
                 n_epochs = 1 if watched else _sure_epochs(network, data, rows, optimizer, history, options)
-                rows = _train_epochs(network, data, rows, optimizer, random_state, options, n_epochs, losses)
+                orders = _shuffled(rows, random_state, options, n_epochs)
+                rows = orders[-1]
+                run_epochs(network, data, orders, optimizer, options, losses)
             stopped = _end_epoch(network, losses.pop(0), len(rows), optimizer, history, options, validation)
             if observer is not None and observer.end():
                 stopped = True
@@ -249,20 +251,30 @@ def _sure_epochs(network, data, rows, optimizer, history, options):
     if optimizer.changes_every_epoch:
         return 1
     n = min(options.n_epochs - history.n_epochs, options.n_iter_no_change - history.no_improvement_count + 1)
-    flops = _flops_per_step(network, data, options) * -(-len(rows) // options.batch_size)
-    return max(1, int(min(n, FLOPS_PER_CALL // flops, VISITS_PER_CALL // len(rows))))
+    return max(1, int(min(n, epochs_per_call(network, data, len(rows), options))))
 
 
-def _train_epochs(network, data, rows, optimizer, random_state, options, n_epochs, losses):
-    """Train for n_epochs, append their losses, and return the rows in the last one's order. The permutations compose, as in
-    scikit-learn."""
+def epochs_per_call(network, data, n_rows, options):
+    """How many epochs over n_rows, at least 1, fit into one call that is short enough for Ctrl-C."""
+    flops = _flops_per_step(network, data, options) * -(-n_rows // options.batch_size)
+    return max(1, int(min(FLOPS_PER_CALL // flops, VISITS_PER_CALL // n_rows)))
+
+
+def _shuffled(rows, random_state, options, n_epochs):
+    """The orders of the next epochs, (n_epochs, n_rows). The permutations compose, as in scikit-learn."""
     orders = np.empty((n_epochs, len(rows)), np.intp)
     if options.shuffle:
         active.raw.shuffle_orders(rows, random_state, orders)
     else:
         orders[:] = rows
+    return orders
+
+
+def run_epochs(network, data, orders, optimizer, options, losses):
+    """Train for an epoch over each of ``orders`` (n_epochs, n_rows), in compiled calls that are short enough for Ctrl-C, and append
+    the epochs' losses to a list, after an interrupt too if all was done."""
     fixed = {"batch_size": options.batch_size, "alpha": options.alpha, "clip": options.clip, "n_threads": options.n_threads}
-    n, t, n_batches = len(rows), optimizer.t, -(-len(rows) // options.batch_size)
+    (n_epochs, n), t = orders.shape, optimizer.t
     length = max(1, int(FLOPS_PER_CALL // _flops_per_step(network, data, options))) * options.batch_size
     parts = [orders[:, start : start + length] for start in range(0, n, length)]  # several only where n_epochs is 1
     means = np.empty((len(parts), n_epochs))
@@ -270,9 +282,8 @@ def _train_epochs(network, data, rows, optimizer, random_state, options, n_epoch
         for part, mean in zip(parts, means, strict=True):
             network.train_epochs(data, part, optimizer, mean, **fixed)
     finally:
-        if optimizer.t == t + n_epochs * n_batches:  # an interrupt may come when all is done
+        if optimizer.t == t + n_epochs * -(-n // options.batch_size):
             losses.extend((np.array([part.shape[1] / n for part in parts]) @ means).tolist())
-    return orders[-1]
 
 
 def _end_epoch(network, loss, n_rows, optimizer, history, options, validation):

@@ -12,6 +12,15 @@ from .public import Kernels
 # Layers
 linear_forward = active.linear_forward
 linear_backward = active.linear_backward
+activation_forward = active.activation_forward
+activation_backward = active.activation_backward
+dropout_forward = active.dropout_forward
+dropout_backward = active.dropout_backward
+layer_norm_forward = active.layer_norm_forward
+layer_norm_backward = active.layer_norm_backward
+batch_norm_forward = active.batch_norm_forward
+batch_norm_backward = active.batch_norm_backward
+batch_norm_inference = active.batch_norm_inference
 softmax_forward = active.softmax_forward
 softmax_backward = active.softmax_backward
 
@@ -27,7 +36,10 @@ poisson_backward = active.poisson_backward
 
 # Updates
 sgd_update = active.sgd_update
+momentum_update = active.momentum_update
+rmsprop_update = active.rmsprop_update
 adam_update = active.adam_update
+adamw_update = active.adamw_update
 
 # Whole networks in one flat block of parameters
 network_forward = active.network_forward
@@ -37,22 +49,34 @@ train_epoch = active.train_epoch
 __all__ = [
     "CopyWarning",
     "Kernels",
+    "activation_backward",
+    "activation_forward",
     "active",
     "adam_update",
+    "adamw_update",
     "available",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",
     "describe",
+    "dropout_backward",
+    "dropout_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "layer_table",
     "layer_views",
     "linear_backward",
     "linear_forward",
     "load",
+    "momentum_update",
     "n_parameters",
     "network_forward",
     "network_loss_gradient",
     "poisson_backward",
     "poisson_forward",
+    "rmsprop_update",
     "sgd_update",
     "softmax_backward",
     "softmax_cross_entropy_backward",

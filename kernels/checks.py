@@ -28,6 +28,9 @@ SCALARS = {
     "momentum": (0.0, 1.0, True),
     "beta_1": (0.0, 1.0, False),
     "beta_2": (0.0, 1.0, False),
+    "decay": (0.0, 1.0, False),
+    "weight_decay": (0.0, math.inf, False),
+    "rate": (0.0, 1.0, False),
     "epsilon": (sys.float_info.min, math.inf, False),
     "l2": (0.0, math.inf, False),
     "alpha": (0.0, math.inf, False),
@@ -68,11 +71,11 @@ def threads(n_threads):
     return integer("n_threads", n_threads, 1, MAX_THREADS)
 
 
-def real(name, value):
-    """A number within its range in `SCALARS`, as a float."""
+def real(name, value, bounds=None):
+    """A number within its range in `SCALARS`, as a float; ``bounds`` is the range's name where it is not that of the number."""
     if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a real number; got {value!r}")
-    low, high, closed = SCALARS[name]
+    low, high, closed = SCALARS[bounds or name]
     if not (low <= value < high or (closed and value == high)):
         raise ValueError(f"{name} must be in [{low:g}, {high:g}{']' if closed else ')'}; got {value!r}")
     return float(value)
@@ -120,6 +123,14 @@ def classes(name, array):
     shape = matrix(name, array)
     if shape[1] == 0:
         raise ValueError(f"{name} must have at least one class; got shape {shape}")
+    return shape
+
+
+def normalized(name, array, axis):
+    """The shape of the first array of a call that takes the mean over an axis, which must not be empty."""
+    shape = matrix(name, array)
+    if shape[axis] == 0:
+        raise ValueError(f"{name} must have at least one {('row', 'column')[axis]}; got shape {shape}")
     return shape
 
 

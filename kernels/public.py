@@ -9,12 +9,14 @@ from . import checks
 from .codes import CANONICAL_LINK, LINKS, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 from .public_layers import LayerKernels
 from .public_losses import LossKernels
+from .public_normalization import NormalizationKernels
+from .public_updates import UpdateKernels
 
 # scikit-learn's defaults (sklearn.neural_network.MLPClassifier) for what `train_epoch` is not given in `hyper`.
 HYPER_DEFAULTS = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
 
-class Kernels(LayerKernels, LossKernels):
+class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
     """Every public kernel, computed by one back end.
 
     Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers. Inputs that are not
@@ -35,83 +37,6 @@ class Kernels(LayerKernels, LossKernels):
 
     def __repr__(self):
         return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"
-
-    def sgd_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1):
-        """One step of gradient descent with momentum, in place, where g = grad + l2 * params.
-
-        ``velocity = momentum * velocity - lr * g``; then ``params += velocity``, or with Nesterov's momentum
-        ``params += momentum * velocity - lr * g``.
-
-        Parameters
-        ----------
-        params : ndarray of any shape, float32 or float64, C-contiguous
-            Updated in place.
-        grad : ndarray, shape and dtype of params
-            Never changed.
-        velocity : ndarray, shape and dtype of params, C-contiguous
-            The memory of the optimizer, zeros before the first step. Updated in place.
-        lr, momentum : float
-            Learning rate >= 0; momentum in [0, 1].
-        nesterov : bool
-        l2 : float
-            Factor >= 0 of the parameters in the gradient.
-        n_threads : int
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
-
-        References
-        ----------
-        Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
-        """
-        rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        checks.floats("params", params)
-        checks.like("grad", grad, params.shape, "params", params)
-        flat = checks.updated({"params": params, "velocity": velocity}, params, {"grad": grad})
-        self.raw.sgd_update(flat[0], checks.c_order("grad", grad).reshape(-1), flat[1], *rates, l2, n_threads)
-
-    def adam_update(self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, l2=0.0, n_threads=1):
-        """One step of Adam, in place, where g = grad + l2 * params.
-
-        ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
-        ``params -= lr sqrt(1 - beta_2^step) / (1 - beta_1^step) * m / (sqrt(v) + epsilon)``.
-
-        Parameters
-        ----------
-        params : ndarray of any shape, float32 or float64, C-contiguous
-            Updated in place.
-        grad : ndarray, shape and dtype of params
-            Never changed.
-        m, v : ndarray, shape and dtype of params, C-contiguous
-            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
-        lr, beta_1, beta_2, epsilon : float
-            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, outside the bias correction.
-        step : int
-            Counts from 1.
-        l2 : float
-            Factor >= 0 of the parameters in the gradient.
-        n_threads : int
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
-
-        References
-        ----------
-        Kingma and Ba, *Adam: a method for stochastic optimization* (2015), the form at the end of section 2.
-        """
-        rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
-        epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        checks.floats("params", params)
-        checks.like("grad", grad, params.shape, "params", params)
-        flat = checks.updated({"params": params, "m": m, "v": v}, params, {"grad": grad})
-        grad = checks.c_order("grad", grad).reshape(-1)
-        self.raw.adam_update(flat[0], grad, *flat[1:], *rates, epsilon, step, l2, n_threads)
 
     def network_forward(self, x, layers, params, out=None, n_threads=1):
         """The outputs of a plain stack of layers: ``a_0 = x``, ``a_l = f_l(a_(l-1) @ weight_l + bias_l)``.

@@ -1,4 +1,4 @@
-"""The public kernels of layers: affine map with activation, and softmax.
+"""The public kernels of layers: affine map with activation, activations alone, dropout, and softmax.
 
 Every method here and in `public_losses` and `public` has three parts: checks that change nothing, outputs where none are given,
 one call of the raw function. What is said of arrays in the docstring of `public.Kernels` holds for all of them.
@@ -6,6 +6,7 @@ one call of the raw function. What is said of arrays in the docstring of `public
 
 from . import checks
 from .codes import ACTIVATIONS
+from .random_bits import MASK_64, drop_threshold, stream_key
 
 
 class LayerKernels:
@@ -114,6 +115,147 @@ class LayerKernels:
         da, x, weight, a = (checks.c_order(name, array) for name, array in inputs.items())
         self.raw.linear_backward(da, x, weight, a, code, accumulate, raw_dx, dweight, dbias, n_threads)
         return raw_dx if need_dx else None, dweight, dbias
+
+    def activation_forward(self, z, activation, out=None, n_threads=1):
+        """An activation alone: ``a = f(z)``. `linear_forward` does it in one pass with the affine map.
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, n_units), float32 or float64
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
+        out : ndarray, shape (n, n_units), optional
+            Overwritten with the result; may be ``z`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_units)
+            The activations a: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array or option is not as described; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.3.
+        """
+        code = checks.option("activation", activation, ACTIVATIONS)
+        shape = checks.matrix("z", z)
+        n_threads = checks.threads(n_threads)
+        a = checks.output("out", out, shape, z, {"z": z}, in_place_of="z")
+        self.raw.activation_forward(checks.c_order("z", z), code, a, n_threads)
+        return a
+
+    def activation_backward(self, da, a, activation, out=None, n_threads=1):
+        """Backward of `activation_forward`: ``dz = da * f'(z)``, by the derivative from a = f(z).
+
+        f' is 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
+
+        Parameters
+        ----------
+        da : ndarray, shape (n, n_units), float32 or float64
+            Gradient of the loss by a.
+        a : ndarray, shape (n, n_units), dtype of da
+            The output of the forward.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+        out : ndarray, shape (n, n_units), optional
+            Overwritten with the result; may be ``da`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_units)
+            dz: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array or option is not as described; nothing was changed then.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
+        """
+        code = checks.option("activation", activation, ACTIVATIONS)
+        shape = checks.matrix("da", da)
+        checks.like("a", a, shape, "da", da)
+        n_threads = checks.threads(n_threads)
+        dz = checks.output("out", out, shape, da, {"da": da, "a": a}, in_place_of="da")
+        self.raw.activation_backward(checks.c_order("da", da), checks.c_order("a", a), code, dz, n_threads)
+        return dz
+
+    def dropout_forward(self, x, rate, seed, stream=0, out=None, n_threads=1):
+        """Inverted dropout: ``y = x / (1 - rate)`` where the element is kept, 0 where it is dropped.
+
+        Whether element (i, j) is kept depends on (seed, stream, i * n_units + j) alone, by random bits that are computed for each
+        position: nothing is stored, and the result has the same bits in every back end and for every number of threads.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_units), float32 or float64
+            A NaN or infinity that is dropped gives 0 too.
+        rate : float
+            In [0, 1): how likely an element is to be dropped, rounded to a multiple of 2^-32.
+        seed, stream : int
+            In [0, 2^64). Each pair gives a mask of its own: one stream for each layer and step, for instance.
+        out : ndarray, shape (n, n_units), optional
+            Overwritten with the result; may be ``x`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_units)
+            y: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; nothing was changed then.
+
+        References
+        ----------
+        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, *Dropout: a simple way to prevent neural networks from
+        overfitting* (2014), section 10 for the scaling; Salmon et al., *Parallel random numbers: as easy as 1, 2, 3* (2011) for
+        random numbers by position; Steele, Lea, Flood, *Fast splittable pseudorandom number generators* (2014) for the bits.
+        """
+        return self._dropout("x", x, rate, seed, stream, out, n_threads)
+
+    def dropout_backward(self, dy, rate, seed, stream=0, out=None, n_threads=1):
+        """Backward of `dropout_forward`: ``dx = dy / (1 - rate)`` where the element was kept, 0 where it was dropped.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (n, n_units), float32 or float64
+            Gradient of the loss by y.
+        rate, seed, stream : float, int, int
+            Those of the forward, from which the mask is computed again.
+        out : ndarray, shape (n, n_units), optional
+            Overwritten with the result; may be ``dy`` itself.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray, shape (n, n_units)
+            dx: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; nothing was changed then.
+        """
+        return self._dropout("dy", dy, rate, seed, stream, out, n_threads)
+
+    def _dropout(self, name, x, rate, seed, stream, out, n_threads):
+        """Forward and backward, which are the same map."""
+        rate, n_threads = checks.real("rate", rate), checks.threads(n_threads)
+        key = stream_key(checks.integer("seed", seed, 0, MASK_64), checks.integer("stream", stream, 0, MASK_64))
+        shape = checks.matrix(name, x)
+        y = checks.output("out", out, shape, x, {name: x}, in_place_of=name)
+        self.raw.dropout(checks.c_order(name, x), key, drop_threshold(rate), 1.0 / (1.0 - rate), y, n_threads)
+        return y
 
     def softmax_forward(self, logits, out=None, n_threads=1):
         """Softmax of every row: ``probs = exp(logits) / sum_c exp(logits)``, shifted by the row's maximum, so never overflowing.

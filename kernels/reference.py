@@ -6,11 +6,14 @@ of the arithmetic: the tests pass float64 to get an oracle. Nothing is checked; 
 
 An array that is not given is an empty one: ``labels`` (0,), ``targets`` (0, 0), ``sample_weight`` (0,); an output that is not
 wanted too: ``dx`` (0, 0), the ``outputs`` of a loss (0, 0). Those ``outputs`` may be the ``logits`` themselves, and ``dlogits``
-may be the ``outputs``; no other two arrays overlap. The rows X of a network are dense, ``x`` (n, n_in), with empty ``indices``
+may be the ``outputs``; the outputs of `activation_forward`, `activation_backward`, `dropout` and `batch_norm_inference` may be
+their first inputs; no other two arrays overlap. The rows X of a network are dense, ``x`` (n, n_in), with empty ``indices``
 and ``indptr``; or sparse in CSR form, ``x`` (1, n_entries) with ``indices`` and ``indptr`` both int32 or both int64.
 
 Formulas: Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.5; Kingma and Ba, *Adam* (2015), the form at
-the end of section 2; Sutskever et al., *On the importance of initialization and momentum* (2013) for Nesterov.
+the end of section 2; Sutskever et al., *On the importance of initialization and momentum* (2013) for Nesterov; Ba, Kiros, Hinton,
+*Layer normalization* (2016); Ioffe and Szegedy, *Batch normalization* (2015); Loshchilov and Hutter, *Decoupled weight decay
+regularization* (2019).
 """
 
 import numpy as np
@@ -19,6 +22,7 @@ from scipy.special import expit, xlogy
 
 from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
 from .layer_table import layer_views
+from .random_bits import random_bits
 
 IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
 SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
@@ -54,6 +58,69 @@ def linear_backward(da, x, weight, a, activation, accumulate, dx, dweight, dbias
         dx[...] = dz @ weight.T
     dweight[...] = x.T @ dz + (dweight if accumulate else 0)
     dbias[...] = dz.sum(axis=0) + (dbias if accumulate else 0)
+
+
+def activation_forward(z, activation, a, n_threads):
+    """a = f(z)."""
+    a[...] = _ACTIVATION[activation][0](z)
+
+
+def activation_backward(da, a, activation, dz, n_threads):
+    """dz = da * f'(z)."""
+    dz[...] = _ACTIVATION[activation][1](da, a)
+
+
+def dropout(x, key, threshold, scale, y, n_threads):
+    """y = scale x where element number c = i n_units + j is kept: where bits 32 to 63 of random_bits(key, c) reach threshold."""
+    bits = random_bits(int(key), np.arange(x.size, dtype=np.uint64).reshape(x.shape))
+    y[...] = np.where(bits >> 32 >= threshold, x, 0) * scale
+
+
+def _mean(x, axis):
+    """The mean over an axis, which is first made the contiguous one: only along that does NumPy sum pairwise, not one by one."""
+    return np.ascontiguousarray(np.moveaxis(x, axis, 1)).mean(axis=1, dtype=np.float64)
+
+
+def _normalization(x, gamma, beta, epsilon, axis, y, mean, rstd):
+    mean[...] = _mean(x, axis)
+    centred = x - np.expand_dims(mean, axis)
+    rstd[...] = 1 / np.sqrt(_mean(np.square(centred), axis) + epsilon)
+    y[...] = centred * np.expand_dims(rstd, axis) * gamma + beta
+
+
+def _normalization_gradient(dy, x, gamma, mean, rstd, accumulate, axis, dx, dgamma, dbeta):
+    rstd = np.expand_dims(rstd, axis)
+    x_hat = (x - np.expand_dims(mean, axis)) * rstd
+    g = dy * gamma
+    dx[...] = rstd * (g - g.mean(axis=axis, keepdims=True) - x_hat * (g * x_hat).mean(axis=axis, keepdims=True))
+    dgamma[...] = (dy * x_hat).sum(axis=0) + (dgamma if accumulate else 0)
+    dbeta[...] = dy.sum(axis=0) + (dbeta if accumulate else 0)
+
+
+def layer_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
+    """y = (x - mean) * rstd * gamma + beta, with mean and rstd = 1 / sqrt(variance + epsilon) of every row."""
+    _normalization(x, gamma, beta, epsilon, 1, y, mean, rstd)
+
+
+def layer_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta, n_threads):
+    """With x_hat = (x - mean) * rstd, g = dy * gamma: dx = rstd * (g - mean of g - x_hat * mean of g x_hat) over the row;
+    dgamma (+)= sum of dy x_hat, dbeta (+)= sum of dy over the rows."""
+    _normalization_gradient(dy, x, gamma, mean, rstd, accumulate, 1, dx, dgamma, dbeta)
+
+
+def batch_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
+    """The same as `layer_norm_forward` with mean and rstd of every column; the variance is the biased one."""
+    _normalization(x, gamma, beta, epsilon, 0, y, mean, rstd)
+
+
+def batch_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta, n_threads):
+    """The same as `layer_norm_backward` with the means over the column."""
+    _normalization_gradient(dy, x, gamma, mean, rstd, accumulate, 0, dx, dgamma, dbeta)
+
+
+def batch_norm_inference(x, gamma, beta, running_mean, running_var, epsilon, y, n_threads):
+    """y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta."""
+    y[...] = (x - running_mean) / np.sqrt(running_var + epsilon) * gamma + beta
 
 
 def softmax_forward(logits, probs, n_threads):
@@ -126,6 +193,20 @@ def sgd_update(params, grad, velocity, lr, momentum, nesterov, l2, n_threads):
     params += momentum * velocity - lr * g if nesterov else velocity
 
 
+def momentum_update(params, grad, velocity, lr, momentum, nesterov, l2, n_threads):
+    """g = grad + l2 params; velocity = momentum velocity + g; params -= lr velocity, or lr (g + momentum velocity) (Nesterov)."""
+    g = grad + l2 * params
+    velocity[...] = momentum * velocity + g
+    params -= lr * (g + momentum * velocity if nesterov else velocity)
+
+
+def rmsprop_update(params, grad, square_avg, lr, alpha, epsilon, l2, n_threads):
+    """g = grad + l2 params; square_avg = alpha square_avg + (1 - alpha) g^2; params -= lr g / (sqrt(square_avg) + epsilon)."""
+    g = grad + l2 * params
+    square_avg[...] = alpha * square_avg + (1 - alpha) * g * g
+    params -= lr * g / (np.sqrt(square_avg) + epsilon)
+
+
 def adam_update(params, grad, m, v, lr, beta_1, beta_2, epsilon, step, l2, n_threads):
     """Adam with the bias correction folded into the rate; step counts from 1; epsilon is outside the correction."""
     g = grad + l2 * params
@@ -133,6 +214,15 @@ def adam_update(params, grad, m, v, lr, beta_1, beta_2, epsilon, step, l2, n_thr
     v[...] = beta_2 * v + (1 - beta_2) * g * g
     rate = lr * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     params -= rate * m / (np.sqrt(v) + epsilon)
+
+
+def adamw_update(params, grad, m, v, lr, beta_1, beta_2, epsilon, step, weight_decay, l2, n_threads):
+    """Adam as PyTorch has it, epsilon inside the bias correction, with decoupled weight decay."""
+    g = grad + l2 * params
+    params *= 1 - lr * weight_decay
+    m[...] = beta_1 * m + (1 - beta_1) * g
+    v[...] = beta_2 * v + (1 - beta_2) * g * g
+    params -= lr / (1 - beta_1**step) * m / (np.sqrt(v) / np.sqrt(1 - beta_2**step) + epsilon)
 
 
 def _rows(x, indices, indptr, layers):
@@ -221,7 +311,7 @@ def train_epochs(
 
 
 def shuffle_orders(rows, random_state, orders):
-    """Write to each of ``orders`` (n_epochs, n_visits) what `random_state.shuffle` makes of the one before, at first of ``rows``."""
+    """Each of ``orders`` (n_epochs, n_visits) = what `random_state.shuffle` makes of the one before, the first of ``rows``."""
     for order in orders:
         order[:] = rows
         random_state.shuffle(order)

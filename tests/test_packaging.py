@@ -48,7 +48,7 @@ def test_kernels_is_no_package_of_its_own(tmp_path):
 
 def test_what_a_users_own_cython_code_includes_is_installed():
     names = {path.name for path in Path(kernels.__file__).parent.joinpath("cython_backend").iterdir()}
-    assert {"engine.h", "core.pxi"} <= names
+    assert {"engine.h", "api.pxi"} <= names
 
 
 def test_every_public_name_is_there():

@@ -12,7 +12,7 @@ README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 # A snippet with this text runs only where this module is installed.
-NEEDS = {"import njit": "numba", "LossCurveDisplay": "matplotlib", "sklearn.callback": "sklearn.callback"}
+NEEDS = {"import njit": "numba", "Display": "matplotlib", "sklearn.callback": "sklearn.callback"}
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))
 
 

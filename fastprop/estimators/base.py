@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
 from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -21,7 +21,7 @@ from ..network import FLOAT_DTYPES, Network, float_dtype
 from ..threads import effective_n_threads
 from ..training import SGD, Adam, History, Options, Validation, packed_loss_gradient, packed_spans, train, train_lbfgs, unpack
 from .callbacks import CallbackMixin
-from .weights import ACTIVATIONS, LOSSES, WeightsMixin
+from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
 
 # What scikit-learn's estimators take without conversion.
 SPARSE_FORMATS = ("csr", "csc")
@@ -41,7 +41,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), Hidden(HasMethods(["value", "derivative"]))],  # the message is scikit-learn's
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -176,7 +176,8 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
-        network = Network(sizes, ACTIVATIONS[self.activation], LOSSES[self.out_activation_], X.dtype)
+        make, activation = network_type(self.activation)
+        network = make(sizes, activation, LOSSES[self.out_activation_], X.dtype)
         network.initialize(self._random_state)
         self._use_network(network)
         self.n_iter_ = self.t_ = 0

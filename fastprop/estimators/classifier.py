@@ -27,8 +27,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : array-like of int, or int, default=(100,)
         Units of each hidden layer; empty for a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Of all hidden layers.
+    activation : {'identity', 'logistic', 'tanh', 'relu'} or nn.Activation, default='relu'
+        Of all hidden layers. One of your own trains layer by layer instead of in one compiled call an epoch.
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         'lbfgs' uses all data at once, the others mini-batches.
     alpha : float, default=0.0001

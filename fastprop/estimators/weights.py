@@ -20,13 +20,22 @@ ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "r
 CURVES = ("loss_curve_", "validation_scores_")
 
 
+def network_type(activation):
+    """(the class of the network, the activation as it takes it) for an estimator's parameter `activation`."""
+    if isinstance(activation, str):
+        return Network, ACTIVATIONS[activation]
+    from ..nn.layered import LayeredNetwork  # here, because an estimator without an activation of the user's does without nn
+
+    return LayeredNetwork, activation
+
+
 class WeightsMixin:
     """Needs ``activation`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``."""
 
     def _current_network(self):
         """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
         network = self.__dict__.get("_network")
-        activation, loss = ACTIVATIONS[self.activation], LOSSES[self.out_activation_]
+        (make, activation), loss = network_type(self.activation), LOSSES[self.out_activation_]
         if (
             network is not None
             and len(self.coefs_) == len(network.coefs)
@@ -37,7 +46,7 @@ class WeightsMixin:
             and network.loss == loss
         ):
             return network
-        return Network.from_arrays(self.coefs_, self.intercepts_, activation, loss)
+        return make.from_arrays(self.coefs_, self.intercepts_, activation, loss)
 
     def _trainable_network(self):
         """The network with the estimator's present weights, of which ``coefs_`` and ``intercepts_`` are views from here on."""

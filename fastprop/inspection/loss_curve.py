@@ -3,6 +3,8 @@
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from .drawing import axes_for, whole_numbers
+
 # out_activation_ -> what the loss is measured in
 UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error", "exp": "half Poisson deviance"}
 LOSS = "training loss"
@@ -13,7 +15,8 @@ SCORES = "fastprop validation scores"
 class LossCurveDisplay:
     """The loss curve of an MLP: training loss, and validation score on a second axis where early stopping recorded one.
 
-    Make it with `from_estimator`. The loss is a solid line, the score a dashed one of the same colour.
+    Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. The loss is a solid line, the score a dashed
+    one of the same colour, the validation loss a dotted one.
 
     Parameters
     ----------
@@ -27,6 +30,8 @@ class LossCurveDisplay:
         What the loss is measured in.
     score_name : str, default='score'
         What the validation score is.
+    validation_losses : sequence of float, optional
+        The loss on validation data of each epoch.
 
     Attributes
     ----------
@@ -36,7 +41,7 @@ class LossCurveDisplay:
         The second axis, of the scores.
     figure_ : matplotlib Figure
     lines_ : list of matplotlib Line2D
-        The line of the loss, then that of the score if there is one.
+        The line of the loss, then those of the validation loss and of the score if there are any.
 
     Examples
     --------
@@ -49,8 +54,9 @@ class LossCurveDisplay:
     >>> LossCurveDisplay.from_estimator(large, ax=display.ax_, name="50 units")  # doctest: +SKIP
     """
 
-    def __init__(self, loss_curve, validation_scores=None, *, name=None, unit=None, score_name="score"):
+    def __init__(self, loss_curve, validation_scores=None, *, name=None, unit=None, score_name="score", validation_losses=None):
         self.loss_curve = loss_curve
+        self.validation_losses = validation_losses
         self.validation_scores = validation_scores
         self.name = name
         self.unit = unit
@@ -98,6 +104,46 @@ class LossCurveDisplay:
         )
         return display.plot(ax, loss_kw=loss_kw, score_kw=score_kw)
 
+    @classmethod
+    def from_history(
+        cls, history, ax=None, *, name=None, unit=None, validation_scores=None, score_name="score", loss_kw=None, score_kw=None
+    ):
+        """Draw the learning curves of a model of `fastprop.nn`.
+
+        Parameters
+        ----------
+        history : dict
+            What ``Sequential.fit`` returned: 'loss', and 'val_loss' where there were validation data.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare models.
+        name : str, optional
+            For the legend.
+        unit : str, optional
+            What the loss is measured in.
+        validation_scores : sequence of float, optional
+            For instance accuracies that a callback of ``fit`` collected, for the second axis.
+        score_name : str, default='score'
+            What the validation score is.
+        loss_kw, score_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the one and the other line.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            No epoch was finished.
+        ImportError
+            matplotlib is not installed.
+        """
+        if not history["loss"]:
+            raise ValueError("the history is empty: training ended in the first epoch")
+        losses = {"validation_losses": history.get("val_loss")}
+        display = cls(history["loss"], validation_scores, name=name, unit=unit, score_name=score_name, **losses)
+        return display.plot(ax, loss_kw=loss_kw, score_kw=score_kw)
+
     def plot(self, ax=None, *, name=None, loss_kw=None, score_kw=None):
         """Draw the curves.
 
@@ -111,22 +157,19 @@ class LossCurveDisplay:
         LossCurveDisplay
             This one.
         """
-        try:
-            import matplotlib.pyplot as plt
-            from matplotlib.ticker import MaxNLocator
-        except ImportError as error:
-            raise ImportError(
-                "LossCurveDisplay needs matplotlib, which cannot be imported: pip install 'fastprop-mlp[plot]'"
-            ) from error
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.ax_, self.figure_, self.score_ax_ = ax, ax.figure, None
+        ax = axes_for(self, ax)
+        self.score_ax_ = None
         name = self.name if name is None else name
         self.lines_ = [_line(ax, self.loss_curve, {"label": name, **(loss_kw or {})})]
-        _describe(ax, LOSS if self.unit is None else f"{LOSS} ({self.unit})", LOSS)
+        loss = LOSS
+        if self.validation_losses:
+            style = {"color": self.lines_[0].get_color(), "linestyle": ":", "label": "_" if name is None else f"_{name}"}
+            self.lines_.append(_line(ax, self.validation_losses, style))
+            loss = f"{LOSS}, validation loss (dotted)"
+        _describe(ax, loss if self.unit is None else f"{loss} ({self.unit})", LOSS)
         ax.set_xlabel("epoch")
         if ax.get_xscale() == "linear":
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            whole_numbers(ax.xaxis)
         if self.validation_scores:
             self.score_ax_ = _score_axis(ax)
             style = {"color": self.lines_[0].get_color(), "linestyle": "--", "label": "_" if name is None else f"_{name}"}

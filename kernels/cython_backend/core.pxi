@@ -5,6 +5,7 @@
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 from numpy.random cimport bitgen_t
 
@@ -22,6 +23,23 @@ cdef extern from "engine.h":
                             double *, int) noexcept nogil
         void (*loss_backward)(int, const void *, const ptrdiff_t *, const void *, const void *, double, ptrdiff_t, ptrdiff_t,
                               void *, int) noexcept nogil
+        void (*activation_forward)(const void *, ptrdiff_t, int, void *, int) noexcept nogil
+        void (*activation_backward)(const void *, const void *, ptrdiff_t, int, void *, int) noexcept nogil
+        void (*dropout)(const void *, ptrdiff_t, uint64_t, uint32_t, double, void *, int) noexcept nogil
+        void (*layer_norm_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, double, void *, void *, void *,
+                                   int) noexcept nogil
+        void (*layer_norm_backward)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                                    int, void *, void *, void *, int) noexcept nogil
+        void (*batch_norm_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, double, void *, void *, void *,
+                                   int) noexcept nogil
+        int (*batch_norm_backward)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                                   int, void *, void *, void *, int) noexcept nogil
+        void (*batch_norm_inference)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
+                                     double, void *, int) noexcept nogil
+        void (*momentum_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
+        void (*rmsprop_update)(void *, const void *, void *, double, double, double, double, ptrdiff_t, int) noexcept nogil
+        void (*adamw_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, double,
+                             ptrdiff_t, int) noexcept nogil
         void (*sgd_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
         void (*adam_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, ptrdiff_t,
                             int) noexcept nogil
@@ -37,6 +55,8 @@ cdef extern from "engine.h":
     const kernels KERNELS_f64
     int has_openmp() noexcept nogil
     void threads_init() noexcept nogil
+
+cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
 
 threads_init()
@@ -95,6 +115,72 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
     check_memory(status)
 
 
+def activation_forward(cnp.ndarray z, int activation, cnp.ndarray a, int n_threads):
+    cdef const kernels *k = kernels_for(z)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(z)
+    with nogil:
+        k.activation_forward(cnp.PyArray_DATA(z), n, activation, cnp.PyArray_DATA(a), n_threads)
+
+
+def activation_backward(cnp.ndarray da, cnp.ndarray a, int activation, cnp.ndarray dz, int n_threads):
+    cdef const kernels *k = kernels_for(da)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(da)
+    with nogil:
+        k.activation_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(a), n, activation, cnp.PyArray_DATA(dz), n_threads)
+
+
+def dropout(cnp.ndarray x, uint64_t key, uint32_t threshold, double scale, cnp.ndarray y, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(x)
+    with nogil:
+        k.dropout(cnp.PyArray_DATA(x), n, key, threshold, scale, cnp.PyArray_DATA(y), n_threads)
+
+
+def layer_norm_forward(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, double epsilon, cnp.ndarray y, cnp.ndarray mean,
+                       cnp.ndarray rstd, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    with nogil:
+        k.layer_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), x.shape[0], x.shape[1], epsilon,
+                             cnp.PyArray_DATA(y), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(rstd), n_threads)
+
+
+def layer_norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray rstd, bint accumulate,
+                        cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    with nogil:
+        k.layer_norm_backward(cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(mean),
+                              cnp.PyArray_DATA(rstd), x.shape[0], x.shape[1], accumulate, cnp.PyArray_DATA(dx),
+                              cnp.PyArray_DATA(dgamma), cnp.PyArray_DATA(dbeta), n_threads)
+
+
+def batch_norm_forward(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, double epsilon, cnp.ndarray y, cnp.ndarray mean,
+                       cnp.ndarray rstd, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    with nogil:
+        k.batch_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), x.shape[0], x.shape[1], epsilon,
+                             cnp.PyArray_DATA(y), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(rstd), n_threads)
+
+
+def batch_norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray rstd, bint accumulate,
+                        cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef int status
+    with nogil:
+        status = k.batch_norm_backward(cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(mean),
+                                       cnp.PyArray_DATA(rstd), x.shape[0], x.shape[1], accumulate, cnp.PyArray_DATA(dx),
+                                       cnp.PyArray_DATA(dgamma), cnp.PyArray_DATA(dbeta), n_threads)
+    check_memory(status)
+
+
+def batch_norm_inference(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray running_mean, cnp.ndarray running_var,
+                         double epsilon, cnp.ndarray y, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    with nogil:
+        k.batch_norm_inference(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta),
+                               cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var), x.shape[0], x.shape[1], epsilon,
+                               cnp.PyArray_DATA(y), n_threads)
+
+
 def softmax_forward(cnp.ndarray logits, cnp.ndarray probs, int n_threads):
     cdef const kernels *k = kernels_for(logits)
     with nogil:
@@ -151,6 +237,33 @@ def adam_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray
     with nogil:
         k.adam_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
                       beta_2, epsilon, step, l2, n, n_threads)
+
+
+def momentum_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum, bint nesterov,
+                    double l2, int n_threads):
+    cdef const kernels *k = kernels_for(params)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    with nogil:
+        k.momentum_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov,
+                          l2, n, n_threads)
+
+
+def rmsprop_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray square_avg, double lr, double alpha, double epsilon,
+                   double l2, int n_threads):
+    cdef const kernels *k = kernels_for(params)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    with nogil:
+        k.rmsprop_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(square_avg), lr, alpha, epsilon, l2,
+                         n, n_threads)
+
+
+def adamw_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double lr, double beta_1, double beta_2,
+                 double epsilon, Py_ssize_t step, double weight_decay, double l2, int n_threads):
+    cdef const kernels *k = kernels_for(params)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    with nogil:
+        k.adamw_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
+                       beta_2, epsilon, step, weight_decay, l2, n, n_threads)
 
 
 def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray layers, cnp.ndarray params,

@@ -26,23 +26,29 @@ ALWAYS_INLINE VEC FN(activation_gradient)(enum activation_code activation, VEC d
     }
 }
 
-/* a = f(a), n numbers in place, and dz = da * f'(z), n numbers. The *_loop functions are inlined once for each code, so that the
- * switch is outside the loop. */
-ALWAYS_INLINE void FN(activate_loop)(enum activation_code activation, REAL *a, ptrdiff_t n)
+/* a = f(z), n numbers, a may be z; and dz = da * f'(z), n numbers, dz may be da. The *_loop functions are inlined once for each
+ * code, so that the switch is outside the loop. */
+ALWAYS_INLINE void FN(activate_loop)(enum activation_code activation, const REAL *z, ptrdiff_t n, REAL *a)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES)
-        FN(store_upto)(a + j, FN(activate)(activation, FN(load_upto)(a + j, n - j)), n - j);
+        FN(store_upto)(a + j, FN(activate)(activation, FN(load_upto)(z + j, n - j)), n - j);
 }
 
-static void FN(activate_row)(enum activation_code activation, REAL *a, ptrdiff_t n)
+static void FN(activation_row)(enum activation_code activation, const REAL *z, ptrdiff_t n, REAL *a)
 {
     switch (activation) {
-    case RELU: FN(activate_loop)(RELU, a, n); break;
-    case SIGMOID: FN(activate_loop)(SIGMOID, a, n); break;
-    case TANH: FN(activate_loop)(TANH, a, n); break;
-    case LINK_EXP: FN(activate_loop)(LINK_EXP, a, n); break;
-    default: break;
+    case RELU: FN(activate_loop)(RELU, z, n, a); break;
+    case SIGMOID: FN(activate_loop)(SIGMOID, z, n, a); break;
+    case TANH: FN(activate_loop)(TANH, z, n, a); break;
+    case LINK_EXP: FN(activate_loop)(LINK_EXP, z, n, a); break;
+    default: FN(activate_loop)(IDENTITY, z, n, a); break;
     }
+}
+
+static void FN(activate_row)(enum activation_code activation, REAL *a, ptrdiff_t n) /* in place */
+{
+    if (activation != IDENTITY)
+        FN(activation_row)(activation, a, n, a);
 }
 
 ALWAYS_INLINE void FN(activation_gradient_loop)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)

@@ -3,12 +3,13 @@
  *   codes.h        numbers of activations, losses, optimizers
  *   platform.h     registers and tile of the instruction set
  *   threads.h      regions and barriers
- *   shuffle.h      scikit-learn's permutations
  *   simd.h         one register              \
  *   vmath.h        exp, sigmoid, tanh, log    |
  *   gemm.h         the three products         |  once for float,
  *   elementwise.h  activations and losses     |  once for double
- *   optimizer.h    SGD and Adam               |
+ *   dropout.h      masks by position          |
+ *   normalization.h layer and batch norm      |
+ *   optimizer.h    SGD, Adam, their relatives |
  *   sparse.h       a first layer on CSR rows  |
  *   network.h      layers after layers        |
  *   training.h     the training loop          |
@@ -18,7 +19,6 @@
 
 #include "codes.h"
 #include "platform.h"
-#include "shuffle.h"
 #include "threads.h"
 
 struct kernels {
@@ -32,6 +32,28 @@ struct kernels {
                         ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads);
     void (*loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *weight,
                           double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
+    void (*activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads);
+    void (*activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads);
+    void (*dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads);
+    void (*layer_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
+                               double epsilon, void *y, void *mean, void *rstd, int n_threads);
+    void (*layer_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
+                                ptrdiff_t rows, ptrdiff_t n_units, int accumulate, void *dx, void *dgamma, void *dbeta,
+                                int n_threads);
+    void (*batch_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
+                               double epsilon, void *y, void *mean, void *rstd, int n_threads);
+    int (*batch_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
+                               ptrdiff_t rows, ptrdiff_t n_units, int accumulate, void *dx, void *dgamma, void *dbeta,
+                               int n_threads);
+    void (*batch_norm_inference)(const void *x, const void *gamma, const void *beta, const void *running_mean,
+                                 const void *running_var, ptrdiff_t rows, ptrdiff_t n_units, double epsilon, void *y,
+                                 int n_threads);
+    void (*momentum_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
+                            ptrdiff_t n, int n_threads);
+    void (*rmsprop_update)(void *params, const void *grad, void *square_avg, double lr, double alpha, double epsilon, double l2,
+                           ptrdiff_t n, int n_threads);
+    void (*adamw_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
+                         double epsilon, ptrdiff_t step, double weight_decay, double l2, ptrdiff_t n, int n_threads);
     void (*sgd_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
                        ptrdiff_t n, int n_threads);
     void (*adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
@@ -110,6 +132,8 @@ struct kernels {
 #include "vmath.h"
 #include "gemm.h"
 #include "elementwise.h"
+#include "dropout.h"
+#include "normalization.h"
 #include "optimizer.h"
 #include "sparse.h"
 #include "network.h"
@@ -180,6 +204,8 @@ struct kernels {
 #include "vmath.h"
 #include "gemm.h"
 #include "elementwise.h"
+#include "dropout.h"
+#include "normalization.h"
 #include "optimizer.h"
 #include "sparse.h"
 #include "network.h"

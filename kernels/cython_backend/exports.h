@@ -100,6 +100,56 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
     return 0;
 }
 
+struct FN(elements_call) { /* the arguments of a kernel for which n numbers are n numbers, whatever their shape */
+    const REAL *x, *a;
+    REAL *out;
+    ptrdiff_t n;
+    enum activation_code activation;
+    uint64_t key;
+    uint32_t threshold;
+    REAL scale;
+};
+
+static void FN(activation_forward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(elements_call) *c = argument;
+    const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
+    FN(activation_row)(c->activation, c->x + mine.begin, mine.end - mine.begin, c->out + mine.begin);
+}
+
+static void FN(activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads)
+{
+    struct FN(elements_call) c = {.x = z, .n = n, .activation = (enum activation_code)activation, .out = a};
+    run_region(FN(activation_forward_thread), &c, n_threads);
+}
+
+static void FN(activation_backward_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(elements_call) *c = argument;
+    const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
+    FN(activation_gradient_row)(c->activation, c->x + mine.begin, c->a + mine.begin, mine.end - mine.begin, c->out + mine.begin);
+}
+
+static void FN(activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads)
+{
+    struct FN(elements_call) c = {.x = da, .a = a, .n = n, .activation = (enum activation_code)activation, .out = dz};
+    run_region(FN(activation_backward_thread), &c, n_threads);
+}
+
+static void FN(dropout_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(elements_call) *c = argument;
+    const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
+    FN(dropout_row)(c->x + mine.begin, c->key, (uint64_t)mine.begin, mine.end - mine.begin, c->threshold, c->scale,
+                    c->out + mine.begin);
+}
+
+static void FN(dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads)
+{
+    struct FN(elements_call) c = {.x = x, .n = n, .key = key, .threshold = threshold, .scale = (REAL)scale, .out = y};
+    run_region(FN(dropout_thread), &c, n_threads);
+}
+
 static void FN(softmax_forward_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(rows_call) *c = argument;
@@ -209,6 +259,24 @@ static void FN(adam_update)(void *params, const void *grad, void *m, void *v, do
     FN(run_update)(FN(adam_step)(lr, beta_1, beta_2, epsilon, (double)step), params, grad, m, v, l2, n, n_threads);
 }
 
+static void FN(momentum_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov,
+                                double l2, ptrdiff_t n, int n_threads)
+{
+    FN(run_update)(FN(momentum_step)(lr, momentum, nesterov), params, grad, velocity, NULL, l2, n, n_threads);
+}
+
+static void FN(rmsprop_update)(void *params, const void *grad, void *square_avg, double lr, double alpha, double epsilon,
+                               double l2, ptrdiff_t n, int n_threads)
+{
+    FN(run_update)(FN(rmsprop_step)(lr, alpha, epsilon), params, grad, square_avg, NULL, l2, n, n_threads);
+}
+
+static void FN(adamw_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
+                             double epsilon, ptrdiff_t step, double weight_decay, double l2, ptrdiff_t n, int n_threads)
+{
+    FN(run_update)(FN(adamw_step)(lr, beta_1, beta_2, epsilon, (double)step, weight_decay), params, grad, m, v, l2, n, n_threads);
+}
+
 /* X as it comes: a matrix, or values with the indices and row starts of CSR, int32 or int64 (wide). */
 static struct FN(features) FN(features)(const void *x, const void *indices, const void *indptr, int wide)
 {
@@ -303,5 +371,8 @@ static int FN(train_epochs)(const void *x, const void *indices, const void *indp
 
 static const struct kernels FN(KERNELS) = {
     FN(linear_forward), FN(linear_backward), FN(softmax_forward), FN(softmax_backward), FN(loss_forward), FN(loss_backward),
+    FN(activation_forward), FN(activation_backward), FN(dropout), FN(layer_norm_forward), FN(layer_norm_backward),
+    FN(batch_norm_forward), FN(batch_norm_backward), FN(batch_norm_inference), FN(momentum_update), FN(rmsprop_update),
+    FN(adamw_update),
     FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),
 };

@@ -1,4 +1,4 @@
-/* SGD and Adam on a stretch of the flat block. Included once for each real type.
+/* SGD, Adam and their relatives on a stretch of the flat block. Included once for each real type.
  *
  * One pass: the sum over the threads' partial gradients, the L2 term, the division by the batch's weight, the update and the sum of
  * squares for the loss all happen while a register of parameters is at hand. What remains is bound by the square root and the
@@ -9,9 +9,10 @@ struct FN(step) {
     enum optimizer_code optimizer;
     int nesterov;
     REAL lr;                 /* Adam: with the bias correction folded in */
-    REAL momentum;           /* SGD */
+    REAL momentum;           /* SGD, momentum */
     REAL beta_1, beta_2, epsilon;
     REAL rest_1, rest_2;     /* 1 - beta, subtracted in double: in float 1 - 0.999 is off by 5e-5 */
+    REAL shrink;             /* AdamW: 1 - lr * weight_decay */
 };
 
 static struct FN(step) FN(sgd_step)(double lr, double momentum, int nesterov)
@@ -27,6 +28,28 @@ static struct FN(step) FN(adam_step)(double lr, double beta_1, double beta_2, do
                              .epsilon = (REAL)epsilon, .rest_1 = (REAL)(1 - beta_1), .rest_2 = (REAL)(1 - beta_2)};
 }
 
+/* PyTorch's form: a velocity of gradients, not of steps. */
+static struct FN(step) FN(momentum_step)(double lr, double momentum, int nesterov)
+{
+    return (struct FN(step)){.optimizer = MOMENTUM, .nesterov = nesterov, .lr = (REAL)lr, .momentum = (REAL)momentum};
+}
+
+static struct FN(step) FN(rmsprop_step)(double lr, double alpha, double epsilon)
+{
+    return (struct FN(step)){.optimizer = RMSPROP, .lr = (REAL)lr, .epsilon = (REAL)epsilon, .beta_2 = (REAL)alpha,
+                             .rest_2 = (REAL)(1 - alpha)};
+}
+
+/* Decoupled weight decay, and epsilon inside the bias correction: sqrt(v) / c + epsilon = (sqrt(v) + c epsilon) / c with
+ * c = sqrt(1 - beta_2^step), so that only epsilon differs (Loshchilov and Hutter, Decoupled weight decay regularization, 2019). */
+static struct FN(step) FN(adamw_step)(double lr, double beta_1, double beta_2, double epsilon, double step, double weight_decay)
+{
+    struct FN(step) s = FN(adam_step)(lr, beta_1, beta_2, epsilon * sqrt(1 - pow(beta_2, step)), step);
+    s.optimizer = ADAMW;
+    s.shrink = (REAL)(1 - lr * weight_decay);
+    return s;
+}
+
 /* The gradient of a stretch as it lies: n_parts partial sums, part_stride apart, to be scaled after adding l2 times the parameters. */
 struct FN(gradient) {
     const REAL *parts;
@@ -35,12 +58,14 @@ struct FN(gradient) {
     REAL l2, scale;
 };
 
-/* Where a stretch's parameters and the optimizer's memory of them are: m and v, or the velocity and nothing. */
+/* Where a stretch's parameters and the optimizer's memory of them are: m and v, or one array and nothing. */
 struct FN(updated) { REAL *params, *state, *second_state; };
 
 /* One register of parameters, `left` of which are there, by the sum g of their gradients. SGD: velocity = momentum velocity - lr g;
  * p += velocity, or with Nesterov p += momentum velocity - lr g. Adam: m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
- * p -= rate m / (sqrt(v) + epsilon). Returns p^2 from before. */
+ * p -= rate m / (sqrt(v) + epsilon). Momentum: velocity = momentum velocity + g; p -= lr velocity, or with Nesterov
+ * p -= lr (g + momentum velocity). RMSprop: v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon). AdamW: p shrinks, then
+ * as Adam. Returns p^2 from before. */
 ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale,
                                       ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
 {
@@ -50,7 +75,15 @@ ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const
     if (optimizer == SGD) {
         m = s->momentum * m - s->lr * g;
         p += s->nesterov ? s->momentum * m - s->lr * g : m;
+    } else if (optimizer == MOMENTUM) {
+        m = s->momentum * m + g;
+        p -= s->lr * (s->nesterov ? g + s->momentum * m : m);
+    } else if (optimizer == RMSPROP) {
+        m = s->beta_2 * m + s->rest_2 * g * g;
+        p -= s->lr * g / (FN(vsqrt)(m) + s->epsilon);
     } else {
+        if (optimizer == ADAMW)
+            p *= s->shrink;
         VEC v = FN(load_upto)(u.second_state + at, left);
         m = s->beta_1 * m + s->rest_1 * g;
         v = s->beta_2 * v + s->rest_2 * g * g;
@@ -93,5 +126,11 @@ ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const 
 /* Update n parameters; returns the sum of the squares of the parameters before, for the L2 term of the loss. */
 static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
 {
-    return s->optimizer == SGD ? FN(update_loop)(SGD, s, gradient, n, u) : FN(update_loop)(ADAM, s, gradient, n, u);
+    switch (s->optimizer) {
+    case SGD: return FN(update_loop)(SGD, s, gradient, n, u);
+    case MOMENTUM: return FN(update_loop)(MOMENTUM, s, gradient, n, u);
+    case RMSPROP: return FN(update_loop)(RMSPROP, s, gradient, n, u);
+    case ADAMW: return FN(update_loop)(ADAMW, s, gradient, n, u);
+    default: return FN(update_loop)(ADAM, s, gradient, n, u);
+    }
 }

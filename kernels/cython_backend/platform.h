@@ -76,6 +76,10 @@ enum { UPDATE_VECTORS = 7 };
 /* Squares of parameters that are summed up in their own type before they go to a double. */
 enum { SQUARES_BLOCK = 512 };
 
+/* Sums down columns: what is summed up, over how many rows before it goes to the total, over how many registers of columns. */
+enum column_sum { SUM_VALUES, SUM_SQUARES, SUM_ROW_NORM_GRADIENTS, SUM_COLUMN_NORM_GRADIENTS };
+enum { SUM_ROWS = 128, SUM_VECTORS = 4 };
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 #define CACHE_LINE 64

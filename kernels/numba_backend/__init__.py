@@ -10,8 +10,8 @@ They can be called from Python and from a user's own jitted code::
 All run without the GIL, in float32 or float64 as their arrays are, and neither check nor copy anything.
 
 Files: ``tile`` (the micro-kernel, in LLVM code) < ``gemm`` (the three products of a layer) < ``linear``; ``vmath`` (exp, sigmoid,
-tanh of a number) < ``activations`` < ``losses``; ``optimizers``; ``network`` (a whole network or epoch in one call); ``jit`` (how
-all of them are compiled).
+tanh of a number) < ``activations`` < ``losses``; ``dropout``; ``normalization``; ``optimizers``; ``network`` (a whole network or
+epoch in one call); ``jit`` (how all of them are compiled).
 
 Compilation
     The tiles are compiled for both dtypes when this folder is first imported, everything else at its first call with a dtype, and
@@ -27,19 +27,39 @@ Threads
 """
 
 from ..reference import shuffle_orders
+from .activations import activation_backward, activation_forward
+from .dropout import dropout
 from .linear import linear_backward, linear_forward
 from .losses import loss_backward, loss_forward, softmax_backward, softmax_forward
 from .network import network_forward, network_loss_gradient, train_epochs
-from .optimizers import adam_update, sgd_update
+from .normalization import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    layer_norm_backward,
+    layer_norm_forward,
+)
+from .optimizers import adam_update, adamw_update, momentum_update, rmsprop_update, sgd_update
 
 __all__ = [
+    "activation_backward",
+    "activation_forward",
     "adam_update",
+    "adamw_update",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "dropout",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "loss_backward",
     "loss_forward",
+    "momentum_update",
     "network_forward",
     "network_loss_gradient",
+    "rmsprop_update",
     "sgd_update",
     "shuffle_orders",
     "softmax_backward",

@@ -1,9 +1,9 @@
-"""Activations and links over whole arrays, in place; in the network they run over a chunk of rows that is still in the cache."""
+"""Activations and links over whole arrays; in the network they run in place over a chunk of rows that is still in the cache."""
 
 import numpy as np
 
 from ..codes import ACTIVATIONS, LINKS
-from .jit import jit
+from .jit import jit, readonly
 from .vmath import exp, sigmoid, tanh
 
 IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
@@ -43,7 +43,24 @@ def relu(z):
 
 
 @jit
-def activation_backward(activation, da, a, dz):
+def activation_forward(z, activation, a, n_threads):
+    """a = f(z) for z, a (n, n_units), a may be z; any activation. ``n_threads`` is ignored."""
+    z = readonly(z)
+    a[:] = z
+    if activation == RELU:
+        relu(a)
+    else:
+        activate_elementwise(activation, a)
+
+
+@jit
+def activation_backward(da, a, activation, dz, n_threads):
+    """dz = da f'(z) for da, a, dz (n, n_units), dz may be da. ``n_threads`` is ignored."""
+    activation_gradient(activation, readonly(da), readonly(a), dz)
+
+
+@jit
+def activation_gradient(activation, da, a, dz):
     """dz = da f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2. dz may be da."""
     upper, value, lower = da.reshape(da.size), a.reshape(a.size), dz.reshape(dz.size)
     zero, one = a.dtype.type(0), a.dtype.type(1)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from .activations import RELU, activate, activation_backward
+from .activations import RELU, activate, activation_gradient
 from .gemm import K_BLOCK, matmul_bias, matmul_weight_transposed, matmul_x_transposed
 from .jit import Threaded, jit, readonly
 
@@ -49,7 +49,7 @@ def linear_backward(da, x, weight, a, activation, accumulate, dx, dweight, dbias
         first, last = share(n, thread, n_threads)
         for start in range(first, last, CHUNK):
             stop = min(start + CHUNK, last)
-            activation_backward(activation, da[start:stop], a[start:stop], dz[start:stop])
+            activation_gradient(activation, da[start:stop], a[start:stop], dz[start:stop])
             if dx.size:
                 matmul_weight_transposed(dz[start:stop], weight, dx[start:stop])
     for thread in prange(n_threads):

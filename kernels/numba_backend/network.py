@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..codes import OPTIMIZERS
-from .activations import IDENTITY, RELU, activate, activation_backward, relu
+from .activations import IDENTITY, RELU, activate, activation_gradient, relu
 from .gemm import matmul_weight_transposed, matmul_x_transposed
 from .jit import OPTIONS, Threaded, jit, readonly
 from .linear import CHUNK, bias_backward, forward_chunk, share
@@ -205,7 +205,7 @@ def _chunk_backward(x, indices, indptr, rows, layers, params, numbers, position,
         if layer > 0:
             dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
-            activation_backward(layers[layer - 1, 2], dx, below, dx)
+            activation_gradient(layers[layer - 1, 2], dx, below, dx)
             dz = dx
 
 

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastprop
+from fastprop import nn
 
 matplotlib = pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
 matplotlib.use("Agg")
@@ -143,6 +144,34 @@ def test_a_pipeline_and_options(draw):
     assert [line.get_color() for line in display.lines_] == ["black", "black"]
     assert display.lines_[1].get_linestyle() == ":"
     assert _legend(display) == ["mine"]
+
+
+def test_the_history_of_a_model_of_layers():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    model = nn.Sequential(nn.Linear(3, 4, activation="relu", random_state=0), nn.Linear(4, 2, random_state=1))
+    options = {"loss": nn.SoftmaxCrossEntropy(), "optimizer": nn.SGD(model.parameters(), lr=0.1), "epochs": 3, "batch_size": 10}
+    history = model.fit(X, y, validation_data=(X, y), random_state=0, **options)
+    display = fastprop.LossCurveDisplay.from_history(
+        history, name="mine", unit="nats", validation_scores=[0.4, 0.5, 0.6], score_name="accuracy"
+    )
+    loss, validation, scores = display.lines_
+    assert _curve(loss) == ([1, 2, 3], history["loss"])
+    assert _curve(validation) == ([1, 2, 3], history["val_loss"])
+    assert _curve(scores) == ([1, 2, 3], [0.4, 0.5, 0.6])
+    assert [line.get_linestyle() for line in display.lines_] == ["-", ":", "--"]
+    assert len({line.get_color() for line in display.lines_}) == 1
+    assert display.ax_.get_ylabel() == "training loss, validation loss (dotted) (nats)"
+    assert display.score_ax_.get_ylabel() == "validation accuracy (dashed)"
+    assert _legend(display) == ["mine"]
+
+    history = model.fit(X, y, random_state=0, **options)
+    plain = fastprop.LossCurveDisplay.from_history(history)
+    (line,) = plain.lines_
+    assert _curve(line) == ([1, 2, 3], history["loss"])
+    assert plain.ax_.get_ylabel() == "training loss"
+    with pytest.raises(ValueError, match="the history is empty"):
+        fastprop.LossCurveDisplay.from_history({"loss": []})
 
 
 def test_plot_draws_again(draw):

@@ -227,14 +227,42 @@ def make_calls(n, rng, dtype):
         forward_out = {} if kernel == "squared_error" else out
         named[f"{form} forward"] = Call(f"{kernel}_forward", {logits: values} | given, {}, {}, forward_out, logits)
         named[f"{form} backward"] = Call(f"{kernel}_backward", {outputs: values} | given, {"scale": 0.5}, {}, out, outputs)
-    return named | update_calls(draw) | network_calls(n, draw, empty, rng)
+    return named | unit_calls(n, draw, empty) | update_calls(draw) | network_calls(n, draw, empty, rng)
+
+
+def unit_calls(n, draw, empty):
+    """The kernels over units: activations, dropout, norms."""
+    x, dy, gamma, beta = draw(n, 5), draw(n, 5), draw(5), draw(5)
+    rows, columns = (draw(n), np.abs(draw(n))), (draw(5), np.abs(draw(5)))
+    out, dropout = {"out": empty(n, 5)}, {"rate": 0.25, "seed": 7}
+    calls = [
+        Call("activation_forward", {"z": x}, {"activation": "tanh"}, {}, out, "z"),
+        Call("activation_backward", {"da": dy, "a": x}, {"activation": "sigmoid"}, {}, out, "da"),
+        Call("dropout_forward", {"x": x}, dropout, {}, out, "x"),
+        Call("dropout_backward", {"dy": dy}, dropout, {}, out, "dy"),
+    ]
+    for norm, (mean, rstd) in (("layer", rows), ("batch", columns)):
+        written = {"y": empty(n, 5), "mean": empty(len(mean)), "rstd": empty(len(mean))}
+        gradients = {"dx": empty(n, 5), "dgamma": empty(5), "dbeta": empty(5)}
+        calls.append(Call(f"{norm}_norm_forward", {"x": x, "gamma": gamma, "beta": beta}, {"epsilon": 0.1}, {}, written))
+        read = {"dy": dy, "x": x, "gamma": gamma, "mean": mean, "rstd": rstd}
+        calls.append(Call(f"{norm}_norm_backward", read, {}, {}, gradients))
+    running = {"x": x, "gamma": gamma, "beta": beta, "running_mean": columns[0], "running_var": columns[1]}
+    calls.append(Call("batch_norm_inference", running, {}, {}, out, "x"))
+    return {call.name: call for call in calls}
 
 
 def update_calls(draw):
-    params = {"params": draw(4, 5)}
-    sgd = Call("sgd_update", {"grad": draw(4, 5)}, {"lr": 0.1, "l2": 0.01}, params | {"velocity": draw(4, 5)})
-    adam = Call("adam_update", {"grad": draw(4, 5)}, {"lr": 0.1, "step": 3}, params | {"m": draw(4, 5), "v": draw(4, 5) ** 2})
-    return {"sgd_update": sgd, "adam_update": adam}
+    one, two = {"velocity": draw(4, 5)}, {"m": draw(4, 5), "v": draw(4, 5) ** 2}
+    cases = {
+        "sgd_update": ({"l2": 0.01}, one),
+        "momentum_update": ({"l2": 0.01}, one),
+        "rmsprop_update": ({"l2": 0.01}, {"square_avg": two["v"]}),
+        "adam_update": ({"step": 3}, two),
+        "adamw_update": ({"step": 3, "l2": 0.01}, two),
+    }
+    params, grad = {"params": draw(4, 5)}, {"grad": draw(4, 5)}
+    return {name: Call(name, grad, {"lr": 0.1} | options, params | state) for name, (options, state) in cases.items()}
 
 
 def network_calls(n, draw, empty, rng):

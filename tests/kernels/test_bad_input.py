@@ -33,6 +33,10 @@ def other_float(array):
     return array.astype("float32" if array.dtype == np.float64 else "float64")
 
 
+# Arrays to which no other input of their call has to fit.
+ALONE = {("softmax_forward", "logits"), ("activation_forward", "z"), ("dropout_forward", "x"), ("dropout_backward", "dy")}
+
+
 def float_arrays(call):
     return {name: array for name, array in call.arrays.items() if array.dtype.kind == "f"}
 
@@ -48,15 +52,15 @@ def test_what_is_not_an_array(call, refused):
 
 def test_two_dtypes_in_one_call(call, refused):
     for name, array in float_arrays(call).items():
-        if call.name == "softmax_forward" and name == "logits":
-            continue  # the only array
+        if (call.name, name) in ALONE:
+            continue
         refused(TypeError, f"^{name} must|^[a-z_]+ must have the dtype of {name}; got", **{name: other_float(array)})
 
 
 def test_wrong_dtype(call, refused):
     for name, array in float_arrays(call).items():
         for wrong in ("int64", "float16", "complex128", "object", "longdouble", "bool"):
-            if name in call.outputs or name in ("velocity", "m", "v"):
+            if name in call.outputs or name in set(call.updated) - {"params", "state"}:
                 refused(
                     TypeError, rf"^{name} must be float(32|64) in native byte order; got", **{name: np.zeros(array.shape, wrong)}
                 )
@@ -66,7 +70,7 @@ def test_wrong_dtype(call, refused):
 
 def test_wrong_shape(call, refused):
     for name, array in call.arrays.items():
-        free = (call.name, name) in (("softmax_forward", "logits"), ("train_epoch", "order"))  # any number of rows fits
+        free = (call.name, name) in ALONE | {("train_epoch", "order")}  # any number of rows fits
         for shape in [(*array.shape, 1), array.shape[:-1], tuple(s + 1 for s in array.shape)][: 2 if free else 3]:
             # Another length of one array may be found only when the next one is compared with it.
             refused((ValueError, TypeError), "^[a-z_]+ (row 0 )?must ", **{name: np.zeros(shape, array.dtype)})
@@ -191,6 +195,41 @@ def test_activation_names(call, refused):
             refused(ValueError, "^activation must be one of .*'identity', 'relu', 'sigmoid', 'tanh'.*; got ", activation=value)
         if call.name == "linear_backward":
             refused(TypeError, "^need_dx must be True or False; got 1", need_dx=1)
+
+
+def test_dropout_options(call, refused):
+    if "rate" not in call.options:
+        return
+    for value in (-0.1, 1.0, 2, np.nan):
+        refused(ValueError, r"^rate must be in \[0, 1\); got ", rate=value)
+    for value in (None, "half", True):
+        refused(TypeError, "^rate must be a real number; got ", rate=value)
+    for name in ("seed", "stream"):
+        refused(ValueError, f"^{name} must be at least 0; got -1$", **{name: -1})
+        refused(ValueError, f"^{name} must be at most 18446744073709551615; got 18446744073709551616$", **{name: 2**64})
+        refused(TypeError, f"^{name} must be an integer; got ", **{name: 1.0})
+
+
+def test_norm_options(call, refused):
+    if "norm" not in call.name:
+        return
+    if call.name.endswith("backward"):
+        refused(TypeError, "^accumulate must be True or False; got 1$", accumulate=1)
+        for given in ({}, {"dgamma": call.outputs["dgamma"]}, {"dbeta": call.outputs["dbeta"]}):
+            refused(ValueError, "^dgamma and dbeta must be given with accumulate=True; got None$", accumulate=True, **given)
+    else:
+        for value in (0.0, -1.0, np.nan, np.inf):
+            refused(ValueError, "^epsilon must be in ", epsilon=value)
+
+
+@pytest.mark.parametrize(("norm", "shape", "axis"), [("layer", (3, 0), "column"), ("batch", (0, 3), "row")])
+def test_norms_over_nothing(backend, draw, norm, shape, axis):
+    x, gamma, statistics = draw(*shape), draw(shape[1]), draw(3)
+    message = rf"must have at least one {axis}; got shape \({shape[0]}, {shape[1]}\)$"
+    with pytest.raises(ValueError, match="^x " + message):
+        getattr(backend, f"{norm}_norm_forward")(x, gamma, gamma)
+    with pytest.raises(ValueError, match="^dy " + message):
+        getattr(backend, f"{norm}_norm_backward")(x, x, gamma, statistics, statistics)
 
 
 def test_network_options(call, refused):

@@ -60,6 +60,32 @@ def test_linear_backward(backend, activation):
     assert_gradient(dbias, numeric_gradient(lambda v: value(x, weight, v), bias))
 
 
+def test_activation_backward(backend, activation):
+    z, da = away_from_kinks(lambda rng: list(rng.standard_normal((2, 4, 5))), lambda made: made[0])
+    numeric = numeric_gradient(lambda v: float((da * backend.activation_forward(v, activation)).sum()), z)
+    assert_gradient(backend.activation_backward(da, backend.activation_forward(z, activation), activation), numeric)
+
+
+def test_dropout_backward(backend, draw):
+    x, dy = draw(4, 7), draw(4, 7)
+    numeric = numeric_gradient(lambda v: float((dy * backend.dropout_forward(v, 0.3, 1, 2)).sum()), x)
+    assert_gradient(backend.dropout_backward(dy, 0.3, 1, 2), numeric)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_norm_backward(backend, draw, norm):
+    forward, backward = getattr(backend, f"{norm}_norm_forward"), getattr(backend, f"{norm}_norm_backward")
+    x, dy, gamma, beta = 2 * draw(5, 4), draw(5, 4), draw(4), draw(4)
+
+    def value(x, gamma, beta):
+        return float((dy * forward(x, gamma, beta, 0.1)[0]).sum())
+
+    dx, dgamma, dbeta = backward(dy, x, gamma, *forward(x, gamma, beta, 0.1)[1:])
+    assert_gradient(dx, numeric_gradient(lambda v: value(v, gamma, beta), x))
+    assert_gradient(dgamma, numeric_gradient(lambda v: value(x, v, beta), gamma))
+    assert_gradient(dbeta, numeric_gradient(lambda v: value(x, gamma, v), beta))
+
+
 def test_softmax_backward(backend, draw):
     logits, dprobs = draw(4, 7), draw(4, 7)
     numeric = numeric_gradient(lambda z: float((dprobs * backend.softmax_forward(z)).sum()), logits)

@@ -69,6 +69,21 @@ def test_accumulate_needs_both_outputs(backend, draw):
         backend.linear_backward(*arrays, need_dx=False, dx=draw(4, 5))
 
 
+def test_activations_alone(backend, oracle, draw, wide, assert_close, dtype, activation, size):
+    for shape, n_threads in (((size, 5), 1), ((3, size), 2), ((70, size), 3)):
+        z, da = draw(*shape), draw(*shape)
+        expected, out = oracle.activation_forward(wide(z), activation), np.full(shape, np.nan, dtype)
+        assert backend.activation_forward(z, activation, out, n_threads) is out
+        assert_close(out, expected, dtype, magnitude=np.abs(expected))
+        a, dz = out, np.full(shape, np.nan, dtype)
+        assert backend.activation_backward(da, a, activation, dz, n_threads) is dz
+        assert_close(dz, oracle.activation_backward(*wide(da, a), activation), dtype, magnitude=np.abs(da) * (1 + a * a))
+        assert backend.activation_backward(da, a, activation, da, n_threads) is da
+        np.testing.assert_array_equal(da, dz)
+        assert backend.activation_forward(z, activation, z, n_threads) is z
+        np.testing.assert_array_equal(z, a)
+
+
 def softmax_cases(sizes):
     """(n, n_classes, n_threads) with one of the first two at each size. One class alone would only compare zeros."""
     return [case for size in sizes for case in ((size, 5, 1), (size, 3, 3), (5, max(size, 2), 2))]

@@ -31,6 +31,7 @@ def test_activations_in_ulp(backend, dtype, assert_ulp, function):
     z = arguments(dtype)
     a = backend.linear_forward(z[:, None].copy(), np.ones((1, 1), dtype), np.zeros(1, dtype), function)
     assert_ulp(a[:, 0], exact(function, z), function)
+    np.testing.assert_array_equal(backend.activation_forward(z[:, None].copy(), function), a)
     row = backend.linear_forward(np.ones((1, 1), dtype), z[None, :].copy(), np.zeros(len(z), dtype), function)
     np.testing.assert_array_equal(row[0], a[:, 0])
 
@@ -130,12 +131,40 @@ def test_nan_in_losses(backend, draw):
 
 def test_nan_in_updates_stays_where_it_is(backend, draw):
     expected = np.arange(19) == 7
-    for update, n_slots in ((backend.sgd_update, 1), (backend.adam_update, 2)):
+    one, two = ("sgd_update", "momentum_update", "rmsprop_update"), ("adam_update", "adamw_update")
+    for update, n_slots in [(getattr(backend, name), 1) for name in one] + [(getattr(backend, name), 2) for name in two]:
         params, grad, state = draw(19), draw(19), [np.abs(draw(19)) for _ in range(n_slots)]
         grad[7] = np.nan
         update(params, grad, *state, lr=0.1)
         for array in (params, *state):
             np.testing.assert_array_equal(np.isnan(array), expected)
+
+
+def test_nan_and_relu_s_mask_in_the_activations_alone(backend, draw, activation):
+    z, da = draw(9, 17), draw(9, 17)
+    z[4, 11] = np.nan
+    np.testing.assert_array_equal(np.isnan(backend.activation_forward(z, activation)), np.isnan(z))
+    a = np.abs(draw(9, 17)) + 1
+    da[4, 11], a[4, 11] = np.nan, 0
+    expected = np.isnan(da) & (activation != "relu")
+    np.testing.assert_array_equal(np.isnan(backend.activation_backward(da, a, activation)), expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_nan_and_infinity_in_norms_spread_over_what_is_normalised(backend, draw, norm, bad):
+    x, dy, gamma, beta = draw(9, 17), draw(9, 17), draw(17), draw(17)
+    forward, backward = getattr(backend, f"{norm}_norm_forward"), getattr(backend, f"{norm}_norm_backward")
+    _, *statistics = forward(x, gamma, beta)
+    x[4, 11] = dy[4, 11] = bad
+    together = np.zeros((9, 17), bool)
+    together[(4,) if norm == "layer" else (slice(None), 11)] = True
+    np.testing.assert_array_equal(np.isnan(forward(x, gamma, beta)[0]), together)
+    x[4, 11] = 1
+    dx, dgamma, dbeta = backward(dy, x, gamma, *statistics)
+    np.testing.assert_array_equal(np.isfinite(dx), ~together)
+    for gradient in (dgamma, dbeta):
+        np.testing.assert_array_equal(np.isfinite(gradient), np.arange(17) != 11)
 
 
 def test_nan_in_a_network_gives_nan_and_not_a_wrong_number(backend, draw, activation):

@@ -1,0 +1,76 @@
+"""Vanishing and exploding gradients, and what helps: the norm of the gradient at the outputs of 8 layers of 50 units.
+
+Sigmoid's derivative is at most 1/4, so each layer shrinks the gradient on its way back; ReLU with He's initialization keeps it;
+weights three times as large as He's make it explode, which a warning says with the layer's name. Residual blocks and batch
+normalisation let even sigmoids pass it on.
+
+Run it: python gradient_flow.py [folder for the picture]
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fastprop import nn
+from fastprop.inspection import GradientFlowDisplay, GradientWarning, gradient_flow
+
+N_LAYERS, N_UNITS = 8, 50
+
+
+def plain(activation, init="xavier_normal", scale=1.0):
+    """8 layers of 50 units with one activation, and a last layer."""
+    rng = np.random.default_rng(0)
+    layers = [nn.Linear(N_UNITS, N_UNITS, activation=activation, init=init, random_state=rng) for _ in range(N_LAYERS)]
+    for layer in layers:
+        layer.weight.data *= scale
+    return nn.Sequential(*layers, nn.Linear(N_UNITS, 10, random_state=rng))
+
+
+def residual():
+    """Sigmoids again, but what they give is added to what they got."""
+    rng = np.random.default_rng(0)
+    linear = {"activation": "sigmoid", "init": "xavier_normal", "random_state": rng}
+    layers = [nn.Residual(nn.Linear(N_UNITS, N_UNITS, **linear)) for _ in range(N_LAYERS)]
+    return nn.Sequential(*layers, nn.Linear(N_UNITS, 10, random_state=rng))
+
+
+def normalised():
+    """Sigmoids again, with batch normalisation of what each receives."""
+    rng = np.random.default_rng(0)
+    layers = []
+    for _ in range(N_LAYERS):
+        layers += [nn.Linear(N_UNITS, N_UNITS, init="xavier_normal", random_state=rng), nn.BatchNorm1d(N_UNITS), nn.Sigmoid()]
+    return nn.Sequential(*layers, nn.Linear(N_UNITS, 10, random_state=rng))
+
+
+MODELS = {
+    "sigmoid": lambda: plain("sigmoid"),
+    "ReLU, He": lambda: plain("relu", "he_normal"),
+    "ReLU, 3 x He": lambda: plain("relu", "he_normal", scale=3.0),
+    "sigmoid, residual": residual,
+    "sigmoid, batch norm": normalised,
+}
+
+
+def main(folder="."):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(64, N_UNITS)), rng.integers(0, 10, 64)
+    ratios, messages, ax = {}, {}, None
+    for name, build in MODELS.items():
+        model = build()
+        layers = [layer for layer, module in model.named_modules() if isinstance(module, nn.Linear)]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", GradientWarning)
+            flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y, at="outputs", layers=layers)
+        ratios[name], messages[name] = flow.ratio(), [str(warning.message) for warning in caught]
+        print(f"{name:<20} first / last layer: {ratios[name]:.2e}", *messages[name])
+        ax = GradientFlowDisplay.from_flow(flow, ax=ax, name=name).ax_
+    ax.set_title(f"Gradient by the output of {N_LAYERS} layers of {N_UNITS} units, and of the last layer")
+    ax.figure.savefig(Path(folder) / "gradient_flow.png")
+    return {"ratios": ratios, "warnings": messages}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,105 @@
+"""ActivationDisplay: an activation and its derivative, as the kernels compute them."""
+
+import numpy as np
+
+from .. import kernels
+from .drawing import axes_for
+from .observation import value_and_derivative
+
+
+class ActivationDisplay:
+    """An activation and its derivative.
+
+    Make it with `from_activation`. The activation is a solid line, the derivative a dashed one of the same colour.
+
+    Parameters
+    ----------
+    z, a, derivative : ndarray, shape (n_points,)
+        Pre-activations, activations f(z), and f'(z).
+    name : str, optional
+        The activation's name in the legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of matplotlib Line2D
+        The activation, then the derivative.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import ActivationDisplay
+    >>> display = ActivationDisplay.from_activation("tanh")  # doctest: +SKIP
+    >>> ActivationDisplay.from_activation("sigmoid", ax=display.ax_)  # doctest: +SKIP
+    """
+
+    def __init__(self, z, a, derivative, *, name=None):
+        self.z = z
+        self.a = a
+        self.derivative = derivative
+        self.name = name
+
+    @classmethod
+    def from_activation(cls, activation, limits=(-5.0, 5.0), n_points=401, ax=None, *, name=None, line_kw=None):
+        """Draw an activation and its derivative.
+
+        Parameters
+        ----------
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'} or layer of fastprop.nn
+            A name, or a layer that works element by element, such as ``nn.Tanh()`` or a user's `nn.Activation`.
+        limits : (float, float), default=(-5.0, 5.0)
+            The first and the last pre-activation.
+        n_points : int, default=401
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare activations.
+        name : str, optional
+            For the legend; by default the activation's.
+        line_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for both lines.
+
+        Returns
+        -------
+        ActivationDisplay
+
+        Raises
+        ------
+        ValueError
+            There is no activation of that name.
+        ImportError
+            matplotlib is not installed.
+        """
+        z = np.linspace(*limits, n_points)
+        a, derivative = (_by_kernel if isinstance(activation, str) else value_and_derivative)(activation, z[:, None])
+        if name is None:
+            name = activation if isinstance(activation, str) else getattr(activation, "name", type(activation).__name__)
+        return cls(z, a[:, 0], derivative[:, 0], name=name).plot(ax, line_kw=line_kw)
+
+    def plot(self, ax=None, *, name=None, line_kw=None):
+        """Draw the two lines.
+
+        Parameters
+        ----------
+        ax, name, line_kw
+            As in `from_activation`; the name is by default that of the display.
+
+        Returns
+        -------
+        ActivationDisplay
+            This one.
+        """
+        ax = axes_for(self, ax)
+        name = self.name if name is None else name
+        (value,) = ax.plot(self.z, self.a, **{"label": "activation" if name is None else name} | (line_kw or {}))
+        style = {"color": value.get_color(), "linestyle": "--", "label": f"{value.get_label()}, derivative"}
+        (slope,) = ax.plot(self.z, self.derivative, **(line_kw or {}) | style)
+        self.lines_ = [value, slope]
+        ax.set_xlabel("pre-activation z")
+        ax.set_ylabel("activation, derivative")
+        ax.grid(True, alpha=0.3)
+        ax.legend()
+        return self
+
+
+def _by_kernel(activation, z):
+    a = kernels.activation_forward(z, activation)
+    return a, kernels.activation_backward(np.ones_like(z), a, activation)

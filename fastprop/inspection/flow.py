@@ -1,0 +1,189 @@
+"""Gradient flow: how large the gradient is at each layer and step, and a warning where it explodes."""
+
+import warnings
+
+import numpy as np
+
+from .observation import observed
+
+# A norm this many times the median of the layer's earlier ones is a spike, once there are MIN_HISTORY of them.
+SPIKE_FACTOR, MIN_HISTORY = 10.0, 5
+# A norm this many times that of the last layer has exploded on its way back: 1000 is doubling at each of ten layers.
+GROWTH_LIMIT = 1e3
+
+
+class GradientWarning(UserWarning):
+    """The gradient of a layer is not finite, has jumped, or has grown with depth; the message names the layer."""
+
+
+class GradientFlow:
+    """The norm of the gradient at each layer, step by step.
+
+    Call `backward` in the place of the model's, or `record` after it. `GradientFlowDisplay` draws what was recorded.
+
+    Parameters
+    ----------
+    model : model of fastprop.nn
+    at : {'parameters', 'outputs'}, default='parameters'
+        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient by the layer's output. The second one
+        shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
+    layers : list of str, optional
+        The names of the layers to watch; by default all that have parameters of their own.
+    spike_factor : float, default=10.0
+        Warn where a norm is more than this times the median of the layer's earlier norms, from the sixth step on.
+    growth_limit : float, default=1000.0
+        Warn where a norm is more than this times the norm of the last layer.
+
+    Attributes
+    ----------
+    layers : list of str
+        The layers' names in the model, first layer first.
+    norms : ndarray, shape (n_steps, n_layers)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import GradientFlow
+    >>> model, loss = nn.Sequential(nn.Linear(2, 4, random_state=0), nn.Sigmoid(), nn.Linear(4, 2, random_state=1)), nn.MSELoss()
+    >>> flow = GradientFlow(model)
+    >>> for _ in range(3):
+    ...     _ = loss(model(np.ones((5, 2))), np.zeros((5, 2)))
+    ...     _ = flow.backward(loss.backward())
+    >>> flow.layers, flow.norms.shape
+    (['0', '2'], (3, 2))
+    """
+
+    def __init__(self, model, at="parameters", *, layers=None, spike_factor=SPIKE_FACTOR, growth_limit=GROWTH_LIMIT):
+        if at not in ("parameters", "outputs"):
+            raise ValueError(f"at must be 'parameters' or 'outputs'; got {at!r}")
+        self.model, self.at, self.spike_factor, self.growth_limit = model, at, spike_factor, growth_limit
+        parameters = {}
+        for name, parameter in model.named_parameters():
+            parameters.setdefault(name.rpartition(".")[0], []).append(parameter)
+        self.layers = list(parameters if layers is None else layers)
+        unknown = [name for name in self.layers if name not in parameters]
+        if unknown or not self.layers:
+            raise ValueError(f"layers must be some of {list(parameters)}, which have parameters; got {self.layers}")
+        self._parameters = {name: parameters[name] for name in self.layers}
+        self._norms = []
+
+    @property
+    def norms(self):
+        return np.array(self._norms).reshape(-1, len(self.layers))
+
+    def backward(self, dout, accumulate=False):
+        """Run the model's backward, record the norms, and return what the backward returned.
+
+        Parameters
+        ----------
+        dout, accumulate
+            As in `fastprop.nn.Module.backward`.
+
+        Raises
+        ------
+        ValueError
+            The backward did not come to a layer.
+
+        Warns
+        -----
+        GradientWarning
+            A norm is not finite, is a spike, or has grown too much on its way from the last layer.
+        """
+        with observed(self.model, "backward") as calls:
+            dx = self.model.backward(dout, accumulate)
+        if self.at == "parameters":
+            self._append(self._parameter_norms())
+        else:
+            by_name = {call.name: _norm(call.inputs[:1]) for call in calls}
+            missed = [name for name in self.layers if name not in by_name]
+            if missed:
+                raise ValueError(f"the backward must reach all layers; it did not reach {missed}")
+            self._append([by_name[name] for name in self.layers])
+        return dx
+
+    def record(self):
+        """Record the norms of the parameters' gradients that the last backward left.
+
+        Raises
+        ------
+        ValueError
+            A layer has no gradient, because there was no backward yet; or the flow is at the outputs, whose gradients are not kept.
+
+        Warns
+        -----
+        GradientWarning
+            As in `backward`.
+        """
+        if self.at == "outputs":
+            raise ValueError("gradients by outputs are not kept: call backward() of this flow in the place of the model's")
+        self._append(self._parameter_norms())
+
+    def ratio(self, step=-1):
+        """The norm at the first layer divided by that at the last: below 1 the gradient vanishes with depth, above 1 it grows."""
+        first, last = self.norms[step, [0, -1]]
+        return float(first / last)
+
+    def _parameter_norms(self):
+        for name, parameters in self._parameters.items():
+            if any(parameter.grad is None for parameter in parameters):
+                raise ValueError(f"layer '{name}' has no gradient; record() comes after a backward")
+        return [_norm([parameter.grad for parameter in parameters]) for parameters in self._parameters.values()]
+
+    def _append(self, norms):
+        norms = np.array(norms)
+        trouble = self._trouble(norms)
+        self._norms.append(norms)
+        if trouble:
+            warnings.warn(f"step {len(self._norms)}: {trouble}", GradientWarning, stacklevel=3)
+
+    def _trouble(self, norms):
+        """What is wrong with the norms of a step, in words, or None."""
+        finite = np.isfinite(norms)
+        if not finite.all():
+            # The backward begins at the last layer: that is where the first one that is not finite came from.
+            layer = int(np.flatnonzero(~finite)[-1])
+            return f"the gradient of layer '{self.layers[layer]}' is not finite; its norm is {norms[layer]}"
+        if len(self._norms) >= MIN_HISTORY:
+            usual = np.median(self.norms, axis=0)
+            spikes = norms > self.spike_factor * usual
+            if spikes.any() and usual.all():
+                layer = int((norms / usual).argmax())
+                return f"the gradient of layer '{self.layers[layer]}' spikes: norm {norms[layer]:.3g}, usually {usual[layer]:.3g}"
+        layer = int(norms.argmax())
+        if norms[layer] > self.growth_limit * norms[-1] > 0:
+            return (
+                f"the gradient explodes on its way back: norm {norms[-1]:.3g} at layer '{self.layers[-1]}', "
+                f"{norms[layer]:.3g} at layer '{self.layers[layer]}'"
+            )
+        return None
+
+
+def gradient_flow(model, loss, X, y, at="parameters", **options):
+    """Run one forward and backward, and record the norms of the gradients.
+
+    Parameters
+    ----------
+    model : model of fastprop.nn
+        In training mode.
+    loss : loss of fastprop.nn
+    X, y : array-like
+        A batch and its targets.
+    at : {'parameters', 'outputs'}, default='parameters'
+    **options
+        As in `GradientFlow`.
+
+    Returns
+    -------
+    GradientFlow
+        With one step; its ``backward`` and ``record`` add more.
+    """
+    flow = GradientFlow(model, at, **options)
+    loss(model(X), y)
+    flow.backward(loss.backward())
+    return flow
+
+
+def _norm(arrays):
+    """The norm of all arrays together, in float64."""
+    return float(np.linalg.norm([np.linalg.norm(array.astype(np.float64)) for array in arrays]))

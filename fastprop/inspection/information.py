@@ -1,0 +1,108 @@
+"""Entropy, cross-entropy and KL divergence of the rows of a batch, in nats."""
+
+import numpy as np
+from scipy.special import entr, rel_entr, xlogy
+
+# By how much the sum of a row may differ from 1: what float32 probabilities of thousands of classes add up to.
+SUM_TOLERANCE = 1e-4
+
+
+def entropy(p):
+    """Entropy of every row: ``H(p) = -sum_c p_c log p_c``, with 0 log 0 = 0.
+
+    Parameters
+    ----------
+    p : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions: rows of numbers that are not negative and sum to 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,), or a scalar for a single distribution
+        In nats, between 0 and log(n_classes); divide by log(2) for bits.
+
+    Raises
+    ------
+    ValueError
+        If a row is no distribution.
+
+    References
+    ----------
+    Cover and Thomas, *Elements of Information Theory* (2006), section 2.1.
+    """
+    return entr(_distributions("p", p)).sum(axis=-1)
+
+
+def cross_entropy(p, q):
+    """Cross-entropy of every row: ``H(p, q) = -sum_c p_c log q_c = H(p) + KL(p || q)``.
+
+    Parameters
+    ----------
+    p, q : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions, p the targets, q the predictions.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,), or a scalar for a single pair
+        In nats; infinite where q is 0 and p is not.
+
+    Raises
+    ------
+    ValueError
+        If a row is no distribution, or the shapes differ.
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 3.13.
+    """
+    p, q = _pair(p, q)
+    return -xlogy(p, q).sum(axis=-1)
+
+
+def kl_divergence(p, q):
+    """Kullback-Leibler divergence of every row: ``KL(p || q) = sum_c p_c log(p_c / q_c)``.
+
+    Parameters
+    ----------
+    p, q : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,), or a scalar for a single pair
+        In nats, not negative, 0 where p = q, infinite where q is 0 and p is not.
+
+    Raises
+    ------
+    ValueError
+        If a row is no distribution, or the shapes differ.
+
+    References
+    ----------
+    Cover and Thomas, *Elements of Information Theory* (2006), section 2.3.
+    """
+    p, q = _pair(p, q)
+    return rel_entr(p, q).sum(axis=-1)
+
+
+def _pair(p, q):
+    p, q = _distributions("p", p), _distributions("q", q)
+    if p.shape != q.shape:
+        raise ValueError(f"q must have the shape of p, {p.shape}; got {q.shape}")
+    return p, q
+
+
+def _distributions(name, values):
+    """The values in float64, if every row is a distribution."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim not in (1, 2) or values.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape (n, n_classes) or (n_classes,); got {values.shape}")
+    sums = np.atleast_1d(values.sum(axis=-1))
+    # Not "is wrong" but "is not right", so that NaN is caught as well.
+    wrong = ~((np.atleast_2d(values) >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must hold distributions, not negative and with sum 1; "
+            f"got row {row} with minimum {np.atleast_2d(values)[row].min():g} and sum {sums[row]:g}"
+        )
+    return values

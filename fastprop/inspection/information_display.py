@@ -1,0 +1,89 @@
+"""InformationDisplay: what a probability costs, how hard it is pushed, and how uncertain it is."""
+
+import numpy as np
+
+from .. import kernels
+from .drawing import pair_of_axes_for
+from .information import entropy
+
+# How close to 0 the probabilities begin: the loss there is 4.6 nats, and the other curves can still be seen beside it.
+LOWEST = 0.01
+
+
+class InformationDisplay:
+    """The information view of a prediction, on two Axes.
+
+    Left, against the probability p of the true class: the loss -log p, the size of the gradient by the logit ``|p - y|`` with
+    y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
+    (sigmoid, 1 - sigmoid), which is largest where the derivative is. Loss and entropy are in nats.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n_points,), optional
+        Probabilities in (0, 1]; by default 200 from 0.01 to 1.
+    z : ndarray, shape (n_points,), optional
+        Logits; by default 241 from -6 to 6.
+
+    Attributes
+    ----------
+    axes_ : two matplotlib Axes
+    figure_ : matplotlib Figure
+    lines_ : list of six matplotlib Line2D
+        Loss, gradient size and entropy against p; sigmoid, derivative and entropy against z.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import InformationDisplay
+    >>> InformationDisplay().plot()  # doctest: +SKIP
+    """
+
+    def __init__(self, p=None, z=None):
+        self.p = np.linspace(LOWEST, 1, 200) if p is None else np.asarray(p, dtype=np.float64)
+        self.z = np.linspace(-6, 6, 241) if z is None else np.asarray(z, dtype=np.float64)
+        if self.p.ndim != 1 or not ((self.p > 0) & (self.p <= 1)).all():
+            raise ValueError(f"p must be a vector of probabilities in (0, 1]; got shape {self.p.shape}")
+
+    def plot(self, axes=None, *, line_kw=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        axes : two matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        line_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for all lines.
+
+        Returns
+        -------
+        InformationDisplay
+            This one.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        left, right = pair_of_axes_for(self, axes)
+        p, z = self.p, self.z
+        sigmoid = kernels.activation_forward(z[:, None], "sigmoid")
+        slope = kernels.activation_backward(np.ones_like(sigmoid), sigmoid, "sigmoid")
+        curves = [
+            (left, p, -np.log(p), "loss -log p (nats)"),
+            (left, p, 1 - p, "gradient size |p - y|"),
+            (left, p, _binary_entropy(p), "entropy of (p, 1 - p) (nats)"),
+            (right, z, sigmoid[:, 0], "sigmoid s(z)"),
+            (right, z, slope[:, 0], "derivative s'(z)"),
+            (right, z, _binary_entropy(sigmoid[:, 0]), "entropy of (s, 1 - s) (nats)"),
+        ]
+        self.lines_ = [ax.plot(x, y, **{"label": label} | (line_kw or {}))[0] for ax, x, y, label in curves]
+        left.set_xlabel("probability p of the true class")
+        right.set_xlabel("logit z")
+        for ax in (left, right):
+            ax.set_ylabel("value")
+            ax.grid(True, alpha=0.3)
+            ax.legend()
+        return self
+
+
+def _binary_entropy(p):
+    return entropy(np.stack([p, 1 - p], axis=1))

@@ -1,0 +1,112 @@
+"""Statistics of activations: how many values are saturated, and which units are dead."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import kernels, nn
+from .observation import mode, observed, value_and_derivative
+from .tables import table
+
+# Of the activation's largest derivative: where a value has less than this, hardly any gradient comes through.
+SATURATED = 0.05
+# The largest derivative of an activation; of one that is not here, 1.
+STEEPEST = {"sigmoid": 0.25}
+ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Activation)
+
+
+class LayerActivations(NamedTuple):
+    """One row of the table of `activation_statistics`.
+
+    ``mean`` and ``std`` are of all activations, ``saturated`` is the share of them that are saturated, ``dead`` is an array with
+    the numbers of the units that are saturated in every row.
+    """
+
+    name: str
+    activation: str
+    n_units: int
+    mean: float
+    std: float
+    saturated: float
+    dead: np.ndarray
+
+
+class ActivationStatistics:
+    """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
+
+    Attributes
+    ----------
+    rows : list of LayerActivations
+    """
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __getitem__(self, name):
+        """The row of a layer, by its name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
+
+    def __repr__(self):
+        head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")
+        lines = [
+            (r.name, r.activation, str(r.n_units), f"{r.mean:.3g}", f"{r.std:.3g}", f"{r.saturated:.1%}", str(len(r.dead)))
+            for r in self.rows
+        ]
+        return table(head, lines, "<<>>>>>")
+
+
+def activation_statistics(model, X):
+    """How saturated the activations of a model are on some data, in evaluation mode.
+
+    A value is saturated where its activation's derivative is below 5 % of the largest: relu for z <= 0, sigmoid for ``|z| > 4.4``,
+    tanh for ``|z| > 2.2``. A unit is dead if it is saturated in every row: no gradient, or hardly any, reaches its weights.
+
+    Parameters
+    ----------
+    model : model of fastprop.nn
+    X : array-like, shape (n, n_in)
+
+    Returns
+    -------
+    ActivationStatistics
+        A row for each Linear layer with an activation, and for each activation that is a layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import activation_statistics
+    >>> model = nn.Sequential(nn.Linear(1, 2, activation="relu", random_state=0), nn.Linear(2, 1, random_state=1))
+    >>> model[0].weight.data, model[0].bias.data = [[1.0, 1.0]], [0.0, -9.0]
+    >>> activation_statistics(model, np.array([[-1.0], [1.0], [2.0], [3.0]]))["0"].dead
+    array([1])
+    """
+    with mode(model, False), observed(model, "forward") as calls:
+        model(X)
+    return ActivationStatistics([_row(call, _activation_name(call.module)) for call in calls if _activation_name(call.module)])
+
+
+def _row(call, activation):
+    a = call.output
+    saturated = np.abs(_derivative(call, activation)) < SATURATED * STEEPEST.get(activation, 1.0)
+    dead = np.flatnonzero(saturated.all(axis=0))
+    return LayerActivations(call.name, activation, a.shape[1], float(a.mean()), float(a.std()), float(saturated.mean()), dead)
+
+
+def _activation_name(module):
+    """The name of the activation of a layer, or None if it has none."""
+    if isinstance(module, nn.Linear):
+        return None if module.activation == "identity" else module.activation
+    if isinstance(module, ELEMENTWISE):
+        return getattr(module, "name", type(module).__name__.lower())
+    return None
+
+
+def _derivative(call, activation):
+    """f'(z) of all activations of a call."""
+    if isinstance(call.module, nn.Linear):
+        return kernels.activation_backward(np.ones_like(call.output), call.output, activation)
+    return value_and_derivative(call.module, *call.inputs)[1]

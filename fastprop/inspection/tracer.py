@@ -1,0 +1,139 @@
+"""A step tracer: one forward and one backward of a small model, with every array on the way."""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import kernels, nn
+from .observation import mode, observed
+
+# What only hands arrays on: its lines would repeat those of what it holds.
+PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
+
+
+class TraceEntry(NamedTuple):
+    """One array of a traced step: 'forward', 'loss' or 'backward'; the layer's name; the array's name; a copy of it."""
+
+    stage: str
+    layer: str
+    name: str
+    value: np.ndarray
+
+
+class StepTrace:
+    """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
+
+    Attributes
+    ----------
+    entries : list of TraceEntry
+    loss : float
+    """
+
+    def __init__(self, entries, loss, titles, precision=4):
+        self.entries, self.loss = entries, loss
+        self._titles, self._precision = titles, precision
+
+    def __getitem__(self, key):
+        """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
+        for entry in self.entries:
+            if entry[:3] == tuple(key):
+                return entry.value
+        raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
+
+    def __str__(self):
+        lines, place = [], (None, None)
+        for entry in self.entries:
+            if entry.stage != place[0]:
+                lines.append(entry.stage)
+            if entry[:2] != place:
+                lines.append(f"  {self._titles[entry.layer]}".rstrip())
+            place = entry[:2]
+            lines.append(self._line(entry))
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return f"<StepTrace: {len(self.entries)} arrays, loss {self.loss:.6g}>"
+
+    def _line(self, entry):
+        head = f"    {entry.name:<8} {entry.value.shape!s:<10} "
+        text = np.array2string(entry.value, precision=self._precision, suppress_small=True, threshold=200)
+        return head + text.replace("\n", "\n" + " " * len(head))
+
+
+def trace_step(model, loss, X, y, *, precision=4, file=None):
+    """Run one forward and one backward in training mode, and print every array on the way with its shape.
+
+    Of a `Linear` layer, z is shown too, although the kernel never writes it: bias and activation are one pass with the product.
+
+    Parameters
+    ----------
+    model : model of fastprop.nn
+        A tiny one; of arrays with more than 200 numbers, only the corners are printed.
+    loss : loss of fastprop.nn
+    X, y : array-like
+        A few rows and their targets.
+    precision : int, default=4
+        Digits after the point.
+    file : file-like, optional
+        Where to print; by default the standard output.
+
+    Returns
+    -------
+    StepTrace
+        All arrays, for instance ``trace["forward", "0", "a"]`` and ``trace["backward", "0", "dweight"]``.
+    """
+    X = np.asarray(X, dtype=np.float64) if not isinstance(X, np.ndarray) else X
+    with mode(model, True):
+        with observed(model, "forward") as forwards:
+            outputs = model(X)
+        value = loss(outputs, y)
+        dout = loss.backward()
+        entries = [e for call in forwards for e in _forward_entries(call)]
+        entries += [TraceEntry("loss", "", "loss", np.float64(value)), TraceEntry("loss", "", "dloss", dout.copy())]
+        with observed(model, "backward") as backwards:
+            model.backward(dout)
+        entries += [e for call in backwards for e in _backward_entries(call)]
+    titles = {name: f"{name} {_title(module)}" for name, module in model.named_modules()} | {"": type(loss).__name__}
+    trace = StepTrace(entries, float(value), titles, precision)
+    print(trace, file=sys.stdout if file is None else file)
+    return trace
+
+
+def _title(module):
+    return type(module).__name__ if list(module.named_children()) else repr(module)
+
+
+def _forward_entries(call):
+    """What went into a layer, its parameters, and what came out."""
+    if isinstance(call.module, PLAIN_CONTAINERS):
+        return
+    for i, x in enumerate(call.inputs):
+        yield TraceEntry("forward", call.name, "x" if len(call.inputs) == 1 else f"x_{i}", x.copy())
+    for name, parameter in _own_parameters(call.module):
+        yield TraceEntry("forward", call.name, name, parameter.data.copy())
+    if isinstance(call.module, nn.Linear) and call.module.activation != "identity":
+        yield TraceEntry("forward", call.name, "z", _pre_activation(call.module, call.inputs[0]))
+    yield TraceEntry("forward", call.name, "a", call.output.copy())
+
+
+def _backward_entries(call):
+    """What came back to a layer, the gradients of its parameters, and what it passed on."""
+    if isinstance(call.module, PLAIN_CONTAINERS):
+        return
+    for dout in call.inputs:
+        yield TraceEntry("backward", call.name, "da", dout.copy())
+    for name, parameter in _own_parameters(call.module):
+        yield TraceEntry("backward", call.name, f"d{name}", parameter.grad.copy())
+    dinputs = call.output if isinstance(call.output, tuple) else (call.output,)
+    for i, dx in enumerate(dinputs):
+        yield TraceEntry("backward", call.name, "dx" if len(dinputs) == 1 else f"dx_{i}", np.array(dx))
+
+
+def _own_parameters(module):
+    return [(name, value) for name, value in vars(module).items() if isinstance(value, nn.Parameter)]
+
+
+def _pre_activation(layer, x):
+    bias = np.zeros(layer.n_out, layer.dtype) if layer.bias is None else layer.bias.data
+    return kernels.linear_forward(np.ascontiguousarray(x, layer.dtype), layer.weight.data, bias)

@@ -1,0 +1,65 @@
+"""Layers, losses and optimizers to compose networks from, thin over the kernels.
+
+Every layer has ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``.
+"""
+
+from . import init
+from .activations import Identity, ReLU, Sigmoid, Softmax, Tanh
+from .blocks import DenseConcat, Highway, Residual
+from .clipping import clip_grad_norm, clip_grad_value
+from .containers import Checkpoint, Sequential, mlp
+from .dropout import Dropout
+from .errors import LayerError, NoForwardError, ShapeError
+from .functions import Activation, ElementwiseLoss
+from .graph import Add, Concat, Graph, Input, Multiply
+from .linear import Linear
+from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
+from .module import Module
+from .normalization import BatchNorm1d, LayerNorm
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from .parameter import Parameter
+from .storage import load
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "Add",
+    "BatchNorm1d",
+    "BinaryCrossEntropy",
+    "Checkpoint",
+    "Concat",
+    "DenseConcat",
+    "Dropout",
+    "ElementwiseLoss",
+    "Graph",
+    "Highway",
+    "Identity",
+    "Input",
+    "LayerError",
+    "LayerNorm",
+    "Linear",
+    "Loss",
+    "MSELoss",
+    "Module",
+    "Multiply",
+    "NoForwardError",
+    "Optimizer",
+    "Parameter",
+    "PoissonLoss",
+    "RMSprop",
+    "ReLU",
+    "Residual",
+    "Sequential",
+    "ShapeError",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxCrossEntropy",
+    "Tanh",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "init",
+    "load",
+    "mlp",
+]

@@ -1,0 +1,113 @@
+"""Blocks with branches: Residual, Highway, DenseConcat. Where a value goes two ways, its gradients are added."""
+
+from itertools import accumulate as running_sums
+
+import numpy as np
+
+from .errors import ShapeError
+from .init import generator
+from .linear import Linear
+from .module import Module, any_matrix, checked_modules, like, matrix
+
+
+class Residual(Module):
+    """``y = block(x) + x``; the gradient ``dx = block.backward(dy) + dy`` has the identity term that depth cannot make vanish.
+
+    Parameters
+    ----------
+    block : Module
+        Its output must have the shape of its input.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, *Deep residual learning for image recognition* (2016).
+    """
+
+    def __init__(self, block):
+        (self.block,) = checked_modules([block])
+
+    def forward(self, x):
+        x = any_matrix(self, "x", x)
+        y = self.block.forward(x)
+        if y.shape != x.shape:
+            raise ShapeError(self, f"the block's output must have the shape of its input, {x.shape}; got {y.shape}")
+        return y + x
+
+    def backward(self, dout, accumulate=False):
+        return self.block.backward(dout, accumulate) + dout
+
+
+class Highway(Module):
+    """``y = t * f + (1 - t) * x`` with ``f = activation(x @ W_f + b_f)`` and the gate ``t = sigmoid(x @ W_t + b_t)``.
+
+    Parameters
+    ----------
+    n : int
+        The number of columns of x and y.
+    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+    gate_bias : float
+        Where b_t begins; below zero the layer begins near the identity.
+    random_state : int, Generator, RandomState or None
+    dtype : {float64, float32}
+
+    References
+    ----------
+    Srivastava, Greff, Schmidhuber, *Highway networks* (2015).
+    """
+
+    def __init__(self, n, activation="relu", gate_bias=-1.0, *, random_state=None, dtype=np.float64):
+        random_state = generator(random_state)
+        self.transform = Linear(n, n, activation=activation, random_state=random_state, dtype=dtype)
+        self.gate = Linear(n, n, activation="sigmoid", init="xavier_normal", random_state=random_state, dtype=dtype)
+        self.gate.bias.data[...] = gate_bias
+        self.n, self.activation, self.gate_bias, self.dtype = self.gate.n_in, activation, gate_bias, self.gate.dtype
+
+    def forward(self, x):
+        x = matrix(self, "x", x, self.n, self.dtype)
+        f, t = self.transform.forward(x), self.gate.forward(x)
+        self._saved = (x, f, t) if self.training else None
+        return t * f + (1 - t) * x
+
+    def backward(self, dout, accumulate=False):
+        if self._saved is None:
+            raise self.no_forward()
+        x, f, t = self._saved
+        dout = like(self, "dout", dout, x.shape, x.dtype)
+        # y = t * f + (1 - t) * x: x reaches y directly, through f and through t
+        dx = dout * (1 - t)
+        dx += self.transform.backward(dout * t, accumulate)
+        dx += self.gate.backward(dout * (f - x), accumulate)
+        return dx
+
+
+class DenseConcat(Module):
+    """Each block receives the input and the outputs of all blocks before it, side by side; so does what comes after.
+
+    Parameters
+    ----------
+    blocks : list of Module
+        Block i takes as many columns as the input and the outputs of blocks 0 to i - 1 have together.
+
+    References
+    ----------
+    Huang, Liu, van der Maaten, Weinberger, *Densely connected convolutional networks* (2017).
+    """
+
+    def __init__(self, blocks):
+        self.blocks = checked_modules(blocks)
+
+    def forward(self, x):
+        values = [any_matrix(self, "x", x)]
+        for block in self.blocks:
+            values.append(block.forward(np.concatenate(values, axis=1)))
+        self._saved = list(running_sums(value.shape[1] for value in values[:-1])) if self.training else None
+        return np.concatenate(values, axis=1)
+
+    def backward(self, dout, accumulate=False):
+        if self._saved is None:
+            raise self.no_forward()
+        dout = any_matrix(self, "dout", dout)
+        # From the last block to the first: the columns that a block wrote have their gradient complete when their turn comes.
+        for block, start in zip(reversed(self.blocks), reversed(self._saved), strict=True):
+            dout = dout[:, :start] + block.backward(dout[:, start:], accumulate)
+        return dout

@@ -1,0 +1,49 @@
+"""Gradient clipping, between backward and the optimizer's step."""
+
+import math
+
+import numpy as np
+
+
+def clip_grad_norm(parameters, max_norm):
+    """Scale all gradients together so that their norm is at most ``max_norm``; their direction stays.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    max_norm : float
+        Above 0.
+
+    Returns
+    -------
+    float
+        The norm of all gradients before: the root of the sum of all squares. If it is not finite, nothing is changed.
+
+    References
+    ----------
+    Pascanu, Mikolov, Bengio, *On the difficulty of training recurrent neural networks* (2013), algorithm 1.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be above 0; got {max_norm!r}")
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = math.hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients))
+    if max_norm < norm < math.inf:
+        for gradient in gradients:
+            gradient *= max_norm / norm
+    return norm
+
+
+def clip_grad_value(parameters, value):
+    """Clip every element of every gradient to [-value, value], which changes the direction.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    value : float
+        Above 0.
+    """
+    if not value > 0:
+        raise ValueError(f"value must be above 0; got {value!r}")
+    for parameter in parameters:
+        if parameter.grad is not None:
+            np.clip(parameter.grad, -value, value, out=parameter.grad)

@@ -1,0 +1,67 @@
+"""Dropout, whose mask is computed from a counter instead of being stored."""
+
+import operator
+
+import numpy as np
+
+from ..kernels.random_bits import drop_threshold, stream_key
+from .init import generator
+from .module import Module, any_matrix, like, raw
+
+
+class Dropout(Module):
+    """Inverted dropout: in training ``y = x / (1 - p)`` where an element is kept and 0 where it is dropped; else ``y = x``.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1): how likely an element is to be dropped.
+    random_state : int, Generator, RandomState or None
+        For the seed. Layers with the same number drop the same elements: give each its own, or all one Generator.
+
+    Attributes
+    ----------
+    seed : int
+    n_forwards : int
+        How many forwards in training mode there were. Seed and number determine the mask, in every back end and for any number
+        of threads; set the number back to repeat a run.
+
+    References
+    ----------
+    Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting* (2014), section 10 for the scaling.
+    """
+
+    def __init__(self, p=0.5, random_state=None):
+        if not 0 <= p < 1:
+            raise ValueError(f"p must be in [0, 1); got {p!r}")
+        self.p, self.n_forwards = float(p), 0
+        if isinstance(random_state, (int, np.integer)):
+            self.seed = operator.index(random_state)
+            if not 0 <= self.seed < 2**63:
+                raise ValueError(f"random_state must be in [0, 2^63); got {random_state}")
+        else:
+            self.seed = int(generator(random_state).uniform(0, 2**53))
+
+    def arguments(self):
+        return {"p": self.p, "random_state": self.seed}
+
+    def forward(self, x):
+        if not self.training:
+            self._saved = None
+            return x
+        x = any_matrix(self, "x", x)
+        if not self.recomputing:
+            self.n_forwards += 1
+        self._saved = x.shape, x.dtype, stream_key(self.seed, self.n_forwards)
+        return self._masked(x)
+
+    def backward(self, dout, accumulate=False):
+        if self._saved is None:
+            raise self.no_forward()
+        shape, dtype, _ = self._saved
+        return self._masked(like(self, "dout", dout, shape, dtype))
+
+    def _masked(self, x):
+        y = np.empty_like(x)
+        raw.dropout(x, self._saved[2], drop_threshold(self.p), 1 / (1 - self.p), y, self.n_threads)
+        return y

@@ -1,0 +1,191 @@
+"""Activations and losses of your own: a value and a derivative, checked against each other when they are made.
+
+A function that was compiled with ``numba.njit`` takes and returns numbers; it runs in a compiled loop over the elements. Any other
+function takes and returns whole arrays, in Python: right for NumPy expressions, but slower, as each operation is a pass by itself.
+"""
+
+import copy
+import functools
+
+import numpy as np
+
+from .errors import ShapeError
+from .losses import Loss, dense
+from .module import Module, any_matrix, like
+
+# Where a derivative is checked, with fourth-order central differences: between -6 and 6, away from the multiples of 1/4, where
+# piecewise functions have their kinks.
+POINTS = np.arange(-5.9, 6, 0.2371)
+STEP = 1e-4  # truncation error of the order of STEP^4 = 1e-16, rounding error of 1e-16 / STEP = 1e-12
+TOLERANCE = 1e-7  # relative to the larger of 1, the value and the derivative
+
+
+class Activation(Module):
+    """An activation of your own, ``a = value(z)`` for every element, as a layer.
+
+    Parameters
+    ----------
+    value, derivative : functions of z
+        Compiled with ``numba.njit`` they take and return one number; others take and return arrays, see `nn.functions`.
+    name : str, optional
+        By default the name of the value's function.
+    points : array-like of float, optional
+        Where the derivative is compared with finite differences of the value; by default 51 points between -6 and 6. Give others
+        for a function that has a kink at one of them, or is not defined everywhere.
+
+    Raises
+    ------
+    ValueError
+        If the derivative is not that of the value, or either is not finite; it says where and by how much.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> softplus = nn.Activation(lambda z: np.log1p(np.exp(z)), lambda z: 1 / (1 + np.exp(-z)), name="softplus")
+    >>> softplus
+    Activation('softplus', in Python)
+    >>> nn.Activation(np.sin, np.sin)
+    Traceback (most recent call last):
+    ValueError: the derivative of 'sin' is wrong: at 5.4808 it is -0.719016, finite differences of the value give 0.694994
+    """
+
+    def __init__(self, value, derivative, name=None, *, points=POINTS):
+        self.value, self.derivative = value, derivative
+        self.name = getattr(value, "__name__", "activation") if name is None else name
+        check_derivative(self.name, functools.partial(mapped, value), functools.partial(mapped, derivative), points)
+
+    def forward(self, x):
+        x = any_matrix(self, "x", x)
+        self._saved = x if self.training else None
+        return mapped(self.value, x)
+
+    def backward(self, dout, accumulate=False):
+        x = self._saved
+        if x is None:
+            raise self.no_forward()
+        return like(self, "dout", dout, x.shape, x.dtype) * mapped(self.derivative, x)
+
+    def arguments(self):
+        return {}
+
+    def stored_name(self):
+        return f"Activation:{self.name}"
+
+    def copied(self):
+        """Another layer with the same functions: each place in a model needs its own."""
+        other = copy.copy(self)
+        other.forget()
+        return other
+
+    def __repr__(self):
+        return f"Activation({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
+
+
+class ElementwiseLoss(Loss):
+    """A loss of your own: the mean over all elements of ``value(prediction, target)``.
+
+    Parameters
+    ----------
+    value, derivative : functions of prediction and target
+        The derivative is by the prediction. As in `Activation`, njit functions of numbers or functions of arrays.
+    name : str, optional
+        By default the name of the value's function.
+    points : array-like of float, optional
+        Predictions at which the derivative is checked; by default 51 points between -6 and 6.
+    targets : array-like of float, optional
+        Targets for which it is checked. By default 0.05 and 0.95.
+
+    Raises
+    ------
+    ValueError
+        If the derivative is not that of the value, or either is not finite; it says where and by how much.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> loss = nn.ElementwiseLoss(lambda p, y: np.log(np.cosh(p - y)), lambda p, y: np.tanh(p - y), name="log-cosh")
+    >>> round(loss(np.array([[1.0], [3.0]]), [1.0, 1.0]), 4)
+    0.6625
+    """
+
+    def __init__(self, value, derivative, name=None, *, points=POINTS, targets=(0.05, 0.95)):
+        self.value, self.derivative = value, derivative
+        self.name = getattr(value, "__name__", "loss") if name is None else name
+        for y in targets:
+            by_prediction = [lambda p, f=f, y=y: mapped(f, p, np.full_like(p, y)) for f in (value, derivative)]
+            check_derivative(f"{self.name}, for target {y}", *by_prediction, points)
+
+    def __call__(self, outputs, y):
+        z = any_matrix(self, "outputs", outputs)
+        if not z.size:
+            raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
+        self._saved = z, dense(self, y, z.shape, z.dtype)
+        return float(mapped(self.value, *self._saved).mean(dtype=np.float64))
+
+    def backward(self):
+        predictions = self.outputs
+        return mapped(self.derivative, *self._saved) / predictions.size
+
+    def __repr__(self):
+        return f"ElementwiseLoss({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
+
+
+def is_compiled(function):
+    """Whether it is a function compiled by ``numba.njit``."""
+    return hasattr(function, "py_func") and hasattr(function, "signatures")
+
+
+def mapped(function, *arrays):
+    """The function of every element of one or two C-contiguous arrays of one shape and dtype, as such an array."""
+    first = arrays[0]
+    if is_compiled(function):
+        out = np.empty_like(first)
+        _loop(function, len(arrays))(*(array.reshape(-1) for array in arrays), out.reshape(-1))
+        return out
+    out = np.asarray(function(*arrays))
+    if out.shape != first.shape:
+        name = getattr(function, "__name__", function)
+        raise ValueError(f"{name!r} must return an array shaped like its argument, {first.shape}; got {out.shape}")
+    return np.require(out, first.dtype, ["C"])
+
+
+@functools.cache
+def _loop(function, n_arguments):
+    """The compiled loop that calls a compiled function of one or two numbers."""
+    import numba  # here, because who has no such function does without
+
+    if n_arguments == 1:
+
+        @numba.njit
+        def loop(x, out):
+            for i in range(x.size):
+                out[i] = function(x[i])
+    else:
+
+        @numba.njit
+        def loop(x, y, out):
+            for i in range(x.size):
+                out[i] = function(x[i], y[i])
+
+    return loop
+
+
+def check_derivative(name, value, derivative, points):
+    """Raise an error unless a function of arrays is the derivative of another one at all points."""
+    z = np.asarray(points, np.float64)
+    given, values = derivative(z), value(z)
+    # f'(z) = (f(z - 2h) - 8 f(z - h) + 8 f(z + h) - f(z + 2h)) / 12h + O(h^4)
+    numerical = sum(c * value(z + k * STEP) for c, k in ((1, -2), (-8, -1), (8, 1), (-1, 2))) / (12 * STEP)
+    for what, array in (("value", values), ("derivative", given)):
+        if not np.isfinite(array).all():
+            where = int(np.isfinite(array).argmin())
+            raise ValueError(f"the {what} of {name!r} must be finite; at {z[where]:g} it is {array[where]:g}")
+    excess = np.abs(given - numerical) - TOLERANCE * np.maximum(1, np.maximum(np.abs(values), np.abs(given)))
+    if not (excess <= 0).all():
+        where = int(np.nan_to_num(excess, nan=np.inf).argmax())
+        raise ValueError(
+            f"the derivative of {name!r} is wrong: at {z[where]:g} it is {given[where]:g}, "
+            f"finite differences of the value give {numerical[where]:g}"
+        )

@@ -1,0 +1,77 @@
+"""Initializers: each draws new parameters for a `Linear` layer.
+
+``nn.Linear(4, 8, init="xavier_uniform")`` begins with one, ``nn.init.xavier_uniform(layer, random_state)`` begins again. With
+``n_in`` and ``n_out`` as in the layer, biases are zero but for `scikit_learn`. Weights that are too small or too large make the
+gradients vanish or explode with depth; He's variance keeps their size through relu, Xavier's through tanh.
+
+References
+----------
+Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks* (2010), equations 12 and 16.
+He, Zhang, Ren, Sun, *Delving deep into rectifiers* (2015), equation 10.
+"""
+
+import math
+
+import numpy as np
+
+
+def generator(random_state):
+    """What draws numbers: a Generator or RandomState itself, or a new Generator from a seed or None."""
+    return random_state if hasattr(random_state, "uniform") else np.random.default_rng(random_state)
+
+
+def he_normal(layer, random_state=None):
+    """Weights from N(0, 2 / n_in)."""
+    _normal(layer, math.sqrt(2 / layer.n_in), random_state)
+
+
+def he_uniform(layer, random_state=None):
+    """Weights within sqrt(6 / n_in), which has the variance of `he_normal`."""
+    _uniform(layer, math.sqrt(6 / layer.n_in), random_state)
+
+
+def xavier_normal(layer, random_state=None):
+    """Weights from N(0, 2 / (n_in + n_out))."""
+    _normal(layer, math.sqrt(2 / (layer.n_in + layer.n_out)), random_state)
+
+
+def xavier_uniform(layer, random_state=None):
+    """Weights within sqrt(6 / (n_in + n_out)), which has the variance of `xavier_normal`."""
+    _uniform(layer, math.sqrt(6 / (layer.n_in + layer.n_out)), random_state)
+
+
+def zeros(layer, random_state=None):
+    """All weights zero: a layer that learns nothing below it, for a last layer or to show why others begin elsewhere."""
+    _fill(layer, 0.0)
+
+
+def scikit_learn(layer, random_state=None):
+    """Weights, then biases, within sqrt(6 / (n_in + n_out)), for sigmoid sqrt(2 / (n_in + n_out)), as `fastprop.MLPClassifier`.
+
+    One RandomState for all layers, from the first to the last, gives the estimator's numbers. Note that scikit-learn looks at the
+    activation of the hidden layers also for the last layer.
+    """
+    bound = math.sqrt((2 if layer.activation == "sigmoid" else 6) / (layer.n_in + layer.n_out))
+    draw = generator(random_state)
+    layer.weight.data = draw.uniform(-bound, bound, layer.weight.shape)
+    if layer.bias is not None:
+        layer.bias.data = draw.uniform(-bound, bound, layer.bias.shape)
+
+
+def _normal(layer, scale, random_state):
+    _fill(layer, scale * generator(random_state).standard_normal(layer.weight.shape))
+
+
+def _uniform(layer, bound, random_state):
+    _fill(layer, generator(random_state).uniform(-bound, bound, layer.weight.shape))
+
+
+def _fill(layer, weight):
+    layer.weight.data[...] = weight
+    if layer.bias is not None:
+        layer.bias.data[...] = 0
+
+
+INITIALIZERS = {
+    function.__name__: function for function in (he_normal, he_uniform, xavier_normal, xavier_uniform, zeros, scikit_learn)
+}

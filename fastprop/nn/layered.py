@@ -1,0 +1,117 @@
+"""LayeredNetwork: a `Network` with an activation of the user's, computed layer by layer."""
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import xlogy
+
+from .. import kernels
+from ..kernels.checks import NO_INDICES
+from ..kernels.codes import CANONICAL_LINK, LOSSES
+from ..network import Network
+from .containers import Sequential, mlp
+from .linear import Linear
+from .module import raw
+from .parameter import Parameter
+
+
+class LayeredNetwork(Network):
+    """What `Network` is, with an `Activation` behind every hidden layer; parameters and results have the same form.
+
+    The layers' parameters and gradients are views of two flat blocks, so that an update is one kernel here too. Loss, penalty and
+    the rules of an epoch are those of `kernels.train_epoch`, written down in `kernels.reference`.
+    """
+
+    def __init__(self, sizes, activation, loss="softmax_cross_entropy", dtype=np.float64):
+        super().__init__(sizes, activation, loss, dtype)
+        self._gradient = np.zeros_like(self._params)
+        self._model = mlp(self.sizes, activation, init="zeros", dtype=dtype).eval()
+        self._hidden = Sequential(*self._model.layers[:-1])
+        # The last layer with its link is a network of its own: that gives the outputs.
+        self._last = kernels.layer_table(self.sizes[-2:], "identity", CANONICAL_LINK[loss])
+        linears = [layer for layer in self._model if isinstance(layer, Linear)]
+        views, gradients = (kernels.layer_views(self._layers, block) for block in (self._params, self._gradient))
+        for layer, own, gradient in zip(linears, views, gradients, strict=True):
+            layer.weight, layer.bias = map(Parameter, own)
+            layer.weight.grad, layer.bias.grad = gradient
+        self._weights = [layer.weight for layer in linears]
+
+    def _layer_table(self):
+        return kernels.layer_table(self.sizes, "identity", CANONICAL_LINK[self.loss])
+
+    def _forward(self, rows, outputs, n_threads):
+        self._model.set_n_threads(n_threads)
+        hidden = self._hidden.forward(_dense(self._matrix(*rows)))
+        last = self._params[self._layers[-1, 3] :]
+        raw.network_forward(hidden, NO_INDICES, NO_INDICES, self._last, last, outputs, n_threads)
+
+    def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
+        self._model.set_n_threads(n_threads)
+        loss = self._batch(_dense(self._matrix(*data[:3])), *data[3:6], alpha, clip, n_threads)
+        gradient[...] = self._gradient
+        return loss
+
+    def _train_epochs(self, data, orders, optimizer, batch_size, alpha, clip, step, losses, n_threads):
+        self._model.set_n_threads(n_threads)
+        x = self._matrix(*data[:3])
+        for epoch, order in enumerate(orders):
+            loss_sum = 0.0
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                labels, targets, weight = (array[rows] if array.size else array for array in data[3:6])
+                loss_sum += len(rows) * self._batch(_dense(x[rows]), labels, targets, weight, alpha, clip, n_threads)
+                step += 1
+                if not weight.size or weight.sum(dtype=np.float64):
+                    self._update(optimizer, int(step[0]), n_threads)
+            losses[epoch] = loss_sum / len(order)
+
+    def _update(self, optimizer, step, n_threads):
+        arrays, hyper = (self._params, self._gradient, *optimizer.state), optimizer.hyper.tolist()
+        if optimizer.name == "sgd":
+            raw.sgd_update(*arrays, *hyper, 0.0, n_threads)
+        else:
+            raw.adam_update(*arrays, *hyper, step, 0.0, n_threads)
+
+    def _batch(self, x, labels, targets, weight, alpha, clip, n_threads):
+        """Write the gradient of a batch into ``_gradient`` and return its loss."""
+        total = float(weight.sum(dtype=np.float64)) if weight.size else len(x)
+        if total == 0:
+            self._gradient[...] = 0
+            return 0.0
+        self._model.train()
+        try:
+            logits = self._model.forward(x)
+            probs, code = np.empty_like(logits), LOSSES[self.loss]
+            loss_sum = raw.loss_forward(code, logits, labels, targets, weight, probs, n_threads)
+            if clip and self.loss in CLIPPED:
+                losses = CLIPPED[self.loss](np.clip(probs, clip, 1 - clip), labels, targets)
+                loss_sum = float(np.average(losses, weights=weight if weight.size else None)) * total
+            raw.loss_backward(code, probs, labels, targets, weight, 1 / total, logits, n_threads)
+            self._model.backward(logits, need_dx=False)
+        finally:
+            self._model.eval().forget()
+        for parameter in self._weights:
+            parameter.grad += alpha / total * parameter.data
+        penalty = alpha / 2 * sum(float(np.vdot(parameter.data, parameter.data)) for parameter in self._weights)
+        return (loss_sum / (self.sizes[-1] if self.loss == "squared_error" else 1) + penalty) / total
+
+    def _matrix(self, x, indices, indptr):
+        """X of a `TrainingSet`, dense or sparse, as one object."""
+        return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, self.sizes[0])) if indptr.size else x
+
+
+def _dense(x):
+    return x.toarray() if hasattr(x, "toarray") else x
+
+
+def _softmax_loss(probs, labels, targets):
+    if labels.size:
+        return -np.log(probs[np.arange(len(labels)), labels])
+    return -xlogy(targets, probs).sum(axis=1)
+
+
+def _binary_loss(probs, labels, targets):
+    return -(xlogy(targets, probs) + xlogy(1 - targets, 1 - probs)).sum(axis=1)
+
+
+# The losses of probabilities, by row, for losses that are reported as of clipped ones.
+CLIPPED = {"softmax_cross_entropy": _softmax_loss, "binary_cross_entropy": _binary_loss}

@@ -1,0 +1,127 @@
+"""BatchNorm1d and LayerNorm."""
+
+import operator
+
+import numpy as np
+
+from .errors import ShapeError
+from .module import Module, like, matrix, raw
+from .parameter import Parameter
+
+
+class _Norm(Module):
+    """``y = (x - mean) / sqrt(variance + eps) * weight + bias``; a subclass says over which axis, and with which kernels."""
+
+    _backward_kernel = None
+
+    def __init__(self, n_units, eps, dtype):
+        n_units = operator.index(n_units)
+        if n_units < 1 or not eps > 0:
+            raise ValueError(f"the number of units must be at least 1 and eps above 0; got {n_units} and {eps}")
+        self.eps, self.dtype, self._n_units = float(eps), np.dtype(dtype), n_units
+        self.weight, self.bias = Parameter(np.ones(n_units, dtype)), Parameter(np.zeros(n_units, dtype))
+
+    def _own(self, name, array):
+        """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
+        return like(self, name, array, (self._n_units,), self.dtype)
+
+    def backward(self, dout, accumulate=False):
+        if self._saved is None:
+            raise self.no_forward()
+        x, weight, mean, rstd = self._saved
+        dout, dx = like(self, "dout", dout, x.shape, x.dtype), np.empty_like(x)
+        arrays = dx, self.weight.grad_buffer(), self.bias.grad_buffer()
+        self._backward_kernel(dout, x, weight, mean, rstd, accumulate, *arrays, self.n_threads)
+        return dx
+
+
+class LayerNorm(_Norm):
+    """Normalise every row: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``, mean and variance over the row.
+
+    Parameters
+    ----------
+    normalized_shape : int
+        The number of columns of x.
+    eps : float
+    dtype : {float64, float32}
+
+    References
+    ----------
+    Ba, Kiros, Hinton, *Layer normalization* (2016).
+    """
+
+    _backward_kernel = staticmethod(raw.layer_norm_backward)
+
+    def __init__(self, normalized_shape, eps=1e-5, *, dtype=np.float64):
+        super().__init__(normalized_shape, eps, dtype)
+        self.normalized_shape = self._n_units
+
+    def forward(self, x):
+        x = matrix(self, "x", x, self._n_units, self.dtype)
+        weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
+        y, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+        raw.layer_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = (x, weight, mean, rstd) if self.training else None
+        return y
+
+
+class BatchNorm1d(_Norm):
+    """Normalise every column over the batch: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
+
+    Training uses the mean and the biased variance of the batch and updates the running ones; evaluation uses the running ones.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of columns of x.
+    eps : float
+    momentum : float
+        The weight of a new batch in the running statistics: ``running = (1 - momentum) running + momentum batch``.
+    dtype : {float64, float32}
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (num_features,)
+    running_mean, running_var : ndarray, shape (num_features,)
+        0 and 1 at first. As in PyTorch, the running variance is of the unbiased variances, n / (n - 1) of the biased ones.
+
+    References
+    ----------
+    Ioffe and Szegedy, *Batch normalization* (2015).
+    """
+
+    buffers = ("running_mean", "running_var")
+    _backward_kernel = staticmethod(raw.batch_norm_backward)
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, *, dtype=np.float64):
+        super().__init__(num_features, eps, dtype)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be in [0, 1]; got {momentum!r}")
+        self.num_features, self.momentum = self._n_units, float(momentum)
+        self.running_mean, self.running_var = np.zeros(self.num_features, dtype), np.ones(self.num_features, dtype)
+
+    def forward(self, x):
+        x = matrix(self, "x", x, self._n_units, self.dtype)
+        weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
+        y = np.empty_like(x)
+        if not self.training:
+            self._saved = None
+            statistics = self._own("running_mean", self.running_mean), self._own("running_var", self.running_var)
+            raw.batch_norm_inference(x, weight, bias, *statistics, self.eps, y, self.n_threads)
+            return y
+        if len(x) < 2:
+            raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {x.shape}")
+        mean, rstd = np.empty(self._n_units, x.dtype), np.empty(self._n_units, x.dtype)
+        raw.batch_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
+        self._saved = x, weight, mean, rstd
+        if not self.recomputing:
+            self._update_statistics(mean, rstd, len(x))
+        return y
+
+    def _update_statistics(self, mean, rstd, n):
+        # running = (1 - momentum) running + momentum batch, where the batch's variance is n / (n - 1) (1 / rstd^2 - eps)
+        keep, factor = 1 - self.momentum, self.momentum * n / (n - 1)
+        self.running_mean *= keep
+        self.running_mean += self.momentum * mean
+        self.running_var *= keep
+        self.running_var += factor / (rstd * rstd) - factor * self.eps

@@ -1,0 +1,83 @@
+"""Parameter: an array and its gradient."""
+
+import numpy as np
+
+from ..network import FLOAT_DTYPES
+
+
+class Parameter:
+    """An array that training changes, and the gradient of the loss by it.
+
+    Parameters
+    ----------
+    data : array-like of float32 or float64
+        Used itself, not copied, where it is a writeable C-contiguous array.
+
+    Attributes
+    ----------
+    data : ndarray
+        What is assigned is copied into this array, so that whoever holds it sees the new values.
+    grad : ndarray or None
+        Shaped like data; None before the first backward. Every backward overwrites it, or adds to it with ``accumulate=True``.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> p = nn.Parameter([1.0, 2.0])
+    >>> p.data = [3.0, 4.0]
+    >>> p.data
+    array([3., 4.])
+    """
+
+    __slots__ = ("_data", "_grad")
+
+    def __init__(self, data):
+        data = np.asarray(data)
+        if data.dtype not in FLOAT_DTYPES:
+            raise TypeError(f"a parameter must be float32 or float64; got {data.dtype.name}")
+        self._data = np.require(data, None, ["C", "A", "W", "E"])
+        self._grad = None
+
+    @property
+    def data(self):
+        return self._data
+
+    @data.setter
+    def data(self, values):
+        if values is not self._data:
+            self._data[...] = self._like("data", values)
+
+    @property
+    def grad(self):
+        return self._grad
+
+    @grad.setter
+    def grad(self, values):
+        self._grad = None if values is None else np.require(self._like("grad", values), self.dtype, ["C", "A", "W", "E"])
+
+    def grad_buffer(self):
+        """The array for a backward to write the gradient into or to add it to: `grad`, zeros where there was none."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self._data)
+        return self._grad
+
+    def _like(self, name, values):
+        values = np.asarray(values)
+        if values.shape != self.shape:
+            raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
+        return values
+
+    @property
+    def shape(self):
+        return self._data.shape
+
+    @property
+    def size(self):
+        return self._data.size
+
+    @property
+    def dtype(self):
+        return self._data.dtype
+
+    def __repr__(self):
+        return f"Parameter(shape={self.shape}, dtype={self.dtype.name})"

@@ -1,0 +1,231 @@
+"""The public kernels of normalisation: of every row (layer norm), and of every column over the batch (batch norm)."""
+
+from . import checks
+
+
+class NormalizationKernels:
+    """Forward and backward of layer norm and batch norm."""
+
+    def layer_norm_forward(self, x, gamma, beta, epsilon=1e-5, y=None, mean=None, rstd=None, n_threads=1):
+        """Layer normalisation: ``y = (x - mean) * rstd * gamma + beta`` with the mean and variance of every row.
+
+        ``mean_i = sum_j x_ij / n_units``; ``rstd_i = 1 / sqrt(sum_j (x_ij - mean_i)^2 / n_units + epsilon)``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_units), float32 or float64
+            A row that holds a NaN or infinity gives a row of NaN.
+        gamma, beta : ndarray, shape (n_units,), dtype of x
+        epsilon : float
+            > 0, in the units of x squared.
+        y, mean, rstd : ndarray, shapes (n, n_units), (n,), (n,), optional
+            Overwritten with the results. Must overlap neither the inputs nor each other.
+        n_threads : int
+            The result does not depend on it.
+
+        Returns
+        -------
+        y, mean, rstd : ndarray
+            The outputs; the last two are for the backward.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or x has no columns; nothing was changed then.
+
+        References
+        ----------
+        Ba, Kiros, Hinton, *Layer normalization* (2016).
+        """
+        shape = checks.normalized("x", x, axis=1)
+        return self._forward(self.raw.layer_norm_forward, shape, shape[0], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
+
+    def layer_norm_backward(
+        self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1
+    ):
+        """Backward of `layer_norm_forward`: with ``x_hat = (x - mean) * rstd`` and ``g = dy * gamma``,
+
+        ``dx = rstd * (g - mean_j g - x_hat * mean_j (g * x_hat))``, the means over the row; ``dgamma = sum_i dy * x_hat``;
+        ``dbeta = sum_i dy``.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (n, n_units), float32 or float64
+            Gradient of the loss by y.
+        x, gamma : ndarray, shapes (n, n_units), (n_units,), dtype of dy
+            Inputs of the forward.
+        mean, rstd : ndarray, shape (n,), dtype of dy
+            The second and third result of the forward.
+        accumulate : bool
+            Add to ``dgamma`` and ``dbeta``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
+        dx, dgamma, dbeta : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
+            Outputs. Must overlap neither the inputs nor each other.
+        n_threads : int
+            The result does not depend on it.
+
+        Returns
+        -------
+        dx, dgamma, dbeta : ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or dy has no columns; nothing was changed then.
+
+        References
+        ----------
+        Ba, Kiros, Hinton, *Layer normalization* (2016).
+        """
+        shape = checks.normalized("dy", dy, axis=1)
+        arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
+        return self._backward(self.raw.layer_norm_backward, shape, shape[0], arrays, accumulate, outputs, n_threads)
+
+    def batch_norm_forward(self, x, gamma, beta, epsilon=1e-5, y=None, mean=None, rstd=None, n_threads=1):
+        """Batch normalisation in training: ``y = (x - mean) * rstd * gamma + beta`` with the mean and variance of every column.
+
+        ``mean_j = sum_i x_ij / n``; ``rstd_j = 1 / sqrt(sum_i (x_ij - mean_j)^2 / n + epsilon)``: the biased variance, in two
+        passes, summed up in blocks of rows, so that rounding errors grow with the number of blocks, not of rows.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_units), float32 or float64
+            A column that holds a NaN or infinity gives a column of NaN.
+        gamma, beta : ndarray, shape (n_units,), dtype of x
+        epsilon : float
+            > 0, in the units of x squared. The variance of the batch is ``1 / rstd^2 - epsilon``.
+        y, mean, rstd : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
+            Overwritten with the results. Must overlap neither the inputs nor each other.
+        n_threads : int
+            The result does not depend on it.
+
+        Returns
+        -------
+        y, mean, rstd : ndarray
+            The outputs; the last two are for the backward and for running statistics.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or x has no rows; nothing was changed then.
+
+        References
+        ----------
+        Ioffe and Szegedy, *Batch normalization: accelerating deep network training by reducing internal covariate shift* (2015),
+        algorithm 1; Chan, Golub, LeVeque, *Algorithms for computing the sample variance* (1983) for the two passes.
+        """
+        shape = checks.normalized("x", x, axis=0)
+        return self._forward(self.raw.batch_norm_forward, shape, shape[1], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
+
+    def batch_norm_backward(
+        self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1
+    ):
+        """Backward of `batch_norm_forward`, through the statistics too: with ``x_hat = (x - mean) * rstd``,
+
+        ``dx = gamma * rstd * (dy - mean_i dy - x_hat * mean_i (dy * x_hat))``, the means over the column;
+        ``dgamma = sum_i dy * x_hat``; ``dbeta = sum_i dy``.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (n, n_units), float32 or float64
+            Gradient of the loss by y.
+        x, gamma : ndarray, shapes (n, n_units), (n_units,), dtype of dy
+            Inputs of the forward.
+        mean, rstd : ndarray, shape (n_units,), dtype of dy
+            The second and third result of the forward.
+        accumulate : bool
+            Add to ``dgamma`` and ``dbeta``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
+        dx, dgamma, dbeta : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
+            Outputs. Must overlap neither the inputs nor each other.
+        n_threads : int
+            The result does not depend on it.
+
+        Returns
+        -------
+        dx, dgamma, dbeta : ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or dy has no rows; nothing was changed then.
+
+        References
+        ----------
+        Ioffe and Szegedy, *Batch normalization* (2015), section 3.
+        """
+        shape = checks.normalized("dy", dy, axis=0)
+        arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
+        return self._backward(self.raw.batch_norm_backward, shape, shape[1], arrays, accumulate, outputs, n_threads)
+
+    def batch_norm_inference(self, x, gamma, beta, running_mean, running_var, epsilon=1e-5, out=None, n_threads=1):
+        """Batch normalisation in use: ``y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_units), float32 or float64
+        gamma, beta : ndarray, shape (n_units,), dtype of x
+        running_mean, running_var : ndarray, shape (n_units,), dtype of x
+            Mean and variance of every column as estimated in training. A variance below -epsilon gives NaN.
+        epsilon : float
+            > 0, in the units of x squared.
+        out : ndarray, shape (n, n_units), optional
+            Overwritten with the result; may be ``x`` itself.
+        n_threads : int
+            The result does not depend on it.
+
+        Returns
+        -------
+        ndarray, shape (n, n_units)
+            y: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; nothing was changed then.
+
+        References
+        ----------
+        Ioffe and Szegedy, *Batch normalization* (2015), algorithm 2.
+        """
+        shape = checks.matrix("x", x)
+        epsilon, n_threads = checks.real("epsilon", epsilon), checks.threads(n_threads)
+        inputs = {"x": x, "gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
+        for name in list(inputs)[1:]:
+            checks.like(name, inputs[name], shape[1:], "x", x)
+        y = checks.output("out", out, shape, x, inputs, in_place_of="x")
+        arrays = (checks.c_order(name, array) for name, array in inputs.items())
+        self.raw.batch_norm_inference(*arrays, epsilon, y, n_threads)
+        return y
+
+    def _forward(self, raw, shape, n_statistics, arrays, epsilon, outputs, n_threads):
+        """(y, mean, rstd) of either norm; there are as many means as rows or as columns."""
+        epsilon, n_threads = checks.real("epsilon", epsilon), checks.threads(n_threads)
+        inputs = dict(zip(("x", "gamma", "beta"), arrays, strict=True))
+        for name in ("gamma", "beta"):
+            checks.like(name, inputs[name], shape[1:], "x", inputs["x"])
+        shapes = {"y": shape, "mean": (n_statistics,), "rstd": (n_statistics,)}
+        outputs = _outputs(shapes, outputs, inputs["x"], inputs)
+        raw(*(checks.c_order(name, array) for name, array in inputs.items()), epsilon, *outputs, n_threads)
+        return outputs
+
+    def _backward(self, raw, shape, n_statistics, arrays, accumulate, outputs, n_threads):
+        """(dx, dgamma, dbeta) of either norm."""
+        accumulate, n_threads = checks.flag("accumulate", accumulate), checks.threads(n_threads)
+        inputs = dict(zip(("dy", "x", "gamma", "mean", "rstd"), arrays, strict=True))
+        shapes = {"x": shape, "gamma": shape[1:], "mean": (n_statistics,), "rstd": (n_statistics,)}
+        for name, expected in shapes.items():
+            checks.like(name, inputs[name], expected, "dy", inputs["dy"])
+        if accumulate and any(output is None for output in outputs[1:]):
+            raise ValueError("dgamma and dbeta must be given with accumulate=True; got None")
+        shapes = {"dx": shape, "dgamma": shape[1:], "dbeta": shape[1:]}
+        outputs = _outputs(shapes, outputs, inputs["dy"], inputs)
+        raw(*(checks.c_order(name, array) for name, array in inputs.items()), accumulate, *outputs, n_threads)
+        return outputs
+
+
+def _outputs(shapes, outputs, first, inputs):
+    """The arrays to write to, in the order of ``shapes``, a dict name -> shape; none may overlap an input or another."""
+    written, others = [], dict(inputs)
+    for (name, shape), out in zip(shapes.items(), outputs, strict=True):
+        written.append(checks.output(name, out, shape, first, others))
+        others[name] = out
+    return tuple(written)

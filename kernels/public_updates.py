@@ -1,0 +1,201 @@
+"""The public kernels of updates: one step of an optimizer on an array of parameters, in place."""
+
+from . import checks
+
+
+def _flat(params, grad, state):
+    """(grad, [params, *state]), checked and flat, for the raw updates, which change the latter."""
+    checks.floats("params", params)
+    checks.like("grad", grad, params.shape, "params", params)
+    flat = checks.updated({"params": params} | state, params, {"grad": grad})
+    return checks.c_order("grad", grad).reshape(-1), flat
+
+
+class UpdateKernels:
+    """The steps of the optimizers."""
+
+    def sgd_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1):
+        """One step of gradient descent with momentum, in place, where g = grad + l2 * params.
+
+        ``velocity = momentum * velocity - lr * g``; then ``params += velocity``, or with Nesterov's momentum
+        ``params += momentum * velocity - lr * g``.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        velocity : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place.
+        lr, momentum : float
+            Learning rate >= 0; momentum in [0, 1].
+        nesterov : bool
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
+        """
+        rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        grad, flat = _flat(params, grad, {"velocity": velocity})
+        self.raw.sgd_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+
+    def momentum_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=False, l2=0.0, n_threads=1):
+        """One step of gradient descent with momentum in PyTorch's form, in place, where g = grad + l2 * params.
+
+        ``velocity = momentum * velocity + g``; then ``params -= lr * velocity``, or with Nesterov's momentum
+        ``params -= lr * (g + momentum * velocity)``. The velocity is one of gradients, in `sgd_update` one of steps: the same
+        while lr is constant; when it changes, here the whole velocity follows at once, there only what is new.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        velocity : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place.
+        lr, momentum : float
+            Learning rate >= 0; momentum in [0, 1].
+        nesterov : bool
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013); the form of
+        ``torch.optim.SGD`` without dampening.
+        """
+        rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        grad, flat = _flat(params, grad, {"velocity": velocity})
+        self.raw.momentum_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+
+    def rmsprop_update(self, params, grad, square_avg, lr, alpha=0.99, epsilon=1e-8, l2=0.0, n_threads=1):
+        """One step of RMSprop, in place, where g = grad + l2 * params.
+
+        ``square_avg = alpha * square_avg + (1 - alpha) * g^2``; ``params -= lr * g / (sqrt(square_avg) + epsilon)``.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        square_avg : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place. A negative one gives NaN.
+        lr, alpha, epsilon : float
+            Learning rate >= 0; decay rate in [0, 1); epsilon > 0.
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Tieleman and Hinton, *Lecture 6.5 - rmsprop*, Coursera: Neural networks for machine learning (2012); the form of
+        ``torch.optim.RMSprop``, with epsilon outside the root.
+        """
+        rates = checks.real("lr", lr), checks.real("alpha", alpha, "decay"), checks.real("epsilon", epsilon)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        grad, flat = _flat(params, grad, {"square_avg": square_avg})
+        self.raw.rmsprop_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+
+    def adam_update(self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, l2=0.0, n_threads=1):
+        """One step of Adam, in place, where g = grad + l2 * params.
+
+        ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
+        ``params -= lr sqrt(1 - beta_2^step) / (1 - beta_1^step) * m / (sqrt(v) + epsilon)``.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        m, v : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
+        lr, beta_1, beta_2, epsilon : float
+            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, outside the bias correction.
+        step : int
+            Counts from 1.
+        l2 : float
+            Factor >= 0 of the parameters in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Kingma and Ba, *Adam: a method for stochastic optimization* (2015), the form at the end of section 2.
+        """
+        rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
+        epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
+        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
+        grad, flat = _flat(params, grad, {"m": m, "v": v})
+        self.raw.adam_update(flat[0], grad, *flat[1:], *rates, epsilon, step, l2, n_threads)
+
+    def adamw_update(
+        self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, weight_decay=0.01, l2=0.0, n_threads=1
+    ):
+        """One step of Adam in PyTorch's form with decoupled weight decay, in place, where g = grad + l2 * params.
+
+        ``params *= 1 - lr * weight_decay``; ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
+        ``params -= lr / (1 - beta_1^step) * m / (sqrt(v) / sqrt(1 - beta_2^step) + epsilon)``. With ``weight_decay=0`` it is
+        ``torch.optim.Adam``, whose own weight decay is the l2 here. It differs from `adam_update`, where epsilon is added before
+        the bias correction.
+
+        Parameters
+        ----------
+        params : ndarray of any shape, float32 or float64, C-contiguous
+            Updated in place.
+        grad : ndarray, shape and dtype of params
+            Never changed.
+        m, v : ndarray, shape and dtype of params, C-contiguous
+            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
+        lr, beta_1, beta_2, epsilon : float
+            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, inside the bias correction.
+        step : int
+            Counts from 1.
+        weight_decay : float
+            Factor >= 0 of lr * params in the step, apart from the gradient and its moments.
+        l2 : float
+            Factor >= 0 of the parameters, as they were before the decay, in the gradient.
+        n_threads : int
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        References
+        ----------
+        Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), algorithm 2 with the schedule multiplier in lr.
+        """
+        rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
+        epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
+        decay, l2, n_threads = checks.real("weight_decay", weight_decay), checks.real("l2", l2), checks.threads(n_threads)
+        grad, flat = _flat(params, grad, {"m": m, "v": v})
+        self.raw.adamw_update(flat[0], grad, *flat[1:], *rates, epsilon, step, decay, l2, n_threads)

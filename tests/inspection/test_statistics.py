@@ -1,0 +1,67 @@
+"""Activation statistics: saturation and dead units, for activations inside Linear, as layers, and of the user's own."""
+
+import numpy as np
+import pytest
+
+from fastprop import nn
+from fastprop.inspection import activation_statistics
+
+
+def _identity_layer(n, activation):
+    layer = nn.Linear(n, n, activation=activation)
+    layer.weight.data, layer.bias.data = np.eye(n), np.zeros(n)
+    return layer
+
+
+# One unit is dead, one is never saturated, one is saturated in half of the rows.
+Z = np.array([[-9.0, 0.5, -9.0], [-8.0, 0.5, 0.5], [-7.0, 0.1, -7.0], [-9.0, 0.2, 0.2]])
+LAYERS = {
+    "relu": nn.ReLU(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "softplus": nn.Activation(lambda z: np.log1p(np.exp(z)), lambda z: 1 / (1 + np.exp(-z)), name="softplus"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("fused", [False, True], ids=["layer", "fused"])
+def test_saturation(name, fused):
+    if fused and name == "softplus":
+        pytest.skip("an activation of the user's own is a layer")
+    layer = _identity_layer(3, name) if fused else LAYERS[name]
+    statistics = activation_statistics(nn.Sequential(layer), Z)
+    (row,) = statistics.rows
+    assert (row.name, row.activation, row.n_units) == ("0", name, 3)
+    assert row.dead.tolist() == [0]
+    assert row.saturated == 6 / 12
+    a = nn.Sequential(layer).eval()(Z)
+    assert (row.mean, row.std) == (pytest.approx(a.mean()), pytest.approx(a.std()))
+    assert statistics["0"] is row
+
+
+@pytest.mark.parametrize(("name", "edge"), [("sigmoid", 4.357), ("tanh", 2.178)])
+def test_where_saturation_begins(name, edge):
+    """sigmoid: a (1 - a) = 0.05 / 4; tanh: 1 - a^2 = 0.05."""
+    z = np.array([[edge - 0.01], [edge + 0.01], [-edge + 0.01], [-edge - 0.01]])
+    assert activation_statistics(nn.Sequential(LAYERS[name]), z)["0"].saturated == 0.5
+
+
+def test_a_nested_model_in_evaluation_mode():
+    rng = np.random.default_rng(0)
+    block = nn.Sequential(nn.Linear(3, 3, random_state=0), nn.BatchNorm1d(3), nn.Tanh(), nn.Dropout(0.9, random_state=0))
+    model = nn.Sequential(nn.Linear(3, 3, activation="relu", random_state=1), nn.Residual(block), nn.Linear(3, 2, random_state=2))
+    running_mean = block[1].running_mean.copy()
+    statistics = activation_statistics(model, rng.normal(size=(20, 3)))
+    assert [row.name for row in statistics.rows] == ["0", "1.block.2"]
+    assert all(module.training for module in model.modules())
+    np.testing.assert_array_equal(block[1].running_mean, running_mean)
+    assert block[3].n_forwards == 0
+    assert not any("forward" in vars(module) for module in model.modules())
+    with pytest.raises(KeyError, match=r"no activations of layer '2'; there are \['0', '1\.block\.2'\]"):
+        statistics["2"]
+
+
+def test_the_table():
+    lines = repr(activation_statistics(nn.Sequential(nn.ReLU()), Z)).splitlines()
+    assert lines[0].split() == ["layer", "activation", "units", "mean", "std", "saturated", "dead", "units"]
+    assert lines[1].split()[-2:] == ["50.0%", "1"]

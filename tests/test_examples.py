@@ -1,0 +1,186 @@
+"""The examples: each runs as a reader would run it, saves its pictures, and finds what it says that it finds."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastprop import kernels
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+HEADERS = Path(kernels.__file__).parent / "cython_backend"
+if not EXAMPLES.exists():
+    pytest.skip("the examples are only in a checkout", allow_module_level=True)
+matplotlib = pytest.importorskip("matplotlib", reason="the examples draw with matplotlib")
+matplotlib.use("Agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A function that runs the main of an example, checks that it saved these pictures, and returns what it returned."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def run(name, pictures=None):
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found = module.main(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(pictures or [f"{name}.png"])
+        assert all(plt.imread(path).std() > 0.01 for path in tmp_path.iterdir())
+        return found
+
+    yield run
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def python_loop():
+    """What the loop on the kernels in Python arrives at: the other two must arrive at the same."""
+    sys.path.insert(0, str(EXAMPLES))
+    import kernels_python
+
+    x, labels, params = kernels_python.initial_problem()
+    losses = kernels_python.train(x, labels, params)
+    sys.path.remove(str(EXAMPLES))
+    return losses, params
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_example_is_a_script_with_a_story(name):
+    text = (EXAMPLES / f"{name}.py").read_text()
+    assert text.startswith('"""')
+    assert f"Run it: python {name}.py [folder for the picture" in text
+    assert text.endswith('if __name__ == "__main__":\n    main(*sys.argv[1:])\n')
+
+
+def test_the_list_of_examples_is_complete():
+    text = (EXAMPLES / "README.md").read_text()
+    assert sorted(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \| .+ \|$", text, re.MULTILINE)) == SCRIPTS
+
+
+def test_as_a_reader_runs_it(tmp_path):
+    """From the command line, into the current folder."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "information_view.py")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "the loss is the mean of H(p, q): 0.9455" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["information_view.png"]
+
+
+def test_xor(run, capsys):
+    found = run("xor")
+    solved = found["solved"]
+    assert len(solved) == 20
+    assert all(n_dead for n_dead, right in zip(found["dead"], solved, strict=True) if not right)
+    assert sum(solved) >= 10
+    assert f"{sum(solved)} of 20 seeds learn all four points" in capsys.readouterr().out
+
+
+def test_single_neuron(run, capsys):
+    found = run("single_neuron")
+    assert found["by hand"]["a"] == pytest.approx(0.5498339973, abs=1e-10)
+    for name in ("loss", "dw", "db"):
+        np.testing.assert_allclose(found["layer"][name], found["by hand"][name], rtol=1e-12)
+    assert found["verdict"] == "correct"
+    assert found["output"] == pytest.approx(0.8, abs=1e-3)
+    assert "dweight  (3, 1)" in capsys.readouterr().out
+
+
+def test_gradient_check(run):
+    found = run("gradient_check")
+    assert found["right"].verdict == "correct"
+    wrong = {row.name for row in found["wrong"].rows if row.verdict == "bug"}
+    assert wrong == {"0.weight", "0.bias", "X"}
+    assert 1e-6 <= found["best h"] <= 1e-4
+    assert found["errors"][0] > 1e-5 < found["errors"][-1]
+
+
+def test_gradient_flow(run):
+    found = run("gradient_flow")
+    ratios = found["ratios"]
+    assert ratios["sigmoid"] < 1e-3
+    for name in ("ReLU, He", "sigmoid, residual", "sigmoid, batch norm"):
+        assert 0.1 < ratios[name] < 10, name
+    assert ratios["ReLU, 3 x He"] > 1e3
+    assert [name for name, messages in found["warnings"].items() if messages] == ["ReLU, 3 x He"]
+    assert "explodes on its way back" in found["warnings"]["ReLU, 3 x He"][0]
+
+
+def test_digits_weights(run):
+    found = run("digits_weights", ["digits_curves.png", "digits_weights.png"])
+    losses = found["history"]["loss"]
+    assert len(losses) == len(found["accuracies"]) == 10
+    assert losses[-1] < 0.1 * losses[0]
+    assert found["accuracies"][-1] > 0.93
+    spread = [found["weights"][epoch].std() for epoch in (0, 5, 10)]
+    assert spread[0] < spread[1] < spread[2]
+
+
+def test_information_view(run):
+    found = run("information_view")
+    np.testing.assert_allclose(found["H(p, q)"], found["H(p)"] + found["KL(p || q)"], rtol=1e-12)
+    assert found["loss"] == pytest.approx(found["H(p, q)"].mean())
+
+
+def test_custom_activation(run):
+    pytest.importorskip("numba", reason="the activation is compiled with Numba")
+    found = run("custom_activation")
+    assert found["refused"].startswith("the derivative of 'wrong swish' is wrong: at")
+    assert found["verdict"] == "correct"
+    assert found["accuracy"] > 0.95
+
+
+def test_pytorch_gradients(run):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    found = run("pytorch_gradients")
+    assert sorted(found["differences"]) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    assert max(found["differences"].values()) < 1e-12
+    assert found["losses"][0] == pytest.approx(found["losses"][1], rel=1e-12)
+
+
+def test_pytorch_is_not_needed_to_be_told_so(tmp_path, capsys, monkeypatch):
+    find_spec = importlib.util.find_spec
+    spec = importlib.util.spec_from_file_location("pytorch_gradients", EXAMPLES / "pytorch_gradients.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
+    assert module.main(tmp_path) is None
+    assert "PyTorch is not installed" in capsys.readouterr().out
+
+
+def test_kernels_python(run):
+    found = run("kernels_python")
+    assert found["accuracy"] > 0.97
+    assert found["losses"][-1] < 0.15 * found["losses"][0]
+
+
+def test_the_readmes_cython_code_is_cython(tmp_path):
+    """It is translated to C, which checks it against api.pxi; the example compiles such code and runs it."""
+    pytest.importorskip("setuptools")  # before Cython, which would else take the deprecated distutils
+    build = pytest.importorskip("Cython.Build", reason="Cython is not installed")
+    (code,) = re.findall(r"^```cython\n(.*?)^```$", (EXAMPLES.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    source = tmp_path / "users.pyx"
+    source.write_text(code)
+    build.cythonize(str(source), include_path=[str(HEADERS)], language_level=3, quiet=True)
+    assert "KERNELS_f64.linear_forward(" in source.with_suffix(".c").read_text()
+
+
+@pytest.mark.parametrize(("name", "needs"), [("kernels_njit", "numba"), ("kernels_cython", "Cython")])
+def test_compiled_loops(run, python_loop, name, needs):
+    pytest.importorskip(needs)
+    if name == "kernels_cython" and not shutil.which(os.environ.get("CC", "cc")):
+        pytest.skip("there is no C compiler")
+    found = run(name)
+    losses, params = python_loop
+    np.testing.assert_allclose(found["losses"], losses, rtol=1e-9)
+    for ours, theirs in zip(found["params"], params, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
