@@ -62,6 +62,7 @@ def bench_fit_data(contest, n_threads, data, dtype, contender):
     contest(time_epochs, (data, dtype, n_threads), contender, f"fit {source}, an epoch, {dtype}, {n_threads}T", **facts)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("contender", ESTIMATORS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("data", ["digits data", "word counts"])

@@ -19,6 +19,7 @@ from fastprop import kernels
 
 # contender -> (what must be importable, the import)
 IMPORTS = {
+    "nothing": ("sys", ""),
     "fastprop": ("fastprop", "import fastprop"),
     "fastprop estimators": ("fastprop", "from fastprop import MLPClassifier"),
     "scikit-learn": ("sklearn", "from sklearn.neural_network import MLPClassifier"),
@@ -62,9 +63,6 @@ DISTRIBUTIONS = ["scikit-learn", "numpy", "scipy", "torch", "jax", "jaxlib", "on
 SEARCHES = [("loky", "processes"), ("threading", "threads")]
 MB = 1e6
 
-replayed = pytest.mark.benchmark(timer=REPLAY.clock)
-
-
 def is_quick(contender=None, **_):
     return contender != "fastprop on Numba"
 
@@ -77,22 +75,18 @@ def run_python(code, tmp_path, **environment):
     return done.stdout
 
 
-@replayed
 @pytest.mark.parametrize("contender", IMPORTS)
 def bench_import(benchmark, finish, tmp_path, quick, contender):
-    """A fresh process that imports, less one that does nothing, in turns."""
+    """A fresh process that imports and ends; the row "nothing" is the interpreter alone."""
     module, code = IMPORTS[contender]
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} not installed")
-    turns = {name: (lambda text=text: seconds_of(run_python, text, tmp_path)) for name, text in (("it", code), ("nothing", ""))}
-    turns["it"]()  # reads the files from disk, writes bytecode
-    samples = take_turns(turns, 0 if quick else 2.0, 3, 9)
+    run_python(code, tmp_path)  # reads the files from disk, writes bytecode
     benchmark.group, benchmark.name = "import in a fresh process", contender
-    REPLAY.hand_over(benchmark, [max(a - b, 0.0) for a, b in zip(*samples.values(), strict=True)])
+    benchmark.pedantic(run_python, (code, tmp_path), rounds=3 if quick else 7)
     finish("import", contender, "", 1)
 
 
-@replayed
 @pytest.mark.parametrize("contender", FIRSTS)
 def bench_first_result(benchmark, finish, tmp_path, quick, contender):
     """From the start of the interpreter to the loss of 10 epochs on 1797 x 64; what is compiled lies in the cache."""
@@ -102,9 +96,8 @@ def bench_first_result(benchmark, finish, tmp_path, quick, contender):
     truth = float(run_python(FIRST_RESULT.format(module="sklearn.neural_network"), tmp_path))
     code = FIRST_RESULT.format(module=module)
     assert float(run_python(code, tmp_path, **environment)) == pytest.approx(truth, rel=1e-6)
-    turns = {contender: lambda: seconds_of(lambda: run_python(code, tmp_path, **environment))}
     benchmark.group, benchmark.name = "first result of a fresh process", contender
-    REPLAY.hand_over(benchmark, take_turns(turns, 0 if quick else 3.0, 3, 5)[contender])
+    benchmark.pedantic(run_python, (code, tmp_path), environment, rounds=3 if quick else 7)
     finish("first result", contender, "float64", 1)
 
 
@@ -169,7 +162,7 @@ def time_searches(backend, n_jobs, n_threads, names, effort):
 
 
 @pytest.mark.full
-@replayed
+@pytest.mark.benchmark(timer=REPLAY.clock)
 @pytest.mark.parametrize("contender", ["fastprop", "scikit-learn"])
 @pytest.mark.parametrize(("backend", "kind"), SEARCHES, ids=[kind for _, kind in SEARCHES])
 @pytest.mark.parametrize("all_jobs", [False, True], ids=["one-job", "all-jobs"])

@@ -1,9 +1,10 @@
 """What moved between two runs by more than the noise.
 
-The noise of a case is the distance of its quartiles in both runs, and how far cases moved that cannot have changed: those of peers
-and of plain NumPy, the controls. What all controls have in common, such as another clock, is taken out. Limits are set so that of
-two runs of the same code one in a hundred pairs has anything marked, were the noise normal. It is not, quite: a case is marked only
-if its minimum moved with its median, and a function (all cases of one kernel or configuration) by the median of its cases.
+The noise of a case is the largest of three: the distance of its quartiles in both runs; how far the controls scatter, which are
+cases that cannot have changed, those of peers and of plain NumPy; how far the cases of one function (a kernel on one back end, a
+configuration) scatter around each other. What all controls have in common, such as another clock, is taken out. Limits are set so
+that of a thousand pairs of runs of the same code one would have anything marked, were the noise normal. It is not, quite: a case is
+marked only if its minimum moved with its median, and a function by the median of its cases.
 """
 
 import math
@@ -11,7 +12,7 @@ import statistics
 from dataclasses import dataclass
 from itertools import groupby
 
-MARK_PROBABILITY = 0.01
+MARK_PROBABILITY = 0.001
 # A smaller change is never marked.
 SMALLEST_CHANGE = 0.05
 # Fewer controls say nothing about the machine.
@@ -19,8 +20,9 @@ MIN_CONTROLS = 8
 # Scatter from run to run that is assumed where there are too few controls.
 ASSUMED_NOISE = 0.04
 # A function's cases are taken one after the other, so that their errors are alike: more than so many are no more certain.
-MAX_INDEPENDENT = 6
-QUARTILES_PER_SIGMA = 1.349  # of a normal distribution
+MAX_INDEPENDENT = 12
+# Of a normal distribution: between the quartiles; the standard error of a median, times the root of the number.
+QUARTILES_PER_SIGMA, MEDIAN_ERROR = 1.349, 1.2533
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,13 @@ def compare(before, after):
     moves = [(a, b, math.log(b.median / a.median)) for a, b in pairs if a.median > 0 and b.median > 0]
     controls = [move for _, b, move in moves if not is_ours(b)]
     drift, noise = _location_and_scale(controls) if len(controls) >= MIN_CONTROLS else (0.0, ASSUMED_NOISE)
-    ours = [(a, b, move - drift, math.hypot(_sigma(a), _sigma(b), noise)) for a, b, move in moves if is_ours(b)]
-    cases = [_case_change(*each, drift, n=len(ours)) for each in ours]
-    by_function = [list(members) for _, members in groupby(sorted(ours, key=_function_of), key=_function_of)]
-    functions = [_function_change(members, n=len(by_function)) for members in by_function if len(members) > 1]
+    ours = sorted(((a, b, move - drift) for a, b, move in moves if is_ours(b)), key=_function_of)
+    by_function = [list(members) for _, members in groupby(ours, key=_function_of)]
+    noise = max(noise, _scatter_within(by_function))
+    # The drift is known no better than the median of the controls.
+    of_drift = MEDIAN_ERROR * noise / math.sqrt(max(len(controls), MIN_CONTROLS))
+    cases = [_case_change(*each, noise, drift, n=len(ours)) for each in ours]
+    functions = [_function_change(members, noise, of_drift, n=len(by_function)) for members in by_function if len(members) > 1]
     missing = sorted({case.name for case in before} ^ {case.name for case in after})
     largest_first = [sorted(changes, key=lambda c: (not c.marked, -abs(c.log_ratio))) for changes in (functions, cases)]
     return Comparison(*largest_first, drift, noise, len(controls), missing)
@@ -85,8 +90,18 @@ def _location_and_scale(moves):
     return center, max(0.01, 1.4826 * statistics.median(abs(move - center) for move in moves))
 
 
-def _sigma(case):
-    return case.spread / QUARTILES_PER_SIGMA
+def _scatter_within(by_function):
+    """How far cases are from the median of their function's, where there are enough of them."""
+    residuals = []
+    for members in by_function:
+        center = statistics.median(move for _, _, move in members)
+        residuals += [move - center for _, _, move in members] if len(members) >= MIN_CONTROLS else []
+    return _location_and_scale(residuals)[1] if residuals else 0.0
+
+
+def _sigma(a, b, noise):
+    """The standard deviation of a case's change."""
+    return max(math.hypot(a.spread, b.spread) / QUARTILES_PER_SIGMA, noise)
 
 
 def _limit(sigma, n):
@@ -94,8 +109,8 @@ def _limit(sigma, n):
     return max(math.log1p(SMALLEST_CHANGE), statistics.NormalDist().inv_cdf(1 - MARK_PROBABILITY / 2 / n) * sigma)
 
 
-def _case_change(a, b, move, sigma, drift, n):
-    limit = _limit(sigma, n)
+def _case_change(a, b, move, noise, drift, n):
+    limit = _limit(_sigma(a, b, noise), n)
     by_minimum = math.log(b.min / a.min) - drift if a.min > 0 and b.min > 0 else move
     marked = abs(move) > limit and by_minimum * math.copysign(1, move) > limit / 2
     return Change(f"{b.group}: {b.contender}", 1, move, limit, marked)
@@ -107,9 +122,9 @@ def _function_of(each):
     return f"{case.family} {subject}: {case.contender}".replace("  ", " ")
 
 
-def _function_change(members, n):
-    move = statistics.median(member[2] for member in members)
-    # The standard error of a median is 1.25 times that of a mean.
-    sigma = 1.25 * statistics.median(member[3] for member in members) / math.sqrt(min(len(members), MAX_INDEPENDENT))
-    limit = _limit(sigma, n)
+def _function_change(members, noise, of_drift, n):
+    move = statistics.median(move for _, _, move in members)
+    of_one = statistics.median(_sigma(a, b, noise) for a, b, _ in members)
+    of_all = MEDIAN_ERROR * of_one / math.sqrt(min(len(members), MAX_INDEPENDENT))
+    limit = _limit(math.hypot(of_all, of_drift), n)
     return Change(_function_of(members[0]), len(members), move, limit, abs(move) > limit)

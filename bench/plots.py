@@ -4,6 +4,7 @@ import io
 from itertools import groupby
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from .results import distinct, select
 
@@ -50,7 +51,7 @@ def speedups(cases):
             drawn = ax.bar(at, [found[name] for name in names if name in found], width * 0.92, label=peer, color=COLOURS.get(peer))
             ax.bar_label(drawn, fmt="%.3g", fontsize=7, padding=1)
         ax.axhline(1, color="black", linewidth=0.8)
-        ax.set_yscale("log")
+        _logarithmic(ax.yaxis)
         ax.margins(y=0.15)
         ax.set_xticks(range(len(names)), names)
         ax.set_title(f"{dtype}, {_threads(n_threads)}", fontsize=10, loc="left")
@@ -89,7 +90,9 @@ def roofline(cases, limits):
             line = {"color": "black", "linestyle": style["linestyle"], "label": f"reading, {_threads(n_threads)}"}
             passes.plot(*zip(*reading, strict=True), **line)
     for ax, x, y in ((products, "operations a byte", "GFLOP/s"), (passes, "bytes read and written", "GB/s")):
-        ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        ax.set(xlabel=x, ylabel=y)
+        _logarithmic(ax.xaxis, subdivided=False)
+        _logarithmic(ax.yaxis)
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
         ax.legend(fontsize=8, frameon=False)
     products.set_title("Kernels with products; lines: multiply-add peak, memory bandwidth", fontsize=10)
@@ -116,9 +119,10 @@ def scaling(cases):
             style, label = LINES[dtype, n_threads == 1], f"{dtype}, {_threads(n_threads)}"
             values = [case.value for case in points], [case.picoseconds_per_flop for case in points]
             ax.plot(*values, marker=".", linewidth=1.2, label=label, **style)
-        ax.set(yscale="log", xlabel=dimension, ylabel="ps an operation")
+        ax.set(xlabel=dimension, ylabel="ps an operation")
+        _logarithmic(ax.yaxis)
         if numbers:
-            ax.set_xscale("log")
+            _logarithmic(ax.xaxis, subdivided=False)
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
     axes[0].legend(fontsize=7, frameon=False)
     for ax in axes[len(dimensions) :]:
@@ -143,6 +147,14 @@ def changes(comparison):
     ax.set_xlabel("time after against before, 100 x log of the ratio; more than 0 is slower")
     ax.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _logarithmic(axis, subdivided=True):
+    """A logarithmic axis with plain numbers, also where it spans less than a decade."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if subdivided else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _line(case):
