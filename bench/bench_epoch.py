@@ -1,25 +1,29 @@
 """An epoch: the compiled loop of `kernels.train_epoch` against the same loop over NumPy kernels, at the seven configurations."""
 
-import functools
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from bench.conftest import REPLAY
+from bench.contest import Effort, take_turns_checked
 from bench.workloads import ALPHA, CONFIGURATIONS, initial_layers, random_data
 from fastprop import kernels
 
-BACKENDS = kernels.available()
+BACKENDS = {" ".join(filter(None, pair)): pair for pair in kernels.available()}
+ACTIVE_AND_REFERENCE = (next(iter(BACKENDS)), "reference")
 # Of the parameters after an epoch, relative to the largest: up to 100 updates, each of which carries the errors of all before.
 TOLERANCE = {"float32": 2e-3, "float64": 1e-8}
-# Configurations with more operations are timed on the active back end and the reference alone.
+# Of configurations with more operations, only those two are timed.
 LARGE = 1e10
+EFFORT = Effort(sample=0.02, budget=0.5, min_rounds=3, max_rounds=7)
 
-pytestmark = pytest.mark.benchmark(max_time=0.1, min_rounds=3, warmup=False, disable_gc=True)
+pytestmark = pytest.mark.benchmark(timer=REPLAY.clock)
 
 
-def is_quick(configuration, dtype, backend, **_):
-    return configuration in ("iris-like", "digits") and dtype == "float32" and backend in (BACKENDS[0], BACKENDS[-1])
+def is_quick(configuration, dtype, contender, **_):
+    return configuration in ("iris-like", "digits") and dtype == "float32" and contender in ACTIVE_AND_REFERENCE
 
 
 def problem(configuration, dtype):
@@ -44,26 +48,41 @@ def problem(configuration, dtype):
     }
 
 
-@functools.lru_cache(maxsize=2)
+@lru_cache(maxsize=2)
 def truth(name):
     """(loss, params) after an epoch of the reference in float64."""
     given = problem(CONFIGURATIONS[name], "float64")
     return kernels.load("reference").train_epoch(**given), given["params"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda pair: "-".join(filter(None, pair)))
+def takes_part(contender, flops):
+    return flops <= LARGE or contender in ACTIVE_AND_REFERENCE
+
+
+@pytest.mark.parametrize("contender", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def bench_epoch(benchmark, finish, configuration, dtype, backend, n_threads):
+def bench_epoch(contest, configuration, dtype, contender, n_threads):
     shape = CONFIGURATIONS[configuration]
-    if shape.flops > LARGE and backend not in (BACKENDS[0], BACKENDS[-1]):
+    if not takes_part(contender, shape.flops):
         pytest.skip("too long for what it tells: only on the active back end and the reference")
-    with threadpool_limits(n_threads, user_api="blas"):
-        loaded, given = kernels.load(*backend), problem(shape, dtype) | {"n_threads": n_threads}
-        loss, (expected_loss, expected) = loaded.train_epoch(**given), truth(configuration)
-        assert abs(loss - expected_loss) <= TOLERANCE[dtype] * expected_loss
-        np.testing.assert_allclose(given["params"], expected, rtol=0, atol=TOLERANCE[dtype] * np.abs(expected).max())
-        benchmark.group = f"train_epoch {configuration} {dtype} {n_threads}T"
-        benchmark.name = " ".join(filter(None, backend))
-        benchmark(lambda: loaded.train_epoch(**given))
-    finish("epoch", benchmark.name, dtype, n_threads, shape.flops, configuration=configuration)
+
+    def hold(names, effort):
+        with threadpool_limits(n_threads, user_api="blas"):
+            return take_turns_checked({each: prepared(each) for each in names}, effort)
+
+    def prepared(each):
+        backend, given = kernels.load(*BACKENDS[each]), problem(shape, dtype) | {"n_threads": n_threads}
+        return (lambda: check(backend, configuration, given)), (lambda: backend.train_epoch(**given))
+
+    facts = {"configuration": configuration, "flops": shape.flops, "dtype": dtype, "n_threads": n_threads}
+    facts |= {"effort": EFFORT, "takes_part": partial(takes_part, flops=shape.flops)}
+    contest(hold, contender, f"train_epoch {configuration} {dtype} {n_threads}T", "epoch", **facts)
+
+
+def check(backend, configuration, given):
+    """An epoch from the start, which is done to what is given, ends where the reference's ends."""
+    tolerance = TOLERANCE[given["x"].dtype.name]
+    loss, (expected_loss, expected) = backend.train_epoch(**given), truth(configuration)
+    assert abs(loss - expected_loss) <= tolerance * expected_loss
+    np.testing.assert_allclose(given["params"], expected, rtol=0, atol=tolerance * np.abs(expected).max())

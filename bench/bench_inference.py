@@ -1,5 +1,7 @@
 """``predict_proba`` of one row to 100,000, in float32, against scikit-learn, onnxruntime and PyTorch."""
 
+from functools import partial
+
 import pytest
 
 from bench.conftest import REPLAY
@@ -20,10 +22,11 @@ def is_quick(net, n_rows, n_threads, **_):
 @pytest.mark.parametrize("contender", PREDICTORS)
 @pytest.mark.parametrize("n_rows", N_ROWS)
 @pytest.mark.parametrize("net", NETS)
-def bench_predict(contest, n_threads, net, n_rows, contender):
+def bench_predict(contest, arena, n_threads, net, n_rows, contender):
     flops = 2 * n_rows * NETS[net].n_weights
     if flops > MOST_FLOPS:
         pytest.skip("too long for what it tells beside 10,000 rows")
     group = f"predict_proba {net}, {n_rows} rows, {n_threads}T"
-    facts = {"family": "predict", "configuration": net, "n_rows": n_rows, "flops": flops}
-    contest(time_predictions, ((net, n_rows), "float32", n_threads), contender, group, effort=Effort(budget=1.0), **facts)
+    facts = {"configuration": net, "n_rows": n_rows, "flops": flops, "dtype": "float32", "n_threads": n_threads}
+    hold = partial(arena.run, n_threads, time_predictions, net, n_rows, n_threads)
+    contest(hold, contender, group, "predict", effort=Effort(budget=1.0), **facts)

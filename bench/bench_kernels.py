@@ -4,39 +4,56 @@ A table is one kernel at one shape (n, n_in, n_out), dtype and number of threads
 many threads. Each result is checked against float64 before it is timed.
 """
 
+from functools import partial
+
 import pytest
 from threadpoolctl import threadpool_limits
 
 from bench import calls
+from bench.conftest import REPLAY
+from bench.contest import Effort, take_turns_checked
 from fastprop import kernels
 
 SHAPES = [(1, 20, 100), (32, 100, 10), (200, 20, 100), (200, 784, 128), (512, 1024, 1024), (4096, 1024, 1024)]
-QUICK_SHAPES, QUICK_CASES = [(200, 784, 128)], ("linear_forward", "linear_backward", "softmax_cross_entropy_forward", "adam_update")
-BACKENDS = kernels.available()
-# A product with more multiply-adds is timed on the active back end and the reference alone.
-LARGE = 10**9
+QUICK_CASES = ("linear_forward", "linear_backward", "softmax_cross_entropy_forward", "adam_update")
+BACKENDS = {" ".join(filter(None, pair)): pair for pair in kernels.available()}
+ACTIVE_AND_REFERENCE = (next(iter(BACKENDS)), "reference")
+# With more operations than this, only those two are timed: the others would take longer than all the rest.
+LARGE = 2e9
+EFFORT = Effort(sample=0.003, budget=0.3, min_rounds=3, max_rounds=9)
 
-pytestmark = pytest.mark.benchmark(max_time=0.03, min_rounds=3, warmup=False, disable_gc=True)
-
-
-def is_quick(case, shape, dtype, backend, **_):
-    return shape in QUICK_SHAPES and case.__name__ in QUICK_CASES and dtype == "float32" and backend in (BACKENDS[0], BACKENDS[-1])
+pytestmark = pytest.mark.benchmark(timer=REPLAY.clock)
 
 
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda pair: "-".join(filter(None, pair)))
+def is_quick(case, shape, dtype, contender, **_):
+    is_one = shape == (200, 784, 128) and case.__name__ in QUICK_CASES and dtype == "float32"
+    return is_one and contender in ACTIVE_AND_REFERENCE
+
+
+def takes_part(contender, flops):
+    return flops <= LARGE or contender in ACTIVE_AND_REFERENCE
+
+
+@pytest.mark.parametrize("contender", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("case", calls.CASES, ids=lambda case: case.__name__)
-def bench_kernel(benchmark, finish, case, shape, dtype, backend, n_threads):
+def bench_kernel(contest, case, shape, dtype, contender, n_threads):
     name, flops = case.__name__, calls.n_flops(case.__name__, *shape)
-    if flops > 2 * LARGE and backend not in (BACKENDS[0], BACKENDS[-1]):
+    if not takes_part(contender, flops):
         pytest.skip("too long for what it tells: only on the active back end and the reference")
-    with threadpool_limits(n_threads, user_api="blas"):
-        loaded = kernels.load(*backend)
-        calls.check(case, shape, dtype, loaded, n_threads)
+
+    def hold(names, effort):
+        with threadpool_limits(n_threads, user_api="blas"):
+            return take_turns_checked({each: prepared(each) for each in names}, effort)
+
+    def prepared(each):
+        backend = kernels.load(*BACKENDS[each])
         given = calls.cast(calls.arguments_and_truth(case, shape)[0], dtype) | {"n_threads": n_threads}
-        benchmark.group = f"{name} {shape} {dtype} {n_threads}T"
-        benchmark.name = " ".join(filter(None, backend))
-        function = getattr(loaded, name)
-        benchmark(lambda: function(**given))
-    finish("kernel", benchmark.name, dtype, n_threads, flops, calls.n_bytes(given), kernel=name, shape=list(shape))
+        function = getattr(backend, name)
+        return (lambda: calls.check(case, shape, dtype, backend, n_threads)), (lambda: function(**given))
+
+    n_bytes = calls.n_bytes(calls.cast(calls.arguments_and_truth(case, shape)[0], dtype))
+    facts = {"flops": flops, "n_bytes": n_bytes, "kernel": name, "shape": list(shape), "dtype": dtype, "n_threads": n_threads}
+    facts |= {"effort": EFFORT, "takes_part": partial(takes_part, flops=flops)}
+    contest(hold, contender, f"{name} {shape} {dtype} {n_threads}T", "kernel", **facts)

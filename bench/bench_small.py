@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -45,19 +46,22 @@ FIRSTS = {
 }
 # Prints in bytes what a fit adds to the peak of resident memory, which Linux alone tells, and the size of data and parameters.
 MEMORY = """
+import sys
 import warnings
 import numpy as np
 from {module} import MLPClassifier
+sys.path.append({checkout!r})
+from bench.contest import problem_named
 warnings.simplefilter("ignore")
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
-rng = np.random.default_rng(0)
-X, y = rng.standard_normal((20_000, 784), np.float32), rng.integers(10, size=20_000)
-make = lambda **options: MLPClassifier((128,), random_state=0, **options)
-make(max_iter=2).fit(X[:400], y[:400])  # whatever is set up once
+configuration, X, y = problem_named({problem!r}, "float32")
+make = lambda: MLPClassifier(configuration.hidden, max_iter=2, random_state=0)
+make().fit(X[:400, :20], y[:400])  # whatever is set up once
 before = peak()
-model = make(max_iter=2).fit(X, y)
-print(peak() - before, X.nbytes, sum(a.nbytes for a in model.coefs_ + model.intercepts_))
+model = make().fit(X, y)
+size = X.data.nbytes + X.indices.nbytes if hasattr(X, "indices") else X.nbytes
+print(peak() - before, size, sum(a.nbytes for a in model.coefs_ + model.intercepts_))
 """
 DISTRIBUTIONS = ["scikit-learn", "numpy", "scipy", "torch", "jax", "jaxlib", "onnxruntime", "numba", "llvmlite"]
 SEARCHES = [("loky", "processes"), ("threading", "threads")]
@@ -103,13 +107,16 @@ def bench_first_result(benchmark, finish, tmp_path, quick, contender):
 
 @pytest.mark.full
 @pytest.mark.parametrize("contender", ["fastprop", "scikit-learn"])
-def bench_memory(fact, tmp_path, contender):
-    """What a fit of 20,000 x 784 float32 adds to the peak of resident memory; an upper bound for our own is checked."""
+@pytest.mark.parametrize("problem", ["mnist", "word counts"])
+def bench_memory(fact, tmp_path, problem, contender):
+    """What a fit of float32 data adds to the peak of resident memory; an upper bound for our own is checked."""
     if not Path("/proc/self/status").exists():
         pytest.skip("this system does not tell the peak")
     module = {"fastprop": "fastprop", "scikit-learn": "sklearn.neural_network"}[contender]
-    added, data, params = map(int, run_python(MEMORY.format(module=module), tmp_path).split())
-    fact(f"a fit adds to the peak memory, X has {data / MB:.0f} MB", contender, added / MB, "MB")
+    code = MEMORY.format(module=module, checkout=str(Path(__file__).parents[1]), problem=problem)
+    added, data, params = map(int, run_python(code, tmp_path).split())
+    what = f"fit of {problem} adds to the peak memory; X has {data / MB:.0f} MB, the parameters {params / MB:.1f}"
+    fact(what, contender, added / MB, "MB")
     if contender == "fastprop":
         assert added < 1.1 * data + 6 * params
 
@@ -149,7 +156,7 @@ def search(module, backend, n_jobs):
         return GridSearchCV(estimator, grid, cv=2, n_jobs=n_jobs, refit=False).fit(*digits("float64")).best_score_
 
 
-def time_searches(backend, n_jobs, n_threads, names, effort):
+def time_searches(backend, n_jobs, names, effort):
     """Seconds of a search with so many jobs by the estimators named; outcome as of `contest.time_epochs`."""
     modules = {"fastprop": "fastprop", "scikit-learn": "sklearn.neural_network"}
     expected, outcome = search(modules["scikit-learn"], backend, n_jobs), Outcome()
@@ -166,11 +173,12 @@ def time_searches(backend, n_jobs, n_threads, names, effort):
 @pytest.mark.parametrize("contender", ["fastprop", "scikit-learn"])
 @pytest.mark.parametrize(("backend", "kind"), SEARCHES, ids=[kind for _, kind in SEARCHES])
 @pytest.mark.parametrize("all_jobs", [False, True], ids=["one-job", "all-jobs"])
-def bench_search(contest, n_threads, all_jobs, backend, kind, contender):
+def bench_search(contest, arena, n_threads, all_jobs, backend, kind, contender):
     """GridSearchCV with one job and with as many as there are cores: threads inside of jobs must not get in each other's way."""
     if n_threads == 1:
         pytest.skip("only where there are several cores")
     n_jobs = n_threads if all_jobs else 1
     group = f"GridSearchCV on digits, 16 fits, {kind}, n_jobs={n_jobs}"
-    facts = {"family": "search", "configuration": kind, "n_jobs": n_jobs}
-    contest(time_searches, (backend, n_jobs, n_threads), contender, group, effort=Effort(budget=2.0, max_rounds=5), **facts)
+    facts = {"configuration": kind, "n_jobs": n_jobs, "dtype": "float64", "n_threads": n_threads}
+    hold = partial(arena.run, n_threads, time_searches, backend, n_jobs)
+    contest(hold, contender, group, "search", effort=Effort(budget=2.0, max_rounds=5), **facts)

@@ -1,16 +1,18 @@
 """What moved between two runs by more than the noise.
 
-The noise of a case is the largest of three: the distance of its quartiles in both runs; how far the controls scatter, which are
-cases that cannot have changed, those of peers and of plain NumPy; how far the cases of one function (a kernel on one back end, a
-configuration) scatter around each other. What all controls have in common, such as another clock, is taken out. Limits are set so
-that of a thousand pairs of runs of the same code one would have anything marked, were the noise normal. It is not, quite: a case is
-marked only if its minimum moved with its median, and a function by the median of its cases.
+A case that took turns with a control (plain NumPy, scikit-learn: what a change of fastprop cannot change) is judged by its ratio
+to it in the same rounds, which a busy machine changes little; another one by its time, less what all controls have in common. The
+noise of a case is how far its rounds scatter in both runs or how far the cases of one function (a kernel on one back end, a
+configuration) scatter around each other, whichever is more; of a case without a control also how far the controls moved apart.
+Limits are set so that of a thousand pairs of runs of the same code one would have anything marked, were the noise normal. It is
+not, quite: a case is marked only if its minimum moved with its median.
 """
 
 import math
 import statistics
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 MARK_PROBABILITY = 0.001
 # A smaller change is never marked.
@@ -64,24 +66,51 @@ def compare(before, after):
     """The `Comparison` of two lists of `results.Case`."""
     old = {case.name: case for case in before}
     pairs = [(old[case.name], case) for case in after if case.name in old]
-    moves = [(a, b, math.log(b.median / a.median)) for a, b in pairs if a.median > 0 and b.median > 0]
-    controls = [move for _, b, move in moves if not is_ours(b)]
-    drift, noise = _location_and_scale(controls) if len(controls) >= MIN_CONTROLS else (0.0, ASSUMED_NOISE)
-    ours = sorted(((a, b, move - drift) for a, b, move in moves if is_ours(b)), key=_function_of)
-    by_function = [list(members) for _, members in groupby(ours, key=_function_of)]
-    noise = max(noise, _scatter_within(by_function))
-    # The drift is known no better than the median of the controls.
-    of_drift = MEDIAN_ERROR * noise / math.sqrt(max(len(controls), MIN_CONTROLS))
-    cases = [_case_change(*each, noise, drift, n=len(ours)) for each in ours]
-    functions = [_function_change(members, noise, of_drift, n=len(by_function)) for members in by_function if len(members) > 1]
+    controls = [math.log(b.median / a.median) for a, b in pairs if not is_ours(b)]
+    drift, scatter = _location_and_scale(controls) if len(controls) >= MIN_CONTROLS else (0.0, ASSUMED_NOISE)
+    moves = sorted((_paired_move(a, b) or _lone_move(a, b, drift, scatter) for a, b in pairs if is_ours(b)), key=_function_of)
+    by_function = [list(members) for _, members in groupby(moves, key=_function_of)]
+    noise = _scatter_within(by_function)
+    cases = [_case_change(move, noise, n=len(moves)) for move in moves]
+    functions = [_function_change(members, noise, n=len(by_function)) for members in by_function if len(members) > 1]
     missing = sorted({case.name for case in before} ^ {case.name for case in after})
     largest_first = [sorted(changes, key=lambda c: (not c.marked, -abs(c.log_ratio))) for changes in (functions, cases)]
-    return Comparison(*largest_first, drift, noise, len(controls), missing)
+    return Comparison(*largest_first, drift, scatter, len(controls), missing)
 
 
 def is_ours(case):
     """Whether a change of fastprop can change the case."""
     return (case.contender or "").partition(" ")[0] in ("fastprop", "cython", "numba")
+
+
+class _Move(NamedTuple):
+    """How a case moved: the log of after / before of its median and of its minimum, and the standard deviation of the former."""
+
+    case: object
+    median: float
+    minimum: float
+    sigma: float
+
+
+def _paired_move(a, b):
+    """Of the ratio to the control in the same contest, round by round; None without one in both runs."""
+    if not (a.to_control and b.to_control):
+        return None
+    medians = [statistics.median(case.to_control) for case in (a, b)]
+    minima = [min(case.to_control) for case in (a, b)]
+    sigma = math.hypot(*(_spread(case.to_control) for case in (a, b)))
+    return _Move(b, math.log(medians[1] / medians[0]), math.log(minima[1] / minima[0]), sigma)
+
+
+def _lone_move(a, b, drift, scatter):
+    """Of the time itself, less what all controls have in common."""
+    sigma = max(math.hypot(a.spread, b.spread) / QUARTILES_PER_SIGMA, scatter)
+    return _Move(b, math.log(b.median / a.median) - drift, math.log(b.min / a.min) - drift, sigma)
+
+
+def _spread(ratios):
+    """A standard deviation of the logarithms that outliers do not spoil."""
+    return _location_and_scale([math.log(ratio) for ratio in ratios])[1]
 
 
 def _location_and_scale(moves):
@@ -94,14 +123,9 @@ def _scatter_within(by_function):
     """How far cases are from the median of their function's, where there are enough of them."""
     residuals = []
     for members in by_function:
-        center = statistics.median(move for _, _, move in members)
-        residuals += [move - center for _, _, move in members] if len(members) >= MIN_CONTROLS else []
+        center = statistics.median(move.median for move in members)
+        residuals += [move.median - center for move in members] if len(members) >= MIN_CONTROLS else []
     return _location_and_scale(residuals)[1] if residuals else 0.0
-
-
-def _sigma(a, b, noise):
-    """The standard deviation of a case's change."""
-    return max(math.hypot(a.spread, b.spread) / QUARTILES_PER_SIGMA, noise)
 
 
 def _limit(sigma, n):
@@ -109,22 +133,21 @@ def _limit(sigma, n):
     return max(math.log1p(SMALLEST_CHANGE), statistics.NormalDist().inv_cdf(1 - MARK_PROBABILITY / 2 / n) * sigma)
 
 
-def _case_change(a, b, move, noise, drift, n):
-    limit = _limit(_sigma(a, b, noise), n)
-    by_minimum = math.log(b.min / a.min) - drift if a.min > 0 and b.min > 0 else move
-    marked = abs(move) > limit and by_minimum * math.copysign(1, move) > limit / 2
-    return Change(f"{b.group}: {b.contender}", 1, move, limit, marked)
+def _case_change(move, noise, n):
+    case, limit = move.case, _limit(max(move.sigma, noise), n)
+    # Half of the limit: a minimum has noise of its own.
+    marked = abs(move.median) > limit and move.minimum * math.copysign(1, move.median) > limit / 2
+    return Change(f"{case.group}: {case.contender}", 1, move.median, limit, marked)
 
 
-def _function_of(each):
-    case = each[1]
+def _function_of(move):
+    case = move.case
     subject = case.kernel or case.configuration or case.dimension or ""
     return f"{case.family} {subject}: {case.contender}".replace("  ", " ")
 
 
-def _function_change(members, noise, of_drift, n):
-    move = statistics.median(move for _, _, move in members)
-    of_one = statistics.median(_sigma(a, b, noise) for a, b, _ in members)
-    of_all = MEDIAN_ERROR * of_one / math.sqrt(min(len(members), MAX_INDEPENDENT))
-    limit = _limit(math.hypot(of_all, of_drift), n)
-    return Change(_function_of(members[0]), len(members), move, limit, abs(move) > limit)
+def _function_change(members, noise, n):
+    median = statistics.median(move.median for move in members)
+    of_one = max(statistics.median(move.sigma for move in members), noise)
+    limit = _limit(MEDIAN_ERROR * of_one / math.sqrt(min(len(members), MAX_INDEPENDENT)), n)
+    return Change(_function_of(members[0]), len(members), median, limit, abs(median) > limit)

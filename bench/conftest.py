@@ -1,6 +1,7 @@
 """Options, tables and fixtures of ``pytest bench``."""
 
 import os
+import statistics
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench import contenders, tables
 from bench.contest import QUICK, Arena, Effort
 from bench.limits import limits_or_none
 from bench.results import cases_of
-from bench.rounds import NOISY, Replay, median_ratio, spread
+from bench.rounds import NOISY, Replay, ratios, spread
 from fastprop import __version__, kernels
 from fastprop.config import processor_name
 from fastprop.threads import available_cores
@@ -21,6 +22,8 @@ from fastprop.threads import available_cores
 # pytest-benchmark reads these when it is configured, which is after this file. Given on the command line, they are not touched.
 DISPLAY = {"benchmark_sort": "median", "benchmark_columns": ["median", "iqr", "min", "rounds"]}
 REPLAY = Replay()
+# What a change of fastprop cannot change: of a contest, the ratios to the first of these that takes part are kept.
+CONTROLS = ("reference", "scikit-learn")
 LIMITS = limits_or_none()
 FACTS = []  # figures that are no times, of the cases that ran: dicts of what, name, value, unit
 
@@ -45,7 +48,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """--quick leaves out what is marked full, and what a module's ``is_quick(**params)`` does not want."""
+    """--quick leaves out what is marked full, and what a module's ``is_quick(**params)`` does not want.
+
+    What runs on one thread comes first, then what runs on several: a process for either is started once.
+    """
+    items.sort(key=lambda item: item.callspec.params.get("n_threads", 0) if hasattr(item, "callspec") else 0)
     if not config.option.quick:
         return
     kept, left_out = [], []
@@ -106,41 +113,47 @@ def finish(benchmark):
 
 
 @pytest.fixture
-def contest(request, benchmark, arena, outcomes, quick, finish):
-    """contest(measure, cell, contender, ...): replay what a contender took in a contest of all that were selected."""
+def contest(request, benchmark, outcomes, quick, finish):
+    """contest(hold, contender, group, family, dtype, n_threads, ...): replay what a contender took in its contest.
 
-    def run(measure, cell, contender, group, flops=0, effort=None, **facts):
+    ``hold(names, effort)`` returns the `Outcome` for all contenders that were selected and ``takes_part(name)`` lets in; it is
+    called once for all their cases.
+    """
+
+    def run(hold, contender, group, family, dtype, n_threads, *, effort=None, takes_part=bool, flops=0, n_bytes=0, **facts):
         if (why := obstacle(contender)) is not None:
             pytest.skip(why)
-        *_, dtype, n_threads = cell
-        key = measure.__name__, cell
-        if key not in outcomes:
-            effort = QUICK if quick else effort or Effort()
-            outcomes[key] = arena.run(n_threads, measure, *cell, _selected(request), effort)
-        outcome = outcomes[key]
+        if group not in outcomes:
+            names = [name for name in _selected(request) if takes_part(name)]
+            outcomes[group] = hold(names, QUICK if quick else effort or Effort())
+        outcome = outcomes[group]
         if outcome.wrong.get(contender):
             # Through the fixture, which warns where it was not used.
             benchmark.pedantic(pytest.fail, args=(f"{contender}: {outcome.wrong[contender]}",))
         benchmark.group, benchmark.name = group, contender
         samples = outcome.samples[contender]
         REPLAY.hand_over(benchmark, samples)
-        facts |= {"ping_pong": outcome.ping_pong, "peak_gflops": [peak / 1e9 for peak in outcome.peak]}
         if "fastprop" in outcome.samples:
-            facts["fastprop_times_faster"] = median_ratio(samples, outcome.samples["fastprop"])
-        finish(facts.pop("family"), contender, str(dtype), n_threads, flops, **facts)
+            facts["fastprop_times_faster"] = statistics.median(ratios(samples, outcome.samples["fastprop"]))
+        control = next((name for name in CONTROLS if name in outcome.samples), contender)
+        if control != contender:
+            facts["to_control"] = ratios(samples, outcome.samples[control])
+        if outcome.peak:
+            facts |= {"ping_pong": outcome.ping_pong, "peak_gflops": [peak / 1e9 for peak in outcome.peak]}
+        finish(family, contender, dtype, n_threads, flops, n_bytes, **facts)
         if flops and outcome.peak and benchmark.stats is not None:
             # Of the peak measured in the same rounds.
-            peaks = sorted(outcome.peak)
-            benchmark.extra_info["fraction_of_limit"] = flops / benchmark.stats["median"] / peaks[len(peaks) // 2]
+            benchmark.extra_info["fraction_of_limit"] = flops / benchmark.stats["median"] / statistics.median(outcome.peak)
 
     return run
 
 
 def obstacle(contender):
-    """Why a contender cannot run here, or None."""
+    """Why a contender cannot run here, or None; the back ends that are asked for are there."""
     from bench.predictors import PREDICTORS
 
-    return {**PREDICTORS, **contenders.CONTENDERS}[contender].obstacle()
+    known = {**PREDICTORS, **contenders.CONTENDERS}.get(contender)
+    return known and known.obstacle()
 
 
 def _selected(request):
@@ -154,7 +167,7 @@ def _selected(request):
 
 
 @pytest.fixture
-def fact(quick):
+def fact():
     """fact(what, name, value, unit): a figure that is no time."""
     return lambda what, name, value, unit: FACTS.append({"what": what, "name": name, "value": value, "unit": unit})
 

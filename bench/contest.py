@@ -92,6 +92,22 @@ def _environment(n_threads):
                 os.environ[name] = value
 
 
+def take_turns_checked(contenders, effort):
+    """The `Outcome` of short functions of this process, name -> (check, function): what fails its check is not timed."""
+    from .rounds import repeated, take_turns
+
+    outcome, turns = Outcome(), {}
+    for name, (check, function) in contenders.items():
+        try:
+            check()
+        except AssertionError as error:
+            outcome.wrong[name] = str(error)
+        else:
+            turns[name] = repeated(function, effort.sample)
+    outcome.samples = take_turns(turns, effort.budget, effort.min_rounds, effort.max_rounds) if turns else {}
+    return outcome
+
+
 # Training
 
 # Relative, of the loss after the checked epochs: every contender took the same steps, to rounding, but for Adam's epsilon, which
@@ -125,16 +141,19 @@ def time_epochs(problem, dtype, n_threads, names, effort):
     from .rounds import take_turns
 
     configuration, X, y = problem_named(problem, dtype)
-    contenders = {name: CONTENDERS[name](configuration, X, y, n_threads) for name in names}
-    outcome, seconds = Outcome(), {}
+    outcome, timed, n_epochs = Outcome(), {}, {}
     n_checked = math.ceil(CHECKED_UPDATES / configuration.n_batches)
     reference = CONTENDERS["scikit-learn"](configuration, X, y, n_threads)
     reference.run(n_checked)
-    for name, contender in contenders.items():
-        seconds[name] = contender.run(n_checked) / n_checked
-        outcome.wrong[name] = _disagreement(contender, reference)
-    timed = {name: contenders[name] for name in names if not outcome.wrong[name]}
-    n_epochs = {name: _epochs_of_a_sample(contender, seconds[name], effort) for name, contender in timed.items()}
+    for name in names:
+        try:
+            contender = CONTENDERS[name](configuration, X, y, n_threads)
+            seconds = contender.run(n_checked) / n_checked
+            outcome.wrong[name] = _disagreement(contender, reference)
+        except Exception as error:  # one library's failure must not take the others along
+            outcome.wrong[name] = f"{type(error).__name__}: {error}"
+        if not outcome.wrong[name]:
+            timed[name], n_epochs[name] = contender, _epochs_of_a_sample(contender, seconds, effort)
     short = {name: [] for name in timed}
 
     def sample(name):
@@ -168,7 +187,7 @@ def problem_named(name, dtype):
 def _epochs_of_a_sample(contender, seconds, effort):
     """How many epochs take about a sample's time, of which the first estimate may be mostly setting up."""
     n = max(1, min(MAX_EPOCHS, round(effort.sample / seconds)))
-    if n > 1 or contender.fit_has_fixed_cost:
+    if n > 1:
         fixed = contender.run(1) if contender.fit_has_fixed_cost else 0.0
         again = max(contender.run(n + contender.fit_has_fixed_cost) - fixed, 1e-9) / n
         n = max(1, min(MAX_EPOCHS, round(effort.sample / again)))

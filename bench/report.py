@@ -8,6 +8,7 @@
 import argparse
 import html
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -105,8 +106,11 @@ def comparison_text(comparison):
     """What moved, in lines."""
     lines = [
         f"{len(comparison.cases)} cases in both runs; {comparison.n_controls} controls moved by {comparison.drift:+.1%} and "
-        f"scatter by {comparison.noise:.1%}, which is taken into account."
+        f"scatter by {comparison.noise:.1%}; where a case took turns with one, the ratio is compared."
     ]
+    if comparison.functions:
+        least = statistics.median(change.limit for change in comparison.functions)
+        lines.append(f"In most functions a change of {least:.0%} or more would have been marked.")
     if comparison.missing:
         lines.append(f"{len(comparison.missing)} cases are in one run alone.")
     lines += [

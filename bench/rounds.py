@@ -4,7 +4,6 @@ In turn, because a processor's clock, its neighbours on the same host, and the d
 timed in the same round met the same conditions, and a ratio within a round cancels them.
 """
 
-import statistics
 import time
 
 # A case with quartiles further apart than this, relative to the median, says that it was noisy.
@@ -65,9 +64,9 @@ def _seconds_of_many(function, n):
     return time.perf_counter() - start
 
 
-def median_ratio(numerators, denominators):
-    """The median over the rounds of the ratio within a round."""
-    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+def ratios(numerators, denominators):
+    """Of each round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
 def spread(median, iqr):

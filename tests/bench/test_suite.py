@@ -100,10 +100,6 @@ def test_contenders_take_turns():
     assert len(rounds.take_turns(turns, budget=60, min_rounds=3, max_rounds=5)["a"]) == 5
 
 
-def test_ratio_within_a_round():
-    assert rounds.median_ratio([2.0, 40.0, 6.0], [1.0, 10.0, 2.0]) == 3
-
-
 def test_a_replay_shows_the_samples():
     replay = rounds.Replay()
 
