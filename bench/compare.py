@@ -5,7 +5,8 @@ to it in the same rounds, which a busy machine changes little; another one by it
 noise of a case is how far its rounds scatter in both runs or how far the cases of one function (a kernel on one back end, a
 configuration) scatter around each other, whichever is more; of a case without a control also how far the controls moved apart.
 Limits are set so that of a thousand pairs of runs of the same code one would have anything marked, were the noise normal. It is
-not, quite: a case is marked only if its minimum moved with its median.
+not, so that a case by itself is marked only from twice its limit on, and if its minimum moved with its median. What counts is the
+function: the median of its cases.
 """
 
 import math
@@ -21,6 +22,8 @@ SMALLEST_CHANGE = 0.05
 MIN_CONTROLS = 8
 # Scatter from run to run that is assumed where there are too few controls.
 ASSUMED_NOISE = 0.04
+# The limit of a case by itself, in limits of normal noise.
+CASE_FACTOR = 2
 # A function's cases are taken one after the other, so that their errors are alike: more than so many are no more certain.
 MAX_INDEPENDENT = 12
 # Of a normal distribution: between the quartiles; the standard error of a median, times the root of the number.
@@ -134,7 +137,7 @@ def _limit(sigma, n):
 
 
 def _case_change(move, noise, n):
-    case, limit = move.case, _limit(max(move.sigma, noise), n)
+    case, limit = move.case, CASE_FACTOR * _limit(max(move.sigma, noise), n)
     # Half of the limit: a minimum has noise of its own.
     marked = abs(move.median) > limit and move.minimum * math.copysign(1, move.median) > limit / 2
     return Change(f"{case.group}: {case.contender}", 1, move.median, limit, marked)

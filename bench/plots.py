@@ -140,11 +140,12 @@ def changes(comparison):
     ax = figure.subplots()
     at = range(len(shown))
     colours = [{"slower": "#c7402d", "faster": "#5a8f3d", "": "#9a9a9a"}[change.word] for change in shown]
-    ax.barh(at, [100 * change.limit * 2 for change in shown], left=[-100 * c.limit for c in shown], color="#e6e6e6", label="noise")
+    ax.barh(at, [100 * change.limit * 2 for change in shown], left=[-100 * c.limit for c in shown], color="#e6e6e6")
     ax.scatter([100 * change.log_ratio for change in shown], at, c=colours, s=26, zorder=3)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_yticks(at, [change.name for change in shown], fontsize=7)
-    ax.set_xlabel("time after against before, 100 x log of the ratio; more than 0 is slower")
+    ax.set_xlabel("100 log(after / before): about percent, more than 0 is slower; grey: noise")
+    ax.set_title("What changed, by function", fontsize=12)
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
