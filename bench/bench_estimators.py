@@ -1,61 +1,82 @@
-"""MLPClassifier on the digits data, against scikit-learn's: 20 epochs of fit, and predict. BLAS and fastprop on one thread each."""
+"""Training an estimator: an epoch, and a fit to convergence, against scikit-learn, PyTorch, JAX, skorch.
 
-import warnings
+Seconds are those of one epoch of `fit`, everything included that every epoch costs; losses are compared first. ``-m table`` is the
+table of the seven configurations alone.
+"""
 
-import numpy as np
+from functools import partial
+
 import pytest
-import sklearn
-from sklearn import neural_network
-from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
-import fastprop
+from bench.conftest import REPLAY
+from bench.contenders import CONTENDERS, ESTIMATORS, TABLE
+from bench.contest import Effort, time_convergence, time_epochs
+from bench.workloads import CONFIGURATIONS, mnist_source
 
-EPOCHS = 20
-# Relative to the largest weight, after 20 epochs.
-TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-CLASSES = {"fastprop": fastprop.MLPClassifier, f"scikit-learn {sklearn.__version__}": neural_network.MLPClassifier}
+DTYPES = ["float32", "float64"]
+DATA_SETS = ["digits data", "word counts", "MNIST data"]
+OTHERS = [name for name in CONTENDERS if name not in TABLE]
+QUICK_CONFIGURATIONS = ("iris-like", "digits", "tabular-small")
 
-pytestmark = pytest.mark.benchmark(max_time=1.0, min_rounds=5, warmup=False, disable_gc=True)
+pytestmark = pytest.mark.benchmark(timer=REPLAY.clock)
 
 
-@pytest.fixture(params=["float64", "float32"])
-def digits(request):
-    X, y = load_digits(return_X_y=True)
-    return X.astype(request.param), y
+def is_quick(configuration=None, data=None, dtype=None, **_):
+    return dtype == "float32" and (configuration in QUICK_CONFIGURATIONS or data == "digits data")
 
 
-@pytest.fixture(params=CLASSES)
-def name(request):
-    with threadpool_limits(1, user_api="blas"):
-        yield request.param
+def _fit(contest, arena, configuration, dtype, n_threads, contender, others=""):
+    facts = {"configuration": configuration, "flops": CONFIGURATIONS[configuration].flops, "dtype": dtype, "n_threads": n_threads}
+    hold = partial(arena.run, n_threads, time_epochs, configuration, dtype, n_threads)
+    effort = Effort(budget=1.0, max_rounds=3) if others else Effort()
+    contest(hold, contender, f"fit {configuration}, an epoch, {dtype}, {n_threads}T{others}", "fit", effort=effort, **facts)
 
 
-def fit(name, X, y, solver="adam"):
-    estimator = CLASSES[name](max_iter=EPOCHS, random_state=0, solver=solver, **({"n_jobs": 1} if name == "fastprop" else {}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(X / 16, y)
+@pytest.mark.table
+@pytest.mark.parametrize("contender", TABLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def bench_fit_epoch(contest, arena, n_threads, configuration, dtype, contender):
+    _fit(contest, arena, configuration, dtype, n_threads, contender)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-def bench_fit(benchmark, name, digits, solver):
-    weights, expected = (fit(each, *digits, solver).coefs_ for each in (name, list(CLASSES)[1]))
-    for weight, truth in zip(weights, expected, strict=True):
-        np.testing.assert_allclose(weight, truth, rtol=0, atol=TOLERANCE[digits[0].dtype.name] * np.abs(truth).max())
-    benchmark.group = f"fit {EPOCHS} epochs of digits, {solver}, {digits[0].dtype}"
-    benchmark.name = name
-    benchmark(fit, name, *digits, solver)
-    if benchmark.stats is not None:  # None with --benchmark-disable
-        benchmark.extra_info["milliseconds_per_epoch"] = benchmark.stats.stats.median / EPOCHS * 1e3
+@pytest.mark.full
+@pytest.mark.parametrize("contender", ["fastprop", *OTHERS])
+@pytest.mark.parametrize("dtype", ["float32"])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def bench_fit_epoch_others(contest, arena, n_threads, configuration, dtype, contender):
+    """skorch, and compiled PyTorch, which takes long to warm up."""
+    if n_threads == 1:
+        pytest.skip("only with as many threads as there are cores")
+    _fit(contest, arena, configuration, dtype, n_threads, contender, others=", others")
 
 
-@pytest.mark.parametrize("n_rows", [1, 1797])
-def bench_predict(benchmark, name, digits, n_rows):
-    X, y = digits
-    estimator = fit(name, X, y)
-    np.testing.assert_array_equal(estimator.predict(X / 16), fit(list(CLASSES)[1], X, y).predict(X / 16))
-    benchmark.group = f"predict {n_rows} rows of digits, {X.dtype}"
-    benchmark.name = name
-    benchmark(estimator.predict, X[:n_rows] / 16)
+def takes_part(contender, data):
+    return data != "word counts" or CONTENDERS[contender].takes_sparse
+
+
+@pytest.mark.parametrize("contender", TABLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data", DATA_SETS)
+def bench_fit_data(contest, arena, n_threads, data, dtype, contender):
+    """On real data; MNIST is synthetic where there is no file and no cache, and says so."""
+    if not takes_part(contender, data):
+        pytest.skip(f"{contender} does not take sparse X")
+    if data == "MNIST data" and dtype == "float64":
+        pytest.skip("MNIST is stored as float32")
+    source = mnist_source() if data == "MNIST data" else data
+    facts = {"configuration": data, "source": source, "dtype": dtype, "n_threads": n_threads}
+    facts["takes_part"] = partial(takes_part, data=data)
+    hold = partial(arena.run, n_threads, time_epochs, data, dtype, n_threads)
+    contest(hold, contender, f"fit {source}, an epoch, {dtype}, {n_threads}T", "data", **facts)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("contender", ESTIMATORS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data", ["digits data", "word counts"])
+def bench_fit_to_convergence(contest, arena, n_threads, data, dtype, contender):
+    """With scikit-learn's defaults until its stopping rule ends it."""
+    facts = {"configuration": data, "dtype": dtype, "n_threads": n_threads}
+    hold = partial(arena.run, n_threads, time_convergence, data, dtype, n_threads)
+    contest(hold, contender, f"fit {data} to convergence, {dtype}, {n_threads}T", "convergence", **facts)

@@ -13,7 +13,8 @@
  *   sparse.h       a first layer on CSR rows  |
  *   network.h      layers after layers        |
  *   training.h     the training loop          |
- *   exports.h      the table for Cython      /
+ *   exports.h      the table for Cython       |
+ *   hardware.h     loops for bench/ to time  /
  */
 #pragma once
 
@@ -139,6 +140,7 @@ struct kernels {
 #include "network.h"
 #include "training.h"
 #include "exports.h"
+#include "hardware.h"
 #undef REAL
 #undef INTEGER
 #undef UNSIGNED
@@ -211,3 +213,4 @@ struct kernels {
 #include "network.h"
 #include "training.h"
 #include "exports.h"
+#include "hardware.h"

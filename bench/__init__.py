@@ -1,0 +1,1 @@
+"""The benchmark suite: ``pytest bench`` measures, ``python -m bench.report`` shows. Start with README.md in this folder."""

@@ -1,0 +1,231 @@
+"""From the JSON file of a run to a page, tables and the README's section; from two of them to what changed.
+
+    python -m bench.report run.json                         # report.html and report.md
+    python -m bench.report run.json --readme                # the section of README.md between its markers
+    python -m bench.report before.json after.json           # prints what moved, and writes both pages
+"""
+
+import argparse
+import html
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from . import tables
+from .compare import compare
+from .results import read, select
+
+README = Path(__file__).parents[1] / "README.md"
+SECTION = re.compile(r"(?<=<!-- performance: begin -->\n).*?(?=<!-- performance: end -->)", re.DOTALL)
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; font-size: 13px; margin: 1em 0 } td, th { padding: 2px 10px; border-bottom: 1px solid #ddd }
+td + td, th + th { text-align: right } svg { max-width: 100%; height: auto } summary { cursor: pointer; font-weight: 600 }
+code { background: #f3f3f3 }
+"""
+
+
+def main(argv=None):
+    """Run the command and return its exit status: 0, 1 where a comparison marks something, 2 for what cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN.json", help="one file of pytest bench --benchmark-json, or two to compare")
+    parser.add_argument("--output", default="report", metavar="NAME", help="write NAME.html and NAME.md (default: report)")
+    parser.add_argument("--plots", metavar="FOLDER", help="also write the pictures there, as PNG files")
+    parser.add_argument("--readme", nargs="?", const=README, metavar="FILE", help="rewrite the section of this file instead")
+    arguments = parser.parse_args(argv)
+    if len(arguments.runs) > 2:
+        parser.error("give one run, or two to compare")
+    try:
+        runs = [read(path) for path in arguments.runs]
+        if arguments.readme:
+            rewrite_readme(Path(arguments.readme), runs[-1])
+            return 0
+    except (OSError, ValueError) as error:
+        print(f"bench.report: {error}", file=sys.stderr)
+        return 2
+    comparison = compare(runs[0].cases, runs[1].cases) if len(runs) == 2 else None
+    figures = draw(runs[-1], comparison)
+    sections = markdown_sections(runs, comparison)
+    write(Path(arguments.output), runs[-1], sections, figures)
+    if arguments.plots:
+        Path(arguments.plots).mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            figure.savefig(Path(arguments.plots, f"{name}.png"), dpi=110)
+    if comparison is not None:
+        print(comparison_text(comparison))
+    return 1 if comparison is not None and comparison.marked else 0
+
+
+def draw(run, comparison=None):
+    """The figures that there is data for, by name."""
+    from . import plots  # matplotlib is needed for the pages alone
+
+    figures = {
+        "changes": plots.changes(comparison) if comparison else None,
+        "speedups": plots.speedups(run.cases),
+        "roofline": plots.roofline(run.cases, run.machine.get("limits")),
+        "scaling": plots.scaling(run.cases),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+# Text
+
+
+def headline(run):
+    """Processor, date, versions, state of the code."""
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    cores, processor = run.machine.get("n_cores", "?"), run.machine.get("processor", "unknown processor")
+    backend = run.machine.get("backend", "?")
+    return f"Measured on {run.date}, {processor}, {cores} cores, back end {backend}, commit {run.commit}. {versions}."
+
+
+def limits_text(run):
+    """The measured limits of the processor in a sentence, or nothing."""
+    limits = run.machine.get("limits") or {}
+    said = []
+    for n_threads, limit in limits.items():
+        memory = limit["gigabytes"][max(limit["gigabytes"], key=int)]
+        peaks = " and ".join(f"{gflops:.0f} GFLOP/s {dtype}" for dtype, gflops in limit["gflops"].items())
+        said.append(f"{n_threads} thread{'s' if n_threads != '1' else ''}: multiply-adds {peaks}, memory {memory:.0f} GB/s")
+    return "This processor's limits, measured in the same run: " + "; ".join(said) + "." if said else ""
+
+
+def losses_text(cases, longest=None):
+    """Where fastprop was not the fastest, as a list; all of it is said, but only the ``longest`` first lines."""
+    found = tables.losses(cases)
+    if not found:
+        return "In no case of this run was a peer faster, or within 5 %."
+    lines = [f"* {group}: {peer} took {ratio:.2f} of fastprop's time" for group, peer, ratio in found[:longest]]
+    more = len(found) - len(lines)
+    return "\n".join([*lines, *([f"* and {more} more, in the report"] if more else [])])
+
+
+def comparison_text(comparison):
+    """What moved, in lines."""
+    lines = [
+        f"{len(comparison.cases)} cases in both runs; {comparison.n_controls} controls moved by {comparison.drift:+.1%} and "
+        f"scatter by {comparison.noise:.1%}; where a case took turns with one, the ratio is compared."
+    ]
+    if comparison.functions:
+        least = statistics.median(change.limit for change in comparison.functions)
+        lines.append(f"In most functions a change of {least:.0%} or more would have been marked.")
+    if comparison.missing:
+        lines.append(f"{len(comparison.missing)} cases are in one run alone.")
+    lines += [
+        f"{change.word}: {change.name}, {change.percent:+.0%} (noise up to {change.limit:.0%}"
+        + (f", {change.n_cases} cases)" if change.n_cases > 1 else ")")
+        for change in comparison.marked
+    ] or ["Nothing moved by more than the noise."]
+    return "\n".join(lines)
+
+
+def markdown_sections(runs, comparison):
+    """(title, Markdown, figure or None) of each section that has something to show."""
+    run = runs[-1]
+    cases = run.cases
+    sections = []
+    if comparison is not None:
+        text = f"Before: {headline(runs[0])}\n\n" + "\n".join(f"* {line}" for line in comparison_text(comparison).splitlines())
+        sections.append(("What changed", text, "changes"))
+    sections += [
+        ("Training, an epoch of fit", tables.fit_table(cases), "speedups"),
+        ("Where fastprop is not the best choice", losses_text(cases), None),
+        ("Data sets, an epoch of fit", tables.ratio_table(cases, "data", ""), None),
+        ("Fit to convergence", tables.ratio_table(cases, "convergence", ""), None),
+        ("Prediction", tables.ratio_table(cases, "predict", ""), None),
+        ("Searches in parallel", tables.ratio_table(cases, "search", ""), None),
+        ("Import in a fresh process", tables.single_table(cases, "import", ""), None),
+        ("First result of a fresh process", tables.single_table(cases, "first result", ""), None),
+        ("Memory and size", tables.fact_table(run.facts), None),
+        ("An epoch against NumPy", tables.limit_table(cases, "epoch"), None),
+        ("Scaling", "A flat curve is a cost that grows as the work." if select(cases, family="scaling") else "", "scaling"),
+        ("Kernels", tables.limit_table(cases, "kernel"), "roofline"),
+        ("Noise", tables.noisy_line(cases) or "No case had quartiles more than 10 % apart.", None),
+    ]
+    return [section for section in sections if section[1]]
+
+
+def write(path, run, sections, figures):
+    """The page and the Markdown file."""
+    about = [headline(run), limits_text(run)]
+    text = "\n\n".join(["# fastprop: benchmarks", *about, *(f"## {title}\n\n{body}" for title, body, _ in sections)])
+    path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    path.with_suffix(".html").write_text(page(about, sections, figures), encoding="utf-8")
+
+
+def page(about, sections, figures):
+    """One HTML page with everything in it."""
+    from . import plots
+
+    parts = [f"<p>{html.escape(line)}</p>" for line in about if line]
+    for title, body, figure in sections:
+        parts.append(f"<h2>{html.escape(title)}</h2>")
+        if figure in figures:
+            parts.append(plots.svg(figures[figure]))
+        content = to_html(body)
+        # A table of hundreds of rows is folded.
+        folded = body.count("\n") > 60
+        parts.append(f"<details><summary>the table</summary>{content}</details>" if folded else content)
+    head = f'<meta charset="utf-8"><title>fastprop: benchmarks</title><style>{STYLE}</style>'
+    return f"<!doctype html><html><head>{head}</head><body><h1>fastprop: benchmarks</h1>{''.join(parts)}</body></html>"
+
+
+def to_html(markdown):
+    """The little Markdown that is made here: tables, lists, paragraphs."""
+    parts = []
+    for block in markdown.split("\n\n"):
+        lines = [html.escape(line) for line in block.splitlines()]
+        if block.startswith("| "):
+            header, _, *rows = [line[2:-2].split(" | ") for line in lines]
+            parts.append(f"<table>{_html_row(header, 'th')}{''.join(_html_row(row, 'td') for row in rows)}</table>")
+        elif block.startswith("* "):
+            parts.append("<ul>" + "".join(f"<li>{line[2:]}</li>" for line in lines) + "</ul>")
+        else:
+            parts.append(f"<p>{' '.join(lines)}</p>")
+    return "".join(parts)
+
+
+def _html_row(cells, tag):
+    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
+
+
+# README
+
+
+def readme_section(run):
+    """What stands between the markers: the figures, and what they do not show."""
+    parts = [
+        f"{headline(run)} {limits_text(run)}",
+        "Training: an epoch of `fit`, medians, half the distance of the quartiles, and how many times as long the others take; "
+        "losses were compared before times. ReLU, Adam, random data, every batch used. `aim` is the factor that was meant to be "
+        "reached, on a processor with AVX-512.",
+        tables.fit_table(run.cases),
+        tables.ratio_table(run.cases, "predict", "`predict_proba`, float32"),
+        tables.ratio_table(run.cases, "convergence", "a whole `fit`"),
+        "Where fastprop is not the best choice, by this run:",
+        losses_text(run.cases, longest=15),
+        tables.noisy_line(run.cases) + "." if tables.noisy_line(run.cases) else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def rewrite_readme(path, run):
+    """Replace what is between the markers.
+
+    Raises
+    ------
+    ValueError
+        If the run has no fits, or the file no markers; nothing is written then.
+    """
+    if not select(run.cases, family="fit", contender="fastprop"):
+        raise ValueError("the run has no epochs of fit; make it with pytest bench, or pytest bench -m table")
+    text = path.read_text(encoding="utf-8")
+    if len(SECTION.findall(text)) != 1:
+        raise ValueError(f"{path} must have the markers 'performance: begin' and 'performance: end' once")
+    path.write_text(SECTION.sub(lambda _: readme_section(run), text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

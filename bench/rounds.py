@@ -1,0 +1,94 @@
+"""Timing contenders in turn, and handing such samples to pytest-benchmark, which itself times one callable after the other.
+
+In turn, because a processor's clock, its neighbours on the same host, and the distance of its cores change within seconds: what is
+timed in the same round met the same conditions, and a ratio within a round cancels them.
+"""
+
+import time
+
+# A case with quartiles further apart than this, relative to the median, says that it was noisy.
+NOISY = 0.10
+
+
+def take_turns(contenders, budget, min_rounds, max_rounds, before_round=None):
+    """Call every contender once a round, until ``budget`` seconds are used up, from ``min_rounds`` to ``max_rounds`` rounds.
+
+    Parameters
+    ----------
+    contenders : dict of str -> callable
+        Each returns the seconds that it took.
+    budget : float
+    min_rounds, max_rounds : int
+    before_round : callable, optional
+        Called before each round.
+
+    Returns
+    -------
+    dict of str -> list of float
+        The seconds of each round.
+    """
+    names, samples = list(contenders), {name: [] for name in contenders}
+    start = time.perf_counter()
+    for n in range(max_rounds):
+        if n >= min_rounds and time.perf_counter() - start > budget:
+            break
+        if before_round is not None:
+            before_round()
+        # Another one begins each round, so that nobody always runs after the same neighbour.
+        turn = n % len(names)
+        for name in names[turn:] + names[:turn]:
+            samples[name].append(contenders[name]())
+    return samples
+
+
+def seconds_of(function, *arguments):
+    """How long one call takes."""
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def repeated(function, target):
+    """A callable that returns the seconds of one call of a short function, from as many calls as take ``target`` seconds."""
+    n = 1
+    while (seconds := _seconds_of_many(function, n)) < target / 4:
+        n *= 4
+    n = max(1, round(n * target / seconds))
+    return lambda: _seconds_of_many(function, n) / n
+
+
+def _seconds_of_many(function, n):
+    start = time.perf_counter()
+    for _ in range(n):
+        function()
+    return time.perf_counter() - start
+
+
+def ratios(numerators, denominators):
+    """Of each round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def spread(median, iqr):
+    """The distance of the quartiles relative to the median."""
+    return iqr / median if median else 0.0
+
+
+class Replay:
+    """A clock that shows only what it is told: pytest-benchmark reads samples from it that were taken before.
+
+    ``pytest.mark.benchmark(timer=replay.clock)``, then ``replay.hand_over(benchmark, samples)``.
+    """
+
+    def __init__(self):
+        self._now = 0.0
+
+    def clock(self):
+        return self._now
+
+    def hand_over(self, benchmark, samples):
+        left = iter(samples)
+        benchmark.pedantic(self._advance, setup=lambda: ((next(left),), {}), rounds=len(samples))
+
+    def _advance(self, seconds):
+        self._now += seconds
