@@ -8,7 +8,7 @@ import joblib
 
 # Below this many floating-point operations for each thread, waking the threads and waiting for them costs more than it saves:
 # a fork-join takes some microseconds, in which one core does some 10^5 operations.
-FLOPS_PER_THREAD = 2e6
+FLOPS_PER_THREAD = 1e6
 
 
 def effective_n_threads(n_jobs=None, flops=math.inf):

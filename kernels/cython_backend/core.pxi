@@ -344,6 +344,17 @@ def shuffle_orders(cnp.ndarray rows, random_state, cnp.ndarray orders):
             order += n
 
 
+# For tests/kernels/test_crew.py: no part of the public face.
+
+cdef extern from "engine.h":
+    void drill_crew(int) noexcept nogil
+
+
+def drill(int period):
+    """Every `period` steps of training the cores count as crowded, until 0 is given."""
+    drill_crew(period)
+
+
 # The processor's limits, for bench/ to time: no part of the public face.
 
 cdef extern from "engine.h":

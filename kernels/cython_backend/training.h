@@ -1,10 +1,11 @@
 /* Whole epochs of training, and the loss and gradient of a whole data set. Included once for each real type.
  *
- * Every thread carries its own rows through all layers, a chunk at a time that fits its caches:
- *     gather rows -> forward, layer by layer -> loss and output delta -> backward, layer by layer -> its own partial gradient
- * and then, after a barrier, adds up all partial gradients for its own share of the parameters and updates them. Two barriers a
- * step, no other communication; which thread does what depends on nothing but the sizes, so that a fixed number of threads
- * always gives the same bits.
+ * The work is cut into as many parts as there are threads. A part carries its own rows through all layers, a chunk at a time that
+ * fits the caches:
+ *     gather rows -> forward, layer by layer -> loss and output delta -> backward, layer by layer -> the part's gradient
+ * and then, after a barrier, adds up all parts' gradients for its own share of the parameters and updates them. Two barriers a
+ * step, no other communication. Who does a part may change while the cores are crowded (threads.h); what is in it depends on
+ * nothing but the sizes, so that a fixed number of threads always gives the same bits.
  */
 
 /* The data of a training call; order NULL means rows 0, 1, 2, … */
@@ -67,31 +68,25 @@ struct FN(training) {
     REAL *gradient;
     /* memory: */
     struct FN(extent) extent;
-    char *memory;
-    size_t bytes_a_thread;
+    int n_parts;             /* shares of the work, at least as many as threads */
+    struct FN(workspace) *workspaces; /* [n_parts] */
+    ptrdiff_t bytes_a_part;
     REAL *first_delta;       /* sparse X: (batch_size, n_out of the first layer), the deltas of the whole batch */
-    double *losses;          /* [thread][epoch], each thread's on its own cache lines */
+    double *losses;          /* [part][epoch], each part's on its own cache lines */
     ptrdiff_t losses_stride;
-    struct barrier barrier;
+    struct crew crew;
 };
 
-static struct FN(workspace) FN(thread_workspace)(const struct FN(training) *t, int thread)
+/* One part of a batch, rows [begin, end) of the order: the gradient of the sum replaces what is in the part's workspace, and for
+ * sparse X the columns of the part's features are made. Returns the loss sum. */
+static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, ptrdiff_t end, int part)
 {
-    struct FN(workspace) w;
-    FN(lay_out)(&t->net, &t->extent, t->memory + t->bytes_a_thread * (size_t)thread, &w);
-    return w;
-}
-
-/* This thread's part of a batch, rows [begin, end) of the order: the gradient of the sum replaces what is in w->gradient, and for
- * sparse X the columns of this thread's features are made. Returns the loss sum. */
-static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, ptrdiff_t end, int thread, int n_threads,
-                                 const struct FN(workspace) *w)
-{
+    const struct FN(workspace) *w = &t->workspaces[part];
     const struct FN(network) *net = &t->net;
     const struct FN(data) *data = &t->data;
     const ptrdiff_t n_in = net->layers[N_IN], n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
     const int sparse = t->extent.sparse;
-    const struct range mine = share(end - begin, 1, thread, n_threads);
+    const struct range mine = share(end - begin, 1, part, t->n_parts);
     const ptrdiff_t n_chunks = (mine.end - mine.begin + CHUNK_ROWS - 1) / CHUNK_ROWS;
     double sum = 0;
     if (n_chunks == 0)
@@ -111,7 +106,7 @@ static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, 
         FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, w);
     }
     if (sparse)
-        FN(sort_columns)(&data->x, data->order, begin, end - begin, share(n_in, 1, thread, n_threads), &w->columns);
+        FN(sort_columns)(&data->x, data->order, begin, end - begin, share(n_in, 1, part, t->n_parts), &w->columns);
     return t->loss == SQUARED_ERROR ? sum / (double)n_out : sum; /* scikit-learn's convention */
 }
 
@@ -137,16 +132,14 @@ ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(training) *t, pt
     return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at};
 }
 
-/* Update this thread's share of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its
- * part of |weights|^2. */
-static double FN(update_stored)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int thread,
-                                int n_threads)
+/* Update one part of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its share of
+ * |weights|^2. */
+static double FN(update_stored)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int part)
 {
-    const struct FN(workspace) first = FN(thread_workspace)(t, 0);
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
-    struct FN(gradient) gradient = {.part_stride = (ptrdiff_t)(t->bytes_a_thread / sizeof(REAL)), .n_parts = n_threads,
+    struct FN(gradient) gradient = {.part_stride = t->bytes_a_part / (ptrdiff_t)sizeof(REAL), .n_parts = t->n_parts,
                                     .scale = (REAL)(1 / total_weight)};
-    struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, thread, n_threads);
+    struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
     mine.begin += skip;
     mine.end += skip;
     double squares = 0;
@@ -156,7 +149,7 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
         const ptrdiff_t bounds[] = {layer[OFFSET], bias, bias + layer[N_OUT]};
         for (int is_bias = 0; is_bias < 2; is_bias++) {
             const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin), end = min_size(bounds[is_bias + 1], mine.end);
-            gradient.parts = first.gradient + begin - skip;
+            gradient.parts = t->workspaces[0].gradient + begin - skip;
             gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
             if (begin < end) {
                 const double sum = FN(update)(step, &gradient, end - begin, FN(updated_at)(t, begin));
@@ -168,60 +161,76 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
 }
 
 /* The same for the first layer's weights on sparse X, whose gradient is summed up on the way from the columns. */
-static double FN(update_features)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int thread,
-                                  int n_threads, const struct FN(workspace) *w)
+static double FN(update_features)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int part)
 {
+    const struct FN(columns) *columns = &t->workspaces[part].columns;
     const ptrdiff_t n_out = t->net.layers[N_OUT];
-    const struct range mine = share(t->net.layers[N_IN], 1, thread, n_threads);
+    const struct range mine = share(t->net.layers[N_IN], 1, part, t->n_parts);
     const ptrdiff_t n = mine.end - mine.begin;
     const REAL l2 = (REAL)t->alpha, scale = (REAL)(1 / total_weight);
     const struct FN(updated) u = FN(updated_at)(t, mine.begin * n_out);
-    return step->optimizer == SGD ? FN(update_feature_loop)(SGD, step, &w->columns, n, t->first_delta, n_out, l2, scale, u)
-                                  : FN(update_feature_loop)(ADAM, step, &w->columns, n, t->first_delta, n_out, l2, scale, u);
+    return step->optimizer == SGD ? FN(update_feature_loop)(SGD, step, columns, n, t->first_delta, n_out, l2, scale, u)
+                                  : FN(update_feature_loop)(ADAM, step, columns, n, t->first_delta, n_out, l2, scale, u);
+}
+
+/* Step number `step` of the call as thread `thread` of `active`: every thread does every so-manieth part. */
+static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, int active, struct stopwatch *watch)
+{
+    const ptrdiff_t n_batches = (t->n_rows + t->batch_size - 1) / t->batch_size;
+    const ptrdiff_t epoch = step / n_batches, first = epoch * t->n_rows;
+    const ptrdiff_t begin = first + step % n_batches * t->batch_size, end = min_size(begin + t->batch_size, first + t->n_rows);
+    const double total_weight = FN(batch_weight)(&t->data, begin, end);
+    if (total_weight == 0) {
+        crew_wait(&t->crew, active, watch); /* every step has this barrier: only then is everybody known to have joined in */
+        return;
+    }
+    const double scale = (double)(end - begin) / total_weight;
+    for (int part = thread; part < t->n_parts; part += active)
+        t->losses[part * t->losses_stride + epoch] += scale * FN(batch_gradient)(t, begin, end, part);
+    const struct FN(step) update = FN(optimizer_step)(t, t->step + step + 1);
+    crew_wait(&t->crew, active, watch);
+    for (int part = thread; part < t->n_parts; part += active) {
+        double squares = FN(update_stored)(t, &update, total_weight, part);
+        if (t->extent.sparse)
+            squares += FN(update_features)(t, &update, total_weight, part);
+        t->losses[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
+    }
 }
 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
-    const struct FN(workspace) w = FN(thread_workspace)(t, thread);
+    const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
     const unsigned mode = flush_subnormals();
-    double *losses = t->losses + thread * t->losses_stride;
-    ptrdiff_t step = t->step;
-    for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
-        const ptrdiff_t epoch_end = (epoch + 1) * t->n_rows;
-        for (ptrdiff_t begin = epoch * t->n_rows, end; begin < epoch_end; begin = end) {
-            end = min_size(begin + t->batch_size, epoch_end);
-            const double total_weight = FN(batch_weight)(&t->data, begin, end);
-            step++;
-            if (total_weight == 0)
-                continue;
-            const double loss = FN(batch_gradient)(t, begin, end, thread, n_threads, &w);
-            const struct FN(step) update = FN(optimizer_step)(t, step);
-            barrier_wait(&t->barrier, n_threads);
-            double squares = FN(update_stored)(t, &update, total_weight, thread, n_threads);
-            if (t->extent.sparse)
-                squares += FN(update_features)(t, &update, total_weight, thread, n_threads, &w);
-            barrier_wait(&t->barrier, n_threads);
-            losses[epoch] += (loss + 0.5 * t->alpha * squares) / total_weight * (double)(end - begin);
-        }
+    struct stopwatch watch = {.began = n_threads > 1 ? nanoseconds() : 0};
+    for (ptrdiff_t step = 0; step < n_steps; step++) {
+        step = crew_join(&t->crew, thread, step);
+        if (step < 0 || step == n_steps) /* joined after the last one */
+            break;
+        const int active = atomic_load_explicit(&t->crew.active, memory_order_relaxed);
+        FN(train_batch)(t, step, thread, active, &watch);
+        crew_end_step(&t->crew, thread, n_threads, active, step, &watch);
+        crew_wait(&t->crew, active, &watch);
     }
+    if (thread == 0)
+        crew_dismiss(&t->crew);
     restore_subnormals(mode);
 }
 
-/* The mean gradient of this thread's share of the parameters, from all threads' sums; returns its part of |weights|^2. */
-static double FN(add_up_gradient)(const struct FN(training) *t, double total_weight, int thread, int n_threads)
+/* The mean gradient of one part of the parameters, from all parts' sums; returns its share of |weights|^2. */
+static double FN(add_up_gradient)(const struct FN(training) *t, double total_weight, int part)
 {
-    const struct FN(workspace) first = FN(thread_workspace)(t, 0);
-    const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse), stride = (ptrdiff_t)(t->bytes_a_thread / sizeof(REAL));
+    const REAL *sums = t->workspaces[0].gradient;
+    const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse), stride = t->bytes_a_part / (ptrdiff_t)sizeof(REAL);
     double squares = 0;
     for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(&t->net, l);
         const ptrdiff_t begin = layer[OFFSET] + (l == 0 ? skip : 0), bias = layer[OFFSET] + layer[N_IN] * layer[N_OUT];
-        const struct range mine = share(bias + layer[N_OUT] - begin, CACHE_LINE, thread, n_threads);
+        const struct range mine = share(bias + layer[N_OUT] - begin, CACHE_LINE, part, t->n_parts);
         for (ptrdiff_t i = begin + mine.begin; i < begin + mine.end; i++) {
-            REAL g = first.gradient[i - skip];
-            for (int other = 1; other < n_threads; other++)
-                g += first.gradient[other * stride + i - skip];
+            REAL g = sums[i - skip];
+            for (int other = 1; other < t->n_parts; other++)
+                g += sums[other * stride + i - skip];
             const double p = i < bias ? (double)t->net.params[i] : 0;
             squares += p * p;
             t->gradient[i] = (REAL)(((double)g + t->alpha * p) / total_weight);
@@ -231,15 +240,14 @@ static double FN(add_up_gradient)(const struct FN(training) *t, double total_wei
 }
 
 /* The same for the first layer's weights on sparse X. */
-static double FN(feature_gradients)(const struct FN(training) *t, double total_weight, int thread, int n_threads,
-                                    const struct FN(workspace) *w)
+static double FN(feature_gradients)(const struct FN(training) *t, double total_weight, int part)
 {
     const ptrdiff_t n_out = t->net.layers[N_OUT];
-    const struct range mine = share(t->net.layers[N_IN], 1, thread, n_threads);
+    const struct range mine = share(t->net.layers[N_IN], 1, part, t->n_parts);
     REAL *gradient = t->gradient + mine.begin * n_out;
     const REAL *weight = t->net.params + mine.begin * n_out;
     double squares = 0;
-    FN(sparse_weight_gradient)(&w->columns, 0, mine.end - mine.begin, t->first_delta, n_out, gradient);
+    FN(sparse_weight_gradient)(&t->workspaces[part].columns, 0, mine.end - mine.begin, t->first_delta, n_out, gradient);
     for (ptrdiff_t i = 0; i < (mine.end - mine.begin) * n_out; i++) {
         squares += (double)weight[i] * (double)weight[i];
         gradient[i] = (REAL)(((double)gradient[i] + t->alpha * (double)weight[i]) / total_weight);
@@ -250,14 +258,18 @@ static double FN(feature_gradients)(const struct FN(training) *t, double total_w
 static void FN(loss_gradient_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
-    const struct FN(workspace) w = FN(thread_workspace)(t, thread);
     const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
-    const double loss = FN(batch_gradient)(t, 0, t->n_rows, thread, n_threads, &w);
-    barrier_wait(&t->barrier, n_threads);
-    double squares = FN(add_up_gradient)(t, total_weight, thread, n_threads);
-    if (t->extent.sparse)
-        squares += FN(feature_gradients)(t, total_weight, thread, n_threads, &w);
-    t->losses[thread * t->losses_stride] = (loss + 0.5 * t->alpha * squares) / total_weight;
+    for (int part = thread; part < t->n_parts; part += n_threads)
+        t->losses[part * t->losses_stride] = FN(batch_gradient)(t, 0, t->n_rows, part) / total_weight;
+    barrier_wait(&t->crew.barrier, n_threads);
+    for (int part = thread; part < t->n_parts; part += n_threads) {
+        double squares = FN(add_up_gradient)(t, total_weight, part);
+        if (t->extent.sparse)
+            squares += FN(feature_gradients)(t, total_weight, part);
+        t->losses[part * t->losses_stride] += 0.5 * t->alpha * squares / total_weight;
+    }
+    if (thread == 0)
+        crew_dismiss(&t->crew);
 }
 
 /* At most so many entries of sparse X are in one batch. */
@@ -274,30 +286,36 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
     return min_size(total, longest * t->batch_size);
 }
 
-/* Allocate, run, and write for each epoch the sum of what the threads have in `losses`. Returns -1 when there is no memory; nothing
- * was changed then. */
+/* Allocate, run in n_threads parts, and write for each epoch the sum of what the parts have in `losses`. Returns -1 when there is no
+ * memory; nothing was changed then. */
 static int FN(run_training)(struct FN(training) *t, region_fn thread_function, int n_threads, double *losses)
 {
     struct FN(workspace) unused;
-    n_threads = usable_threads(n_threads);
     const int sparse = !t->data.x.dense;
+    t->n_parts = n_threads; /* also where there are fewer threads, so that the result is the same */
     t->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, t->batch_size), .training = 1, .sparse = sparse,
                                     .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
-    t->bytes_a_thread = FN(lay_out)(&t->net, &t->extent, NULL, &unused);
+    t->bytes_a_part = (ptrdiff_t)FN(lay_out)(&t->net, &t->extent, NULL, &unused);
     t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
-    const size_t losses_bytes = (size_t)(n_threads * t->losses_stride) * sizeof(double);
-    const size_t delta_bytes = sparse ? (size_t)round_up(t->batch_size * t->net.layers[N_OUT] * (ptrdiff_t)sizeof(REAL), CACHE_LINE) : 0;
-    char *block = aligned_block(losses_bytes + delta_bytes + t->bytes_a_thread * (size_t)n_threads);
+    const ptrdiff_t losses_bytes = n_threads * t->losses_stride * (ptrdiff_t)sizeof(double);
+    const ptrdiff_t workspaces_bytes = round_up(n_threads * (ptrdiff_t)sizeof(struct FN(workspace)), CACHE_LINE);
+    const ptrdiff_t delta_bytes = sparse ? round_up(t->batch_size * t->net.layers[N_OUT] * (ptrdiff_t)sizeof(REAL), CACHE_LINE) : 0;
+    char *block = aligned_block((size_t)(losses_bytes + workspaces_bytes + delta_bytes + t->bytes_a_part * n_threads)), *next = block;
     if (!block)
         return -1;
-    t->losses = memset(block, 0, losses_bytes); /* OpenMP may give fewer threads than were asked for */
-    t->first_delta = (REAL *)(block + losses_bytes);
-    t->memory = block + losses_bytes + delta_bytes;
-    run_region(thread_function, t, n_threads);
+    t->losses = memset(next, 0, (size_t)losses_bytes);
+    t->workspaces = (struct FN(workspace) *)(next += losses_bytes);
+    t->first_delta = (REAL *)(next += workspaces_bytes);
+    next += delta_bytes;
+    for (int part = 0; part < n_threads; part++, next += t->bytes_a_part)
+        FN(lay_out)(&t->net, &t->extent, next, &t->workspaces[part]);
+    const int n_began = crew_assemble(&t->crew, usable_threads(n_threads));
+    run_region(thread_function, t, n_began);
+    crew_disband(&t->crew, n_began);
     for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
         losses[epoch] = 0;
-        for (int thread = 0; thread < n_threads; thread++)
-            losses[epoch] += t->losses[thread * t->losses_stride + epoch];
+        for (int part = 0; part < n_threads; part++)
+            losses[epoch] += t->losses[part * t->losses_stride + epoch];
     }
     free(block);
     return 0;
