@@ -83,9 +83,9 @@ static struct FN(workspace) FN(thread_workspace)(const struct FN(training) *t, i
 }
 
 /* This thread's part of a batch, rows [begin, end) of the order: the gradient of the sum replaces what is in w->gradient, and for
- * sparse X the columns of this thread's features are made. Returns the loss sum. */
-static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, ptrdiff_t end, int thread, int n_threads,
-                                 const struct FN(workspace) *w)
+ * sparse X the columns of this thread's features are made. Dropout is that of the update with this number. Returns the loss sum. */
+static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t update, ptrdiff_t begin, ptrdiff_t end, int thread,
+                                 int n_threads, const struct FN(workspace) *w)
 {
     const struct FN(network) *net = &t->net;
     const struct FN(data) *data = &t->data;
@@ -99,16 +99,17 @@ static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, 
     for (ptrdiff_t c = 0; c < n_chunks; c++) { /* chunks of nearly equal size */
         const struct range chunk = share(mine.end - mine.begin, 1, (int)c, (int)n_chunks);
         const ptrdiff_t offset = mine.begin + chunk.begin, rows = chunk.end - chunk.begin;
+        const struct FN(masks) masks = {update, offset};
         const struct FN(target_rows) targets = FN(gather)(net, data, begin + offset, rows, w);
         if (sparse)
-            FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, w);
+            FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, masks, w);
         else
-            FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, w);
+            FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, masks, w);
         for (ptrdiff_t l = 1; l < net->n_layers; l++)
             FN(set_ones)(w->activation[l], rows, FN(layer)(net, l)[N_IN]);
         sum += FN(loss_rows)(t->loss, w->output, rows, n_out, targets, &t->clipping, w->output);
         FN(loss_gradient_rows)(t->loss, w->output, rows, n_out, targets, 1, w->output);
-        FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, w);
+        FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, masks, w);
     }
     if (sparse)
         FN(sort_columns)(&data->x, data->order, begin, end - begin, share(n_in, 1, thread, n_threads), &w->columns);
@@ -195,7 +196,7 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
             step++;
             if (total_weight == 0)
                 continue;
-            const double loss = FN(batch_gradient)(t, begin, end, thread, n_threads, &w);
+            const double loss = FN(batch_gradient)(t, step, begin, end, thread, n_threads, &w);
             const struct FN(step) update = FN(optimizer_step)(t, step);
             barrier_wait(&t->barrier, n_threads);
             double squares = FN(update_stored)(t, &update, total_weight, thread, n_threads);
@@ -252,7 +253,7 @@ static void FN(loss_gradient_thread)(void *argument, int thread, int n_threads)
     struct FN(training) *t = argument;
     const struct FN(workspace) w = FN(thread_workspace)(t, thread);
     const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
-    const double loss = FN(batch_gradient)(t, 0, t->n_rows, thread, n_threads, &w);
+    const double loss = FN(batch_gradient)(t, 0, 0, t->n_rows, thread, n_threads, &w);
     barrier_wait(&t->barrier, n_threads);
     double squares = FN(add_up_gradient)(t, total_weight, thread, n_threads);
     if (t->extent.sparse)
