@@ -58,7 +58,7 @@ class Network:
 
     Attributes
     ----------
-    layers : ndarray of intp, shape (n_layers, 4)
+    layers : ndarray of intp, shape (n_layers, 7)
         The table that the kernels read, see `kernels.layer_table`; read-only.
     params : ndarray, shape (n_parameters,)
         All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from .codes import ACTIVATIONS, HYPER, LINKS
+from .codes import ACTIVATIONS, HYPER, LAYER_COLUMNS, LINKS
 
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
 FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
@@ -321,19 +321,22 @@ def updated(arrays, first, inputs):
 def network(layers, params):
     """The (n_in, n_out, link code) of a network given as a layer table and its flat block of parameters."""
     _require_ndarray("layers", layers)
-    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != 4 or not len(layers) or not layers.flags.c_contiguous:
+    n_columns = len(LAYER_COLUMNS)
+    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != n_columns or not len(layers) or not layers.flags.c_contiguous:
         raise ValueError(
-            f"layers must be a C-contiguous intp array of shape (n_layers, 4), as layer_table() returns it; "
+            f"layers must be a C-contiguous intp array of shape (n_layers, {n_columns}), as layer_table() returns it; "
             f"got {layers.dtype.name}, shape {layers.shape}, strides {layers.strides}"
         )
     rows = layers.tolist()
     n_before, end = rows[0][0], 0
-    for i, (n_in, n_out, code, offset) in enumerate(rows):
-        known = LINKS if i == len(rows) - 1 else ACTIVATIONS
+    for i, (n_in, n_out, code, offset, dropout, _, _) in enumerate(rows):
+        known, dropout_end = (LINKS, 1) if i == len(rows) - 1 else (ACTIVATIONS, 2**53)
         if n_in < 1 or n_out < 1 or n_in != n_before or offset != end or code not in known.values():
             raise ValueError(
-                f"layers row {i} must be (n_in = {n_before}, n_out >= 1, a code of {known}, offset = {end}); got {rows[i]}"
+                f"layers row {i} must be (n_in = {n_before}, n_out >= 1, a code of {known}, offset = {end}, ...); got {rows[i]}"
             )
+        if not 0 <= dropout < dropout_end:
+            raise ValueError(f"layers row {i} must have a dropout in [0, {dropout_end}); got {dropout}")
         n_before, end = n_out, end + (n_in + 1) * n_out
     floats("params", params)
     if params.shape != (end,):

@@ -28,4 +28,5 @@ HYPER = {"sgd": ("lr", "momentum", "nesterov"), "adam": ("lr", "beta_1", "beta_2
 
 # Columns of the layer table, an intp array with one row a layer. Layer l's weight matrix (n_in, n_out) begins at
 # params[offset] in C order, and its bias (n_out,) follows directly, so that [weight; bias] is one (n_in + 1, n_out) matrix.
-LAYER_COLUMNS = ("n_in", "n_out", "activation", "offset")
+# dropout is the rate in units of 2^-53, 0 for none; seed and stream are those of the masks: see `layer_table`.
+LAYER_COLUMNS = ("n_in", "n_out", "activation", "offset", "dropout", "seed", "stream")

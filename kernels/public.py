@@ -45,8 +45,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         ----------
         x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
             Sparse rows are never made dense.
-        layers : ndarray of intp, shape (n_layers, 4)
-            From `layer_table`.
+        layers : ndarray of intp, shape (n_layers, 7)
+            From `layer_table`; its dropout is for `train_epoch` alone.
         params : ndarray, shape (n_parameters(layers),), dtype of x
             All weights and biases; `layer_views` shows them.
         out : ndarray, shape (n, n_out), optional
@@ -86,7 +86,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
         targets : ndarray
             As in the forward kernel of the loss.
-        layers : ndarray of intp, shape (n_layers, 4)
+        layers : ndarray of intp, shape (n_layers, 7)
             From `layer_table`, with the loss's canonical link.
         params : ndarray, shape (n_parameters(layers),), dtype of x
         loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
@@ -147,6 +147,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
     ):
         """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then `sgd_update` or `adam_update`.
 
+        Here, unlike there, hidden activations are dropped where ``layers`` says so.
+
         Parameters
         ----------
         x, targets, layers, loss, alpha, sample_weight, clip
@@ -164,7 +166,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         batch_size : int
             Rows in a mini-batch; the last may be shorter.
         step : int
-            How many steps were done before this epoch.
+            How many steps were done before this epoch. They also number the masks of dropout.
         n_threads : int
 
         Returns

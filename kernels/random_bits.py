@@ -29,6 +29,11 @@ def stream_key(seed, stream):
     return np.uint64(random_bits(seed, stream))
 
 
+def rate_number(rate):
+    """A rate in [0, 1) as a whole number of 2^-53, which leaves 1 - rate in float64 as it is."""
+    return round(rate * 2**53)
+
+
 def drop_threshold(rate):
     """The number t in [0, 2^32) of which a share ``rate`` of all 32-bit numbers is below."""
-    return min(round(rate * 2**32), 2**32 - 1)
+    return min(rate_number(rate) + 2**20 >> 21, 2**32 - 1)

@@ -22,7 +22,7 @@ from scipy.special import expit, xlogy
 
 from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
 from .layer_table import layer_views
-from .random_bits import random_bits
+from .random_bits import drop_threshold, random_bits, stream_key
 
 IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
 SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
@@ -233,7 +233,7 @@ def _rows(x, indices, indptr, layers):
 def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
     """The outputs of the network: every layer in turn; the last row's activation is the link."""
     a = _rows(x, indices, indptr, layers)
-    for (_, _, activation, _), (weight, bias) in zip(layers, layer_views(layers, params), strict=True):
+    for activation, (weight, bias) in zip(layers[:, 2], layer_views(layers, params), strict=True):
         a = _ACTIVATION[activation][0](a @ weight + bias)
     outputs[...] = a
 
@@ -252,28 +252,39 @@ def network_loss_gradient(
     return _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient)
 
 
-def _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient):
+def _drop(layer, step, x):
+    """What dropout makes of a hidden layer's activations, or of the gradient by them, in update number ``step``; 0: nothing."""
+    dropout_, seed, stream = map(int, layer[4:])
+    if not step or not dropout_:
+        return x
+    rate, y = dropout_ / 2**53, np.empty_like(x)
+    dropout(x, stream_key(seed, stream + step), drop_threshold(rate), 1 / (1 - rate), y, 1)
+    return y
+
+
+def _loss_gradient(x, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, step=0):
     n = x.shape[0]
     total_weight = float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else n
     gradient[...] = 0
     if total_weight == 0:
         return 0.0
     views, gradients = layer_views(layers, params), layer_views(layers, gradient)
-    activations = [x]
-    for (_, n_out, activation, _), (weight, bias) in zip(layers[:-1], views[:-1], strict=True):
-        activations.append(np.empty((n, n_out), x.dtype))
-        linear_forward(activations[-2], weight, bias, activation, activations[-1], 1)
+    inputs, activations = [x], []
+    for layer, (weight, bias) in zip(layers[:-1], views[:-1], strict=True):
+        activations.append(np.empty((n, layer[1]), x.dtype))
+        linear_forward(inputs[-1], weight, bias, layer[2], activations[-1], 1)
+        inputs.append(_drop(layer, step, activations[-1]))
     weight, bias = views[-1]
-    delta = activations[-1] @ weight + bias
+    delta = inputs[-1] @ weight + bias
     loss_sum = _loss_forward(loss, delta, labels, targets, sample_weight, clip, delta)
     loss_backward(loss, delta, labels, targets, sample_weight, 1.0, delta, 1)
     for i in range(len(layers) - 1, -1, -1):
         dweight, dbias = gradients[i]
-        a, activation = (delta, IDENTITY) if i == len(layers) - 1 else (activations[i + 1], layers[i, 2])
-        dx = np.empty_like(activations[i]) if i else np.empty((0, 0), x.dtype)
-        linear_backward(delta, activations[i], views[i][0], a, activation, False, dx, dweight, dbias, 1)
+        a, activation = (delta, IDENTITY) if i == len(layers) - 1 else (activations[i], layers[i, 2])
+        dx = np.empty_like(inputs[i]) if i else np.empty((0, 0), x.dtype)
+        linear_backward(delta, inputs[i], views[i][0], a, activation, False, dx, dweight, dbias, 1)
         dweight += alpha * views[i][0]
-        delta = dx
+        delta = _drop(layers[i - 1], step, dx) if i else dx
     gradient /= total_weight
     penalty = alpha / 2 * sum(float(np.vdot(weight, weight)) for weight, _ in views)
     return (loss_sum / (layers[-1, 1] if loss == SQUARED_ERROR else 1) + penalty) / total_weight
@@ -287,7 +298,7 @@ def train_epochs(
 
     ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
     batches' losses, each weighted by its number of rows. The last batch of an epoch may be short. One whose sample weights sum to
-    zero changes nothing and counts as loss 0 (but as a step).
+    zero changes nothing and counts as loss 0 (but as a step). Only here the layers' dropout applies: see `layer_table`.
     """
     x = _rows(x, indices, indptr, layers)
     gradient = np.empty_like(params)
@@ -297,8 +308,8 @@ def train_epochs(
             rows = order[start : start + batch_size]
             batch_labels, batch_targets, batch_weight = (v[rows] if v.size else v for v in (labels, targets, sample_weight))
             batch = x[rows], batch_labels, batch_targets, batch_weight
-            epoch_loss += len(rows) * _loss_gradient(*batch, layers, params, loss, alpha, clip, gradient)
             step += 1
+            epoch_loss += len(rows) * _loss_gradient(*batch, layers, params, loss, alpha, clip, gradient, int(step[0]))
             if batch_weight.size and batch_weight.sum(dtype=np.float64) == 0:
                 continue
             if optimizer == SGD:

@@ -103,9 +103,9 @@ class Sequential(Module):
         """Train in mini-batches, in training mode; afterwards the modes are as before.
 
         A plain stack runs each epoch in one compiled call, as the estimators do: `Linear` layers with biases, each with its
-        activation fused or as a layer `ReLU`, `Sigmoid`, `Tanh` or `Identity` behind it, the last without one; with
-        `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss` or `PoissonLoss`; and with `SGD` or with `Adam` (``eps_hat=True``),
-        both without weight decay. Everything else runs layer by layer. The numbers are the same up to rounding.
+        activation fused or as a layer `ReLU`, `Sigmoid`, `Tanh` or `Identity` behind it, and then a `Dropout` if any, the last
+        without both; with `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss` or `PoissonLoss`; and with `SGD` or with `Adam`
+        (``eps_hat=True``), both without weight decay. Everything else runs layer by layer. The numbers are the same up to rounding.
 
         Parameters
         ----------

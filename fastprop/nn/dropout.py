@@ -23,8 +23,8 @@ class Dropout(Module):
     ----------
     seed : int
     n_forwards : int
-        How many forwards in training mode there were. Seed and number determine the mask, in every back end and for any number
-        of threads; set the number back to repeat a run.
+        How many forwards in training mode there were, compiled ones too. Seed and number determine the mask, in every back end and
+        for any number of threads; set the number back to repeat a run.
 
     References
     ----------

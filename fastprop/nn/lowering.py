@@ -1,7 +1,7 @@
 """Which models are a plain stack, for which whole epochs run in one compiled call, and how they get there and back.
 
-`Network.train_epochs` knows Linear layers with an activation each, a loss on the logits, and gradient descent or Adam. Its
-conventions are scikit-learn's; `CompiledEpochs` translates.
+`Network.train_epochs` knows Linear layers with an activation and dropout each, a loss on the logits, and gradient descent or Adam.
+Its conventions are scikit-learn's; `CompiledEpochs` translates.
 """
 
 from itertools import pairwise
@@ -9,8 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from .. import training
+from ..kernels.layer_table import with_dropout
 from ..network import Network
 from .activations import Identity, ReLU, Sigmoid, Tanh
+from .dropout import Dropout
 from .linear import Linear
 from .losses import BinaryCrossEntropy, MSELoss, PoissonLoss, SoftmaxCrossEntropy
 from .module import matrix
@@ -34,26 +36,29 @@ class NotPlain(ValueError):
 
 
 def plain_stack(model):
-    """([Linear, ...], [name of the activation behind each but the last]) of a Sequential, or `NotPlain`."""
-    linears, activations = [], []
+    """([Linear, ...], [name of the activation], [Dropout or None] behind each but the last) of a Sequential, or `NotPlain`."""
+    linears, activations, dropouts = [], [], []
     if model.checkpoint_every is not None:
         raise NotPlain("it has checkpoint_every")
     for i, layer in enumerate(model.layers):
         if type(layer) is Linear and layer.bias is not None:
             linears.append(layer)
             activations.append(layer.activation)
-        elif type(layer) in ACTIVATION_LAYERS and linears and activations[-1] == "identity":
+            dropouts.append(None)
+        elif type(layer) is Dropout and linears and dropouts[-1] is None:
+            dropouts[-1] = layer
+        elif type(layer) in ACTIVATION_LAYERS and linears and activations[-1] == "identity" and dropouts[-1] is None:
             activations[-1] = ACTIVATION_LAYERS[type(layer)]
         else:
-            raise NotPlain(f"layer '{i}', {layer!r}, is not a Linear layer with a bias or its activation")
-    if not linears or activations[-1] != "identity":
-        raise NotPlain("its last layer is not a Linear layer without an activation, as the loss takes logits")
+            raise NotPlain(f"layer '{i}', {layer!r}, is not a Linear layer with a bias, its activation or then its dropout")
+    if not linears or activations[-1] != "identity" or dropouts[-1] is not None:
+        raise NotPlain("its last layer is not a Linear layer without activation and dropout, as the loss takes logits")
     if len({layer.weight.dtype for layer in linears}) > 1:
         raise NotPlain("its layers differ in dtype")
     for i, (before, after) in enumerate(pairwise(linears)):
         if before.n_out != after.n_in:
             raise NotPlain(f"Linear layer {i + 1} expects {after.n_in} columns, the one before gives {before.n_out}")
-    return linears, activations[:-1]
+    return linears, activations[:-1], dropouts[:-1]
 
 
 def check_rules(model, loss, optimizer):
@@ -67,6 +72,15 @@ def check_rules(model, loss, optimizer):
         raise NotPlain("the optimizer is not for exactly the model's parameters, in their order")
 
 
+class DroppingNetwork(Network):
+    """A `Network` that drops hidden activations in training."""
+
+    def set_dropout(self, dropout):
+        """(rate, seed, stream) for each hidden layer, as in `kernels.layer_table`."""
+        self._layers = with_dropout(self._layers, dropout)
+        self._layers.setflags(write=False)
+
+
 class CompiledEpochs:
     """Epochs of a plain stack in compiled calls, on copies of the parameters and of the optimizer's state.
 
@@ -74,11 +88,11 @@ class CompiledEpochs:
     """
 
     def __init__(self, model, loss, optimizer, X, y, batch_size, n_threads):
-        linears, activations = plain_stack(model)
+        linears, activations, self._dropouts = plain_stack(model)
         check_rules(model, loss, optimizer)
         name, units = LOSSES[type(loss)]
         sizes = [linears[0].n_in, *(layer.n_out for layer in linears)]
-        self._network = Network(sizes, activations, name, linears[0].weight.dtype)
+        self._network = DroppingNetwork(sizes, activations, name, linears[0].weight.dtype)
         # Checked as layer and loss check them, so that an error is the same both ways.
         X = X.tocsr() if hasattr(X, "tocsr") else matrix(linears[0], "X", X, sizes[0], self._network.dtype)
         loss.targets(y, (X.shape[0], sizes[-1]), self._network.dtype)
@@ -118,6 +132,9 @@ class CompiledEpochs:
             self._compiled = training.Adam(self._network, theirs.lr, *theirs.betas, theirs.eps * unit)
             self._slot_units = [unit, unit**2]
         self._compiled.t = theirs.t
+        # The mask of update number t + 1, the next one, is that of forward number n_forwards + 1.
+        layers = [(0.0, 0, 0) if layer is None else (layer.p, layer.seed, layer.n_forwards - theirs.t) for layer in self._dropouts]
+        self._network.set_dropout(layers)
         for block, arrays, factor in self._pairs():
             np.multiply(np.concatenate([array.reshape(-1) for array in arrays]), factor, out=block)
         self._loaded = True
@@ -131,6 +148,9 @@ class CompiledEpochs:
             for array in arrays:
                 np.divide(block[start : start + array.size].reshape(array.shape), factor, out=array)
                 start += array.size
+        for layer in self._dropouts:
+            if layer is not None:
+                layer.n_forwards += self._compiled.t - self._optimizer.t
         self._optimizer.t = self._compiled.t
         self._loaded = False
 

@@ -5,6 +5,8 @@
  * 2014). Any thread can compute any part. The same in Python: ../random_bits.py.
  */
 
+#define SPLITMIX_GAMMA UINT64_C(0x9E3779B97F4A7C15)
+
 typedef uint64_t FN(bits_vec) __attribute__((vector_size(VECTOR_BYTES)));
 
 ALWAYS_INLINE FN(bits_vec) FN(mix)(FN(bits_vec) z)
@@ -14,10 +16,16 @@ ALWAYS_INLINE FN(bits_vec) FN(mix)(FN(bits_vec) z)
     return z ^ (z >> 31);
 }
 
+/* Output number `stream` of the generator that starts at the seed: the key of that stream. */
+ALWAYS_INLINE uint64_t FN(stream_key)(uint64_t seed, uint64_t stream)
+{
+    return FN(mix)((FN(bits_vec)){} + (seed + (stream + 1) * SPLITMIX_GAMMA))[0];
+}
+
 /* True in the lanes whose elements are kept, where the first lane's element has the number `first`. */
 ALWAYS_INLINE INT_VEC FN(kept_lanes)(uint64_t key, uint64_t first, uint32_t threshold)
 {
-    const uint64_t gamma = UINT64_C(0x9E3779B97F4A7C15), numbers_a_word = sizeof(uint64_t) / sizeof(REAL);
+    const uint64_t gamma = SPLITMIX_GAMMA, numbers_a_word = sizeof(uint64_t) / sizeof(REAL);
     FN(bits_vec) lanes;
     UNROLL for (unsigned i = 0; i < VECTOR_BYTES / sizeof(uint64_t); i++)
         lanes[i] = (numbers_a_word * i + 1) * gamma;

@@ -306,9 +306,9 @@ static void FN(network_forward_thread)(void *argument, int thread, int n_threads
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         if (c->extent.sparse)
-            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, &w);
+            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
         else
-            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, &w);
+            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
         FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], c->outputs + first * last[N_OUT]);
     }
 }

@@ -107,6 +107,40 @@ ALWAYS_INLINE enum activation_code FN(hidden_activation)(const struct FN(network
     return l == net->n_layers - 1 ? IDENTITY : (enum activation_code)FN(layer)(net, l)[ACTIVATION];
 }
 
+/* Which masks dropout has for a chunk: those of an update, counted from 1, for the rows of its batch from first_row on. Update 0 is
+ * no training: nothing is dropped. */
+struct FN(masks) {
+    ptrdiff_t update, first_row;
+};
+
+ALWAYS_INLINE int FN(drops)(const ptrdiff_t *layer, struct FN(masks) masks) { return masks.update > 0 && layer[DROPOUT] > 0; }
+
+/* The share of a layer's activations that is kept. */
+ALWAYS_INLINE double FN(keep_rate)(const ptrdiff_t *layer) { return 1 - (double)layer[DROPOUT] * 0x1p-53; }
+
+/* Scale a layer's activations, or the gradient by them, where they are kept; 0 elsewhere. The bits are those of dropout(). */
+static void FN(drop_rows)(const ptrdiff_t *layer, struct FN(masks) masks, REAL *a, ptrdiff_t stride, ptrdiff_t rows)
+{
+    if (!FN(drops)(layer, masks))
+        return;
+    const ptrdiff_t n = layer[N_OUT], threshold = (layer[DROPOUT] + (1 << 20)) >> 21; /* in units of 2^-32 instead of 2^-53 */
+    const uint64_t key = FN(stream_key)((uint64_t)layer[SEED], (uint64_t)layer[STREAM] + (uint64_t)masks.update);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        FN(dropout_row)(a + i * stride, key, (uint64_t)(masks.first_row + i) * (uint64_t)n, n,
+                        (uint32_t)min_size(threshold, UINT32_MAX), (REAL)(1 / FN(keep_rate)(layer)), a + i * stride);
+}
+
+/* Undo that scaling where the derivative of the activation is to be had from its value; for the others the sign will do. */
+static void FN(unscale_rows)(const ptrdiff_t *layer, struct FN(masks) masks, REAL *a, ptrdiff_t stride, ptrdiff_t rows)
+{
+    if (!FN(drops)(layer, masks) || (layer[ACTIVATION] != SIGMOID && layer[ACTIVATION] != TANH))
+        return;
+    const REAL keep_rate = (REAL)FN(keep_rate)(layer);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < layer[N_OUT]; j++)
+            a[i * stride + j] *= keep_rate;
+}
+
 static void FN(activate_rows)(enum activation_code activation, REAL *a, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n)
 {
     if (activation != IDENTITY)
@@ -116,7 +150,7 @@ static void FN(activate_rows)(enum activation_code activation, REAL *a, ptrdiff_
 
 /* Forward from layer `first` on, whose input is x, through all layers but the link. Leaves the logits in w->output. */
 static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows,
-                             const struct FN(workspace) *w)
+                             struct FN(masks) masks, const struct FN(workspace) *w)
 {
     for (ptrdiff_t l = first; l < net->n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(net, l);
@@ -129,6 +163,7 @@ static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, con
                             activation == RELU ? STORE_RELU : STORE, out, out_stride, w->packed);
         if (activation != RELU)
             FN(activate_rows)(activation, out, out_stride, rows, n_out);
+        FN(drop_rows)(layer, masks, out, out_stride, rows);
         x = out;
         x_stride = out_stride;
     }
@@ -136,7 +171,7 @@ static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, con
 
 /* The same from sparse x, rows [begin, begin + rows) of the order. */
 static void FN(forward_sparse_rows)(const struct FN(network) *net, const struct FN(features) *x, const ptrdiff_t *order,
-                                    ptrdiff_t begin, ptrdiff_t rows, const struct FN(workspace) *w)
+                                    ptrdiff_t begin, ptrdiff_t rows, struct FN(masks) masks, const struct FN(workspace) *w)
 {
     const ptrdiff_t n_out = net->layers[N_OUT];
     const REAL *weight = net->params + net->layers[OFFSET];
@@ -144,7 +179,8 @@ static void FN(forward_sparse_rows)(const struct FN(network) *net, const struct 
     REAL *out = FN(layer_result)(net, 0, w, &stride);
     FN(sparse_forward)(x, order, begin, rows, weight, weight + net->layers[N_IN] * n_out, n_out, out, stride);
     FN(activate_rows)(FN(hidden_activation)(net, 0), out, stride, rows, n_out);
-    FN(forward_rows)(net, 1, out, stride, rows, w);
+    FN(drop_rows)(net->layers, masks, out, stride, rows);
+    FN(forward_rows)(net, 1, out, stride, rows, masks, w);
 }
 
 static void FN(apply_link)(enum activation_code link, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, REAL *outputs)
@@ -170,7 +206,7 @@ static void FN(sum_columns)(const REAL *delta, ptrdiff_t stride, ptrdiff_t rows,
 /* From the output delta in w->output: this chunk's gradient of the sum, written to w->gradient or added to it. Sparse X: of the
  * first layer only the bias's; the deltas themselves go to first_delta. */
 static void FN(backward_rows)(const struct FN(network) *net, ptrdiff_t rows, int accumulate, int sparse, REAL *first_delta,
-                              const struct FN(workspace) *w)
+                              struct FN(masks) masks, const struct FN(workspace) *w)
 {
     const REAL *delta = w->output;
     ptrdiff_t delta_stride = FN(layer)(net, net->n_layers - 1)[N_OUT];
@@ -189,9 +225,11 @@ static void FN(backward_rows)(const struct FN(network) *net, ptrdiff_t rows, int
         if (l == 0)
             return;
         const enum activation_code below = FN(hidden_activation)(net, l - 1);
+        FN(unscale_rows)(FN(layer)(net, l - 1), masks, w->activation[l], stride, rows);
         FN(input_gradient)(delta, delta_stride, rows, net->params + layer[OFFSET], n_in, n_out,
                            below == RELU ? GATE_RELU : below == SIGMOID ? GATE_SIGMOID : below == TANH ? GATE_TANH : STORE,
                            w->activation[l], w->activation[l], stride, w->packed);
+        FN(drop_rows)(FN(layer)(net, l - 1), masks, w->activation[l], stride, rows);
         delta = w->activation[l];
         delta_stride = stride;
     }

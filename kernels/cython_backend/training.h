@@ -78,8 +78,9 @@ struct FN(training) {
 };
 
 /* One part of a batch, rows [begin, end) of the order: the gradient of the sum replaces what is in the part's workspace, and for
- * sparse X the columns of the part's features are made. Returns the loss sum. */
-static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, ptrdiff_t end, int part)
+ * sparse X the columns of the part's features are made. Dropout is that of
+ * the update with this number. Returns the loss sum. */
+static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t update, ptrdiff_t begin, ptrdiff_t end, int part)
 {
     const struct FN(workspace) *w = &t->workspaces[part];
     const struct FN(network) *net = &t->net;
@@ -94,16 +95,17 @@ static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t begin, 
     for (ptrdiff_t c = 0; c < n_chunks; c++) { /* chunks of nearly equal size */
         const struct range chunk = share(mine.end - mine.begin, 1, (int)c, (int)n_chunks);
         const ptrdiff_t offset = mine.begin + chunk.begin, rows = chunk.end - chunk.begin;
+        const struct FN(masks) masks = {update, offset};
         const struct FN(target_rows) targets = FN(gather)(net, data, begin + offset, rows, w);
         if (sparse)
-            FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, w);
+            FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, masks, w);
         else
-            FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, w);
+            FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, masks, w);
         for (ptrdiff_t l = 1; l < net->n_layers; l++)
             FN(set_ones)(w->activation[l], rows, FN(layer)(net, l)[N_IN]);
         sum += FN(loss_rows)(t->loss, w->output, rows, n_out, targets, &t->clipping, w->output);
         FN(loss_gradient_rows)(t->loss, w->output, rows, n_out, targets, 1, w->output);
-        FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, w);
+        FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, masks, w);
     }
     if (sparse)
         FN(sort_columns)(&data->x, data->order, begin, end - begin, share(n_in, 1, part, t->n_parts), &w->columns);
@@ -185,9 +187,10 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
         return;
     }
     const double scale = (double)(end - begin) / total_weight;
+    const ptrdiff_t number = t->step + step + 1;
     for (int part = thread; part < t->n_parts; part += active)
-        t->losses[part * t->losses_stride + epoch] += scale * FN(batch_gradient)(t, begin, end, part);
-    const struct FN(step) update = FN(optimizer_step)(t, t->step + step + 1);
+        t->losses[part * t->losses_stride + epoch] += scale * FN(batch_gradient)(t, number, begin, end, part);
+    const struct FN(step) update = FN(optimizer_step)(t, number);
     crew_wait(&t->crew, active, watch);
     for (int part = thread; part < t->n_parts; part += active) {
         double squares = FN(update_stored)(t, &update, total_weight, part);
@@ -260,7 +263,7 @@ static void FN(loss_gradient_thread)(void *argument, int thread, int n_threads)
     struct FN(training) *t = argument;
     const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
     for (int part = thread; part < t->n_parts; part += n_threads)
-        t->losses[part * t->losses_stride] = FN(batch_gradient)(t, 0, t->n_rows, part) / total_weight;
+        t->losses[part * t->losses_stride] = FN(batch_gradient)(t, 0, 0, t->n_rows, part) / total_weight;
     barrier_wait(&t->crew.barrier, n_threads);
     for (int part = thread; part < t->n_parts; part += n_threads) {
         double squares = FN(add_up_gradient)(t, total_weight, part);

@@ -12,20 +12,26 @@ ONE = np.uint64(1)
 
 
 @jit
-def upper_bits(key, counter):
-    """Bits 32 to 63 of output number ``counter`` of the generator that starts at ``key``, both uint64."""
+def bits(key, counter):
+    """Output number ``counter`` of the generator that starts at ``key``, all uint64."""
     z = key + (counter + ONE) * GAMMA
     z = (z ^ (z >> SHIFT_1)) * MIX_1
     z = (z ^ (z >> SHIFT_2)) * MIX_2
-    return (z ^ (z >> SHIFT_3)) >> UPPER_HALF
+    return z ^ (z >> SHIFT_3)
+
+
+@jit
+def drop(values, key, first, threshold, scale, results):
+    """results = scale values where kept, 0 elsewhere, for flat arrays of elements that are numbered from ``first`` on."""
+    key, threshold = np.uint64(key), np.uint64(threshold)
+    factor, zero = values.dtype.type(scale), values.dtype.type(0)
+    for c in range(len(values)):
+        kept = bits(key, np.uint64(first + c)) >> UPPER_HALF >= threshold
+        results[c] = values[c] * factor if kept else zero
 
 
 @jit
 def dropout(x, key, threshold, scale, y, n_threads):
     """y = scale x where element number c = i n_units + j is kept, 0 elsewhere; x, y (n, n_units), y may be x."""
     x = readonly(x)
-    key, threshold = np.uint64(key), np.uint64(threshold)
-    values, results = x.reshape(x.size), y.reshape(y.size)
-    factor, zero = x.dtype.type(scale), x.dtype.type(0)
-    for c in range(len(values)):
-        results[c] = values[c] * factor if upper_bits(key, np.uint64(c)) >= threshold else zero
+    drop(x.reshape(x.size), key, 0, threshold, scale, y.reshape(y.size))

@@ -8,8 +8,9 @@ threads, and update. So the bits of a result depend on ``n_threads``, and on not
 import numpy as np
 from numba import njit, prange
 
-from ..codes import OPTIMIZERS
-from .activations import IDENTITY, RELU, activate, activation_gradient, relu
+from ..codes import LAYER_COLUMNS, OPTIMIZERS
+from .activations import IDENTITY, RELU, SIGMOID, TANH, activate, activation_gradient, relu
+from .dropout import bits, drop
 from .gemm import matmul_weight_transposed, matmul_x_transposed
 from .jit import OPTIONS, Threaded, jit, readonly
 from .linear import CHUNK, bias_backward, forward_chunk, share
@@ -17,6 +18,7 @@ from .losses import SQUARED_ERROR, loss_backward, loss_of_block
 from .optimizers import adam_update, sgd_update
 
 SGD = OPTIMIZERS["sgd"]
+DROPOUT, SEED, STREAM = (LAYER_COLUMNS.index(name) for name in ("dropout", "seed", "stream"))
 
 
 @jit
@@ -144,8 +146,41 @@ def _gather_vector(source, rows, target):
 
 
 @jit
-def _rows_gradient(x, indices, indptr, labels, targets, sample_weight, rows, layers, params, loss, clip, numbers, chosen, gradient):
-    """gradient = that of the weighted sum of the losses of the given rows; returns the sum. Without L2 term."""
+def _drop_rows(layers, layer, step, first_row, a):
+    """Dropout of a hidden layer's activations, or of the gradient by them, in update number ``step``; in number 0, there is none.
+
+    ``a`` (n, n_out) has the rows from ``first_row`` on of the batch.
+    """
+    if step > 0 and layers[layer, DROPOUT] > 0:
+        threshold = min((layers[layer, DROPOUT] + 2**20) >> 21, 2**32 - 1)  # in units of 2^-32 instead of 2^-53
+        key = bits(np.uint64(layers[layer, SEED]), np.uint64(layers[layer, STREAM] + step))
+        values = a.reshape(a.size)
+        drop(values, key, first_row * a.shape[1], threshold, 1 / _keep_rate(layers, layer), values)
+
+
+@jit
+def _unscale_rows(layers, layer, step, a):
+    """Undo dropout's scaling where the derivative of the activation is to be had from its value; for others the sign will do."""
+    if step > 0 and layers[layer, DROPOUT] > 0 and (layers[layer, 2] == SIGMOID or layers[layer, 2] == TANH):
+        values, keep_rate = a.reshape(a.size), a.dtype.type(_keep_rate(layers, layer))
+        for i in range(len(values)):
+            values[i] *= keep_rate
+
+
+@jit
+def _keep_rate(layers, layer):
+    """The share of a layer's activations that is kept."""
+    return 1 - layers[layer, DROPOUT] / 2**53
+
+
+@jit
+def _rows_gradient(
+    x, indices, indptr, labels, targets, sample_weight, rows, step, first_row, layers, params, loss, clip, numbers, chosen, gradient
+):
+    """gradient = that of the weighted sum of the losses of the given rows; returns the sum. Without L2 term.
+
+    The rows are those from ``first_row`` on of the batch of update number ``step``, which decide what is dropped.
+    """
     gradient[:] = 0
     loss_sum = 0.0
     for start in range(0, len(rows), CHUNK):
@@ -161,16 +196,16 @@ def _rows_gradient(x, indices, indptr, labels, targets, sample_weight, rows, lay
             _gather(targets, here, y)
         if indptr.size == 0:
             _gather(x, here, _matrix(numbers, position, n, layers[0, 0]))
-        position = _chunk_forward(x, indices, indptr, here, layers, params, numbers, position)
+        position = _chunk_forward(x, indices, indptr, here, step, first_row + start, layers, params, numbers, position)
         z = _matrix(numbers, position, n, layers[len(layers) - 1, 1])
         loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, clip, z)
         loss_backward(loss, z, chosen[: n if labels.size else 0], y, weights, 1.0, z, 1)
-        _chunk_backward(x, indices, indptr, here, layers, params, numbers, position, gradient)
+        _chunk_backward(x, indices, indptr, here, step, first_row + start, layers, params, numbers, position, gradient)
     return loss_sum
 
 
 @jit
-def _chunk_forward(x, indices, indptr, rows, layers, params, numbers, position):
+def _chunk_forward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position):
     """Fill in the activations and the logits after the inputs at ``position``; returns where the logits are."""
     n = len(rows)
     for layer in range(len(layers)):
@@ -183,11 +218,12 @@ def _chunk_forward(x, indices, indptr, rows, layers, params, numbers, position):
             _first_layer(x, indices, indptr, rows, layers, activation, params, a)
         else:
             _layer_forward(below, layers, layer, activation, params, a)
+        _drop_rows(layers, layer, step, first_row, a)
     return position
 
 
 @jit
-def _chunk_backward(x, indices, indptr, rows, layers, params, numbers, position, gradient):
+def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position, gradient):
     """Add to the gradient what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
     n, last = len(rows), len(layers) - 1
     dz = _matrix(numbers, position, n, layers[last, 1])
@@ -205,6 +241,8 @@ def _chunk_backward(x, indices, indptr, rows, layers, params, numbers, position,
         if layer > 0:
             dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
+            _drop_rows(layers, layer - 1, step, first_row, dx)
+            _unscale_rows(layers, layer - 1, step, below)
             activation_gradient(layers[layer - 1, 2], dx, below, dx)
             dz = dx
 
@@ -288,8 +326,8 @@ def network_loss_gradient(
     for thread in prange(n_threads):
         first, last = share(len(rows), thread, n_threads)
         loss_sums[thread] = _rows_gradient(
-            x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, params, loss, clip, numbers[thread],
-            chosen[thread], gradients[thread],
+            x, indices, indptr, labels, targets, sample_weight, rows[first:last], 0, first, layers, params, loss, clip,
+            numbers[thread], chosen[thread], gradients[thread],
         )  # fmt: skip
     for thread in prange(n_threads):
         first, last = share(len(params), thread, n_threads)
@@ -307,7 +345,7 @@ def train_epochs(
 
     ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
     batches' losses, each weighted by its number of rows. A batch whose sample weights sum to zero changes nothing and counts as
-    loss 0, but as a step.
+    loss 0, but as a step. Only here the layers' dropout applies.
     """
     x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
     targets, sample_weight = readonly(targets), readonly(sample_weight)
@@ -327,8 +365,8 @@ def train_epochs(
             for thread in prange(n_threads):
                 first, last = share(len(rows), thread, n_threads)
                 loss_sums[thread] = _rows_gradient(
-                    x, indices, indptr, labels, targets, sample_weight, rows[first:last], layers, current, loss, clip,
-                    numbers[thread], chosen[thread], gradients[thread],
+                    x, indices, indptr, labels, targets, sample_weight, rows[first:last], step[0], first, layers, current, loss,
+                    clip, numbers[thread], chosen[thread], gradients[thread],
                 )  # fmt: skip
             for thread in prange(n_threads):
                 first, last = share(len(params), thread, n_threads)

@@ -238,6 +238,8 @@ def test_network_options(call, refused):
     layers = call.inputs["layers"]
     for where, value in (((0, 0), 0), ((1, 0), 5), ((1, 1), 0), ((0, 2), 4), ((1, 2), 7), ((1, 3), 23), ((0, 1), 2**62)):
         refused(ValueError, r"^layers row \d must be ", layers=with_value(layers, where, value))
+    for where, value in (((0, 4), -1), ((0, 4), 2**53), ((1, 4), 1)):
+        refused(ValueError, r"^layers row \d must have a dropout in \[0, ", layers=with_value(layers, where, value))
     for wrong in (layers.astype(np.int32), layers[:, :3], layers[:0], layers[:, ::-1], layers.ravel()):
         refused(ValueError, "^layers must be a C-contiguous intp array", layers=wrong)
     if "loss" in call.options:
@@ -264,3 +266,9 @@ def test_layer_table_names():
         kernels.layer_table([2, 1], activation="logistic")
     with pytest.raises(ValueError, match="link must be one of"):
         kernels.layer_table([2, 1], link="relu")
+
+
+@pytest.mark.parametrize("dropout", [[], [(0.5, 1, 0)] * 2, [(1.0, 1, 0)], [(-0.1, 1, 0)]])
+def test_layer_table_dropout(dropout):
+    with pytest.raises(ValueError, match=r"dropout must have \(rate, seed, stream\), the rate in \[0, 1\), for each of 1 hidden"):
+        kernels.layer_table([2, 3, 1], dropout=dropout)

@@ -22,3 +22,6 @@ def test_c_header():
         assert in_c[name] == number
     for name, number in codes.LINKS.items():
         assert in_c.get(f"link_{name}", in_c.get(name)) == number
+    for number, name in enumerate(codes.LAYER_COLUMNS):
+        assert in_c[name] == number
+    assert in_c["layer_columns"] == len(codes.LAYER_COLUMNS)

@@ -43,6 +43,22 @@ def stack(n_out=3, dtype=np.float64):
     )
 
 
+def dropping_stack():
+    """Dropout behind a fused activation, behind a layer, and behind none."""
+    options = {"random_state": np.random.default_rng(0)}
+    return nn.Sequential(
+        nn.Linear(4, 17, activation="tanh", **options),
+        nn.Dropout(0.3, **options),
+        nn.Linear(17, 9, **options),
+        nn.Sigmoid(),
+        nn.Dropout(0.1, random_state=2**62),
+        nn.Linear(9, 6, activation="relu", **options),
+        nn.Linear(6, 5, **options),
+        nn.Dropout(0.5, **options),
+        nn.Linear(5, 3, **options),
+    )
+
+
 def assert_close(a, b, tolerance=TOLERANCE):
     assert np.abs(np.subtract(a, b)).max() <= tolerance * np.abs(b).max()
 
@@ -62,6 +78,28 @@ def test_the_same_numbers_compiled_and_layer_by_layer(loss, optimizer):
         assert rule.t == 7 * 6
         state = [array for slots in rule.state for array in slots]
         runs.append([first["loss"], first["val_loss"], second["loss"], *model.state_dict().values(), *state])
+    for ours, theirs in zip(*runs, strict=True):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_same_masks_compiled_and_layer_by_layer(optimizer, n_jobs):
+    """One epoch a call and several; forwards by hand and counts of one's own in between."""
+    X, y, loss = problem("SoftmaxCrossEntropy")
+    runs = []
+    for compiled in (True, False):
+        model = dropping_stack()
+        rule = OPTIMIZERS[optimizer](model.parameters())
+        options = {"batch_size": 10, "compiled": compiled, "n_jobs": n_jobs}
+        first = model.fit(X, y, loss, rule, epochs=4, random_state=0, validation_data=(X, y), **options)
+        assert [model[i].n_forwards for i in (1, 4, 7)] == [4 * 6] * 3
+        outputs = model.train()(X)
+        model[4].n_forwards = 3
+        second = model.fit(X, y, loss, rule, epochs=5, random_state=1, **options)
+        assert [model[i].n_forwards for i in (1, 4, 7)] == [9 * 6 + 1, 5 * 6 + 3, 9 * 6 + 1]
+        state = [array for slots in rule.state for array in slots]
+        runs.append([first["loss"], first["val_loss"], second["loss"], outputs, *model.state_dict().values(), *state])
     for ours, theirs in zip(*runs, strict=True):
         assert_close(ours, theirs)
 
@@ -120,7 +158,9 @@ def test_sparse_rows(rng):
 
 
 NOT_PLAIN = {
-    "layer '1', Dropout": lambda: ({"layers": [nn.Linear(4, 3), nn.Dropout(random_state=0), nn.Linear(3, 3)]}, {}),
+    "layer '0', Dropout": lambda: ({"layers": [nn.Dropout(random_state=0), nn.Linear(4, 3)]}, {}),
+    "layer '2', ReLU()": lambda: ({"layers": [nn.Linear(4, 3), nn.Dropout(random_state=0), nn.ReLU(), nn.Linear(3, 3)]}, {}),
+    "activation and dropout": lambda: ({"layers": [nn.Linear(4, 3), nn.Dropout(random_state=0)]}, {}),
     "layer '0', Linear(4, 3, bias=False)": lambda: ({"layers": [nn.Linear(4, 3, bias=False)]}, {}),
     "layer '2', Tanh()": lambda: ({"layers": [nn.Linear(4, 3), nn.ReLU(), nn.Tanh(), nn.Linear(3, 3)]}, {}),
     "the loss takes logits": lambda: ({"layers": [nn.Linear(4, 3, activation="tanh")]}, {}),
@@ -178,7 +218,7 @@ def test_callback_sees_the_model_changes_the_rate_and_stops(compiled):
 @pytest.mark.parametrize("compiled", [True, False])
 def test_ctrl_c_ends_the_training_and_loses_nothing(monkeypatch, compiled):
     X, y, loss = problem("SoftmaxCrossEntropy")
-    model, reference = stack(), stack()
+    model, reference = dropping_stack(), dropping_stack()
     done = reference.fit(X, y, loss, nn.SGD(reference.parameters(), lr=0.1), epochs=2, random_state=0, compiled=compiled)
     runs = []
 
