@@ -135,6 +135,8 @@ def markdown_sections(runs, comparison):
         ("Data sets, an epoch of fit", tables.ratio_table(cases, "data", ""), None),
         ("Fit to convergence", tables.ratio_table(cases, "convergence", ""), None),
         ("Prediction", tables.ratio_table(cases, "predict", ""), None),
+        ("`nn.Sequential.fit` on a plain stack", tables.nn_table(cases), None),
+        ("Layers of nn", tables.layer_table(cases), None),
         ("Searches in parallel", tables.ratio_table(cases, "search", ""), None),
         ("Import in a fresh process", tables.single_table(cases, "import", ""), None),
         ("First result of a fresh process", tables.single_table(cases, "first result", ""), None),

@@ -19,6 +19,10 @@ GOALS = {
     "wide": {"scikit-learn": (3.2, 2.6), "JAX": (1.25, 1.4), "PyTorch": (2.3, 2.3)},
 }
 
+# What a call of a layer may take for each module that it goes through, and Sequential.fit in epochs of the estimator's.
+CALL_AIM, NN_AIM = 5e-6, 1.1
+NN_ROWS = ("fastprop nn", "fastprop nn, layer by layer")
+
 
 def duration(seconds):
     """With three significant digits and a fitting unit."""
@@ -99,6 +103,35 @@ def ratio_table(cases, family, title):
         if ours is not None:
             rows.append([group, _time(ours), *(_ratio(ours, found.get(peer), goals=False) for peer in peers)])
     return table([title, "fastprop", *(f"{TIMES} {peer}" for peer in peers)], rows) if rows else ""
+
+
+def nn_table(cases):
+    """`Sequential.fit` on a plain stack, compiled and layer by layer, in epochs of the estimator's."""
+    rows = []
+    for ours in select(cases, family="nn", contender="fastprop"):
+        found = {case.contender: case for case in cases if case.group == ours.group}
+        ratios = [found[name].fastprop_times_faster if name in found else None for name in NN_ROWS]
+        missed = f", aim {NN_AIM:g}" if ratios[0] and ratios[0] > NN_AIM else ""
+        cells = [NONE if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+        rows.append([f"{ours.configuration} {ours.dtype} {ours.n_threads}T", _time(ours), cells[0] + missed, cells[1]])
+    return table(["an epoch of fit", "MLPClassifier", f"{TIMES} Sequential", f"{TIMES} layer by layer"], rows) if rows else ""
+
+
+def layer_table(cases):
+    """What a call of each layer takes on an array of a few numbers, and where that is more than it is meant to."""
+    cases = [case for case in select(cases, family="layer call") if case.n_modules]
+    rows = []
+    for name in distinct(cases, "contender"):
+        found = {case.configuration: case for case in select(cases, contender=name)}
+        rows.append([name.removeprefix("fastprop "), *(_call(found.get(direction)) for direction in ("forward", "backward"))])
+    return table(["a call of a layer", "forward", "backward"], rows) if rows else ""
+
+
+def _call(case):
+    if case is None:
+        return NONE
+    aim = CALL_AIM * case.n_modules
+    return duration(case.median) + (f", aim {duration(aim)}" if case.median > aim else "")
 
 
 def limit_table(cases, family):
