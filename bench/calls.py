@@ -1,7 +1,7 @@
 """A call of each public kernel at a shape (n, n_in, n_out), how much work it is, and a check of its results.
 
-Kernels of losses, activations, dropout and norms see (n, n_out), updates all (n_in + 1) * n_out parameters, networks have one hidden
-layer of n_out and 10 classes.
+Kernels of losses, activations, dropout and norms see (n, n_out), updates all (n_in + 1) * n_out parameters, networks have one
+hidden layer of n_out and 10 classes.
 """
 
 import functools

@@ -19,6 +19,8 @@ GOALS = {
     "wide": {"scikit-learn": (3.2, 2.6), "JAX": (1.25, 1.4), "PyTorch": (2.3, 2.3)},
 }
 
+# A peer that takes less than this many times as long as fastprop is as good a choice.
+CLOSE = 1.1
 # What a call of a layer may take for each module that it goes through, and Sequential.fit in epochs of the estimator's.
 CALL_AIM, NN_AIM = 5e-6, 1.1
 NN_ROWS = ("fastprop nn", "fastprop nn, layer by layer")
@@ -85,11 +87,15 @@ def _ratio(ours, theirs, goals):
     if theirs is None:
         return NONE
     ratio = theirs.fastprop_times_faster or theirs.median / ours.median
-    goal = GOALS.get(ours.configuration, {}).get(theirs.contender) if goals and ours.n_threads > 1 else None
-    missed = ""
-    if goal and ratio < (target := goal[ours.dtype == "float64"]):
-        missed = f", aim {target:g}"
+    aim = aim_of(theirs) if goals else None
+    missed = f", aim {aim:g}" if aim and ratio < aim else ""
     return f"{ratio:.1f}{missed} ({duration(theirs.median)})"
+
+
+def aim_of(theirs):
+    """How many times as long a peer's case is meant to take, or None."""
+    goal = GOALS.get(theirs.configuration, {}).get(theirs.contender) if theirs.n_threads > 1 else None
+    return goal and goal[theirs.dtype == "float64"]
 
 
 def ratio_table(cases, family, title):
@@ -174,15 +180,20 @@ def noisy_line(cases):
 
 
 def losses(cases):
-    """Where a peer was as fast as fastprop or faster: (group, contender, ratio), the worst first."""
-    found = []
-    for family in ("fit", "data", "convergence", "predict", "search"):
-        for case in select(cases, family=family):
-            ratio = case.fastprop_times_faster
-            if ratio is not None and ratio < 1.05 and not case.contender.startswith("fastprop"):
-                found.append((case.group, case.contender, ratio))
+    """Where a peer was faster than fastprop, or `CLOSE` to it: (group, contender, ratio), the worst first."""
+    found = [(case.group, case.contender, case.fastprop_times_faster) for case in compared(cases)]
     for case in select(cases, family="kernel", contender="reference"):
         best = min((other.median for other in cases if other.group == case.group and other is not case), default=None)
-        if best and case.median < 1.05 * best:
+        if best:
             found.append((case.group, "NumPy", case.median / best))
-    return sorted(found, key=lambda each: each[2])
+    return sorted((each for each in found if each[2] < CLOSE), key=lambda each: each[2])
+
+
+def compared(cases):
+    """The peers' cases that took turns with fastprop's."""
+    return [
+        case
+        for family in ("fit", "data", "convergence", "predict", "search")
+        for case in select(cases, family=family)
+        if case.fastprop_times_faster is not None and not case.contender.startswith("fastprop")
+    ]
