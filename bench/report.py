@@ -30,7 +30,7 @@ code { background: #f3f3f3 }
 
 
 def main(argv=None):
-    """Run the command and return its exit status: 0, 1 where a comparison marks something, 2 for what cannot be read."""
+    """Run the command and return its exit status: 0, 1 where a comparison marks something, 2 for what cannot be read or judged."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.partition("\n")[0])
     parser.add_argument("runs", nargs="+", metavar="RUN.json", help="one file of pytest bench --benchmark-json, or two to compare")
     parser.add_argument("--output", default="report", metavar="NAME", help="write NAME.html and NAME.md (default: report)")
@@ -57,7 +57,9 @@ def main(argv=None):
             figure.savefig(Path(arguments.plots, f"{name}.png"), dpi=110)
     if comparison is not None:
         print(comparison_text(comparison))
-    return 1 if comparison is not None and comparison.marked else 0
+    if comparison is None:
+        return 0
+    return 2 if comparison.is_restless else int(bool(comparison.marked))
 
 
 def draw(run, comparison=None):
@@ -149,6 +151,8 @@ def comparison_text(comparison):
         f"{len(comparison.cases)} cases in both runs; {comparison.n_controls} controls moved by {comparison.drift:+.1%} and "
         f"scatter by {comparison.noise:.1%}; where a case took turns with one, the ratio is compared."
     ]
+    if comparison.is_restless:
+        return "\n".join([*lines, "The machine was too restless to tell what moved: measure again while it does nothing else."])
     if comparison.functions:
         least = statistics.median(change.limit for change in comparison.functions)
         lines.append(f"In most functions a change of {least:.0%} or more would have been marked.")
