@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 
 from bench.conftest import REPLAY
-from bench.contenders import CONTENDERS, ESTIMATORS, TABLE
+from bench.contenders import CONTENDERS, ESTIMATORS, NN, TABLE
 from bench.contest import Effort, time_convergence, time_epochs
 from bench.workloads import CONFIGURATIONS, mnist_source
 
 DTYPES = ["float32", "float64"]
 DATA_SETS = ["digits data", "word counts", "MNIST data"]
-OTHERS = [name for name in CONTENDERS if name not in TABLE]
+OTHERS = [name for name in CONTENDERS if name not in (*TABLE, *NN)]
 QUICK_CONFIGURATIONS = ("iris-like", "digits", "tabular-small")
 
 pytestmark = pytest.mark.benchmark(timer=REPLAY.clock)

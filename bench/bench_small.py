@@ -67,8 +67,10 @@ DISTRIBUTIONS = ["scikit-learn", "numpy", "scipy", "torch", "jax", "jaxlib", "on
 SEARCHES = [("loky", "processes"), ("threading", "threads")]
 MB = 1e6
 
+
 def is_quick(contender=None, **_):
-    return contender != "fastprop on Numba"
+    """Without what takes seconds to import."""
+    return contender not in ("fastprop on Numba", "PyTorch", "JAX")
 
 
 def run_python(code, tmp_path, **environment):
@@ -87,7 +89,7 @@ def bench_import(benchmark, finish, tmp_path, quick, contender):
         pytest.skip(f"{module} not installed")
     run_python(code, tmp_path)  # reads the files from disk, writes bytecode
     benchmark.group, benchmark.name = "import in a fresh process", contender
-    benchmark.pedantic(run_python, (code, tmp_path), rounds=3 if quick else 7)
+    benchmark.pedantic(run_python, (code, tmp_path), rounds=2 if quick else 7)
     finish("import", contender, "", 1)
 
 
@@ -101,7 +103,7 @@ def bench_first_result(benchmark, finish, tmp_path, quick, contender):
     code = FIRST_RESULT.format(module=module)
     assert float(run_python(code, tmp_path, **environment)) == pytest.approx(truth, rel=1e-6)
     benchmark.group, benchmark.name = "first result of a fresh process", contender
-    benchmark.pedantic(run_python, (code, tmp_path), environment, rounds=3 if quick else 7)
+    benchmark.pedantic(run_python, (code, tmp_path), environment, rounds=2 if quick else 7)
     finish("first result", contender, "float64", 1)
 
 
@@ -124,10 +126,10 @@ def bench_memory(fact, tmp_path, problem, contender):
 def bench_size(fact):
     """On disk, of fastprop and of what it competes with, and of a wheel: the same files compressed."""
     folders = [Path(fastprop.__file__).parent, Path(kernels.__file__).parent]
-    files = {path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".c"}}
+    files = {path for folder in folders for path in folder.rglob("*") if is_shipped(path)}
     fact("size on disk", "fastprop", sum(path.stat().st_size for path in files) / MB, "MB")
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for path in sorted(files):
             archive.write(path)
     fact("size of the wheel, about", "fastprop", len(buffer.getvalue()) / MB, "MB")
@@ -137,6 +139,11 @@ def bench_size(fact):
         except metadata.PackageNotFoundError:
             continue
         fact("size on disk", name, sum(path.stat().st_size for path in paths if path.is_file()) / MB, "MB")
+
+
+def is_shipped(path):
+    """Whether a wheel has the file: neither what Python and Numba cached nor what a build left, which may vanish meanwhile."""
+    return path.suffix != ".c" and "__pycache__" not in path.parts and path.is_file()
 
 
 def search(module, backend, n_jobs):

@@ -1,6 +1,7 @@
 """A call of each public kernel at a shape (n, n_in, n_out), how much work it is, and a check of its results.
 
-Kernels of losses see (n, n_out), updates all (n_in + 1) * n_out parameters, networks have one hidden layer of n_out and 10 classes.
+Kernels of losses, activations, dropout and norms see (n, n_out), updates all (n_in + 1) * n_out parameters, networks have one
+hidden layer of n_out and 10 classes.
 """
 
 import functools
@@ -11,8 +12,7 @@ from fastprop import kernels
 
 # Relative to the largest number of a result, against float64: a loss is a sum of up to 4 million terms, in whatever order.
 TOLERANCE = {"float32": 5e-5, "float64": 1e-12}
-UPDATED = ("params", "velocity", "m", "v", "state")
-OUTPUTS = ("out", "dx", "dweight", "dbias")
+UPDATED = ("params", "velocity", "square_avg", "m", "v")
 
 
 def linear_forward(rng, n, n_in, n_out):
@@ -24,6 +24,60 @@ def linear_backward(rng, n, n_in, n_out):
     x, weight, da = rng.standard_normal((n, n_in)), rng.standard_normal((n_in, n_out)), rng.standard_normal((n, n_out))
     outputs = {"dx": np.zeros((n, n_in)), "dweight": np.zeros((n_in, n_out)), "dbias": np.zeros(n_out)}
     return {"da": da, "x": x, "weight": weight, "a": np.maximum(rng.standard_normal((n, n_out)), 0), "activation": "relu"} | outputs
+
+
+def activation_forward(rng, n, n_in, n_out):
+    """With the activation that takes longest."""
+    return {"z": rng.standard_normal((n, n_out)), "activation": "tanh", "out": np.zeros((n, n_out))}
+
+
+def activation_backward(rng, n, n_in, n_out):
+    da, a = rng.standard_normal((n, n_out)), rng.uniform(-1, 1, (n, n_out))
+    return {"da": da, "a": a, "activation": "tanh", "out": np.zeros((n, n_out))}
+
+
+def dropout_forward(rng, n, n_in, n_out):
+    return {"x": rng.standard_normal((n, n_out)), "rate": 0.25, "seed": 3, "stream": 5, "out": np.zeros((n, n_out))}
+
+
+def dropout_backward(rng, n, n_in, n_out):
+    return {"dy": rng.standard_normal((n, n_out)), "rate": 0.25, "seed": 3, "stream": 5, "out": np.zeros((n, n_out))}
+
+
+def layer_norm_forward(rng, n, n_in, n_out):
+    return _norm_forward(rng, n, n_out, n_statistics=n)
+
+
+def layer_norm_backward(rng, n, n_in, n_out):
+    return _norm_backward(rng, n, n_out, n_statistics=n)
+
+
+def batch_norm_forward(rng, n, n_in, n_out):
+    return _norm_forward(rng, n, n_out, n_statistics=n_out)
+
+
+def batch_norm_backward(rng, n, n_in, n_out):
+    return _norm_backward(rng, n, n_out, n_statistics=n_out)
+
+
+def batch_norm_inference(rng, n, n_in, n_out):
+    gamma, beta, running_mean = rng.standard_normal((3, n_out))
+    columns = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": rng.uniform(0.5, 2, n_out)}
+    return {"x": rng.standard_normal((n, n_out)), **columns, "out": np.zeros((n, n_out))}
+
+
+def _norm_forward(rng, n, n_units, n_statistics):
+    gamma, beta = rng.standard_normal((2, n_units))
+    outputs = {"y": np.zeros((n, n_units)), "mean": np.zeros(n_statistics), "rstd": np.zeros(n_statistics)}
+    return {"x": rng.standard_normal((n, n_units)), "gamma": gamma, "beta": beta} | outputs
+
+
+def _norm_backward(rng, n, n_units, n_statistics):
+    """With statistics that are not quite those of x: of a single row those would make dx all zeros, and nothing to compare."""
+    dy, x = rng.standard_normal((2, n, n_units))
+    statistics = {"mean": 0.1 * rng.standard_normal(n_statistics), "rstd": rng.uniform(0.7, 1.4, n_statistics)}
+    outputs = {"dx": np.zeros((n, n_units)), "dgamma": np.zeros(n_units), "dbeta": np.zeros(n_units)}
+    return {"dy": dy, "x": x, "gamma": rng.standard_normal(n_units)} | statistics | outputs
 
 
 def softmax_forward(rng, n, n_in, n_out):
@@ -78,9 +132,22 @@ def sgd_update(rng, n, n_in, n_out):
     return {"params": params, "grad": grad, "velocity": velocity, "lr": 1e-3, "l2": 1e-4}
 
 
+def momentum_update(rng, n, n_in, n_out):
+    return sgd_update(rng, n, n_in, n_out)
+
+
+def rmsprop_update(rng, n, n_in, n_out):
+    params, grad = rng.standard_normal((2, (n_in + 1) * n_out))
+    return {"params": params, "grad": grad, "square_avg": rng.random(params.shape), "lr": 1e-3, "l2": 1e-4}
+
+
 def adam_update(rng, n, n_in, n_out):
     params, grad, m = rng.standard_normal((3, (n_in + 1) * n_out))
     return {"params": params, "grad": grad, "m": m, "v": rng.random(params.shape), "lr": 1e-3, "step": 3, "l2": 1e-4}
+
+
+def adamw_update(rng, n, n_in, n_out):
+    return adam_update(rng, n, n_in, n_out) | {"weight_decay": 0.01}
 
 
 def network(rng, n, n_in, n_out):
@@ -103,6 +170,15 @@ def network_loss_gradient(rng, n, n_in, n_out):
 CASES = [
     linear_forward,
     linear_backward,
+    activation_forward,
+    activation_backward,
+    dropout_forward,
+    dropout_backward,
+    layer_norm_forward,
+    layer_norm_backward,
+    batch_norm_forward,
+    batch_norm_backward,
+    batch_norm_inference,
     softmax_forward,
     softmax_backward,
     softmax_cross_entropy_forward,
@@ -114,7 +190,10 @@ CASES = [
     poisson_forward,
     poisson_backward,
     sgd_update,
+    momentum_update,
+    rmsprop_update,
     adam_update,
+    adamw_update,
     network_forward,
     network_loss_gradient,
 ]

@@ -6,7 +6,7 @@ noise of a case is how far its rounds scatter in both runs or how far the cases 
 configuration) scatter around each other, whichever is more; of a case without a control also how far the controls moved apart.
 Limits are set so that of a thousand pairs of runs of the same code one would have anything marked, were the noise normal. It is
 not, so that a case by itself is marked only from twice its limit on, and if its minimum moved with its median. What counts is the
-function: the median of its cases.
+function: the median of its cases. Where the controls themselves scatter by more than `MOST_NOISE`, nothing is marked.
 """
 
 import math
@@ -20,6 +20,8 @@ MARK_PROBABILITY = 0.001
 SMALLEST_CHANGE = 0.05
 # Fewer controls say nothing about the machine.
 MIN_CONTROLS = 8
+# Where controls scatter by more, the machine did other things too, and nothing is said of fastprop.
+MOST_NOISE = 0.3
 # Scatter from run to run that is assumed where there are too few controls.
 ASSUMED_NOISE = 0.04
 # The limit of a case by itself, in limits of normal noise.
@@ -61,8 +63,13 @@ class Comparison:
     missing: list
 
     @property
+    def is_restless(self):
+        """Whether the controls, which cannot have changed, moved so differently that nothing can be told."""
+        return self.noise > MOST_NOISE
+
+    @property
     def marked(self):
-        return [change for change in self.functions + self.cases if change.marked]
+        return [] if self.is_restless else [change for change in self.functions + self.cases if change.marked]
 
 
 def compare(before, after):

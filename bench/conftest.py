@@ -200,6 +200,8 @@ def pytest_terminal_summary(terminalreporter, config):
     cases = cases_of(done)
     sections = {
         "fit, seconds an epoch": tables.fit_table(cases),
+        "nn.Sequential.fit": tables.nn_table(cases),
+        "layers of nn": tables.layer_table(cases),
         "figures that are no times": tables.fact_table(FACTS),
         "noisy cases": tables.noisy_line(cases),
     }

@@ -115,6 +115,41 @@ class ScikitLearn(_Estimator):
         return MLPClassifier
 
 
+class Sequential(Contender):
+    """`nn.Sequential.fit` on a plain stack, whose epochs are compiled. Its optimizer has no L2 term there, which costs nothing."""
+
+    name = "fastprop nn"
+    same_order = False
+    fit_has_fixed_cost = True
+    compiled = True
+
+    def prepare(self, n_epochs):
+        from fastprop import nn
+
+        random_state, layers = self.start()
+        model = nn.mlp(self.configuration.sizes, init="zeros", dtype=self.X.dtype)
+        for layer, (weight, bias) in zip(model, layers, strict=True):
+            layer.weight.data[...], layer.bias.data[...] = weight, bias
+        loss = nn.BinaryCrossEntropy() if self.configuration.sizes[-1] == 1 else nn.SoftmaxCrossEntropy()
+        return model, loss, nn.Adam(model.parameters(), lr=LEARNING_RATE), random_state
+
+    def train(self, prepared, n_epochs):
+        self.model, *rules, random_state = prepared
+        options = {"random_state": random_state, "compiled": self.compiled, "n_jobs": 1 if self.n_threads == 1 else None}
+        targets = self.y.astype(self.X.dtype)[:, None] if self.configuration.sizes[-1] == 1 else self.y
+        self.model.fit(self.X, targets, *rules, n_epochs, self.configuration.batch_size, **options)
+
+    def layers(self):
+        return [(layer.weight.data, layer.bias.data) for layer in self.model]
+
+
+class LayerByLayer(Sequential):
+    """The same with a call of Python for each layer of each batch."""
+
+    name = "fastprop nn, layer by layer"
+    compiled = False
+
+
 class PyTorch(Contender):
     """Eager, with the fused Adam."""
 
@@ -311,10 +346,11 @@ def jax_epoch(configuration):
     return epoch
 
 
-CONTENDERS = {each.name: each for each in (Fastprop, ScikitLearn, PyTorch, Jax, Skorch, CompiledPyTorch)}
+CONTENDERS = {each.name: each for each in (Fastprop, ScikitLearn, PyTorch, Jax, Skorch, CompiledPyTorch, Sequential, LayerByLayer)}
 # What the table of epochs compares: the others are slow to warm up, or slower.
 TABLE = ("fastprop", "scikit-learn", "PyTorch", "JAX")
 ESTIMATORS = ("fastprop", "scikit-learn")
+NN = ("fastprop", "fastprop nn", "fastprop nn, layer by layer", "scikit-learn")
 
 
 def versions():

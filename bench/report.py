@@ -10,14 +10,17 @@ import html
 import re
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 
 from . import tables
 from .compare import compare
 from .results import read, select
+from .workloads import CONFIGURATIONS
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = re.compile(r"(?<=<!-- performance: begin -->\n).*?(?=<!-- performance: end -->)", re.DOTALL)
+README_WIDTH = 132
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; font-size: 13px; margin: 1em 0 } td, th { padding: 2px 10px; border-bottom: 1px solid #ddd }
@@ -27,7 +30,7 @@ code { background: #f3f3f3 }
 
 
 def main(argv=None):
-    """Run the command and return its exit status: 0, 1 where a comparison marks something, 2 for what cannot be read."""
+    """Run the command and return its exit status: 0, 1 where a comparison marks something, 2 for what cannot be read or judged."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.partition("\n")[0])
     parser.add_argument("runs", nargs="+", metavar="RUN.json", help="one file of pytest bench --benchmark-json, or two to compare")
     parser.add_argument("--output", default="report", metavar="NAME", help="write NAME.html and NAME.md (default: report)")
@@ -54,7 +57,9 @@ def main(argv=None):
             figure.savefig(Path(arguments.plots, f"{name}.png"), dpi=110)
     if comparison is not None:
         print(comparison_text(comparison))
-    return 1 if comparison is not None and comparison.marked else 0
+    if comparison is None:
+        return 0
+    return 2 if comparison.is_restless else int(bool(comparison.marked))
 
 
 def draw(run, comparison=None):
@@ -78,7 +83,8 @@ def headline(run):
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     cores, processor = run.machine.get("n_cores", "?"), run.machine.get("processor", "unknown processor")
     backend = run.machine.get("backend", "?")
-    return f"Measured on {run.date}, {processor}, {cores} cores, back end {backend}, commit {run.commit}. {versions}."
+    cores = f"{cores} core{'' if cores == 1 else 's'}"
+    return f"Measured on {run.date}, {processor}, {cores}, back end {backend}, commit {run.commit}. {versions}."
 
 
 def limits_text(run):
@@ -93,13 +99,50 @@ def limits_text(run):
 
 
 def losses_text(cases, longest=None):
-    """Where fastprop was not the fastest, as a list; all of it is said, but only the ``longest`` first lines."""
+    """Where a peer was as good a choice, as a list; all of it is counted, but only the ``longest`` first lines are said."""
+    if not tables.compared(cases) and not select(cases, family="kernel", contender="reference"):
+        return ""
     found = tables.losses(cases)
     if not found:
-        return "In no case of this run was a peer faster, or within 5 %."
+        return "In no case of this run was a peer faster, or less than 10 % slower."
     lines = [f"* {group}: {peer} took {ratio:.2f} of fastprop's time" for group, peer, ratio in found[:longest]]
     more = len(found) - len(lines)
     return "\n".join([*lines, *([f"* and {more} more, in the report"] if more else [])])
+
+
+def verdict(cases):
+    """What the table of epochs says against fastprop, in sentences."""
+    fits = tables.compared(select(cases, family="fit"))
+    if not fits:
+        return ""
+    close = sorted((case for case in fits if case.fastprop_times_faster < tables.CLOSE), key=lambda c: c.fastprop_times_faster)
+    ratios = {}
+    for case in fits:
+        ratios.setdefault(case.configuration, []).append(case.fastprop_times_faster)
+    by_gain = sorted((statistics.median(of_one), name) for name, of_one in ratios.items())
+    said = [
+        f"Where fastprop is not the best choice: in {len(close)} of the table's {len(fits)} comparisons a peer was faster, or less "
+        "than 10 % slower" + (f": {', '.join(map(_cell_and_ratio, close))}." if close else "."),
+        f"The advantage is least for {_shape(by_gain[0][1])}, where the median of the ratios is {by_gain[0][0]:.2f}, and most for "
+        f"{_shape(by_gain[-1][1])}, with {by_gain[-1][0]:.1f}.",
+    ]
+    missed = [(case.fastprop_times_faster / aim, aim, case) for case in fits if (aim := tables.aim_of(case))]
+    n_aims, missed = len(missed), [each for each in missed if each[0] < 1]
+    if missed:
+        _, aim, case = min(missed, key=lambda each: each[0])
+        said.append(f"Of {n_aims} aims {len(missed)} were missed, farthest by {_cell_and_ratio(case)} instead of {aim:g}.")
+    return " ".join(said)
+
+
+def _cell_and_ratio(case):
+    cell = f"{case.configuration} {case.dtype} {case.n_threads}T"
+    return f"{case.contender} on {cell} ({tables.TIMES} {case.fastprop_times_faster:.2f})"
+
+
+def _shape(name):
+    """A configuration's name, and its layers where they are known."""
+    known = CONFIGURATIONS.get(name)
+    return f"{name} ({'-'.join(map(str, known.sizes))})" if known else name
 
 
 def comparison_text(comparison):
@@ -108,6 +151,8 @@ def comparison_text(comparison):
         f"{len(comparison.cases)} cases in both runs; {comparison.n_controls} controls moved by {comparison.drift:+.1%} and "
         f"scatter by {comparison.noise:.1%}; where a case took turns with one, the ratio is compared."
     ]
+    if comparison.is_restless:
+        return "\n".join([*lines, "The machine was too restless to tell what moved: measure again while it does nothing else."])
     if comparison.functions:
         least = statistics.median(change.limit for change in comparison.functions)
         lines.append(f"In most functions a change of {least:.0%} or more would have been marked.")
@@ -131,10 +176,12 @@ def markdown_sections(runs, comparison):
         sections.append(("What changed", text, "changes"))
     sections += [
         ("Training, an epoch of fit", tables.fit_table(cases), "speedups"),
-        ("Where fastprop is not the best choice", losses_text(cases), None),
+        ("Where fastprop is not the best choice", "\n\n".join(filter(None, [verdict(cases), losses_text(cases)])), None),
         ("Data sets, an epoch of fit", tables.ratio_table(cases, "data", ""), None),
         ("Fit to convergence", tables.ratio_table(cases, "convergence", ""), None),
         ("Prediction", tables.ratio_table(cases, "predict", ""), None),
+        ("`nn.Sequential.fit` on a plain stack", tables.nn_table(cases), None),
+        ("Layers of nn", tables.layer_table(cases), None),
         ("Searches in parallel", tables.ratio_table(cases, "search", ""), None),
         ("Import in a fresh process", tables.single_table(cases, "import", ""), None),
         ("First result of a fresh process", tables.single_table(cases, "first result", ""), None),
@@ -196,19 +243,27 @@ def _html_row(cells, tag):
 
 def readme_section(run):
     """What stands between the markers: the figures, and what they do not show."""
+    beyond_fits = [case for case in run.cases if case.family != "fit"]
+    noisy = tables.noisy_line(run.cases)
     parts = [
         f"{headline(run)} {limits_text(run)}",
         "Training: an epoch of `fit`, medians, half the distance of the quartiles, and how many times as long the others take; "
-        "losses were compared before times. ReLU, Adam, random data, every batch used. `aim` is the factor that was meant to be "
-        "reached, on a processor with AVX-512.",
+        "losses were compared before times. ReLU, Adam, random data, every batch used. \"Of peak\" is the multiply-add peak as "
+        "measured in the same rounds. `aim` marks a factor that was missed; the aims are for two threads with AVX-512.",
         tables.fit_table(run.cases),
+        verdict(run.cases),
         tables.ratio_table(run.cases, "predict", "`predict_proba`, float32"),
         tables.ratio_table(run.cases, "convergence", "a whole `fit`"),
-        "Where fastprop is not the best choice, by this run:",
-        losses_text(run.cases, longest=15),
-        tables.noisy_line(run.cases) + "." if tables.noisy_line(run.cases) else "",
+        "The others that are as good a choice, by this run:" if losses_text(beyond_fits) else "",
+        losses_text(beyond_fits, longest=15),
+        f"{noisy}." if noisy else "",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(_wrapped(part) for part in parts if part) + "\n"
+
+
+def _wrapped(part):
+    """Prose in lines of the README's width; tables and lists as they are."""
+    return part if part.startswith(("| ", "* ")) else textwrap.fill(part, README_WIDTH, break_on_hyphens=False)
 
 
 def rewrite_readme(path, run):

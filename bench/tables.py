@@ -19,6 +19,12 @@ GOALS = {
     "wide": {"scikit-learn": (3.2, 2.6), "JAX": (1.25, 1.4), "PyTorch": (2.3, 2.3)},
 }
 
+# A peer that takes less than this many times as long as fastprop is as good a choice.
+CLOSE = 1.1
+# What a call of a layer may take for each module that it goes through, and Sequential.fit in epochs of the estimator's.
+CALL_AIM, NN_AIM = 5e-6, 1.1
+NN_ROWS = ("fastprop nn", "fastprop nn, layer by layer")
+
 
 def duration(seconds):
     """With three significant digits and a fitting unit."""
@@ -81,11 +87,15 @@ def _ratio(ours, theirs, goals):
     if theirs is None:
         return NONE
     ratio = theirs.fastprop_times_faster or theirs.median / ours.median
-    goal = GOALS.get(ours.configuration, {}).get(theirs.contender) if goals and ours.n_threads > 1 else None
-    missed = ""
-    if goal and ratio < (target := goal[ours.dtype == "float64"]):
-        missed = f", aim {target:g}"
+    aim = aim_of(theirs) if goals else None
+    missed = f", aim {aim:g}" if aim and ratio < aim else ""
     return f"{ratio:.1f}{missed} ({duration(theirs.median)})"
+
+
+def aim_of(theirs):
+    """How many times as long a peer's case is meant to take, or None."""
+    goal = GOALS.get(theirs.configuration, {}).get(theirs.contender) if theirs.n_threads > 1 else None
+    return goal and goal[theirs.dtype == "float64"]
 
 
 def ratio_table(cases, family, title):
@@ -99,6 +109,35 @@ def ratio_table(cases, family, title):
         if ours is not None:
             rows.append([group, _time(ours), *(_ratio(ours, found.get(peer), goals=False) for peer in peers)])
     return table([title, "fastprop", *(f"{TIMES} {peer}" for peer in peers)], rows) if rows else ""
+
+
+def nn_table(cases):
+    """`Sequential.fit` on a plain stack, compiled and layer by layer, in epochs of the estimator's."""
+    rows = []
+    for ours in select(cases, family="nn", contender="fastprop"):
+        found = {case.contender: case for case in cases if case.group == ours.group}
+        ratios = [found[name].fastprop_times_faster if name in found else None for name in NN_ROWS]
+        missed = f", aim {NN_AIM:g}" if ratios[0] and ratios[0] > NN_AIM else ""
+        cells = [NONE if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+        rows.append([f"{ours.configuration} {ours.dtype} {ours.n_threads}T", _time(ours), cells[0] + missed, cells[1]])
+    return table(["an epoch of fit", "MLPClassifier", f"{TIMES} Sequential", f"{TIMES} layer by layer"], rows) if rows else ""
+
+
+def layer_table(cases):
+    """What a call of each layer takes on an array of a few numbers, and where that is more than it is meant to."""
+    cases = [case for case in select(cases, family="layer call") if case.n_modules]
+    rows = []
+    for name in distinct(cases, "contender"):
+        found = {case.configuration: case for case in select(cases, contender=name)}
+        rows.append([name.removeprefix("fastprop "), *(_call(found.get(direction)) for direction in ("forward", "backward"))])
+    return table(["a call of a layer", "forward", "backward"], rows) if rows else ""
+
+
+def _call(case):
+    if case is None:
+        return NONE
+    aim = CALL_AIM * case.n_modules
+    return duration(case.median) + (f", aim {duration(aim)}" if case.median > aim else "")
 
 
 def limit_table(cases, family):
@@ -141,15 +180,20 @@ def noisy_line(cases):
 
 
 def losses(cases):
-    """Where a peer was as fast as fastprop or faster: (group, contender, ratio), the worst first."""
-    found = []
-    for family in ("fit", "data", "convergence", "predict", "search"):
-        for case in select(cases, family=family):
-            ratio = case.fastprop_times_faster
-            if ratio is not None and ratio < 1.05 and not case.contender.startswith("fastprop"):
-                found.append((case.group, case.contender, ratio))
+    """Where a peer was faster than fastprop, or `CLOSE` to it: (group, contender, ratio), the worst first."""
+    found = [(case.group, case.contender, case.fastprop_times_faster) for case in compared(cases)]
     for case in select(cases, family="kernel", contender="reference"):
         best = min((other.median for other in cases if other.group == case.group and other is not case), default=None)
-        if best and case.median < 1.05 * best:
+        if best:
             found.append((case.group, "NumPy", case.median / best))
-    return sorted(found, key=lambda each: each[2])
+    return sorted((each for each in found if each[2] < CLOSE), key=lambda each: each[2])
+
+
+def compared(cases):
+    """The peers' cases that took turns with fastprop's."""
+    return [
+        case
+        for family in ("fit", "data", "convergence", "predict", "search")
+        for case in select(cases, family=family)
+        if case.fastprop_times_faster is not None and not case.contender.startswith("fastprop")
+    ]

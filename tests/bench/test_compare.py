@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bench import report
 from bench.compare import compare, is_ours
 from bench.results import Case
 
@@ -65,6 +66,15 @@ def test_what_the_controls_did_too_is_taken_out():
     comparison = compare(made_up_run(0), made_up_run(100, drift=1.3))
     assert comparison.drift == pytest.approx(np.log(1.3), abs=0.02)
     assert not comparison.marked
+
+
+def test_on_a_restless_machine_nothing_is_said():
+    restless = compare(made_up_run(0, noise=0.5), made_up_run(100, {"adam_update": 5}, noise=0.5))
+    assert restless.is_restless
+    assert not restless.marked
+    assert any(change.marked for change in restless.functions)
+    assert "too restless to tell" in report.comparison_text(restless)
+    assert "slower" not in report.comparison_text(restless)
 
 
 def test_without_controls_a_usual_noise_is_assumed():

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from bench import report, tables
-from bench.results import read, select
+from bench.results import cases_of, read, select
 
 
 def benchmark(group, contender, median, family, iqr=0.0, **facts):
@@ -146,10 +146,17 @@ def test_readme(path, stored, tmp_path, capsys):
     assert text.startswith("before\n<!-- performance: begin -->\nMeasured on 2026-11-22, a processor, 2 cores")
     assert text.endswith("<!-- performance: end -->\nafter\n")
     assert "old" not in text
-    for said in ("digits float32 2T", "aim 8", "scikit-learn took 0.75 of fastprop's time", "1 of 10 cases had quartiles"):
+    text = " ".join(text.split())
+    for said in ("digits float32 2T", "aim 8", "1 of 10 cases had quartiles"):
         assert said in text
+    lost = "scikit-learn on wide float32 2T (\N{MULTIPLICATION SIGN} 0.75)"
+    assert f"in 1 of the table's 3 comparisons a peer was faster, or less than 10 % slower: {lost}." in text
+    assert "least for wide (256-1024-1024-10), where the median of the ratios is 0.75, and most for digits (64-100-10)" in text
+    assert f"Of 3 aims 2 were missed, farthest by {lost} instead of 3.2." in text
+    assert all(len(line) <= 132 for line in readme.read_text().splitlines() if line[:1] not in "|*")
+    before = readme.read_text()
     report.main([str(path), "--readme", str(readme)])
-    assert readme.read_text() == text
+    assert readme.read_text() == before
     readme.write_text("no markers")
     assert report.main([str(path), "--readme", str(readme)]) == 2
     assert readme.read_text() == "no markers"
@@ -157,6 +164,37 @@ def test_readme(path, stored, tmp_path, capsys):
     path.write_text(json.dumps(stored))
     assert report.main([str(path), "--readme", str(readme)]) == 2
     assert "the run has no epochs of fit" in capsys.readouterr().err
+
+
+def test_readme_from_the_table_alone(path, stored, tmp_path):
+    """As `pytest bench -m table` leaves it: fits, and nothing else."""
+    stored["benchmarks"] = [row for row in stored["benchmarks"] if row["extra_info"].get("family") == "fit"]
+    stored["facts"] = []
+    path.write_text(json.dumps(stored))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- performance: begin -->\n<!-- performance: end -->\n")
+    assert report.main([str(path), "--readme", str(readme)]) == 0
+    text = " ".join(readme.read_text().split())
+    for said in ("a processor", "2026-11-22", "numpy 2.0", "100 GFLOP/s float32", "5.0, aim 8", "fastprop is not the best choice"):
+        assert said in text
+    assert "None" not in text
+    assert "by this run:" not in text
+
+
+def test_the_tables_of_nn():
+    fit = {"family": "nn", "configuration": "digits", "n_threads": 2}
+    rows = [
+        benchmark("fit nn", "fastprop", 1e-3, **fit),
+        benchmark("fit nn", "fastprop nn", 1.2e-3, **fit, fastprop_times_faster=1.2),
+        benchmark("forward", "fastprop ReLU", 2e-6, family="layer call", configuration="forward", n_modules=1),
+        benchmark("forward", "fastprop Highway", 16e-6, family="layer call", configuration="forward", n_modules=3),
+        benchmark("forward", "reference", 1e-6, family="layer call", configuration="forward"),
+    ]
+    cases = cases_of(rows)
+    assert "| digits float32 2T | 1.00 ms ± 0% | 1.20, aim 1.1 | \N{EN DASH} |" in tables.nn_table(cases)
+    lines = tables.layer_table(cases).splitlines()[2:]
+    assert lines == ["| ReLU | 2.00 µs | \N{EN DASH} |", "| Highway | 16.0 µs, aim 15.0 µs | \N{EN DASH} |"]
+    assert tables.nn_table([]) == tables.layer_table([]) == ""
 
 
 def test_the_checkouts_readme_has_the_markers():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import calls, contenders, contest, rounds, workloads
+from bench import calls, contenders, contest, rounds, verify, workloads
 from bench.limits import READ_SIZES, Limits
 from fastprop import kernels
 
@@ -41,6 +41,18 @@ def test_problems(name, monkeypatch, tmp_path):
         assert X.max() == 1
 
 
+def test_the_plain_script_times_the_same_problems():
+    for name, (*shape, hidden, batch, _) in verify.CELLS.items():
+        assert workloads.CONFIGURATIONS[name] == (name, *shape, hidden, batch)
+
+
+def test_the_plain_script_finds_its_cells_in_a_run():
+    cell = {"family": "fit", "configuration": "digits", "dtype": "float32", "n_threads": 2, "contender": "fastprop"}
+    table = [{"extra_info": {"family": "kernel"}}, {"extra_info": cell | {"gflops": 1.0}, "stats": {"median": 1.1e-3}}]
+    assert verify.difference(table, "digits", 2, "fastprop", 1e-3) == "; the table has +10%"
+    assert verify.difference(table, "digits", 1, "fastprop", 1e-3) == ""
+
+
 def test_loss_of_a_network():
     layers = [(np.array([[1.0, -1.0]]), np.zeros(2)), (np.array([[2.0], [0.0]]), np.array([-1.0]))]
     X = np.array([[1.0], [-3.0]])
@@ -65,7 +77,7 @@ def test_every_contender_takes_the_same_steps(name, n_classes):
         assert each.run(20) > 0
     assert contest._disagreement(contender, reference) is None
     weight = contender.layers()[0][0]
-    weight += 0.1
+    weight += 1
     assert "scikit-learn's" in contest._disagreement(contender, reference)
 
 
