@@ -6,13 +6,14 @@ raw kernels of the active back end.
 
 import math
 import operator
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from . import kernels
-from .kernels.checks import MAX_THREADS, NO_INDICES, features, raw_features
+from .kernels.checks import MAX_THREADS, NO_INDICES, features, output, raw_features
 from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -64,6 +65,8 @@ class Network:
         All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.
     coefs, intercepts : tuple of ndarray
         Views of each layer's weight (n_in, n_out) and bias (n_out,).
+    n_weights : int
+        The number of weights without the biases: 2 operations each for a row's way forward, 6 for forward and backward.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Network:
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
         self.sizes = tuple(operator.index(size) for size in sizes)
+        self.n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
         self.activation, self.loss = activation, loss
         self._layers = self._layer_table()
         self._layers.setflags(write=False)
@@ -122,11 +126,6 @@ class Network:
     @property
     def dtype(self):
         return self._params.dtype
-
-    @property
-    def n_weights(self):
-        """The number of weights without the biases: 2 operations each for a row's way forward, 6 for forward and backward."""
-        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
 
     def __repr__(self):
         return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
@@ -171,6 +170,49 @@ class Network:
         if n:
             self._forward(rows, outputs, _checked_threads(n_threads))
         return outputs
+
+    def predictor(self, x, out, n_threads=1):
+        """The bare compiled forward pass, bound to arrays: each call computes what `forward` does for what is in them then.
+
+        Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_in), C-contiguous, of the network's dtype
+            The rows; write the next ones into it. At least one.
+        out : ndarray, shape (n, n_out), C-contiguous, of the network's dtype
+            What a call overwrites with the outputs. Must not overlap x or the parameters.
+        n_threads : int
+
+        Returns
+        -------
+        callable
+            Without arguments. It reads ``params`` as they are when it is called. Threads that call it at once write into the
+            same ``out``; make one for each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import Network
+        >>> network = Network([2, 1], loss="squared_error")
+        >>> network.coefs[0][...] = [[1], [2]]
+        >>> x, out = np.empty((1, 2)), np.empty((1, 1))
+        >>> predict = network.predictor(x, out)
+        >>> x[0] = 3, 4
+        >>> predict()
+        >>> out
+        array([[11.]])
+        """
+        n, rows = self._rows(x)
+        if rows[0] is not x or not n:
+            raise ValueError(f"x must be a C-contiguous, aligned {self.dtype.name} array with rows, as it is read where it lies")
+        out = output("out", out, (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
+        return self._bound_forward(rows, out, _checked_threads(n_threads))
 
     def training_set(self, x, y, sample_weight=None):
         """Check and convert data once, for any number of calls of `train_epoch` and `loss_gradient`.
@@ -276,6 +318,9 @@ class Network:
     def _forward(self, rows, outputs, n_threads):
         kernels.active.raw.network_forward(*rows, self._layers, self._params, outputs, n_threads)
 
+    def _bound_forward(self, rows, outputs, n_threads):
+        return partial(kernels.active.raw.network_forward, *rows, self._layers, self._params, outputs, n_threads)
+
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
         problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
@@ -321,6 +366,8 @@ def float_dtype(*arrays_or_dtypes):
 
 def _aligned(array, dtype):
     """A plain, C-contiguous, aligned array of a dtype in native byte order: the given one where it is that already."""
+    if type(array) is np.ndarray and array.dtype == dtype and (flags := array.flags).c_contiguous and flags.aligned:
+        return array  # `np.require` takes longer to see this than a small network takes for a row
     return np.require(array, dtype, ["C", "A", "E"])
 
 

@@ -307,6 +307,34 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
 
     # Prediction
 
+    def predictor(self, x, out, n_threads=1):
+        """The bare compiled forward pass with the present weights, bound to arrays: what is fast enough for one row after another.
+
+        Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, n_features_in_), C-contiguous, of the dtype of ``coefs_``
+            The rows; write the next ones into it. At least one.
+        out : ndarray, shape (n, n_outputs_), C-contiguous, of the dtype of ``coefs_``
+            What a call overwrites with the network's outputs: predictions of a regressor, probabilities of the classes or labels
+            of a classifier, of two classes only that of the second.
+        n_threads : int
+
+        Returns
+        -------
+        callable
+            Without arguments. It stays with the weights' arrays of now: it sees new elements in them, but neither new arrays nor
+            another `fit`. Threads that call it at once write into the same ``out``; make one for each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or the estimator is not fitted.
+        """
+        check_is_fitted(self)
+        return self._current_network().predictor(x, out, n_threads)
+
     def _outputs(self, X):
         """The network's outputs (n, n_outputs_) in NumPy's common dtype of X and the weights."""
         if "coefs_" not in self.__dict__:
@@ -314,8 +342,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         if not self._is_plain(X):
             X = validate_data(self, X, accept_sparse=SPARSE_FORMATS, reset=False)
         network = self._current_network()
-        dtype = float_dtype(X, network)
-        if dtype != network.dtype:
+        if X.dtype != network.dtype and (dtype := float_dtype(X, network)) != network.dtype:
             network = network.astype(dtype)
         return network.forward(X, effective_n_threads(self.n_jobs, 2 * X.shape[0] * network.n_weights))
 
@@ -328,7 +355,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             and X.shape[0] > 0
             and X.shape[1] == self.n_features_in_
             and "feature_names_in_" not in self.__dict__
-            and bool(np.isfinite(X).all())
+            and np.count_nonzero(np.isfinite(X)) == X.size  # half the time of all() for a row
         )
 
 

@@ -1,5 +1,7 @@
 """LayeredNetwork: a `Network` with an activation of the user's, computed layer by layer."""
 
+from functools import partial
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import xlogy
@@ -43,6 +45,9 @@ class LayeredNetwork(Network):
         hidden = self._hidden.forward(_dense(self._matrix(*rows)))
         last = self._params[self._layers[-1, 3] :]
         raw.network_forward(hidden, NO_INDICES, NO_INDICES, self._last, last, outputs, n_threads)
+
+    def _bound_forward(self, rows, outputs, n_threads):
+        return partial(self._forward, rows, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
         self._model.set_n_threads(n_threads)

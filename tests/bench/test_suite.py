@@ -1,8 +1,6 @@
 """What the benchmarks are made of: work, data, turns, checks, and the loops that measure the processor's limits."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -186,24 +184,16 @@ def test_a_cache_line_goes_back_and_forth():
 @compiled
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("isa", [isa for _, isa in COMPILED])
-def test_the_peak_is_measured_on_registers_alone(isa, dtype):
+def test_the_peak_is_measured_on_registers_alone(machine_code, isa, dtype):
     """The loop of the compiled module has nothing in it but multiply-adds on registers and its counter."""
-    if shutil.which("objdump") is None:
-        pytest.skip("objdump is not installed")
-    path = kernels.load("cython", isa).raw.__file__
-    command = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble=multiply_add_chains_{dtype}", path]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    code = [match.groups() for line in lines if (match := re.match(r"\s*([0-9a-f]+):\s+(\S+)\s*(.*)", line))]
-    if not code:
+    functions = machine_code.functions(kernels.load("cython", isa).raw.__file__)
+    if f"multiply_add_chains_{dtype}" not in functions:
         pytest.skip("the module was stripped of its symbols")
-    addresses = [int(address, 16) for address, _, _ in code]
-    jumps = [(i, int(operands.split()[0], 16)) for i, (_, name, operands) in enumerate(code) if re.fullmatch(r"j\w+|b\.\w+", name)]
-    ((end, target),) = ((i, target) for i, target in jumps if target < addresses[i])
-    loop = code[addresses.index(target) : end]
+    (loop,) = machine_code.loops(functions[f"multiply_add_chains_{dtype}"])
     arithmetic = [name for _, name, _ in loop if re.match(r"v?f?n?m?(add|mul|fmadd|fmla)", name) and "p" in name]
     fused = [name for name in arithmetic if "fmadd" in name]
     assert len(fused) == 12 if isa != "baseline" else len(arithmetic) == 24
-    assert not [operands for _, name, operands in loop if "(" in operands and not name.startswith("nop")], loop
+    assert not machine_code.memory(loop), loop
 
 
 @compiled

@@ -1,0 +1,65 @@
+"""What tests in several folders share: the machine code of the compiled modules."""
+
+import functools
+import re
+import shutil
+import subprocess
+from typing import NamedTuple
+
+import pytest
+
+
+class Instruction(NamedTuple):
+    address: int
+    name: str
+    operands: str
+
+
+class MachineCode:
+    """What `objdump` prints of a module (AT&T syntax), and the loops in it."""
+
+    def functions(self, path):
+        """A dict name -> instructions of the module's functions; where it was stripped, under the names of its sections."""
+        if shutil.which("objdump") is None:
+            pytest.skip("objdump is not installed")
+        return _disassembled(str(path))
+
+    @staticmethod
+    def parse(text):
+        functions, code = {}, []
+        for line in text.splitlines():
+            if label := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+                code = functions.setdefault(label[1], [])
+            elif match := re.match(r"\s*([0-9a-f]+):\s+(\S+)\s*(.*)", line):
+                code.append(Instruction(int(match[1], 16), match[2], match[3]))
+        return functions
+
+    @staticmethod
+    def loops(code):
+        """The loops without a branch inside: from the target of a jump back to the jump, which is left out."""
+        positions = {instruction.address: i for i, instruction in enumerate(code)}
+        loops, last_jump = [], -1
+        for i, (address, name, operands) in enumerate(code):
+            if not re.fullmatch(r"j\w+|b\.\w+", name):
+                continue
+            target = re.match(r"[0-9a-f]+\b", operands)
+            if target and last_jump < positions.get(int(target[0], 16), -1) and int(target[0], 16) < address:
+                loops.append(code[positions[int(target[0], 16)] : i])
+            last_jump = i
+        return loops
+
+    @staticmethod
+    def memory(loop):
+        """The instructions of a loop that read or write memory."""
+        return [i for i in loop if "(" in i.operands and not i.name.startswith(("nop", "lea"))]
+
+
+@functools.cache
+def _disassembled(path):
+    command = ["objdump", "-d", "--no-show-raw-insn", path]
+    return MachineCode.parse(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture(scope="session")
+def machine_code():
+    return MachineCode()

@@ -1,0 +1,153 @@
+"""The hot loop of the products is what gemm.h claims, in the modules as they were built: a compiler that spills an accumulator, or
+takes narrower registers, changes no result, so nothing else would notice."""
+
+import platform
+import re
+from importlib import util
+from typing import NamedTuple
+
+import pytest
+
+
+class Tile(NamedTuple):
+    """The full tile of an instruction set (platform.h): its part of C is rows x vectors registers of this kind."""
+
+    rows: int
+    vectors: int
+    register: str
+    fused: bool
+
+
+TILES = {"baseline": Tile(6, 2, "%xmm", False), "avx2": Tile(6, 2, "%ymm", True), "avx512": Tile(9, 3, "%zmm", True)}
+PACKED = {"f32": "ps", "f64": "pd"}
+
+
+@pytest.fixture(scope="module", params=TILES)
+def isa(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def functions(isa, machine_code):
+    """The functions of a compiled module, which is not imported: the processor may lack its instructions."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("the instructions are named as on x86-64")
+    spec = util.find_spec(f"fastprop.kernels.cython_backend._{isa}")
+    if spec is None:
+        pytest.skip(f"_{isa} was not built")
+    return machine_code.functions(spec.origin)
+
+
+def destination(instruction):
+    """The last operand, in which commas between brackets do not count."""
+    return re.split(r",(?![^(]*\))", instruction.operands)[-1]
+
+
+def on_registers(loop, name, tile):
+    """How many instructions of a loop with this name (a pattern) write a whole register of the tile's kind."""
+    return sum(bool(re.fullmatch(name, i.name)) and destination(i).startswith(tile.register) for i in loop)
+
+
+def products(loop, tile, packed):
+    return on_registers(loop, rf"vfmadd\d+{packed}" if tile.fused else f"v?mul{packed}", tile)
+
+
+def tile_loops(machine_code, code, tile, packed):
+    """The loops that read memory and have one product for each register of the tile."""
+    return [
+        loop
+        for loop in machine_code.loops(code)
+        if products(loop, tile, packed) == tile.rows * tile.vectors and machine_code.memory(loop)
+    ]
+
+
+def faults(machine_code, loop, tile, packed):
+    """What a tile's loop does beside reading a column of A and a row of B and adding up their products, in words."""
+    memory, n = machine_code.memory(loop), tile.rows * tile.vectors
+    found = [f"on the stack: {i.name} {i.operands}" for i in memory if "(%rsp" in i.operands]
+    found += [f"writes: {i.name} {i.operands}" for i in memory if "(" in destination(i)]
+    if len(memory) != tile.rows + tile.vectors:
+        found.append(f"{len(memory)} accesses to memory instead of {tile.rows} for A and {tile.vectors} for B")
+    if not tile.fused and on_registers(loop, f"v?add{packed}", tile) != n:
+        found.append(f"not {n} additions")
+    return found
+
+
+@pytest.mark.parametrize("transposed", [0, 1], ids=["rows of A", "columns of A"])
+@pytest.mark.parametrize("dtype", PACKED)
+def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, transposed):
+    tile = TILES[isa]
+    name = f"tile_{tile.rows}_{tile.vectors}_{transposed}_{dtype}"
+    if name in functions:
+        loops = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
+        assert len(loops) == 1, f"{name}: {len(loops)} loops with {tile.rows * tile.vectors} products on {tile.register}"
+    else:  # the module was stripped of its symbols: both functions' loops are somewhere in it
+        loops = [loop for code in functions.values() for loop in tile_loops(machine_code, code, tile, PACKED[dtype])]
+        assert len(loops) >= 2
+    assert [fault for loop in loops for fault in faults(machine_code, loop, tile, PACKED[dtype])] == []
+
+
+# The check itself, on a tile of one row and two registers
+
+SMALL = Tile(1, 2, "%ymm", True)
+GOOD = """
+0000000000000010 <tile>:
+  10:	vmovups (%rdx),%ymm1
+  14:	vmovups 0x20(%rdx),%ymm0
+  19:	add    %rdi,%rdx
+  1c:	vbroadcastss (%rax,%rbp,4),%ymm2
+  20:	vfmadd231ps %ymm2,%ymm1,%ymm4
+  25:	vfmadd231ps %ymm2,%ymm0,%ymm5
+  2a:	cmp    %rax,%r12
+  2d:	jne    10 <tile>
+  2f:	ret
+"""
+BASELINE = """
+0000000000000010 <tile>:
+  10:	movups (%rdx),%xmm1
+  14:	movss  (%rax),%xmm2
+  18:	shufps $0x0,%xmm2,%xmm2
+  1c:	mulps  %xmm2,%xmm1
+  20:	addps  %xmm1,%xmm3
+  24:	jne    10 <tile>
+"""
+
+
+def found_faults(machine_code, text, tile):
+    (loop,) = tile_loops(machine_code, machine_code.parse(text)["tile"], tile, "ps")
+    return faults(machine_code, loop, tile, "ps")
+
+
+def test_good_loops_have_no_faults(machine_code):
+    assert found_faults(machine_code, GOOD, SMALL) == []
+    assert found_faults(machine_code, BASELINE, Tile(1, 1, "%xmm", False)) == []
+
+
+@pytest.mark.parametrize(
+    ("instead_of", "spilled", "fault"),
+    [
+        ("add    %rdi,%rdx", "vmovaps %ymm4,0x40(%rsp)", "on the stack: vmovaps"),
+        ("add    %rdi,%rdx", "vmovaps 0x40(%rsp),%ymm4", "on the stack: vmovaps"),
+        ("add    %rdi,%rdx", "vmovaps %ymm4,-0x40(%rbp)", "writes: vmovaps"),
+        ("add    %rdi,%rdx", "vmovups %ymm4,(%rcx,%rax,4)", "writes: vmovups"),
+        ("add    %rdi,%rdx", "add    -0x8(%rbp),%rdx", "4 accesses"),
+        ("%ymm2,%ymm0,%ymm5", "-0x40(%rbp),%ymm0,%ymm5", "4 accesses"),
+    ],
+)
+def test_a_spilled_loop_has_faults(machine_code, instead_of, spilled, fault):
+    assert instead_of in GOOD
+    assert any(found.startswith(fault) for found in found_faults(machine_code, GOOD.replace(instead_of, spilled), SMALL))
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [("ymm", "xmm"), ("231ps", "231ss"), ("vfmadd231ps %ymm2,%ymm0,%ymm5", "nop"), ("jne    10", "jne    2f")],
+    ids=["narrower registers", "one number at a time", "a product less", "no loop"],
+)
+def test_what_is_no_loop_of_a_full_tile_is_not_found(machine_code, worse):
+    assert tile_loops(machine_code, machine_code.parse(GOOD.replace(*worse))["tile"], SMALL, "ps") == []
+
+
+def test_a_multiplication_without_its_addition_is_a_fault(machine_code):
+    text = BASELINE.replace("addps", "maxps")
+    assert found_faults(machine_code, text, Tile(1, 1, "%xmm", False)) == ["not 1 additions"]

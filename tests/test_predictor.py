@@ -1,0 +1,112 @@
+"""The bare compiled predictor: right, bound to its arrays, checked when it is made."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.exceptions import NotFittedError
+
+from fastprop import MLPClassifier, MLPRegressor, Network, nn
+
+X, Y = make_classification(40, 6, n_informative=4, n_classes=3, random_state=0)
+
+
+def fitted(dtype=np.float64, estimator=MLPClassifier, **parameters):
+    return estimator(hidden_layer_sizes=(8,), tol=1e9, random_state=0, **parameters).fit(X.astype(dtype), Y)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n", [1, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_each_call_reads_x_and_writes_out(dtype, n, n_threads):
+    classifier, rows = fitted(dtype), X.astype(dtype)
+    x, out = np.empty((n, 6), dtype), np.empty((n, 3), dtype)
+    predict = classifier.predictor(x, out, n_threads=n_threads)
+    for start in (0, 20):
+        x[...] = rows[start : start + n]
+        assert predict() is None
+        np.testing.assert_allclose(out, classifier.predict_proba(x), rtol=1e-6 if dtype is np.float32 else 1e-14)
+
+
+def test_regressor():
+    regressor, out = fitted(estimator=MLPRegressor), np.empty((40, 1))
+    regressor.predictor(X, out)()
+    np.testing.assert_array_equal(out[:, 0], regressor.predict(X))
+
+
+def test_two_classes_have_one_output():
+    classifier = MLPClassifier((4,), tol=1e9, random_state=0).fit(X, Y > 0)
+    out = np.empty((40, 1))
+    classifier.predictor(X, out)()
+    np.testing.assert_array_equal(out[:, 0], classifier.predict_proba(X)[:, 1])
+
+
+def test_an_activation_of_the_users():
+    square = nn.Activation(lambda z: z**2, lambda z: 2 * z)
+    classifier, out = fitted(activation=square), np.empty((40, 3))
+    classifier.predictor(X, out)()
+    np.testing.assert_array_equal(out, classifier.predict_proba(X))
+
+
+def test_weights_that_a_predictor_sees():
+    """New elements of the arrays that it is bound to, no new arrays; a predictor made later sees those."""
+    classifier, out = fitted(), np.empty((40, 3))
+    predict = classifier.predictor(X, out)
+    classifier.coefs_[0][...] *= 2
+    predict()
+    np.testing.assert_array_equal(out, classifier.predict_proba(X))
+    before = out.copy()
+    classifier.coefs_[0] = np.zeros_like(classifier.coefs_[0])
+    predict()
+    np.testing.assert_array_equal(out, before)
+    classifier.predictor(X, out)()
+    np.testing.assert_array_equal(out, classifier.predict_proba(X))
+
+
+def test_it_keeps_its_arrays_alive():
+    network = Network([6, 3], loss="squared_error")
+    network.intercepts[0][...] = 5
+    out = np.empty((2, 3))
+    predict = network.predictor(np.ones((2, 6)), out)
+    del network
+    predict()
+    np.testing.assert_array_equal(out, np.full((2, 3), 5.0))
+
+
+def read_only(array):
+    array.setflags(write=False)
+    return array
+
+
+@pytest.mark.parametrize(
+    ("x", "out", "error", "message"),
+    [
+        (np.ones((2, 5)), np.ones((2, 3)), ValueError, r"x must have shape \(n, 6\); got \(2, 5\)"),
+        (np.ones(6), np.ones((1, 3)), ValueError, r"x must have shape \(n, 6\); got \(6,\)"),
+        (np.ones((0, 6)), np.ones((0, 3)), ValueError, "x must be a C-contiguous, aligned float64 array with rows"),
+        (np.ones((2, 6), np.float32), np.ones((2, 3)), ValueError, "x must be a C-contiguous, aligned float64 array"),
+        (np.ones((6, 2)).T, np.ones((2, 3)), ValueError, "x must be a C-contiguous, aligned float64 array"),
+        ([[1.0] * 6], np.ones((1, 3)), ValueError, "x must be a C-contiguous, aligned float64 array"),
+        (np.ones((2, 6)), np.ones((3, 3)), ValueError, r"out must have shape \(2, 3\); got \(3, 3\)"),
+        (np.ones((2, 6)), np.ones((2, 3), np.float32), TypeError, "out must be float64"),
+        (np.ones((2, 6)), np.ones((3, 2)).T, ValueError, "out must be C-contiguous, aligned and writeable; got a strided"),
+        (np.ones((2, 6)), read_only(np.ones((2, 3))), ValueError, "out must be .*; got a read-only"),
+    ],
+)
+def test_what_does_not_fit_is_refused(x, out, error, message):
+    with pytest.raises(error, match=message):
+        Network([6, 3]).predictor(x, out)
+
+
+def test_what_would_be_overwritten_is_refused():
+    network, block = Network([2, 2]), np.ones((2, 2))
+    with pytest.raises(ValueError, match="out must not overlap x"):
+        network.predictor(block, block)
+    with pytest.raises(ValueError, match="out must not overlap params"):
+        network.predictor(block, network.coefs[0])
+    with pytest.raises(ValueError, match="n_threads must be from 1"):
+        network.predictor(block, np.ones((2, 2)), n_threads=0)
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predictor(X, np.empty((40, 3)))
