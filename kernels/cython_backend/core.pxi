@@ -366,7 +366,7 @@ cdef extern from "engine.h":
 
 
 def measure_peak(cnp.ndarray factor_and_term, Py_ssize_t repeats, int n_threads):
-    """Multiply-adds on registers in the dtype of an array of two numbers: (floating-point operations done, a number made by them)."""
+    """Multiply-adds on registers in the dtype of an array of two numbers: (operations done, a number made by them)."""
     cdef bint single = kernels_for(factor_and_term) == &KERNELS_f32
     cdef const void *values = cnp.PyArray_DATA(factor_and_term)
     cdef double done, result = 0
