@@ -180,7 +180,7 @@ def test_network_loss_gradient_against_torch(backend, torch, rng, loss, activati
     targets, weight = loss_targets(loss, loss != "softmax_cross_entropy", 6, 3, rng), rng.random(6)
     flat = torch.tensor(params, requires_grad=True)
     a, offset = torch.tensor(x), 0
-    for i, (n_in, n_out, _, _) in enumerate(layers.tolist()):
+    for i, (n_in, n_out) in enumerate(layers[:, :2].tolist()):
         matrix = flat[offset : offset + n_in * n_out].reshape(n_in, n_out)
         a = a @ matrix + flat[offset + n_in * n_out : offset + (n_in + 1) * n_out]
         offset += (n_in + 1) * n_out
