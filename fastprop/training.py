@@ -1,4 +1,4 @@
-"""Training a `Network`: the optimizers' states, the loop over epochs with its stopping rule, and L-BFGS.
+"""Training a `Network` by mini-batches: the optimizers' states, and the loop over epochs with its stopping rule.
 
 Written once for every estimator and independent of scikit-learn; what is computed, and in which order the random stream is used,
 is scikit-learn's, so that one seed gives one result. One compiled call trains for as many epochs as are sure to come when nobody
@@ -8,7 +8,6 @@ watches, or for a part of one where an epoch takes long.
 import math
 import warnings
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,8 +22,6 @@ FLOPS_PER_CALL = 1e9
 VISITS_PER_CALL = 65536
 # What an optimizer's step costs for each weight, about, beside the gradient.
 FLOPS_PER_UPDATE = 10
-# A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
-MIN_ROWS_PER_PART = 64
 # Below this learning rate the adaptive schedule stops instead of dividing further (scikit-learn's number).
 SMALLEST_ADAPTIVE_RATE = 1e-6
 
@@ -325,108 +322,11 @@ def _no_improvement(options, validation):
     return f"{what} did not improve more than tol={options.tol:f} for {options.n_iter_no_change:d} consecutive epochs."
 
 
-def pack(network, block):
-    """A block shaped like the network's parameters in scikit-learn's order: all weights, then all biases."""
-    weights, biases = zip(*layer_views(network.layers, block), strict=True)
-    return np.concatenate([array.ravel() for array in weights + biases])
-
-
-def unpack(network, packed):
-    """Write a vector in the order of `pack` into the network's parameters."""
-    start = 0
-    for array in network.coefs + network.intercepts:
-        array[...] = packed[start : start + array.size].reshape(array.shape)
-        start += array.size
-
-
-def packed_spans(network):
-    """Where `pack` puts things: (start, end, shape) of each weight, (start, end) of each bias."""
-    ends = np.cumsum([0] + [array.size for array in network.coefs + network.intercepts]).tolist()
-    spans = list(pairwise(ends))
-    n = len(network.coefs)
-    return [(*span, coef.shape) for span, coef in zip(spans[:n], network.coefs, strict=True)], spans[n:]
-
-
-def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
-    """The loss and its gradient by the packed parameters; the network has these parameters afterwards."""
-    unpack(network, packed)
-    loss, gradient = network.loss_gradient(data, alpha, clip, n_threads)
-    return loss, pack(network, gradient)
-
-
-def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1, observer=None):
-    """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
-
-    The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
-    arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last, after an exception
-    such as Ctrl-C with the best that was tried. An ``observer`` is called as in `train`, around each iteration.
-    """
-    from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
-
-    start = pack(network, network.params)
-    parts, best = _parts(network, data), (math.inf, start)
-
-    def loss_gradient(packed):
-        nonlocal best
-        if observer is not None and not observer.running:
-            observer.begin()
-        loss = gradient = 0.0
-        for share, part in parts:
-            # The kernel divides the L2 term by the sum of the part's weights, so every part brings an equal share of it.
-            part_loss, part_gradient = packed_loss_gradient(packed, network, part, alpha / len(parts), clip, n_threads)
-            loss += share * part_loss
-            part_gradient *= share
-            gradient = part_gradient if part is parts[0][1] else np.add(gradient, part_gradient, out=gradient)
-        if loss < best[0]:
-            best = loss, packed  # SciPy passes a copy
-        return loss, gradient
-
-    def iteration_ends(intermediate_result):  # SciPy goes by the parameter's name
-        unpack(network, intermediate_result.x)
-        if observer.end(intermediate_result.fun):
-            raise StopIteration
-
-    try:
-        return minimize(
-            loss_gradient,
-            start,
-            method="L-BFGS-B",
-            jac=True,
-            callback=None if observer is None else iteration_ends,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        )
-    except BaseException:
-        unpack(network, best[1])
-        raise
-
-
 def _flops_per_step(network, data, options):
-    return options.batch_size * _flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
+    return options.batch_size * flops_per_row(network, data) + FLOPS_PER_UPDATE * network.n_weights
 
 
-def _flops_per_row(network, data):
+def flops_per_row(network, data):
     """Floating-point operations for one row's way forward and backward; of a sparse row only the stored features count."""
     n_features, n_inputs, n_hidden = data.x.size / data.n_samples, *network.sizes[:2]
     return 6 * (network.n_weights - (n_inputs - n_features) * n_hidden)
-
-
-def _parts(network, data):
-    """A `TrainingSet` cut into [(share of the weight, rows)] of about `FLOPS_PER_CALL` each, so that Ctrl-C is heard in between."""
-    n = data.n_samples
-    n_rows = max(MIN_ROWS_PER_PART, int(FLOPS_PER_CALL // max(1, _flops_per_row(network, data))))
-    weight = data.sample_weight if data.sample_weight.size else np.ones(n)
-    if n <= n_rows or weight.min() < 0:  # a sum of negative weights can be zero, and no share says what is in such a part
-        return [(1.0, data)]
-    cuts = [slice(start, start + n_rows) for start in range(0, n, n_rows)]
-    sums = [float(weight[cut].sum(dtype=np.float64)) for cut in cuts]
-    return [(part / sum(sums), _rows_of(data, cut)) for part, cut in zip(sums, cuts, strict=True) if part > 0]
-
-
-def _rows_of(data, cut):
-    """Consecutive rows of a `TrainingSet`."""
-    part = data._replace(labels=data.labels[cut], targets=data.targets[cut], sample_weight=data.sample_weight[cut])
-    if not data.indptr.size:
-        return part._replace(x=data.x[cut])
-    indptr = data.indptr[cut.start : cut.stop + 1]
-    entries = slice(indptr[0], indptr[-1])
-    return part._replace(x=data.x[:, entries], indices=data.indices[entries], indptr=indptr - indptr[0])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastprop import Network
-from fastprop.training import SGD, Adam, History, Options, Validation, pack, packed_spans, train, unpack
+from fastprop.lbfgs import pack, packed_spans, unpack
+from fastprop.training import SGD, Adam, History, Options, Validation, train
 
 
 def _problem(seed=0):

@@ -17,9 +17,10 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..interop import InteropMixin
+from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
 from ..threads import effective_n_threads
-from ..training import SGD, Adam, History, Options, Validation, packed_loss_gradient, packed_spans, train, train_lbfgs, unpack
+from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
 

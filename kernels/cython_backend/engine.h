@@ -3,6 +3,7 @@
  *   codes.h        numbers of activations, losses, optimizers
  *   platform.h     registers and tile of the instruction set
  *   threads.h      regions and barriers
+ *   crew.h         who works while the cores are crowded
  *   simd.h         one register              \
  *   vmath.h        exp, sigmoid, tanh, log    |
  *   gemm.h         the three products         |  once for float,
@@ -21,6 +22,7 @@
 #include "codes.h"
 #include "platform.h"
 #include "threads.h"
+#include "crew.h"
 
 struct kernels {
     int (*linear_forward)(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,

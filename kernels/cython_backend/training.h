@@ -4,7 +4,7 @@
  * fits the caches:
  *     gather rows -> forward, layer by layer -> loss and output delta -> backward, layer by layer -> the part's gradient
  * and then, after a barrier, adds up all parts' gradients for its own share of the parameters and updates them. Two barriers a
- * step, no other communication. Who does a part may change while the cores are crowded (threads.h); what is in it depends on
+ * step, no other communication. Who does a part may change while the cores are crowded (crew.h); what is in it depends on
  * nothing but the sizes, so that a fixed number of threads always gives the same bits.
  */
 
@@ -210,7 +210,7 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
         step = crew_join(&t->crew, thread, step);
         if (step < 0 || step == n_steps) /* joined after the last one */
             break;
-        const int active = atomic_load_explicit(&t->crew.active, memory_order_relaxed);
+        const int active = crew_size(&t->crew, n_threads);
         FN(train_batch)(t, step, thread, active, &watch);
         crew_end_step(&t->crew, thread, n_threads, active, step, &watch);
         crew_wait(&t->crew, active, &watch);

@@ -9,7 +9,7 @@ import scipy.sparse
 import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
 
-from fastprop import Network, training
+from fastprop import Network, lbfgs, training
 
 SMALL = {"hidden_layer_sizes": (5,), "random_state": 0}
 
@@ -176,7 +176,7 @@ def test_lbfgs_hears_it_between_parts_of_the_data(data, pair, assert_same, monke
     X = scipy.sparse.csr_array(np.where(X > 0, X, 0)) if sparse else X
     weight = {"none": None, "some zero": np.r_[np.zeros(40), np.linspace(1, 2, 50)], "negative": np.r_[-0.1, np.ones(89)]}[weights]
     monkeypatch.setattr(training, "FLOPS_PER_CALL", 1.0)
-    monkeypatch.setattr(training, "MIN_ROWS_PER_PART", 16)
+    monkeypatch.setattr(lbfgs, "MIN_ROWS_PER_PART", 16)
     calls = _interrupt(monkeypatch, "loss_gradient", None)
     ours, theirs = pair(target, solver="lbfgs", max_iter=3, alpha=0.3, **SMALL)
     with pytest.warns(match="lbfgs failed to converge"):

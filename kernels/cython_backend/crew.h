@@ -1,0 +1,152 @@
+/* Which threads of a region take part in its steps: all of them, or while the cores are crowded the first alone.
+ *
+ * Threads that meet at a barrier in every step are as slow as the one that the operating system has set aside for another program,
+ * for milliseconds at a time. So every thread looks, a few milliseconds at a time, how much of them it waited. Where that is more
+ * than half, two threads are slower than one: the first thread goes on alone, with everybody's parts of the work; the others sleep,
+ * and join in again after a pause that doubles when it was too short. What is computed does not depend on it: a part is the same
+ * numbers, whoever does it. (Two processes on two cores beside a fit of 50-128-64-5 with two threads: 4 times as fast with this as
+ * without; one process: twice.)
+ */
+#pragma once
+
+#include "threads.h"
+#include <limits.h>
+#include <time.h>
+
+struct crew {
+    _Alignas(CACHE_LINE) atomic_int active;   /* the threads below this number take part, or EVERYBODY */
+    atomic_int crowded;                       /* somebody waited too long */
+    _Alignas(CACHE_LINE) atomic_int ready;    /* sleepers that are awake and want to join in */
+    atomic_int over;
+    ptrdiff_t next_step;                      /* where joiners begin */
+    long long dismissed;                      /* when the first thread was done */
+    struct barrier barrier;
+};
+
+/* Nanoseconds. WINDOW is about a time slice of the scheduler: shorter waits have other causes. */
+#define WINDOW 4000000LL
+#define SHORTEST_PAUSE 10000000LL
+#define LONGEST_PAUSE 400000000LL
+enum { NAP_NANOSECONDS = 100000, EVERYBODY = INT_MAX };
+
+/* The end and the length of the last pause, in nanoseconds: crowded cores are crowded for the next call too. */
+static atomic_llong crowded_until, pause_length;
+/* For tests: every so many steps the cores count as crowded, and pauses end at once. */
+static atomic_int drill_period;
+static void drill_crew(int period) { atomic_store(&drill_period, period); }
+
+static long long nanoseconds(void)
+{
+#ifdef _OPENMP
+    return (long long)(1e9 * omp_get_wtime());
+#else
+    return 0;
+#endif
+}
+
+/* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who entered it. */
+static int crew_assemble(struct crew *crew, int n_threads)
+{
+    *crew = (struct crew){.over = 0};
+    if (n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed))
+        n_threads = 1;
+    atomic_store_explicit(&crew->active, n_threads > 1 ? EVERYBODY : 1, memory_order_relaxed);
+    return n_threads;
+}
+
+/* How many threads take part in the present step, of the n_threads that the region has: OpenMP may give fewer than were asked for. */
+static int crew_size(struct crew *crew, int n_threads)
+{
+    const int active = atomic_load_explicit(&crew->active, memory_order_relaxed);
+    return active < n_threads ? active : n_threads;
+}
+
+static void begin_pause(long long now)
+{
+    const long long last = atomic_load_explicit(&pause_length, memory_order_relaxed);
+    const int too_short = now < atomic_load_explicit(&crowded_until, memory_order_relaxed) + 2 * last;
+    const long long twice = 2 * last < LONGEST_PAUSE ? 2 * last : LONGEST_PAUSE;
+    const long long length = too_short && twice > SHORTEST_PAUSE ? twice : SHORTEST_PAUSE;
+    atomic_store_explicit(&pause_length, length, memory_order_relaxed);
+    atomic_store_explicit(&crowded_until, now + length, memory_order_relaxed);
+}
+
+static void nap(void)
+{
+#ifdef _WIN32
+    sched_yield();
+#else
+    nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
+#endif
+}
+
+/* Until this thread takes part: the step at which it does, or -1 when there is nothing left to do. */
+static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
+{
+    if (thread < atomic_load_explicit(&crew->active, memory_order_acquire))
+        return step;
+    while (nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed)) {
+        if (atomic_load_explicit(&crew->over, memory_order_acquire))
+            return -1;
+        nap();
+    }
+    atomic_fetch_add_explicit(&crew->ready, 1, memory_order_acq_rel);
+    while (thread >= atomic_load_explicit(&crew->active, memory_order_acquire)) {
+        if (atomic_load_explicit(&crew->over, memory_order_acquire))
+            return -1;
+        sched_yield();
+    }
+    return crew->next_step;
+}
+
+/* A thread's time since it began to look, and how much of it the thread has waited. */
+struct stopwatch { long long began, waited; };
+
+static void crew_wait(struct crew *crew, int active, struct stopwatch *watch)
+{
+    if (active == 1)
+        return;
+    const long long before = nanoseconds();
+    barrier_wait(&crew->barrier, active);
+    watch->waited += nanoseconds() - before;
+}
+
+/* The end of a thread's step, in which there was a barrier: note whether it waited too much; the first thread decides who takes part in the next one. */
+static void crew_end_step(struct crew *crew, int thread, int n_threads, int active, ptrdiff_t step, struct stopwatch *watch)
+{
+    if (n_threads == 1)
+        return;
+    const long long now = nanoseconds(), passed = now - watch->began;
+    const int period = atomic_load_explicit(&drill_period, memory_order_relaxed);
+    if (active > 1 && ((passed > WINDOW && 2 * watch->waited > passed) || (period && step % period == 0)))
+        atomic_store_explicit(&crew->crowded, 1, memory_order_relaxed);
+    if (passed > WINDOW || active == 1)
+        *watch = (struct stopwatch){.began = now};
+    if (thread > 0)
+        return;
+    if (active == 1 && atomic_load_explicit(&crew->ready, memory_order_acquire) == n_threads - 1) {
+        crew->next_step = step + 1;
+        atomic_store_explicit(&crew->ready, 0, memory_order_relaxed);
+        atomic_store_explicit(&crew->crowded, 0, memory_order_relaxed);
+        atomic_store_explicit(&crew->active, EVERYBODY, memory_order_release);
+    } else if (active > 1 && atomic_load_explicit(&crew->crowded, memory_order_relaxed)) {
+        if (!period)
+            begin_pause(now);
+        atomic_store_explicit(&crew->active, 1, memory_order_relaxed); /* the barrier that follows makes it known */
+    }
+}
+
+/* The first thread has done the last step. */
+static void crew_dismiss(struct crew *crew)
+{
+    crew->dismissed = nanoseconds();
+    atomic_store_explicit(&crew->over, 1, memory_order_release);
+}
+
+/* After the region: the first thread may have waited for its end, too. */
+static void crew_disband(const struct crew *crew, int n_threads)
+{
+    const long long now = nanoseconds();
+    if (n_threads > 1 && now - crew->dismissed > WINDOW / 2)
+        begin_pause(now);
+}
