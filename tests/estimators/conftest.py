@@ -15,7 +15,7 @@ TARGETS = ("binary", "multiclass", "multilabel", "one output", "two outputs", "p
 STRINGS_STOP_EARLY = parse_version(sklearn.__version__) >= parse_version("1.9")
 LABELS = np.array(list("abcd")) if STRINGS_STOP_EARLY else np.array([1, 2, 5, 9])
 # Largest difference allowed, relative to the largest number of the array. float64: sums in another order give up to 1e-12 after
-# 200 epochs (../shared/spec/SKLEARN_COMPAT.md, section 13). float32: over at most 10 epochs.
+# 200 epochs. float32: over at most 10 epochs.
 TOLERANCE = {"float64": 1e-9, "float32": 2e-4}
 
 

@@ -1,7 +1,7 @@
 """Drawn parameters and data: fit and predict do what scikit-learn's own classes do, or raise the same class of error.
 
-Few epochs at moderate rates, so that rounding errors stay small. Where fastprop differs on purpose (what is marked [B] in
-../shared/spec/SKLEARN_COMPAT.md), `deliberate` says so and why, and what fastprop does there has tests of its own.
+Few epochs at moderate rates, so that rounding errors stay small. Where fastprop differs on purpose, from what is an accident in
+scikit-learn, `deliberate` says so and why, and what fastprop does there has tests of its own.
 """
 
 import warnings
@@ -238,7 +238,7 @@ def kinds(error):
 
 def deliberate(theirs, ours, values):
     """Whether fastprop differs here on purpose."""
-    # A batch whose weights sum to zero is skipped; scikit-learn fails in np.average (SKLEARN_COMPAT, section 6).
+    # A batch whose weights sum to zero is skipped; scikit-learn fails in np.average.
     if isinstance(theirs, ZeroDivisionError):
         return True
     # A regressor's y is checked at the start; scikit-learn fails at the first loss, unless it finds something else before.
