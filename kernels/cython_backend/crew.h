@@ -4,8 +4,8 @@
  * for milliseconds at a time. So every thread looks, a few milliseconds at a time, how much of them it waited. Where that is more
  * than half, two threads are slower than one: the first thread goes on alone, with everybody's parts of the work; the others sleep,
  * and join in again after a pause that doubles when it was too short. What is computed does not depend on it: a part is the same
- * numbers, whoever does it. (Two processes on two cores beside a fit of 50-128-64-5 with two threads: 4 times as fast with this as
- * without; one process: twice.)
+ * numbers, whoever does it. (A fit of 50-128-64-5 with two threads, beside one or two busy processes on two cores: 1.9 times as fast
+ * with this as without.)
  */
 #pragma once
 
