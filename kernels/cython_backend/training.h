@@ -68,7 +68,7 @@ struct FN(training) {
     REAL *gradient;
     /* memory: */
     struct FN(extent) extent;
-    int n_parts;             /* shares of the work, at least as many as threads */
+    int n_parts;             /* shares of the work: as many as the threads that were asked for */
     struct FN(workspace) *workspaces; /* [n_parts] */
     ptrdiff_t bytes_a_part;
     REAL *first_delta;       /* sparse X: (batch_size, n_out of the first layer), the deltas of the whole batch */
@@ -78,8 +78,8 @@ struct FN(training) {
 };
 
 /* One part of a batch, rows [begin, end) of the order: the gradient of the sum replaces what is in the part's workspace, and for
- * sparse X the columns of the part's features are made. Dropout is that of
- * the update with this number. Returns the loss sum. */
+ * sparse X the columns of the part's features are made. Dropout is that of the update with this number, counted from 1; 0 is no
+ * training. Returns the loss sum. */
 static double FN(batch_gradient)(const struct FN(training) *t, ptrdiff_t update, ptrdiff_t begin, ptrdiff_t end, int part)
 {
     const struct FN(workspace) *w = &t->workspaces[part];
@@ -175,7 +175,7 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
                                   : FN(update_feature_loop)(ADAM, step, columns, n, t->first_delta, n_out, l2, scale, u);
 }
 
-/* Step number `step` of the call as thread `thread` of `active`: every thread does every so-manieth part. */
+/* Step number `step` of the call as thread `thread` of `active`, which does the parts thread, thread + active, ... */
 static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, int active, struct stopwatch *watch)
 {
     const ptrdiff_t n_batches = (t->n_rows + t->batch_size - 1) / t->batch_size;
