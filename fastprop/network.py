@@ -17,6 +17,7 @@ from .kernels.checks import MAX_THREADS, NO_INDICES, features, output, raw_featu
 from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+CACHE_LINE = 64  # bytes
 
 
 class TrainingSet(NamedTuple):
@@ -88,7 +89,7 @@ class Network:
         self.activation, self.loss = activation, loss
         self._layers = self._layer_table()
         self._layers.setflags(write=False)
-        self._params = np.zeros(kernels.n_parameters(self._layers), dtype)
+        self._params = _zeros(kernels.n_parameters(self._layers), np.dtype(dtype))
         self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
 
     def _layer_table(self):
@@ -362,6 +363,13 @@ def float_dtype(*arrays_or_dtypes):
     """The dtype, of the two that the kernels know, in which arrays of these dtypes are computed together."""
     dtype = np.result_type(*(getattr(a, "dtype", a) for a in arrays_or_dtypes))
     return np.dtype(np.float32) if np.can_cast(dtype, np.float32) else np.dtype(np.float64)
+
+
+def _zeros(n, dtype):
+    """As np.zeros, from the start of a cache line: there several threads may write parameters past their caches."""
+    memory = np.zeros(n * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + n * dtype.itemsize].view(dtype)
 
 
 def _aligned(array, dtype):

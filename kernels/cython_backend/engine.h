@@ -2,6 +2,7 @@
  *
  *   codes.h        numbers of activations, losses, optimizers
  *   platform.h     registers and tile of the instruction set
+ *   memory.h       the working memory of a call
  *   threads.h      regions and barriers
  *   crew.h         who works while the cores are crowded
  *   simd.h         one register              \
@@ -21,6 +22,7 @@
 
 #include "codes.h"
 #include "platform.h"
+#include "memory.h"
 #include "threads.h"
 #include "crew.h"
 
@@ -122,14 +124,17 @@ struct kernels {
 #endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
 #define VECTOR_SQRT(v) _mm512_sqrt_ps((__m512)(v))
+#define VECTOR_STREAM(p, v) _mm512_stream_ps(p, (__m512)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (count)) - 1), (__m512)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
 #define VECTOR_SQRT(v) _mm256_sqrt_ps((__m256)(v))
+#define VECTOR_STREAM(p, v) _mm256_stream_ps(p, (__m256)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_ps(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_ps(p, (__m256i)FN(first_lanes)(count), (__m256)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_ps((__m128)(v))
+#define VECTOR_STREAM(p, v) _mm_stream_ps(p, (__m128)(v))
 #endif
 #include "simd.h"
 #include "vmath.h"
@@ -163,6 +168,7 @@ struct kernels {
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH
 #undef VECTOR_SQRT
+#undef VECTOR_STREAM
 #undef MASK_LOAD
 #undef MASK_STORE
 
@@ -195,14 +201,17 @@ struct kernels {
 #endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
 #define VECTOR_SQRT(v) _mm512_sqrt_pd((__m512d)(v))
+#define VECTOR_STREAM(p, v) _mm512_stream_pd(p, (__m512d)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (count)) - 1), (__m512d)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
 #define VECTOR_SQRT(v) _mm256_sqrt_pd((__m256d)(v))
+#define VECTOR_STREAM(p, v) _mm256_stream_pd(p, (__m256d)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_pd(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_pd(p, (__m256i)FN(first_lanes)(count), (__m256d)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_pd((__m128d)(v))
+#define VECTOR_STREAM(p, v) _mm_stream_pd(p, (__m128d)(v))
 #endif
 #include "simd.h"
 #include "vmath.h"

@@ -35,11 +35,11 @@ static int FN(linear_forward)(const void *x, const void *weight, const void *bia
                               .code = activation, .out = a};
     n_threads = usable_threads(n_threads);
     c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
-    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads);
+    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
         return -1;
     run_region(FN(linear_forward_thread), &c, n_threads);
-    free(c.memory);
+    give_back(c.memory);
     return 0;
 }
 
@@ -91,12 +91,12 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
                                          .accumulate = accumulate};
     n_threads = usable_threads(n_threads);
     c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)()) * sizeof(REAL);
-    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
+    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
     if (!c.memory)
         return -1;
     c.dz = (REAL *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
     run_region(FN(linear_backward_thread), &c, n_threads);
-    free(c.memory);
+    give_back(c.memory);
     return 0;
 }
 
@@ -235,7 +235,7 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
     const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
     struct FN(gradient) gradient = c->gradient;
     gradient.parts += mine.begin;
-    struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL};
+    struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL, 0};
     FN(update)(c->step, &gradient, mine.end - mine.begin, u);
 }
 
@@ -321,11 +321,11 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
     struct FN(workspace) unused;
     n_threads = usable_threads(n_threads);
     c.bytes_a_thread = FN(lay_out)(&c.net, &c.extent, NULL, &unused);
-    c.memory = aligned_block(c.bytes_a_thread * (size_t)n_threads);
+    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
         return -1;
     run_region(FN(network_forward_thread), &c, n_threads);
-    free(c.memory);
+    give_back(c.memory);
     return 0;
 }
 

@@ -266,11 +266,11 @@ static int FN(batch_norm_backward)(const void *dy, const void *x, const void *ga
 {
     struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
                                   .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
-    c.sums = aligned_block((size_t)(2 * round_up(n_units, CACHE_LINE)) * sizeof(REAL));
+    c.sums = take_block((size_t)(2 * round_up(n_units, CACHE_LINE)) * sizeof(REAL));
     if (!c.sums)
         return -1;
     run_region(FN(batch_norm_backward_thread), &c, n_threads);
-    free(c.sums);
+    give_back(c.sums);
     return 0;
 }
 

@@ -11,9 +11,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -94,25 +91,20 @@ ALWAYS_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : 
 ALWAYS_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 ALWAYS_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* A memory block that begins on a cache line; NULL when there is none. */
-static void *aligned_block(size_t bytes)
-{
-    const ptrdiff_t unit = bytes < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
-    const size_t size = (size_t)round_up((ptrdiff_t)bytes + 1, unit);
-    void *block = aligned_alloc((size_t)unit, size);
-#ifdef MADV_HUGEPAGE
-    if (block && unit == HUGE_PAGE)
-        madvise(block, size, MADV_HUGEPAGE);
-#endif
-    return block;
-}
-
 /* The share [begin, end) of n items, in whole units, that worker i of n_workers gets: equal to within one unit. */
 struct range { ptrdiff_t begin, end; };
 static struct range share(ptrdiff_t n, ptrdiff_t unit, int i, int n_workers)
 {
     ptrdiff_t units = (n + unit - 1) / unit;
     return (struct range){min_size(units * i / n_workers * unit, n), min_size(units * (i + 1) / n_workers * unit, n)};
+}
+
+/* What was stored past the caches is in memory for everybody. */
+ALWAYS_INLINE void streams_done(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
 }
 
 /* Subnormal numbers cost over a hundred cycles each on many processors, and Adam's moments of a dead unit decay into them.

@@ -70,6 +70,16 @@ ALWAYS_INLINE void FN(store_upto)(REAL *p, VEC v, ptrdiff_t left)
         FN(store_first)(p, v, left);
 }
 
+/* To memory past the caches; p lies on a register's boundary, and streams_done() is to follow before another thread reads it. */
+ALWAYS_INLINE void FN(stream)(REAL *p, VEC v)
+{
+#ifdef VECTOR_STREAM
+    VECTOR_STREAM(p, v);
+#else
+    FN(store)(p, v);
+#endif
+}
+
 ALWAYS_INLINE REAL FN(horizontal_max)(VEC v)
 {
     REAL best = v[0];

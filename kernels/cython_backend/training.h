@@ -131,7 +131,17 @@ static struct FN(step) FN(optimizer_step)(const struct FN(training) *t, ptrdiff_
 
 ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(training) *t, ptrdiff_t at)
 {
-    return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at};
+    return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at, 0};
+}
+
+/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. */
+static double FN(update_stretch)(const struct FN(training) *t, const struct FN(step) *step, struct FN(gradient) *gradient,
+                                 ptrdiff_t begin, ptrdiff_t end)
+{
+    struct FN(updated) u = FN(updated_at)(t, begin);
+    gradient->parts = t->workspaces[0].gradient + begin - FN(unstored)(&t->net, t->extent.sparse);
+    u.streams = t->n_parts > 1 && (uintptr_t)u.params % VECTOR_BYTES == 0;
+    return FN(update)(step, gradient, end - begin, u);
 }
 
 /* Update one part of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its share of
@@ -141,20 +151,19 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
     struct FN(gradient) gradient = {.part_stride = t->bytes_a_part / (ptrdiff_t)sizeof(REAL), .n_parts = t->n_parts,
                                     .scale = (REAL)(1 / total_weight)};
-    struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
-    mine.begin += skip;
-    mine.end += skip;
+    const struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
     double squares = 0;
     for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(&t->net, l);
         const ptrdiff_t bias = layer[OFFSET] + layer[N_IN] * layer[N_OUT];
         const ptrdiff_t bounds[] = {layer[OFFSET], bias, bias + layer[N_OUT]};
         for (int is_bias = 0; is_bias < 2; is_bias++) {
-            const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin), end = min_size(bounds[is_bias + 1], mine.end);
-            gradient.parts = t->workspaces[0].gradient + begin - skip;
+            const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin + skip), end = min_size(bounds[is_bias + 1], mine.end + skip);
+            const ptrdiff_t boundary = min_size(round_up(begin, LANES), end);
             gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
             if (begin < end) {
-                const double sum = FN(update)(step, &gradient, end - begin, FN(updated_at)(t, begin));
+                const double sum = FN(update_stretch)(t, step, &gradient, begin, boundary)
+                                   + FN(update_stretch)(t, step, &gradient, boundary, end);
                 squares += is_bias ? 0 : sum;
             }
         }
@@ -198,6 +207,7 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
             squares += FN(update_features)(t, &update, total_weight, part);
         t->losses[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
     }
+    streams_done();
 }
 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
@@ -303,7 +313,7 @@ static int FN(run_training)(struct FN(training) *t, region_fn thread_function, i
     const ptrdiff_t losses_bytes = n_threads * t->losses_stride * (ptrdiff_t)sizeof(double);
     const ptrdiff_t workspaces_bytes = round_up(n_threads * (ptrdiff_t)sizeof(struct FN(workspace)), CACHE_LINE);
     const ptrdiff_t delta_bytes = sparse ? round_up(t->batch_size * t->net.layers[N_OUT] * (ptrdiff_t)sizeof(REAL), CACHE_LINE) : 0;
-    char *block = aligned_block((size_t)(losses_bytes + workspaces_bytes + delta_bytes + t->bytes_a_part * n_threads)), *next = block;
+    char *block = take_block((size_t)(losses_bytes + workspaces_bytes + delta_bytes + t->bytes_a_part * n_threads)), *next = block;
     if (!block)
         return -1;
     t->losses = memset(next, 0, (size_t)losses_bytes);
@@ -320,6 +330,6 @@ static int FN(run_training)(struct FN(training) *t, region_fn thread_function, i
         for (int part = 0; part < n_threads; part++)
             losses[epoch] += t->losses[part * t->losses_stride + epoch];
     }
-    free(block);
+    give_back(block);
     return 0;
 }
