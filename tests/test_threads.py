@@ -5,7 +5,14 @@ import math
 import joblib
 import pytest
 
-from fastprop.threads import FLOPS_PER_THREAD, available_cores, effective_n_threads
+from fastprop.threads import (
+    FLOPS_PER_THREAD,
+    FLOPS_TO_WAKE_A_THREAD,
+    ROWS_TO_WAKE_A_THREAD,
+    available_cores,
+    effective_n_threads,
+    n_threads_of_call,
+)
 
 
 @pytest.fixture
@@ -35,6 +42,17 @@ def test_work_decides_without_n_jobs(cores):
     threads = [effective_n_threads(None, factor * FLOPS_PER_THREAD) for factor in (0, 0.5, 1, 1.9, 2, 3.5, 4, 100, math.inf)]
     assert threads == [1, 1, 1, 1, 2, 3, 4, 4, 4]
     assert effective_n_threads(2, 0) == 2
+
+
+@pytest.mark.parametrize(
+    ("shares_of_rows", "shares_of_work", "expected"), [(1, 100, 1), (100, 1.9, 1), (2, 2, 2), (3, 100, 3), (100, 100, 4)]
+)
+def test_a_call_needs_rows_and_work_for_each_thread(cores, shares_of_rows, shares_of_work, expected):
+    cores(4)
+    n_rows = shares_of_rows * ROWS_TO_WAKE_A_THREAD
+    flops_per_row = shares_of_work * FLOPS_TO_WAKE_A_THREAD / n_rows
+    assert n_threads_of_call(None, n_rows, flops_per_row) == expected
+    assert n_threads_of_call(3, n_rows, flops_per_row) == 3
 
 
 @pytest.mark.parametrize(("omp", "expected"), [("2", 2), ("3,1", 3), (" 2 ", 2), ("100", 8), ("0", 8), ("", 8), ("many", 8)])

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..interop import InteropMixin
 from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
-from ..threads import effective_n_threads
+from ..threads import effective_n_threads, n_threads_of_call
 from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
@@ -285,7 +285,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             max_fun=self.max_fun,
             tol=self.tol,
             clip=_clip(network),
-            n_threads=effective_n_threads(self.n_jobs, 6 * X.shape[0] * network.n_weights),
+            n_threads=n_threads_of_call(self.n_jobs, X.shape[0], 6 * network.n_weights),
             observer=observer,
         )
         network = network.astype(np.float64)
@@ -345,7 +345,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         network = self._current_network()
         if X.dtype != network.dtype and (dtype := float_dtype(X, network)) != network.dtype:
             network = network.astype(dtype)
-        return network.forward(X, effective_n_threads(self.n_jobs, 2 * X.shape[0] * network.n_weights))
+        return network.forward(X, n_threads_of_call(self.n_jobs, X.shape[0], 2 * network.n_weights))
 
     def _is_plain(self, X):
         """Whether `validate_data` would pass X on as it is, for the most frequent case: to ask it costs 20 times as much."""

@@ -4,7 +4,7 @@
  *     forward  a  = f(x W + b)            A = x  (rows contiguous)            B = W
  *     dX       dx = (dz W^T) * f'(a)      A = dz (rows contiguous)            B = W^T
  *     dW       dW = x^T dz                A = x^T (columns contiguous)        B = dz
- * It holds a TILE_ROWS x TILE_VECTORS block of C in registers, starts it from the bias, from zero or from C itself, adds
+ * It holds a block of C, such as TILE_ROWS x TILE_VECTORS, in registers, starts it from the bias, from zero or from C itself, adds
  * A(i, k) B(k, j) over all k, and applies ReLU or the derivative of an activation before it stores. (The shape of the tile
  * and its layout follow Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.)
  *
@@ -40,14 +40,14 @@ ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const REAL *gate)
 }
 
 ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum epilogue epilogue, const struct FN(panel) *p,
-                                  VEC acc[TILE_ROWS][TILE_VECTORS], const REAL *gate, REAL *c)
+                                  const VEC *acc, const REAL *gate, REAL *c)
 {
     const ptrdiff_t c_stride = p->c_stride, gate_stride = p->gate_stride, last = p->last;
     UNROLL for (int i = 0; i < rows; i++) {
         UNROLL for (int j = 0; j < vectors - 1; j++)
-            FN(store)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i][j], gate + i * gate_stride + j * LANES));
+            FN(store)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES));
         const int j = vectors - 1;
-        FN(store_upto)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i][j], gate + i * gate_stride + j * LANES), last);
+        FN(store_upto)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES), last);
     }
 }
 
@@ -55,12 +55,12 @@ ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum 
 ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int transposed, const struct FN(panel) *p,
                             const REAL *restrict a, const REAL *gate, REAL *c)
 {
-    VEC acc[TILE_ROWS][TILE_VECTORS];
+    VEC acc[TILE_ROWS * TILE_VECTORS], row[TILE_ROWS * TILE_VECTORS];
     const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
     const REAL *restrict b = p->b;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[i][j] = p->start ? FN(load)(p->start + j * LANES)
+            acc[i * vectors + j] = p->start ? FN(load)(p->start + j * LANES)
                 : FN(load_upto)(c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
     if (transposed) /* a weight gradient's C is far away: its lines come while the sums are made */
         UNROLL for (int i = 0; i < rows; i++)
@@ -68,13 +68,12 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int transpo
                 __builtin_prefetch((char *)(c + i * p->c_stride) + j, 1);
 
     for (ptrdiff_t k = 0; k < depth; k++) {
-        VEC row[TILE_VECTORS];
         UNROLL for (int j = 0; j < vectors; j++)
             row[j] = FN(load)(b + j * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
             const REAL s = transposed ? a[i] : a[i * a_stride + k];
             UNROLL for (int j = 0; j < vectors; j++)
-                acc[i][j] += s * row[j];
+                acc[i * vectors + j] += s * row[j];
         }
         b += b_stride;
         if (transposed)
@@ -133,6 +132,20 @@ static const FN(tile_fn) FN(tiles)[2][TILE_VECTORS][TILE_ROWS] = {
     },
 };
 
+/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. */
+#define THIN_NAME(rows, vectors) FN(tile_##rows##_##vectors##_0),
+#define THIN_INSTANCE(rows, vectors) TILE_INSTANCE(rows, vectors, 0)
+#if THIN_ROWS == 4
+#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4) X(4, 3)
+#else
+#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4)
+#endif
+THIN_TILES(THIN_INSTANCE)
+static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(THIN_NAME)};
+
+#undef THIN_NAME
+#undef THIN_INSTANCE
+#undef THIN_TILES
 #undef TILE_INSTANCE
 #undef TILE_NAME
 #undef TILE_LIST_COLUMN
@@ -149,10 +162,19 @@ static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_
     }
 }
 
-/* Numbers of REAL that pack_panel and pack_transposed_panel need for a layer. */
-static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out) { return (max_size(n_in, n_out) + 1) * PANEL; }
+/* How many panels of weights are packed at a time: several where a panel's cache lines lie pages apart. */
+ALWAYS_INLINE ptrdiff_t FN(panels_together)(ptrdiff_t n_in, ptrdiff_t n_out)
+{
+    return n_in * n_out * (ptrdiff_t)sizeof(REAL) > MANY_WEIGHTS_BYTES ? PANELS_TOGETHER : 1;
+}
 
-/* packed[k][j] = weight[k][j] for k < depth, and the bias as row `depth`; columns from `width` on are zero. */
+/* Numbers of REAL that packed panels need for a layer. */
+static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
+{
+    return max_size((n_in + 1) * PANEL * FN(panels_together)(n_in, n_out), n_out * PANEL);
+}
+
+/* packed[k][j] = weight[k][j] for k < depth, and the bias as row `depth`; columns from `width` to the next register are zero. */
 static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
 {
     for (ptrdiff_t k = 0; k <= depth; k++) {
@@ -162,6 +184,17 @@ static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t strid
                 break;
             FN(store)(packed, FN(load_upto)(row + j, width - j));
         }
+    }
+}
+
+/* The same for whole panels, one after another: row by row, as what lies side by side in memory comes together. */
+static void FN(pack_panels)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
+{
+    for (ptrdiff_t k = 0; k <= depth; k++, packed += PANEL) {
+        const REAL *row = k < depth ? weight + k * stride : bias;
+        for (ptrdiff_t j = 0; j < width; j += PANEL)
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++)
+                FN(store)(packed + j * (depth + 1) + v * LANES, FN(load)(row + j + v * LANES));
     }
 }
 
@@ -240,25 +273,40 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
-/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), columns [first, end) only. */
+/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias). */
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
                                 ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride, REAL *packed)
 {
-    struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue};
+    struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue, .b_stride = n_out, .last = LANES};
     if (FN(few_outputs)(n_out)) {
         FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, packed);
         return;
     }
-    for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
-        ptrdiff_t width = min_size(PANEL, n_out - j), vectors = (width + LANES - 1) / LANES;
-        p.last = width - (vectors - 1) * LANES;
-        if (p.last == LANES && rows < ROWS_WORTH_PACKING) {
-            p.b = weight + j, p.b_stride = n_out, p.start = bias + j;
-        } else {
-            FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, packed);
-            p.b = packed, p.b_stride = vectors * LANES, p.start = packed + n_in * p.b_stride;
+    ptrdiff_t done = 0;
+    if (rows > 0 && rows <= THIN_ROWS)
+        for (const ptrdiff_t wide = 12 / rows * LANES; done + wide <= n_out; done += wide) {
+            p.b = weight + done, p.start = bias + done;
+            FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
         }
-        FN(run_panel)(&p, vectors, rows, x, NULL, c + j);
+    const ptrdiff_t together = FN(panels_together)(n_in, n_out), group = PANEL * together;
+    const int in_place = rows < (together > 1 ? TILE_ROWS + 1 : ROWS_WORTH_PACKING);
+    for (ptrdiff_t first = done; first < n_out; first += group) {
+        const ptrdiff_t end = min_size(first + group, n_out), whole = together > 1 && !in_place ? (end - first) / PANEL * PANEL : 0;
+        if (whole > 0)
+            FN(pack_panels)(weight + first, bias + first, n_out, n_in, whole, packed);
+        for (ptrdiff_t j = first; j < end; j += PANEL) {
+            const ptrdiff_t width = min_size(PANEL, end - j), vectors = (width + LANES - 1) / LANES;
+            p.last = width - (vectors - 1) * LANES;
+            if (in_place && p.last == LANES) {
+                p.b = weight + j, p.b_stride = n_out, p.start = bias + j;
+            } else {
+                REAL *panel = packed + (j - first) * (n_in + 1);
+                if (j - first >= whole)
+                    FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, panel);
+                p.b = panel, p.b_stride = vectors * LANES, p.start = panel + n_in * p.b_stride;
+            }
+            FN(run_panel)(&p, vectors, rows, x, NULL, c + j);
+        }
     }
 }
 
