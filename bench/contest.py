@@ -190,7 +190,8 @@ def _epochs_of_a_sample(contender, seconds, effort):
     n = max(1, min(MAX_EPOCHS, round(effort.sample / seconds)))
     if n > 1:
         fixed = contender.run(1) if contender.fit_has_fixed_cost else 0.0
-        again = max(contender.run(n + contender.fit_has_fixed_cost) - fixed, 1e-9) / n
+        total = contender.run(n + contender.fit_has_fixed_cost)
+        again = max(total - fixed, total / 10) / n  # where the shorter fit was held up, the difference may be nothing
         n = max(1, min(MAX_EPOCHS, round(effort.sample / again)))
     return n
 

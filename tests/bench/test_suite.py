@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import calls, contenders, contest, rounds, verify, workloads
+from bench import agreement, calls, contenders, contest, rounds, verify, workloads
 from bench.limits import READ_SIZES, Limits
 from fastprop import kernels
 
@@ -155,6 +155,37 @@ def test_a_wrong_kernel_is_not_timed(case):
 def test_every_public_kernel_is_measured():
     methods = {name for name in vars(kernels) if callable(getattr(kernels.Kernels, name, None))}
     assert methods - {"train_epoch"} == {case.__name__ for case in calls.CASES}  # bench_epoch.py measures that
+
+
+def test_a_few_numbers_may_be_beyond_a_kink():
+    expected = np.linspace(-1, 1, 5001)
+    few, many, far = expected.copy(), expected.copy(), expected.copy()
+    few[:5] += 0.5e-3
+    many[:6] += 0.5e-3
+    far[0] += 2e-3
+    agreement.assert_agrees(expected + 0.9e-5, expected, 1e-5)
+    agreement.assert_agrees(few, expected, 1e-5, kinks=True)
+    for wrong, kinks in [(few, False), (many, True), (far, True), (np.where(expected > 0.9, np.nan, expected), True)]:
+        with pytest.raises(AssertionError):
+            agreement.assert_agrees(wrong, expected, 1e-5, kinks=kinks)
+
+
+# Fits
+
+
+@pytest.mark.parametrize("held_up", [0, 0.5], ids=["quiet", "the short fit was held up"])
+def test_how_many_epochs_a_sample_has(held_up):
+    """Epochs of 1 ms after 2 ms of setting up, of which a sample is to last 100 ms; a first guess from a slow start."""
+
+    class Fit:
+        fit_has_fixed_cost = True
+
+        def run(self, n_epochs):
+            return 0.002 + 0.001 * n_epochs + (held_up if n_epochs == 1 else 0)
+
+    effort = contest.Effort(sample=0.1, budget=1, min_rounds=1, max_rounds=1)
+    n_epochs = contest._epochs_of_a_sample(Fit(), seconds=0.01, effort=effort)
+    assert 90 <= n_epochs <= (100 if not held_up else 1000)
 
 
 # Limits
