@@ -57,8 +57,8 @@ def speedups(cases):
         ax.set_title(f"{dtype}, {_threads(n_threads)}", fontsize=10, loc="left")
         ax.set_ylabel("times fastprop's")
         ax.spines[["top", "right"]].set_visible(False)
-    in_any_panel = {label: bar for ax in axes for bar, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(in_any_panel.values(), in_any_panel, loc="outside lower center", fontsize=8, ncols=len(in_any_panel), frameon=False)
+    peers = {label: bar for ax in axes for bar, label in zip(*ax.get_legend_handles_labels(), strict=True)}  # of any panel
+    figure.legend(peers.values(), peers, loc="outside lower center", fontsize=8, ncols=len(peers), frameon=False)
     figure.suptitle("An epoch of fit: how many times as long as with fastprop", fontsize=12)
     return figure
 

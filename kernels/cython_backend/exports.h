@@ -235,7 +235,7 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
     const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
     struct FN(gradient) gradient = c->gradient;
     gradient.parts += mine.begin;
-    struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL, 0};
+    struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL};
     FN(update)(c->step, &gradient, mine.end - mine.begin, u);
 }
 

@@ -162,7 +162,7 @@ static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_
     }
 }
 
-/* How many panels of weights are packed at a time: several where a panel's cache lines lie pages apart. */
+/* How many panels of weights are packed at a time: several of large weights, where the cache lines of one lie far apart. */
 ALWAYS_INLINE ptrdiff_t FN(panels_together)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
     return n_in * n_out * (ptrdiff_t)sizeof(REAL) > MANY_WEIGHTS_BYTES ? PANELS_TOGETHER : 1;
@@ -277,14 +277,15 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
                                 ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride, REAL *packed)
 {
-    struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue, .b_stride = n_out, .last = LANES};
+    struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue,
+                          .b_stride = n_out, .last = LANES};
     if (FN(few_outputs)(n_out)) {
         FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, packed);
         return;
     }
     ptrdiff_t done = 0;
     if (rows > 0 && rows <= THIN_ROWS)
-        for (const ptrdiff_t wide = 12 / rows * LANES; done + wide <= n_out; done += wide) {
+        for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= n_out; done += wide) {
             p.b = weight + done, p.start = bias + done;
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
         }

@@ -2,8 +2,8 @@
  *
  * VECTOR_BYTES is the width of a register; TILE_ROWS x TILE_VECTORS is the block of C that the GEMM micro-kernel keeps in
  * registers: as many accumulators as fit beside one row of B and one broadcast of A. 32 registers (AVX-512): 9 x 3 + 3 + 1;
- * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Up to THIN_ROWS rows are made in blocks of 12 registers that are
- * wider: one row of 256-1024-1024-10 takes a fourth of the time.
+ * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Up to THIN_ROWS rows are made in wider blocks of THIN_REGISTERS
+ * (9 x 3 has one for four rows already): one row of 256-1024-1024-10 takes a fourth of the time.
  */
 #pragma once
 
@@ -42,11 +42,13 @@
 #define TILE_VECTORS 2
 #define THIN_ROWS 4
 #endif
+#define THIN_REGISTERS 12
 
 /* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
 enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 
-/* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. */
+/* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. Of weights
+ * that are packed several panels at a time already a second tile is worth it. */
 enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
 
 /* Weights that are larger are packed so many panels at a time: 16 rows of 256-1024-1024-10 gained 1.3 times, of 64-100-10 lost 5 %. */

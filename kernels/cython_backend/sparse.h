@@ -158,7 +158,7 @@ ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
             const ptrdiff_t width = min_size(vectors * LANES, n_out - j);
-            const struct FN(updated) at = {u.params + j, u.state + j, u.second_state + j, 0};
+            const struct FN(updated) at = {u.params + j, u.state + j, u.second_state + j};
 #define PANEL_CASE(v) case v: squares += FN(update_feature_panel)(v, optimizer, &s, &transposed, begin, end, delta + j, n_out, width, \
                                                                   l2, scale, at); break;
             switch (vectors) {
@@ -167,7 +167,7 @@ ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer
 #undef PANEL_CASE
         }
         sum += (double)FN(horizontal_sum)(squares);
-        u = (struct FN(updated)){u.params + n_out, u.state + n_out, u.second_state + n_out, 0};
+        u = (struct FN(updated)){u.params + n_out, u.state + n_out, u.second_state + n_out};
     }
     return sum;
 }

@@ -140,7 +140,7 @@ static struct FN(step) FN(optimizer_step)(const struct FN(training) *t, ptrdiff_
 
 ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(training) *t, ptrdiff_t at)
 {
-    return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at, 0};
+    return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at};
 }
 
 /* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. */

@@ -158,13 +158,15 @@ def test_every_public_kernel_is_measured():
 
 
 def test_a_few_numbers_may_be_beyond_a_kink():
-    expected = np.linspace(-1, 1, 5001)
+    expected = np.linspace(-1, 1, 100_001)
     few, many, far = expected.copy(), expected.copy(), expected.copy()
-    few[:25] += 0.5e-3
-    many[:26] += 0.5e-3
+    few[:500] += 0.5e-3
+    many[:501] += 0.5e-3
     far[0] += 2e-3
     agreement.assert_agrees(expected + 0.9e-5, expected, 1e-5)
     agreement.assert_agrees(few, expected, 1e-5, kinks=True)
+    with pytest.raises(AssertionError):  # too small to have a share
+        agreement.assert_agrees(few[499:1500], expected[499:1500], 1e-5, kinks=True)
     for wrong, kinks in [(few, False), (many, True), (far, True), (np.where(expected > 0.9, np.nan, expected), True)]:
         with pytest.raises(AssertionError):
             agreement.assert_agrees(wrong, expected, 1e-5, kinks=kinks)

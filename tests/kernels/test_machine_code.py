@@ -107,6 +107,13 @@ def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, row
     assert spills(machine_code, loop) == []
 
 
+@pytest.mark.parametrize("dtype", PACKED)
+def test_there_are_stores_past_the_caches(functions, isa, dtype):
+    """Of the parameters that several threads share."""
+    store = f"{'v' if TILES[isa].fused else ''}movnt{PACKED[dtype]}"
+    assert any(i.name == store and TILES[isa].register in i.operands for code in functions.values() for i in code)
+
+
 # The check itself, on a tile of one row and two registers
 
 SMALL = Tile(1, 2, "%ymm", True)
