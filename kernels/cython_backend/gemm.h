@@ -8,14 +8,16 @@
  * A(i, k) B(k, j) over all k, and applies ReLU or the derivative of an activation before it stores. (The shape of the tile
  * and its layout follow Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.)
  *
- * B is read in panels of TILE_VECTORS registers' width. A panel is copied to contiguous memory, zero-padded, with the bias as
- * one more row, whenever enough rows of A will use it; dX's panels are transposed in the same copy. Row tiles have nearly equal
- * heights instead of full ones and a thin rest.
+ * B is read in panels of TILE_VECTORS registers' width. A panel that several row tiles use is copied to contiguous memory: by the
+ * first of these tiles, while it multiplies (against a copy before, 16 rows of 784-128-10 gained 1.15 times, of 64-100-10 1.1
+ * times), or before, where its rows lie a page apart, where it is not a whole panel, and for dX, where it is transposed. Row
+ * tiles have nearly equal heights instead of full ones and a thin rest.
  */
 
 struct FN(panel) {
     const REAL *b;          /* B(k, j) = b[k * b_stride + j], whole registers readable */
     ptrdiff_t b_stride;
+    REAL *packed;           /* where a tile that packs copies B to, row after row */
     const REAL *start;      /* what every row of C starts from (whole registers readable); NULL: from C itself */
     ptrdiff_t depth;        /* number of k */
     ptrdiff_t a_stride;     /* from a row of A to the next, or from a column to the next where A is transposed */
@@ -51,18 +53,19 @@ ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum 
     }
 }
 
-/* c[rows][vectors * LANES]: rows, vectors and transposed are constants wherever this is inlined, so that acc lives in registers. */
-ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int transposed, const struct FN(panel) *p,
+/* c[rows][vectors * LANES]: rows, vectors and kind are constants wherever this is inlined, so that acc lives in registers. */
+ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, const struct FN(panel) *p,
                             const REAL *restrict a, const REAL *gate, REAL *c)
 {
     VEC acc[TILE_ROWS * TILE_VECTORS], row[TILE_ROWS * TILE_VECTORS];
     const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
     const REAL *restrict b = p->b;
+    REAL *restrict packed = p->packed;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++)
             acc[i * vectors + j] = p->start ? FN(load)(p->start + j * LANES)
                 : FN(load_upto)(c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
-    if (transposed) /* a weight gradient's C is far away: its lines come while the sums are made */
+    if (kind == TRANSPOSED) /* a weight gradient's C is far away: its lines come while the sums are made */
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
                 __builtin_prefetch((char *)(c + i * p->c_stride) + j, 1);
@@ -70,13 +73,18 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int transpo
     for (ptrdiff_t k = 0; k < depth; k++) {
         UNROLL for (int j = 0; j < vectors; j++)
             row[j] = FN(load)(b + j * LANES);
+        if (kind == PACKING) {
+            UNROLL for (int j = 0; j < vectors; j++)
+                FN(store)(packed + j * LANES, row[j]);
+            packed += vectors * LANES;
+        }
         UNROLL for (int i = 0; i < rows; i++) {
-            const REAL s = transposed ? a[i] : a[i * a_stride + k];
+            const REAL s = kind == TRANSPOSED ? a[i] : a[i * a_stride + k];
             UNROLL for (int j = 0; j < vectors; j++)
                 acc[i * vectors + j] += s * row[j];
         }
         b += b_stride;
-        if (transposed)
+        if (kind == TRANSPOSED)
             a += a_stride;
     }
 
@@ -91,50 +99,43 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int transpo
 
 typedef void (*FN(tile_fn))(const struct FN(panel) *, const REAL *, const REAL *, REAL *);
 
-#define TILE_INSTANCE(rows, vectors, transposed)                                                                              \
-    static void FN(tile_##rows##_##vectors##_##transposed)(const struct FN(panel) *p, const REAL *a, const REAL *g, REAL *c) \
-    {                                                                                                                         \
-        FN(tile)(rows, vectors, transposed, p, a, g, c);                                                                      \
+#define TILE_INSTANCE(rows, vectors, kind)                                                                              \
+    static void FN(tile_##rows##_##vectors##_##kind)(const struct FN(panel) *p, const REAL *a, const REAL *g, REAL *c) \
+    {                                                                                                                   \
+        FN(tile)(rows, vectors, kind, p, a, g, c);                                                                      \
     }
-#define TILE_NAME(rows, vectors, transposed) FN(tile_##rows##_##vectors##_##transposed),
-#define TILE_LIST_COLUMN(X, vectors, transposed)                                                                              \
-    X(1, vectors, transposed) X(2, vectors, transposed) X(3, vectors, transposed)                                             \
-    X(4, vectors, transposed) X(5, vectors, transposed) X(6, vectors, transposed)
+#define TILE_NAME(rows, vectors, kind) FN(tile_##rows##_##vectors##_##kind),
+#define TILE_LIST_COLUMN(X, vectors, kind)                                                                              \
+    X(1, vectors, kind) X(2, vectors, kind) X(3, vectors, kind) X(4, vectors, kind) X(5, vectors, kind) X(6, vectors, kind)
 #if TILE_ROWS == 9
-#define TILE_COLUMN(X, vectors, transposed)                                                                                   \
-    TILE_LIST_COLUMN(X, vectors, transposed) X(7, vectors, transposed) X(8, vectors, transposed) X(9, vectors, transposed)
+#define TILE_COLUMN(X, vectors, kind) TILE_LIST_COLUMN(X, vectors, kind) X(7, vectors, kind) X(8, vectors, kind) X(9, vectors, kind)
 #else
 #define TILE_COLUMN TILE_LIST_COLUMN
 #endif
+#if TILE_VECTORS == 3
+#define WHOLE_COLUMN(X, kind) TILE_COLUMN(X, 3, kind)
+#define TILE_TABLE(kind) {{TILE_COLUMN(TILE_NAME, 1, kind)}, {TILE_COLUMN(TILE_NAME, 2, kind)}, {TILE_COLUMN(TILE_NAME, 3, kind)}}
+TILE_COLUMN(TILE_INSTANCE, 3, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 3, TRANSPOSED)
+#else
+#define WHOLE_COLUMN(X, kind) TILE_COLUMN(X, 2, kind)
+#define TILE_TABLE(kind) {{TILE_COLUMN(TILE_NAME, 1, kind)}, {TILE_COLUMN(TILE_NAME, 2, kind)}}
+#endif
+TILE_COLUMN(TILE_INSTANCE, 1, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 2, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 1, TRANSPOSED)
+TILE_COLUMN(TILE_INSTANCE, 2, TRANSPOSED)
+WHOLE_COLUMN(TILE_INSTANCE, PACKING)
 
-TILE_COLUMN(TILE_INSTANCE, 1, 0)
-TILE_COLUMN(TILE_INSTANCE, 2, 0)
-TILE_COLUMN(TILE_INSTANCE, 1, 1)
-TILE_COLUMN(TILE_INSTANCE, 2, 1)
-#if TILE_VECTORS == 3
-TILE_COLUMN(TILE_INSTANCE, 3, 0)
-TILE_COLUMN(TILE_INSTANCE, 3, 1)
-#endif
-
-/* [transposed][vectors - 1][rows - 1] */
-static const FN(tile_fn) FN(tiles)[2][TILE_VECTORS][TILE_ROWS] = {
-    {{TILE_COLUMN(TILE_NAME, 1, 0)},
-     {TILE_COLUMN(TILE_NAME, 2, 0)},
-#if TILE_VECTORS == 3
-     {TILE_COLUMN(TILE_NAME, 3, 0)},
-#endif
-    },
-    {{TILE_COLUMN(TILE_NAME, 1, 1)},
-     {TILE_COLUMN(TILE_NAME, 2, 1)},
-#if TILE_VECTORS == 3
-     {TILE_COLUMN(TILE_NAME, 3, 1)},
-#endif
-    },
-};
+/* [vectors - 1][rows - 1] */
+static const FN(tile_fn) FN(tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(PLAIN);
+static const FN(tile_fn) FN(transposed_tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(TRANSPOSED);
+/* Of whole panels: [rows - 1] */
+static const FN(tile_fn) FN(packing_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, PACKING)};
 
 /* For few rows: [rows - 1], each as wide as keeps the multipliers busy. */
-#define THIN_NAME(rows, vectors) FN(tile_##rows##_##vectors##_0),
-#define THIN_INSTANCE(rows, vectors) TILE_INSTANCE(rows, vectors, 0)
+#define THIN_NAME(rows, vectors) TILE_NAME(rows, vectors, PLAIN)
+#define THIN_INSTANCE(rows, vectors) TILE_INSTANCE(rows, vectors, PLAIN)
 #if THIN_ROWS == 4
 #define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4) X(4, 3)
 #else
@@ -150,28 +151,41 @@ static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(THIN_NAME)};
 #undef TILE_NAME
 #undef TILE_LIST_COLUMN
 #undef TILE_COLUMN
+#undef WHOLE_COLUMN
+#undef TILE_TABLE
 
-/* All rows of one panel, A's rows being contiguous. */
-static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_t rows, const REAL *a, const REAL *gate, REAL *c)
+/* All rows of one panel, A's rows being contiguous, from the tile `first` on. */
+static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_t rows, ptrdiff_t first, const REAL *a,
+                          const REAL *gate, REAL *c)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-    for (ptrdiff_t t = 0; t < n_tiles; t++) {
-        ptrdiff_t begin = rows * t / n_tiles, height = rows * (t + 1) / n_tiles - begin;
-        FN(tiles)[0][vectors - 1][height - 1](p, a + begin * p->a_stride, gate ? gate + begin * p->gate_stride : NULL,
-                                              c + begin * p->c_stride);
+    for (ptrdiff_t t = first; t < n_tiles; t++) {
+        const ptrdiff_t begin = rows * t / n_tiles, height = rows * (t + 1) / n_tiles - begin;
+        FN(tiles)[vectors - 1][height - 1](p, a + begin * p->a_stride, gate ? gate + begin * p->gate_stride : NULL,
+                                           c + begin * p->c_stride);
     }
 }
 
-/* How many panels of weights are packed at a time: several of large weights, where the cache lines of one lie far apart. */
-ALWAYS_INLINE ptrdiff_t FN(panels_together)(ptrdiff_t n_in, ptrdiff_t n_out)
+/* The same for a whole panel, which the first tile copies to `packed` for the others. */
+static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c, REAL *packed)
 {
-    return n_in * n_out * (ptrdiff_t)sizeof(REAL) > MANY_WEIGHTS_BYTES ? PANELS_TOGETHER : 1;
+    const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    p->packed = packed;
+    FN(packing_tiles)[rows / n_tiles - 1](p, a, NULL, c);
+    p->b = packed, p->b_stride = PANEL;
+    FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
+}
+
+/* How many panels of weights are packed at a time before they are used: several where the rows of one lie a page or more apart. */
+ALWAYS_INLINE ptrdiff_t FN(panels_together)(ptrdiff_t n_out)
+{
+    return n_out * (ptrdiff_t)sizeof(REAL) >= PAGE_BYTES ? PANELS_TOGETHER : 1;
 }
 
 /* Numbers of REAL that packed panels need for a layer. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    return max_size((n_in + 1) * PANEL * FN(panels_together)(n_in, n_out), n_out * PANEL);
+    return max_size((n_in + 1) * PANEL * FN(panels_together)(n_out), n_out * PANEL);
 }
 
 /* packed[k][j] = weight[k][j] for k < depth, and the bias as row `depth`; columns from `width` to the next register are zero. */
@@ -187,15 +201,18 @@ static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t strid
     }
 }
 
-/* The same for whole panels, one after another: row by row, as what lies side by side in memory comes together. */
+/* The same panel after panel; whole ones row by row, as what lies side by side in memory comes together. */
 static void FN(pack_panels)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
 {
-    for (ptrdiff_t k = 0; k <= depth; k++, packed += PANEL) {
+    const ptrdiff_t whole = width / PANEL * PANEL;
+    for (ptrdiff_t k = 0; whole > 0 && k <= depth; k++) {
         const REAL *row = k < depth ? weight + k * stride : bias;
-        for (ptrdiff_t j = 0; j < width; j += PANEL)
+        for (ptrdiff_t j = 0; j < whole; j += PANEL)
             UNROLL for (int v = 0; v < TILE_VECTORS; v++)
-                FN(store)(packed + j * (depth + 1) + v * LANES, FN(load)(row + j + v * LANES));
+                FN(store)(packed + j * (depth + 1) + k * PANEL + v * LANES, FN(load)(row + j + v * LANES));
     }
+    if (whole < width)
+        FN(pack_panel)(weight + whole, bias + whole, stride, depth, width - whole, packed + whole * (depth + 1));
 }
 
 /* packed[k][j] = weight[j][k] for j < width; k runs over `depth`. Columns from `width` to the next register are zero. */
@@ -289,24 +306,23 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
             p.b = weight + done, p.start = bias + done;
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
         }
-    const ptrdiff_t together = FN(panels_together)(n_in, n_out), group = PANEL * together;
-    const int in_place = rows < (together > 1 ? TILE_ROWS + 1 : ROWS_WORTH_PACKING);
+    const int in_place = rows <= TILE_ROWS; /* every panel is read once */
+    const ptrdiff_t group = PANEL * (in_place ? 1 : FN(panels_together)(n_out));
     for (ptrdiff_t first = done; first < n_out; first += group) {
-        const ptrdiff_t end = min_size(first + group, n_out), whole = together > 1 && !in_place ? (end - first) / PANEL * PANEL : 0;
-        if (whole > 0)
-            FN(pack_panels)(weight + first, bias + first, n_out, n_in, whole, packed);
-        for (ptrdiff_t j = first; j < end; j += PANEL) {
-            const ptrdiff_t width = min_size(PANEL, end - j), vectors = (width + LANES - 1) / LANES;
-            p.last = width - (vectors - 1) * LANES;
-            if (in_place && p.last == LANES) {
-                p.b = weight + j, p.b_stride = n_out, p.start = bias + j;
-            } else {
-                REAL *panel = packed + (j - first) * (n_in + 1);
-                if (j - first >= whole)
-                    FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, panel);
-                p.b = panel, p.b_stride = vectors * LANES, p.start = panel + n_in * p.b_stride;
+        const ptrdiff_t width = min_size(group, n_out - first);
+        p.b = weight + first, p.b_stride = n_out, p.start = bias + first, p.last = LANES;
+        if (in_place && width % LANES == 0) {
+            FN(run_panel)(&p, width / LANES, rows, 0, x, NULL, c + first);
+        } else if (width == PANEL) {
+            FN(pack_and_run_panel)(&p, rows, x, c + first, packed);
+        } else {
+            FN(pack_panels)(weight + first, bias + first, n_out, n_in, width, packed);
+            for (ptrdiff_t j = 0; j < width; j += PANEL) {
+                const ptrdiff_t columns = min_size(PANEL, width - j), vectors = (columns + LANES - 1) / LANES;
+                p.last = columns - (vectors - 1) * LANES;
+                p.b = packed + j * (n_in + 1), p.b_stride = vectors * LANES, p.start = p.b + n_in * p.b_stride;
+                FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + first + j);
             }
-            FN(run_panel)(&p, vectors, rows, x, NULL, c + j);
         }
     }
 }
@@ -322,7 +338,7 @@ static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t ro
         p.last = width - (vectors - 1) * LANES;
         p.b_stride = vectors * LANES;
         FN(pack_transposed_panel)(weight + j * n_out, n_out, n_out, width, packed);
-        FN(run_panel)(&p, vectors, rows, dz, gate ? gate + j : NULL, dx + j);
+        FN(run_panel)(&p, vectors, rows, 0, dz, gate ? gate + j : NULL, dx + j);
     }
 }
 
@@ -382,7 +398,7 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
                 if (pack)
                     p.a_stride = TILE_COLUMNS, p.b_stride = PANEL;
                 for (ptrdiff_t i = 0; i < n; i++)
-                    FN(tiles)[1][vectors - 1][begin[i + 1] - begin[i] - 1](&p, a[i], NULL, dweight + begin[i] * n_out + j);
+                    FN(transposed_tiles)[vectors - 1][begin[i + 1] - begin[i] - 1](&p, a[i], NULL, dweight + begin[i] * n_out + j);
             }
         }
     }
@@ -406,7 +422,8 @@ static void FN(padded_weight_gradient)(const REAL *x, ptrdiff_t x_stride, const 
         for (ptrdiff_t t = 0; t < n_tiles; t++) {
             const ptrdiff_t begin = n_out * t / n_tiles, height = n_out * (t + 1) / n_tiles - begin;
             p.b = x + j;
-            FN(tiles)[1][min_size(TILE_VECTORS, (padded - j) / LANES) - 1][height - 1](&p, dz + begin, NULL, scratch + begin * padded + j);
+            FN(transposed_tiles)[min_size(TILE_VECTORS, (padded - j) / LANES) - 1][height - 1](&p, dz + begin, NULL,
+                                                                                              scratch + begin * padded + j);
         }
     for (ptrdiff_t k = 0; k < n_in; k++)
         for (ptrdiff_t j = 0; j < n_out; j++)

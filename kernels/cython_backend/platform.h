@@ -44,15 +44,15 @@
 #endif
 #define THIN_REGISTERS 12
 
+/* How a tile reads A and B: row by row; A by columns; B to copy it. */
+enum { PLAIN, TRANSPOSED, PACKING };
+
 /* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
 enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 
-/* With fewer rows than this a panel of row-major weights is read where it lies: the copy would cost more than it saves. Of weights
- * that are packed several panels at a time already a second tile is worth it. */
-enum { ROWS_WORTH_PACKING = 2 * TILE_ROWS };
-
-/* Weights that are larger are packed so many panels at a time: 16 rows of 256-1024-1024-10 gained 1.3 times, of 64-100-10 lost 5 %. */
-enum { MANY_WEIGHTS_BYTES = 64 * 1024, PANELS_TOGETHER = 4 };
+/* Weights whose rows lie a page or more apart are packed so many panels at a time, before they are used: 16 rows of
+ * 256-1024-1024-10 gained 1.3 times; packed by the first tile they would take up to 1.2 times as long. */
+enum { PAGE_BYTES = 4096, PANELS_TOGETHER = 4 };
 
 /* Registers' width of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
 enum { SPARSE_VECTORS = 13 };

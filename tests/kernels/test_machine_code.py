@@ -61,11 +61,15 @@ def tile_loops(machine_code, code, tile, packed):
     ]
 
 
-def spills(machine_code, loop):
-    """What a loop does with memory beside reading A and B, in words."""
-    memory = machine_code.memory(loop)
-    found = [f"on the stack: {i.name} {i.operands}" for i in memory if "(%rsp" in i.operands]
-    return found + [f"writes: {i.name} {i.operands}" for i in memory if "(" in destination(i)]
+def writes(machine_code, loop):
+    return [i for i in machine_code.memory(loop) if "(" in destination(i)]
+
+
+def spills(machine_code, loop, written=0):
+    """What a loop does with memory beside reading A and B, and writing so many registers, in words."""
+    found = [f"on the stack: {i.name} {i.operands}" for i in machine_code.memory(loop) if "(%rsp" in i.operands]
+    stores = writes(machine_code, loop)
+    return found + ([f"writes: {i.name} {i.operands}" for i in stores] if len(stores) != written else [])
 
 
 def faults(machine_code, loop, tile, packed):
@@ -79,11 +83,11 @@ def faults(machine_code, loop, tile, packed):
     return found
 
 
-@pytest.mark.parametrize("transposed", [0, 1], ids=["rows of A", "columns of A"])
+@pytest.mark.parametrize("kind", ["PLAIN", "TRANSPOSED"])
 @pytest.mark.parametrize("dtype", PACKED)
-def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, transposed):
+def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, kind):
     tile = TILES[isa]
-    name = f"tile_{tile.rows}_{tile.vectors}_{transposed}_{dtype}"
+    name = f"tile_{tile.rows}_{tile.vectors}_{kind}_{dtype}"
     if name in functions:
         loops = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
         assert len(loops) == 1, f"{name}: {len(loops)} loops with {tile.rows * tile.vectors} products on {tile.register}"
@@ -92,7 +96,20 @@ def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, t
     # The module was stripped of its symbols: both functions' loops are somewhere in it, and thin tiles with as many products.
     loops = [loop for code in functions.values() for loop in tile_loops(machine_code, code, tile, PACKED[dtype])]
     assert sum(faults(machine_code, loop, tile, PACKED[dtype]) == [] for loop in loops) >= 2
-    assert [spill for loop in loops for spill in spills(machine_code, loop)] == []
+    stacked = [i for loop in loops for i in machine_code.memory(loop) if "(%rsp" in i.operands]
+    assert stacked == []
+
+
+@pytest.mark.parametrize("dtype", PACKED)
+def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, dtype):
+    """It writes the row of B that it has read, and nothing else."""
+    tile = TILES[isa]
+    name = f"tile_{tile.rows}_{tile.vectors}_PACKING_{dtype}"
+    if not any(function.startswith("tile_") for function in functions):
+        pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")
+    (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
+    assert spills(machine_code, loop, written=tile.vectors) == []
+    assert all(tile.register in i.operands for i in writes(machine_code, loop))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
@@ -100,7 +117,7 @@ def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, t
 def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, rows):
     """With two to four registers of B beside 12 sums the compiler may read one twice."""
     tile = TILES[isa]._replace(rows=rows, vectors=12 // rows)
-    name = f"tile_{tile.rows}_{tile.vectors}_0_{dtype}"
+    name = f"tile_{tile.rows}_{tile.vectors}_PLAIN_{dtype}"
     if not any(function.startswith("tile_") for function in functions):
         pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")
     (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
