@@ -117,7 +117,8 @@ SAME_STEPS, OTHER_ORDER = 5e-3, 5e-2
 # So many updates at least are done before losses are compared.
 CHECKED_UPDATES = 20
 CHECKED_ROWS = 2000
-MAX_EPOCHS = 50_000
+# Of a sample; of a single one, as the difference of two fits, the noise would be three times a fit's.
+MIN_EPOCHS, MAX_EPOCHS = 2, 50_000
 
 
 def time_epochs(problem, dtype, n_threads, names, effort):
@@ -187,13 +188,17 @@ def problem_named(name, dtype):
 
 def _epochs_of_a_sample(contender, seconds, effort):
     """How many epochs take about a sample's time, of which the first estimate may be mostly setting up."""
-    n = max(1, min(MAX_EPOCHS, round(effort.sample / seconds)))
-    if n > 1:
+    n = _between(MIN_EPOCHS, round(effort.sample / seconds), MAX_EPOCHS)
+    if n > MIN_EPOCHS:
         fixed = contender.run(1) if contender.fit_has_fixed_cost else 0.0
         total = contender.run(n + contender.fit_has_fixed_cost)
         again = max(total - fixed, total / 10) / n  # where the shorter fit was held up, the difference may be nothing
-        n = max(1, min(MAX_EPOCHS, round(effort.sample / again)))
+        n = _between(MIN_EPOCHS, round(effort.sample / again), MAX_EPOCHS)
     return n
+
+
+def _between(low, value, high):
+    return max(low, min(value, high))
 
 
 def _disagreement(contender, reference):

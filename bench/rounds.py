@@ -4,10 +4,15 @@ In turn, because a processor's clock, its neighbours on the same host, and the d
 timed in the same round met the same conditions, and a ratio within a round cancels them.
 """
 
+import contextlib
+import threading
 import time
+from pathlib import Path
 
 # A case with quartiles further apart than this, relative to the median, says that it was noisy.
 NOISY = 0.10
+# Threads of a pool wait for more work by spinning, NumPy's BLAS for 0.1 s: so many seconds at most they are waited for.
+PATIENCE = 0.5
 
 
 def take_turns(contenders, budget, min_rounds, max_rounds, before_round=None):
@@ -32,13 +37,30 @@ def take_turns(contenders, budget, min_rounds, max_rounds, before_round=None):
     for n in range(max_rounds):
         if n >= min_rounds and time.perf_counter() - start > budget:
             break
+        settle()
         if before_round is not None:
             before_round()
         # Another one begins each round, so that nobody always runs after the same neighbour.
         turn = n % len(names)
         for name in names[turn:] + names[:turn]:
+            settle()
             samples[name].append(contenders[name]())
     return samples
+
+
+def settle():
+    """Wait until no other thread of this process is busy: whoever comes next has the cores to itself. On Linux only."""
+    start = time.perf_counter()
+    while any(state == "R" for state in _states_of_other_threads()) and time.perf_counter() - start < PATIENCE:
+        time.sleep(0.001)
+
+
+def _states_of_other_threads():
+    """As in proc(5): R runs or could run, S sleeps."""
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        if int(task.name) != threading.get_native_id():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                yield (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def seconds_of(function, *arguments):

@@ -24,6 +24,7 @@ from fastprop.threads import available_cores
 CELLS = {"digits": (1797, 64, 10, (100,), 200, 40), "tabular-deep": (20_000, 50, 5, (128, 64), 200, 4)}
 ESTIMATORS = {"fastprop": MLPClassifier, "scikit-learn": ScikitLearn}
 N_ROUNDS = 7
+PAUSE = 0.3  # seconds, in which the threads of the fit before stop waiting for work by spinning
 
 
 def main(arguments):
@@ -56,6 +57,7 @@ def measure(rows, features, classes, hidden, batch, epochs):
             fit(estimator, 2)
         for _ in range(N_ROUNDS):
             for name, estimator in ESTIMATORS.items():
+                time.sleep(PAUSE)
                 seconds[name].append((fit(estimator, 1 + epochs) - fit(estimator, 1)) / epochs)
     return seconds
 

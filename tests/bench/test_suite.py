@@ -1,6 +1,7 @@
 """What the benchmarks are made of: work, data, turns, checks, and the loops that measure the processor's limits."""
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,30 @@ def test_contenders_take_turns():
     assert len(rounds.take_turns(turns, budget=60, min_rounds=3, max_rounds=5)["a"]) == 5
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads' states are read from Linux's /proc")
+@pytest.mark.parametrize("turn", [rounds.settle, lambda: rounds.take_turns({"a": lambda: 1.0}, 0, 1, 1)], ids=["settle", "a turn"])
+def test_a_turn_begins_when_no_other_thread_is_busy(turn):
+    begin, stop, seen = threading.Event(), threading.Event(), []
+
+    def spin():
+        begin.set()
+        while not stop.is_set():
+            pass
+        seen.append("spun")
+
+    threading.Timer(0.1, stop.set).start()
+    threading.Thread(target=spin).start()
+    begin.wait()
+    turn()
+    assert seen == ["spun"]
+
+
+def test_a_thread_that_never_rests_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(rounds, "PATIENCE", 0.05)
+    monkeypatch.setattr(rounds, "_states_of_other_threads", lambda: ["S", "R"])
+    rounds.settle()
+
+
 def test_a_replay_shows_the_samples():
     replay = rounds.Replay()
 
@@ -188,6 +213,7 @@ def test_how_many_epochs_a_sample_has(held_up):
     effort = contest.Effort(sample=0.1, budget=1, min_rounds=1, max_rounds=1)
     n_epochs = contest._epochs_of_a_sample(Fit(), seconds=0.01, effort=effort)
     assert 90 <= n_epochs <= (100 if not held_up else 1000)
+    assert contest._epochs_of_a_sample(Fit(), seconds=3.0, effort=effort) == contest.MIN_EPOCHS
 
 
 # Limits
