@@ -11,6 +11,14 @@ SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
 
 
 @jit
+def copy(source, target):
+    """target = source, for contiguous arrays of one size: Numba's assignment to a slice copies a number at a time."""
+    read, written = source.reshape(source.size), target.reshape(target.size)
+    for i in range(len(written)):
+        written[i] = read[i]
+
+
+@jit
 def activate(activation, z):
     """z = f(z) for z (n, n_out); any activation or link but ReLU, which `matmul_bias` has applied."""
     if activation == SOFTMAX:
@@ -46,7 +54,7 @@ def relu(z):
 def activation_forward(z, activation, a, n_threads):
     """a = f(z) for z, a (n, n_units), a may be z; any activation. ``n_threads`` is ignored."""
     z = readonly(z)
-    a[:] = z
+    copy(z, a)
     if activation == RELU:
         relu(a)
     else:
@@ -56,26 +64,28 @@ def activation_forward(z, activation, a, n_threads):
 @jit
 def activation_backward(da, a, activation, dz, n_threads):
     """dz = da f'(z) for da, a, dz (n, n_units), dz may be da. ``n_threads`` is ignored."""
-    activation_gradient(activation, readonly(da), readonly(a), dz)
+    copy(da, dz)
+    multiply_by_derivative(activation, readonly(a), dz)
 
 
 @jit
-def activation_gradient(activation, da, a, dz):
-    """dz = da f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2. dz may be da."""
-    upper, value, lower = da.reshape(da.size), a.reshape(a.size), dz.reshape(dz.size)
+def multiply_by_derivative(activation, a, dz):
+    """dz *= f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2.
+
+    In place: of two arrays that may be one LLVM makes a loop over single numbers, with a branch for each where ReLU is concerned.
+    """
+    value, gradient = a.reshape(a.size), dz.reshape(dz.size)
     zero, one = a.dtype.type(0), a.dtype.type(1)
     if activation == RELU:
-        for i in range(len(lower)):
-            lower[i] = upper[i] if value[i] > zero else zero
+        for i in range(len(gradient)):
+            above = gradient[i]
+            gradient[i] = above if value[i] > zero else zero
     elif activation == SIGMOID:
-        for i in range(len(lower)):
-            lower[i] = upper[i] * (value[i] * (one - value[i]))
+        for i in range(len(gradient)):
+            gradient[i] *= value[i] * (one - value[i])
     elif activation == TANH:
-        for i in range(len(lower)):
-            lower[i] = upper[i] * (one - value[i] * value[i])
-    else:
-        for i in range(len(lower)):
-            lower[i] = upper[i]
+        for i in range(len(gradient)):
+            gradient[i] *= one - value[i] * value[i]
 
 
 @jit

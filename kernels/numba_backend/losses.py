@@ -1,11 +1,12 @@
 """Softmax and the losses, forward and backward, from the logits. ``n_threads`` is ignored: these passes wait for memory."""
 
 import numpy as np
+from numba import njit
 
 from ..codes import LOSSES
-from .activations import EXP, IDENTITY, SIGMOID, activate_elementwise, row_max, row_sum, softmax
-from .jit import jit, readonly
-from .vmath import exp
+from .activations import EXP, IDENTITY, SIGMOID, activate_elementwise, copy, row_max, row_sum, softmax
+from .jit import OPTIONS, jit, readonly
+from .vmath import exp, log1p_unit
 
 SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = LOSSES.values()
 
@@ -59,18 +60,11 @@ def loss_of_block(loss, logits, labels, targets, sample_weight, clip, outputs):
     if loss == SOFTMAX_CROSS_ENTROPY:
         total = _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs)
         return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clip > 0 else total
-    n, n_out = logits.shape
-    total = 0.0
-    for i in range(n):
-        value = 0.0
-        for c in range(n_out):
-            value += _element_loss(loss, logits[i, c], _target(labels, targets, i, c))
-            outputs[i, c] = logits[i, c]
-        total += _weight(sample_weight, i) * value
+    clipped = loss == BINARY_CROSS_ENTROPY and clip > 0
+    total = 0.0 if clipped else _elementwise_loss(loss, logits, _dense(labels, targets, logits.shape), sample_weight)
+    copy(logits, outputs)
     activate_elementwise(_link(loss), outputs)
-    if loss == BINARY_CROSS_ENTROPY and clip > 0:
-        return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs)
-    return total
+    return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clipped else total
 
 
 @jit
@@ -150,14 +144,48 @@ def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits,
 
 
 @jit
-def _element_loss(loss, z, y):
-    """Binary cross-entropy, squared error or Poisson loss of one logit."""
+def _elementwise_loss(loss, logits, targets, sample_weight):
+    """The weighted sum of the rows' binary cross-entropies, squared errors or Poisson losses: first each logit's, in loops that
+    LLVM vectorises, then their sum."""
+    n, n_out = logits.shape
+    values = np.empty(n * n_out, logits.dtype)
+    z, y = logits.reshape(n * n_out), targets.reshape(n * n_out)
+    zero, half = values.dtype.type(0), values.dtype.type(0.5)
     if loss == BINARY_CROSS_ENTROPY:
-        return max(z, type(z)(0)) - z * y + np.log1p(exp(-abs(z)))
-    if loss == SQUARED_ERROR:
-        return (y - z) * (y - z) * type(z)(0.5)
-    entropy = y * np.log(y) if y != 0 else y
-    return entropy - y * z - y + exp(z)
+        for i in range(len(values)):
+            values[i] = (z[i] if z[i] > zero else zero) - z[i] * y[i] + log1p_unit(exp(-abs(z[i])))
+    elif loss == SQUARED_ERROR:
+        for i in range(len(values)):
+            values[i] = (y[i] - z[i]) * (y[i] - z[i]) * half
+    else:
+        for i in range(len(values)):
+            entropy = y[i] * np.log(y[i]) if y[i] != 0 else y[i]
+            values[i] = entropy - y[i] * z[i] - y[i] + exp(z[i])
+    if sample_weight.size == 0:
+        return _sum(values)
+    total = 0.0
+    for i in range(n):
+        total += sample_weight[i] * _sum(values[i * n_out : (i + 1) * n_out])
+    return total
+
+
+@njit(fastmath={"reassoc"}, **OPTIONS)  # partial sums, so that it vectorises; NaN and inf count as ever
+def _sum(values):
+    total = 0.0
+    for i in range(len(values)):  # LLVM does not vectorise a loop over Numba's iterator
+        total += values[i]
+    return total
+
+
+@jit
+def _dense(labels, targets, shape):
+    """The targets (n, n_out), which labels stand for as rows of the unit matrix."""
+    if labels.size == 0:
+        return targets
+    dense = np.zeros(shape, targets.dtype)
+    for i in range(len(labels)):
+        dense[i, labels[i]] = 1
+    return dense
 
 
 @jit

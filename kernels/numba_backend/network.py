@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from ..codes import LAYER_COLUMNS, OPTIMIZERS
-from .activations import IDENTITY, RELU, SIGMOID, TANH, activate, activation_gradient, relu
+from .activations import IDENTITY, RELU, SIGMOID, TANH, activate, copy, multiply_by_derivative, relu
 from .dropout import bits, drop
 from .gemm import matmul_weight_transposed, matmul_x_transposed
 from .jit import OPTIONS, Threaded, jit, readonly
@@ -243,7 +243,7 @@ def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, n
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
             _drop_rows(layers, layer - 1, step, first_row, dx)
             _unscale_rows(layers, layer - 1, step, below)
-            activation_gradient(layers[layer - 1, 2], dx, below, dx)
+            multiply_by_derivative(layers[layer - 1, 2], below, dx)
             dz = dx
 
 
@@ -283,8 +283,8 @@ def _finish_gradient(first, last, layers, params, alpha, total_weight, gradients
 @njit(fastmath={"reassoc"}, **OPTIONS)  # partial sums, so that it vectorises; NaN and inf count as ever
 def _sum_of_squares(values):
     total = 0.0
-    for value in values:
-        total += np.float64(value) * np.float64(value)
+    for i in range(len(values)):  # LLVM does not vectorise a loop over Numba's iterator
+        total += np.float64(values[i]) * np.float64(values[i])
     return total
 
 
@@ -332,7 +332,7 @@ def network_loss_gradient(
     for thread in prange(n_threads):
         first, last = share(len(params), thread, n_threads)
         squares[thread] = _finish_gradient(first, last, layers, params, alpha, total_weight, gradients)
-        gradient[first:last] = gradients[0, first:last]
+        copy(gradients[0, first:last], gradient[first:last])
     return _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight)
 
 
