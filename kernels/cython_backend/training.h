@@ -143,19 +143,20 @@ ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(training) *t, pt
     return (struct FN(updated)){t->params + at, t->state + at, t->second_state + at};
 }
 
-/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. */
+/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. Shared: other threads read
+ * them in the next step. */
 static double FN(update_stretch)(const struct FN(training) *t, const struct FN(step) *step, struct FN(gradient) *gradient,
-                                 ptrdiff_t begin, ptrdiff_t end)
+                                 ptrdiff_t begin, ptrdiff_t end, int shared)
 {
     struct FN(updated) u = FN(updated_at)(t, begin);
     gradient->parts = t->workspaces[0].gradient + begin - FN(unstored)(&t->net, t->extent.sparse);
-    u.streams = t->n_parts > 1 && (uintptr_t)u.params % VECTOR_BYTES == 0;
+    u.streams = shared && (uintptr_t)u.params % VECTOR_BYTES == 0;
     return FN(update)(step, gradient, end - begin, u);
 }
 
 /* Update one part of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its share of
  * |weights|^2. */
-static double FN(update_stored)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int part)
+static double FN(update_stored)(const struct FN(training) *t, const struct FN(step) *step, double total_weight, int part, int shared)
 {
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
     struct FN(gradient) gradient = {.part_stride = t->bytes_a_part / (ptrdiff_t)sizeof(REAL), .n_parts = t->n_parts,
@@ -171,8 +172,8 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(st
             const ptrdiff_t boundary = min_size(round_up(begin, LANES), end);
             gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
             if (begin < end) {
-                const double sum = FN(update_stretch)(t, step, &gradient, begin, boundary)
-                                   + FN(update_stretch)(t, step, &gradient, boundary, end);
+                const double sum = FN(update_stretch)(t, step, &gradient, begin, boundary, shared)
+                                   + FN(update_stretch)(t, step, &gradient, boundary, end, shared);
                 squares += is_bias ? 0 : sum;
             }
         }
@@ -211,7 +212,7 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
     const struct FN(step) update = FN(optimizer_step)(t, number);
     crew_wait(&t->crew, active, watch);
     for (int part = thread; part < t->n_parts; part += active) {
-        double squares = FN(update_stored)(t, &update, total_weight, part);
+        double squares = FN(update_stored)(t, &update, total_weight, part, active > 1);
         if (t->extent.sparse)
             squares += FN(update_features)(t, &update, total_weight, part);
         t->losses[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
