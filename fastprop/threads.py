@@ -1,8 +1,10 @@
 """How many threads a computation gets: decided once, from what was asked for, what the work justifies, and what there is."""
 
+import functools
 import math
 import operator
 import os
+import time
 
 import joblib
 
@@ -38,7 +40,7 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
     """
     if n_jobs is None:
         justified = flops / FLOPS_PER_THREAD
-        return 1 if justified < 2 else int(min(justified, available_cores()))  # to count the cores takes a while
+        return 1 if justified < 2 else int(min(justified, available_cores()))
     n_jobs = operator.index(n_jobs)
     if n_jobs == 0:
         raise ValueError("n_jobs == 0 has no meaning; pass None, -1 or the number of threads")
@@ -53,7 +55,14 @@ def n_threads_of_call(n_jobs, n_rows, flops_per_row):
 
 def available_cores():
     """The cores that this process may use: affinity, cgroup, LOKY_MAX_CPU_COUNT (as joblib counts) and OMP_NUM_THREADS."""
-    cores = joblib.cpu_count()
+    affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = _count_cores(joblib.cpu_count, affinity, os.environ.get("LOKY_MAX_CPU_COUNT"), int(time.monotonic()))
     # OpenMP's list form, such as "4,2", gives the outermost level first.
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(cores, int(limit)) if limit.isdecimal() and int(limit) > 0 else cores
+
+
+@functools.lru_cache(maxsize=1)
+def _count_cores(count, affinity, limit, second):
+    """``count()``, once a second unless the affinity or the limit changes: it reads the cgroup's files, which takes 0.1 ms."""
+    return count()

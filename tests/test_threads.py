@@ -1,6 +1,8 @@
 """How many threads a fit gets."""
 
 import math
+import os
+import time
 
 import joblib
 import pytest
@@ -59,6 +61,20 @@ def test_a_call_needs_rows_and_work_for_each_thread(cores, shares_of_rows, share
 def test_limits(cores, omp, expected):
     cores(8, omp)
     assert available_cores() == effective_n_threads() == effective_n_threads(-1) == expected
+
+
+def test_cores_are_counted_anew_when_the_limits_change_and_every_second(monkeypatch):
+    counts = iter(range(1, 9))
+    monkeypatch.setattr(joblib, "cpu_count", lambda: next(counts))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.5)
+    assert [available_cores() for _ in range(3)] == [1, 1, 1]
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "7")
+    assert [available_cores() for _ in range(3)] == [2, 2, 2]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5}, raising=False)
+    assert [available_cores() for _ in range(3)] == [3, 3, 3]
+    monkeypatch.setattr(time, "monotonic", lambda: 101.5)
+    assert available_cores() == 4
 
 
 @pytest.mark.parametrize("wrong", [0, 1.5, "2"])

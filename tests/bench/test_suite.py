@@ -1,5 +1,6 @@
 """What the benchmarks are made of: work, data, turns, checks, and the loops that measure the processor's limits."""
 
+import multiprocessing
 import re
 import threading
 from pathlib import Path
@@ -214,6 +215,13 @@ def test_how_many_epochs_a_sample_has(held_up):
     n_epochs = contest._epochs_of_a_sample(Fit(), seconds=0.01, effort=effort)
     assert 90 <= n_epochs <= (100 if not held_up else 1000)
     assert contest._epochs_of_a_sample(Fit(), seconds=3.0, effort=effort) == contest.MIN_EPOCHS
+
+
+def test_a_search_leaves_no_workers_behind():
+    """For which the end of the process would wait."""
+    outcome = contest.time_searches("loky", 2, ["fastprop"], contest.Effort(0, 0, 1, 1))
+    assert len(outcome.samples["fastprop"]) == 1
+    assert not [process for process in multiprocessing.active_children() if "Loky" in process.name]
 
 
 # Limits
