@@ -5,8 +5,8 @@
  * than half, two threads are slower than one: the first thread goes on alone, with everybody's parts of the work; the others sleep,
  * and join in again after a pause that is four times as long when it was too short. What is computed does not depend on it: a part
  * is the same numbers, whoever does it. (Epochs of 50-128-64-5 and 64-100-10 with two threads, beside a busy process on two cores:
- * 1.1 times as long as with one thread; without this, twice as long. Longer pauses that are remembered for longer gained 3 %
- * there, and lost a tenth where the cores are crowded now and then.)
+ * 1.1 times as long as with one thread; without this, twice as long. Longer pauses that are remembered for longer gained 2 to
+ * 6 % there, and lost up to a tenth where the cores are crowded now and then.)
  */
 #pragma once
 
