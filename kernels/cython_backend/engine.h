@@ -7,6 +7,8 @@
  *   crew.h         who works while the cores are crowded
  *   simd.h         one register              \
  *   vmath.h        exp, sigmoid, tanh, log    |
+ *   tile.h         the micro-kernel           |
+ *   packing.h      copies in tiles' order     |
  *   gemm.h         the three products         |  once for float,
  *   elementwise.h  activations and losses     |  once for double
  *   dropout.h      masks by position          |
@@ -116,8 +118,10 @@ struct kernels {
 #define INTERLEAVE_LOW LOW_16
 #define INTERLEAVE_HIGH HIGH_16
 #elif VECTOR_BYTES == 32
-#define INTERLEAVE_LOW LOW_8
-#define INTERLEAVE_HIGH HIGH_8
+#define LOWER_HALVES 0, 1, 2, 3, 8, 9, 10, 11
+#define UPPER_HALVES 4, 5, 6, 7, 12, 13, 14, 15
+#define INTERLEAVE_LOW 0, 8, 1, 9, 4, 12, 5, 13
+#define INTERLEAVE_HIGH 2, 10, 3, 11, 6, 14, 7, 15
 #else
 #define INTERLEAVE_LOW LOW_4
 #define INTERLEAVE_HIGH HIGH_4
@@ -138,6 +142,8 @@ struct kernels {
 #endif
 #include "simd.h"
 #include "vmath.h"
+#include "tile.h"
+#include "packing.h"
 #include "gemm.h"
 #include "elementwise.h"
 #include "dropout.h"
@@ -167,6 +173,8 @@ struct kernels {
 #undef ARTANH_TERMS
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH
+#undef LOWER_HALVES
+#undef UPPER_HALVES
 #undef VECTOR_SQRT
 #undef VECTOR_STREAM
 #undef MASK_LOAD
@@ -193,8 +201,10 @@ struct kernels {
 #define INTERLEAVE_LOW LOW_8
 #define INTERLEAVE_HIGH HIGH_8
 #elif VECTOR_BYTES == 32
-#define INTERLEAVE_LOW LOW_4
-#define INTERLEAVE_HIGH HIGH_4
+#define LOWER_HALVES 0, 1, 4, 5
+#define UPPER_HALVES 2, 3, 6, 7
+#define INTERLEAVE_LOW 0, 4, 2, 6
+#define INTERLEAVE_HIGH 1, 5, 3, 7
 #else
 #define INTERLEAVE_LOW LOW_2
 #define INTERLEAVE_HIGH HIGH_2
@@ -215,6 +225,8 @@ struct kernels {
 #endif
 #include "simd.h"
 #include "vmath.h"
+#include "tile.h"
+#include "packing.h"
 #include "gemm.h"
 #include "elementwise.h"
 #include "dropout.h"

@@ -90,7 +90,7 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
                                          .rows = rows, .n_in = n_in, .n_out = n_out, .activation = activation,
                                          .accumulate = accumulate};
     n_threads = usable_threads(n_threads);
-    c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)()) * sizeof(REAL);
+    c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)(n_in, n_out)) * sizeof(REAL);
     c.memory = take_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
     if (!c.memory)
         return -1;

@@ -59,7 +59,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
 {
     const ptrdiff_t n_in = net->layers[N_IN], n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
     const int by_columns = e->training && e->sparse;
-    ptrdiff_t packed = 0;
+    ptrdiff_t packed = 0, scratch = 0;
     size_t size = 0;
 #define BUFFER(type, count) (type *)(base + size); size = (size_t)round_up((ptrdiff_t)(size + (size_t)(count) * sizeof(type)), CACHE_LINE)
     w->activation = BUFFER(REAL *, net->n_layers);
@@ -69,12 +69,14 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
         REAL *activation = BUFFER(REAL, gathered ? e->rows * FN(padded_row)(layer[N_IN]) + PANEL : 0);
         if (base)
             w->activation[l] = activation;
-        if (l > 0 || !e->sparse)
+        if (l > 0 || !e->sparse) {
             packed = max_size(packed, FN(packed_size)(layer[N_IN], layer[N_OUT]));
+            scratch = max_size(scratch, FN(gradient_scratch)(layer[N_IN] + 1, layer[N_OUT]));
+        }
     }
     w->output = BUFFER(REAL, e->rows * n_out + PANEL);
     w->packed = BUFFER(REAL, packed);
-    w->scratch = BUFFER(REAL, e->training ? FN(gradient_scratch)() : 0);
+    w->scratch = BUFFER(REAL, e->training ? scratch : 0);
     w->targets = BUFFER(REAL, e->training ? e->rows * n_out : 0);
     w->weight = BUFFER(REAL, e->training ? e->rows : 0);
     w->labels = BUFFER(ptrdiff_t, e->training ? e->rows : 0);

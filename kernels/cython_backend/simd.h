@@ -96,17 +96,34 @@ ALWAYS_INLINE REAL FN(horizontal_sum)(VEC v)
     return v[0];
 }
 
-/* Transpose LANES registers in place. Interleaving register i with register i + LANES / 2 is one perfect shuffle of all numbers;
- * log2(LANES) of them are a transposition (Stone, Parallel processing with the perfect shuffle, 1971). */
-ALWAYS_INLINE void FN(transpose)(VEC v[LANES])
+/* Transpose, within blocks of n numbers, n registers in place. Interleaving register i with register i + n / 2 is one perfect shuffle
+ * of all numbers; log2(n) of them are a transposition (Stone, Parallel processing with the perfect shuffle, 1971). */
+ALWAYS_INLINE void FN(transpose_blocks)(const int n, VEC *v)
 {
-    UNROLL for (int round = 1; round < LANES; round *= 2) {
+    UNROLL for (int round = 1; round < n; round *= 2) {
         VEC shuffled[LANES];
-        UNROLL for (int i = 0; i < LANES / 2; i++) {
-            shuffled[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], INTERLEAVE_LOW);
-            shuffled[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], INTERLEAVE_HIGH);
+        UNROLL for (int i = 0; i < n / 2; i++) {
+            shuffled[2 * i] = __builtin_shufflevector(v[i], v[i + n / 2], INTERLEAVE_LOW);
+            shuffled[2 * i + 1] = __builtin_shufflevector(v[i], v[i + n / 2], INTERLEAVE_HIGH);
         }
-        UNROLL for (int i = 0; i < LANES; i++)
+        UNROLL for (int i = 0; i < n; i++)
             v[i] = shuffled[i];
     }
+}
+
+/* Transpose LANES registers in place. Where interleaving whole registers takes two instructions, as with AVX2, their halves change
+ * places first, and what remains happens within halves. */
+ALWAYS_INLINE void FN(transpose)(VEC v[LANES])
+{
+#ifdef LOWER_HALVES
+    UNROLL for (int i = 0; i < LANES / 2; i++) {
+        const VEC upper = __builtin_shufflevector(v[i], v[i + LANES / 2], UPPER_HALVES);
+        v[i] = __builtin_shufflevector(v[i], v[i + LANES / 2], LOWER_HALVES);
+        v[i + LANES / 2] = upper;
+    }
+    FN(transpose_blocks)(LANES / 2, v);
+    FN(transpose_blocks)(LANES / 2, v + LANES / 2);
+#else
+    FN(transpose_blocks)(LANES, v);
+#endif
 }

@@ -1,4 +1,4 @@
-"""The hot loop of the products is what gemm.h claims, in the modules as they were built: a compiler that spills an accumulator, or
+"""The hot loop of the products is what tile.h claims, in the modules as they were built: a compiler that spills an accumulator, or
 takes narrower registers, changes no result, so nothing else would notice."""
 
 import platform
@@ -10,15 +10,17 @@ import pytest
 
 
 class Tile(NamedTuple):
-    """The full tile of an instruction set (platform.h): its part of C is rows x vectors registers of this kind."""
+    """The full tile of an instruction set (platform.h): its part of C is rows x vectors registers of this kind, and a turn of
+    its loop makes so many steps along the inner dimension."""
 
     rows: int
     vectors: int
     register: str
     fused: bool
+    steps: int = 1
 
 
-TILES = {"baseline": Tile(6, 2, "%xmm", False), "avx2": Tile(6, 2, "%ymm", True), "avx512": Tile(9, 3, "%zmm", True)}
+TILES = {"baseline": Tile(6, 2, "%xmm", False), "avx2": Tile(6, 2, "%ymm", True, 2), "avx512": Tile(9, 3, "%zmm", True)}
 PACKED = {"f32": "ps", "f64": "pd"}
 
 
@@ -53,11 +55,11 @@ def products(loop, tile, packed):
 
 
 def tile_loops(machine_code, code, tile, packed):
-    """The loops that read memory and have one product for each register of the tile."""
+    """The loops that read memory and have, in each step, one product for each register of the tile."""
     return [
         loop
         for loop in machine_code.loops(code)
-        if products(loop, tile, packed) == tile.rows * tile.vectors and machine_code.memory(loop)
+        if products(loop, tile, packed) == tile.steps * tile.rows * tile.vectors and machine_code.memory(loop)
     ]
 
 
@@ -73,11 +75,12 @@ def spills(machine_code, loop, written=0):
 
 
 def faults(machine_code, loop, tile, packed):
-    """What a tile's loop does beside reading a column of A and a row of B once and adding up their products, in words."""
-    memory, n = machine_code.memory(loop), tile.rows * tile.vectors
+    """What a tile's loop does beside reading, in each step, a column of A and a row of B and adding up their products, in words."""
+    memory, n = machine_code.memory(loop), tile.steps * tile.rows * tile.vectors
     found = spills(machine_code, loop)
-    if len(memory) != tile.rows + tile.vectors:
-        found.append(f"{len(memory)} accesses to memory instead of {tile.rows} for A and {tile.vectors} for B")
+    if len(memory) != tile.steps * (tile.rows + tile.vectors):
+        expected = f"{tile.rows} for A and {tile.vectors} for B in each of {tile.steps} steps"
+        found.append(f"{len(memory)} accesses to memory instead of {expected}")
     if not tile.fused and on_registers(loop, f"v?add{packed}", tile) != n:
         found.append(f"not {n} additions")
     return found
@@ -90,7 +93,8 @@ def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, k
     name = f"tile_{tile.rows}_{tile.vectors}_{kind}_{dtype}"
     if name in functions:
         loops = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
-        assert len(loops) == 1, f"{name}: {len(loops)} loops with {tile.rows * tile.vectors} products on {tile.register}"
+        expected = f"{tile.steps} x {tile.rows * tile.vectors} products on {tile.register}"
+        assert len(loops) == 1, f"{name}: {len(loops)} loops with {expected}"
         assert faults(machine_code, loops[0], tile, PACKED[dtype]) == []
         return
     # The module was stripped of its symbols: both functions' loops are somewhere in it, and thin tiles with as many products.
@@ -108,7 +112,7 @@ def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, 
     if not any(function.startswith("tile_") for function in functions):
         pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")
     (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
-    assert spills(machine_code, loop, written=tile.vectors) == []
+    assert spills(machine_code, loop, written=tile.steps * tile.vectors) == []
     assert all(tile.register in i.operands for i in writes(machine_code, loop))
 
 
@@ -116,7 +120,7 @@ def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, 
 @pytest.mark.parametrize("dtype", PACKED)
 def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, rows):
     """With two to four registers of B beside 12 sums the compiler may read one twice."""
-    tile = TILES[isa]._replace(rows=rows, vectors=12 // rows)
+    tile = TILES[isa]._replace(rows=rows, vectors=12 // rows, steps=1)
     name = f"tile_{tile.rows}_{tile.vectors}_PLAIN_{dtype}"
     if not any(function.startswith("tile_") for function in functions):
         pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")

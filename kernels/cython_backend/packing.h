@@ -1,0 +1,53 @@
+/* Copies of matrices in the order in which a tile reads them. Included once for each real type. */
+
+/* packed[k][j] = weight[k][j] for k < depth, and the bias as row `depth`; columns from `width` to the next register are zero. */
+static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
+{
+    for (ptrdiff_t k = 0; k <= depth; k++) {
+        const REAL *row = k < depth ? weight + k * stride : bias;
+        for (ptrdiff_t j = 0; j < PANEL; j += LANES, packed += LANES) {
+            if (j >= width)
+                break;
+            FN(store)(packed, FN(load_upto)(row + j, width - j));
+        }
+    }
+}
+
+/* The same panel after panel; whole ones row by row, as what lies side by side in memory comes together. */
+static void FN(pack_panels)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
+{
+    const ptrdiff_t whole = width / PANEL * PANEL;
+    for (ptrdiff_t k = 0; whole > 0 && k <= depth; k++) {
+        const REAL *row = k < depth ? weight + k * stride : bias;
+        for (ptrdiff_t j = 0; j < whole; j += PANEL)
+            UNROLL for (int v = 0; v < TILE_VECTORS; v++)
+                FN(store)(packed + j * (depth + 1) + k * PANEL + v * LANES, FN(load)(row + j + v * LANES));
+    }
+    if (whole < width)
+        FN(pack_panel)(weight + whole, bias + whole, stride, depth, width - whole, packed + whole * (depth + 1));
+}
+
+/* packed[k][j] = weight[j][k] for j < width; k runs over `depth`. Columns from `width` to the next register are zero. */
+static void FN(pack_transposed_panel)(const REAL *weight, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
+{
+    const ptrdiff_t padded = round_up(width, LANES);
+    for (ptrdiff_t j = 0; j < padded; j += LANES)
+        for (ptrdiff_t k = 0; k < depth; k += LANES) {
+            const ptrdiff_t columns = min_size(LANES, depth - k);
+            VEC block[LANES];
+            UNROLL for (int i = 0; i < LANES; i++)
+                block[i] = j + i < width ? FN(load_upto)(weight + (j + i) * stride + k, columns) : (VEC){};
+            FN(transpose)(block);
+            UNROLL for (int i = 0; i < LANES; i++)
+                if (i < columns)
+                    FN(store)(packed + (k + i) * padded + j, block[i]);
+        }
+}
+
+/* packed[k][j] = from[k * stride + j], j < width, padded to whole registers; nothing beyond `width` is read. */
+ALWAYS_INLINE void FN(pack_columns)(const REAL *from, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t padded, REAL *packed)
+{
+    for (ptrdiff_t k = 0; k < rows; k++, from += stride, packed += padded)
+        for (ptrdiff_t j = 0; j < width; j += LANES)
+            FN(store)(packed + j, FN(load_upto)(from + j, width - j));
+}

@@ -1,0 +1,166 @@
+/* The micro-kernel of the matrix products. Included once for each real type.
+ *
+ * It does all three products of a Linear layer:
+ *     forward  a  = f(x W + b)            A = x  (rows contiguous)            B = W
+ *     dX       dx = (dz W^T) * f'(a)      A = dz (rows contiguous)            B = W^T
+ *     dW       dW = x^T dz                A = x^T (columns contiguous)        B = dz
+ * It holds a block of C, such as TILE_ROWS x TILE_VECTORS, in registers, starts it from the bias or from zero, adds A(i, k) B(k, j)
+ * over all k, and at the end what C had, if that is asked for: C may be far away, and its lines come while the sums are made. It
+ * applies ReLU or the derivative of an activation before it stores. (The shape of the tile and its layout follow Goto and van de
+ * Geijn, Anatomy of high-performance matrix multiplication, 2008.)
+ */
+
+struct FN(panel) {
+    const REAL *b;          /* B(k, j) = b[k * b_stride + j], whole registers readable */
+    ptrdiff_t b_stride;
+    REAL *packed;           /* where a tile that packs copies B to, row after row */
+    const REAL *start;      /* what every row of C starts from (whole registers readable) */
+    ptrdiff_t depth;        /* number of k */
+    ptrdiff_t a_stride;     /* from a row of A to the next, or from a column to the next where A is transposed */
+    ptrdiff_t c_stride;
+    ptrdiff_t gate_stride;
+    ptrdiff_t last;         /* columns in the last register, 1..LANES: no others are stored */
+    enum epilogue epilogue;
+    int accumulate;         /* onto what C has */
+};
+
+static const REAL FN(zeros)[PANEL] = {0};
+
+/* What becomes of an accumulator: itself, its ReLU, or dz = dx * f'(z), written with the activation g = f(z). */
+ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const REAL *gate)
+{
+    switch (epilogue) {
+    case STORE_RELU: return FN(relu)(v);
+    case GATE_RELU: return FN(keep)(FN(load)(gate) > 0, v);
+    case GATE_SIGMOID: return v * FN(load)(gate) * (1 - FN(load)(gate));
+    case GATE_TANH: return v * (1 - FN(load)(gate) * FN(load)(gate));
+    default: return v;
+    }
+}
+
+ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum epilogue epilogue, const struct FN(panel) *p,
+                                  const VEC *acc, const REAL *gate, REAL *c)
+{
+    const ptrdiff_t c_stride = p->c_stride, gate_stride = p->gate_stride, last = p->last;
+    UNROLL for (int i = 0; i < rows; i++) {
+        UNROLL for (int j = 0; j < vectors - 1; j++)
+            FN(store)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES));
+        const int j = vectors - 1;
+        FN(store_upto)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES), last);
+    }
+}
+
+/* acc += A(:, k) B(k, :), a and b being at k. */
+ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const REAL *restrict a, ptrdiff_t a_stride,
+                                 const REAL *restrict b, REAL *restrict packed, VEC *acc)
+{
+    VEC row[TILE_ROWS * TILE_VECTORS];
+    UNROLL for (int j = 0; j < vectors; j++)
+        row[j] = FN(load)(b + j * LANES);
+    if (kind == PACKING)
+        UNROLL for (int j = 0; j < vectors; j++)
+            FN(store)(packed + j * LANES, row[j]);
+    UNROLL for (int i = 0; i < rows; i++) {
+        const REAL s = kind == TRANSPOSED ? a[i] : a[i * a_stride];
+        UNROLL for (int j = 0; j < vectors; j++)
+            acc[i * vectors + j] += s * row[j];
+    }
+}
+
+/* c[rows][vectors * LANES]: rows, vectors and kind are constants wherever this is inlined, so that acc lives in registers. */
+ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, const struct FN(panel) *p,
+                            const REAL *restrict a, const REAL *gate, REAL *c)
+{
+    VEC acc[TILE_ROWS * TILE_VECTORS];
+    const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
+    const ptrdiff_t a_step = kind == TRANSPOSED ? a_stride : 1, packed_step = kind == PACKING ? vectors * LANES : 0;
+    const REAL *restrict b = p->b;
+    REAL *restrict packed = p->packed;
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            acc[i * vectors + j] = FN(load)(p->start + j * LANES);
+    if (kind == TRANSPOSED) /* a weight gradient's C is far away */
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
+                __builtin_prefetch((char *)(c + i * p->c_stride) + j, 1);
+
+#define STEPS                                                                                    \
+    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_stride, packed += packed_step) \
+        FN(tile_step)(rows, vectors, kind, a, a_stride, b, packed, acc)
+    if (vectors <= TILE_VECTORS) {
+        UNROLL_STEPS STEPS;
+    } else { /* thin tiles fill the registers */
+        STEPS;
+    }
+#undef STEPS
+    if (p->accumulate)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int j = 0; j < vectors; j++)
+                acc[i * vectors + j] += FN(load_upto)(c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
+
+    switch (p->epilogue) {
+    case STORE_RELU: FN(store_tile)(rows, vectors, STORE_RELU, p, acc, NULL, c); break;
+    case GATE_RELU: FN(store_tile)(rows, vectors, GATE_RELU, p, acc, gate, c); break;
+    case GATE_SIGMOID: FN(store_tile)(rows, vectors, GATE_SIGMOID, p, acc, gate, c); break;
+    case GATE_TANH: FN(store_tile)(rows, vectors, GATE_TANH, p, acc, gate, c); break;
+    default: FN(store_tile)(rows, vectors, STORE, p, acc, NULL, c); break;
+    }
+}
+
+typedef void (*FN(tile_fn))(const struct FN(panel) *, const REAL *, const REAL *, REAL *);
+
+#define TILE_INSTANCE(rows, vectors, kind)                                                                              \
+    static void FN(tile_##rows##_##vectors##_##kind)(const struct FN(panel) *p, const REAL *a, const REAL *g, REAL *c) \
+    {                                                                                                                   \
+        FN(tile)(rows, vectors, kind, p, a, g, c);                                                                      \
+    }
+#define TILE_NAME(rows, vectors, kind) FN(tile_##rows##_##vectors##_##kind),
+#define TILE_LIST_COLUMN(X, vectors, kind)                                                                              \
+    X(1, vectors, kind) X(2, vectors, kind) X(3, vectors, kind) X(4, vectors, kind) X(5, vectors, kind) X(6, vectors, kind)
+#if TILE_ROWS == 9
+#define TILE_COLUMN(X, vectors, kind) TILE_LIST_COLUMN(X, vectors, kind) X(7, vectors, kind) X(8, vectors, kind) X(9, vectors, kind)
+#else
+#define TILE_COLUMN TILE_LIST_COLUMN
+#endif
+#if TILE_VECTORS == 3
+#define WHOLE_COLUMN(X, kind) TILE_COLUMN(X, 3, kind)
+#define TILE_TABLE(kind) {{TILE_COLUMN(TILE_NAME, 1, kind)}, {TILE_COLUMN(TILE_NAME, 2, kind)}, {TILE_COLUMN(TILE_NAME, 3, kind)}}
+TILE_COLUMN(TILE_INSTANCE, 3, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 3, TRANSPOSED)
+#else
+#define WHOLE_COLUMN(X, kind) TILE_COLUMN(X, 2, kind)
+#define TILE_TABLE(kind) {{TILE_COLUMN(TILE_NAME, 1, kind)}, {TILE_COLUMN(TILE_NAME, 2, kind)}}
+#endif
+TILE_COLUMN(TILE_INSTANCE, 1, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 2, PLAIN)
+TILE_COLUMN(TILE_INSTANCE, 1, TRANSPOSED)
+TILE_COLUMN(TILE_INSTANCE, 2, TRANSPOSED)
+WHOLE_COLUMN(TILE_INSTANCE, PACKING)
+
+/* [vectors - 1][rows - 1] */
+static const FN(tile_fn) FN(tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(PLAIN);
+static const FN(tile_fn) FN(transposed_tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(TRANSPOSED);
+/* Of whole panels: [rows - 1] */
+static const FN(tile_fn) FN(packing_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, PACKING)};
+
+/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. */
+#define THIN_NAME(rows, vectors) TILE_NAME(rows, vectors, PLAIN)
+#define THIN_INSTANCE(rows, vectors) TILE_INSTANCE(rows, vectors, PLAIN)
+#if THIN_ROWS == 4
+#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4) X(4, 3)
+#else
+#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4)
+#endif
+THIN_TILES(THIN_INSTANCE)
+static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(THIN_NAME)};
+
+#undef THIN_NAME
+#undef THIN_INSTANCE
+#undef THIN_TILES
+#undef TILE_INSTANCE
+#undef TILE_NAME
+#undef TILE_LIST_COLUMN
+#undef TILE_COLUMN
+#undef WHOLE_COLUMN
+#undef TILE_TABLE
+
