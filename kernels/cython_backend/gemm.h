@@ -136,12 +136,32 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
     }
 }
 
+/* What input_gradient makes for one output, whose tiles would have a depth of 1 and do little but begin and end. */
+ALWAYS_INLINE void FN(outer_product)(const enum epilogue epilogue, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
+                                     const REAL *weight, ptrdiff_t n_in, const REAL *gate, REAL *dx, ptrdiff_t dx_stride)
+{
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < n_in; j += LANES) {
+            const VEC v = FN(load_upto)(weight + j, n_in - j) * dz[i * dz_stride];
+            FN(store_upto)(dx + i * dx_stride + j, FN(finish)(epilogue, v, gate + i * dx_stride + j), n_in - j);
+        }
+}
+
 /* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) * the derivative that the epilogue takes from gate (rows, n_in). */
 static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
                                ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride, REAL *packed)
 {
     struct FN(panel) p = {.depth = n_out, .a_stride = dz_stride, .c_stride = dx_stride, .gate_stride = dx_stride,
                           .epilogue = epilogue, .start = FN(zeros), .b = packed};
+    if (n_out == 1) {
+        switch (epilogue) {
+        case GATE_RELU: FN(outer_product)(GATE_RELU, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
+        case GATE_SIGMOID: FN(outer_product)(GATE_SIGMOID, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
+        case GATE_TANH: FN(outer_product)(GATE_TANH, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
+        default: FN(outer_product)(STORE, dz, dz_stride, rows, weight, n_in, dx /* not read */, dx, dx_stride); break;
+        }
+        return;
+    }
     for (ptrdiff_t j = 0; j < n_in; j += PANEL) {
         ptrdiff_t width = min_size(PANEL, n_in - j), vectors = (width + LANES - 1) / LANES;
         p.last = width - (vectors - 1) * LANES;
@@ -228,7 +248,13 @@ static void FN(padded_weight_gradient)(const REAL *x, ptrdiff_t x_stride, const 
     struct FN(panel) p = {.depth = rows, .a_stride = dz_stride, .b_stride = x_stride, .c_stride = padded, .last = LANES,
                           .epilogue = STORE, .start = FN(zeros)};
     const ptrdiff_t n_tiles = (n_out + TILE_ROWS - 1) / TILE_ROWS;
-    for (ptrdiff_t j = 0; j < padded; j += PANEL)
+    ptrdiff_t done = 0;
+    if (n_out == 1 && dz_stride == 1) /* dz^T is a row */
+        for (const ptrdiff_t wide = THIN_REGISTERS * LANES; done + wide <= padded; done += wide) {
+            p.b = x + done;
+            FN(thin_tiles)[0](&p, dz, NULL, scratch + done);
+        }
+    for (ptrdiff_t j = done; j < padded; j += PANEL)
         for (ptrdiff_t t = 0; t < n_tiles; t++) {
             const ptrdiff_t begin = n_out * t / n_tiles, height = n_out * (t + 1) / n_tiles - begin;
             p.b = x + j;

@@ -24,7 +24,7 @@ struct FN(panel) {
     int accumulate;         /* onto what C has */
 };
 
-static const REAL FN(zeros)[PANEL] = {0};
+static const REAL FN(zeros)[THIN_REGISTERS * LANES] = {0}; /* as many as the widest tile starts from */
 
 /* What becomes of an accumulator: itself, its ReLU, or dz = dx * f'(z), written with the activation g = f(z). */
 ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const REAL *gate)

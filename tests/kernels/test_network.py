@@ -93,6 +93,13 @@ def test_network_loss_gradient_of_many_rows(backend, oracle, problem, rng, in_fl
     check_gradient(backend, oracle, problem(700, (33, 8), "tanh"), in_float64, assert_close, weights)
 
 
+@pytest.mark.parametrize("hidden", [(210, 190), (12, 1100)], ids=str)
+def test_network_loss_gradient_of_wide_layers(backend, oracle, problem, rng, in_float64, assert_close, dtype, hidden):
+    """So wide that what a weight gradient reads is packed, in several strips, and one output has several blocks of weights."""
+    weights = None, rng.random(250).astype(dtype)
+    check_gradient(backend, oracle, problem(250, hidden, "relu"), in_float64, assert_close, weights)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize(("n", "batch_size"), [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)])
 def test_train_epoch(problem, rng, assert_same_epoch, dtype, n, batch_size, optimizer):
