@@ -136,8 +136,8 @@ def verdict(cases):
         shares = [share for _, aim, case in missed if (share := _share_of_peak(cases, case, aim)) is not None]
         beyond = sum(share > NEAR_PEAK for share in shares)
         said.append(
-            f"To reach {beyond} of them fastprop would have to run at more than {NEAR_PEAK:.0%} of this processor's multiply-add "
-            "peak."
+            f"To reach {beyond} of them fastprop would have to run at more than {100 * NEAR_PEAK:.0f} % of this processor's "
+            "multiply-add peak."
         )
     return " ".join(said)
 

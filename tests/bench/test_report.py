@@ -153,7 +153,7 @@ def test_readme(path, stored, tmp_path, capsys):
     assert f"in 1 of the table's 3 comparisons a peer was faster, or less than 10 % slower: {lost}." in text
     assert "least for wide (256-1024-1024-10), where the median of the ratios is 0.75, and most for digits (64-100-10)" in text
     assert f"Of 3 aims 2 were missed, farthest by {lost} instead of 3.2." in text
-    assert "To reach 1 of them fastprop would have to run at more than 90% of this processor's multiply-add peak." in text
+    assert "To reach 1 of them fastprop would have to run at more than 90 % of this processor's multiply-add peak." in text
     assert all(len(line) <= 132 for line in readme.read_text().splitlines() if line[:1] not in "|*")
     before = readme.read_text()
     report.main([str(path), "--readme", str(readme)])
