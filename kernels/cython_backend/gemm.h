@@ -182,13 +182,12 @@ static int FN(gradient_transposed)(ptrdiff_t n_in, ptrdiff_t n_out)
     return 5 * transposed_registers <= 4 * registers && n_out * padded * (ptrdiff_t)sizeof(REAL) <= TRANSPOSED_BYTES;
 }
 
-/* Numbers of REAL that a weight gradient of at most CHUNK_ROWS rows needs to pack. */
+/* Numbers of REAL that a weight gradient of at most CHUNK_ROWS rows needs, whichever way it is made. */
 static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    if (FN(gradient_transposed)(n_in, n_out))
-        return n_out * round_up(n_in, LANES);
-    return min_size(STRIP_BYTES / (ptrdiff_t)sizeof(REAL), CHUNK_ROWS * round_up(n_out, PANEL))
-           + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;
+    const ptrdiff_t strip = min_size(STRIP_BYTES / (ptrdiff_t)sizeof(REAL), CHUNK_ROWS * round_up(n_out, PANEL));
+    const ptrdiff_t transposed = FN(gradient_transposed)(n_in, n_out) ? n_out * round_up(n_in, LANES) : 0;
+    return max_size(strip + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS, transposed);
 }
 
 /* dweight (n_in, n_out) = x^T (n_in, rows) @ dz (rows, n_out), or += it; rows <= CHUNK_ROWS. dz is read in whole registers: it needs
