@@ -193,10 +193,10 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
 /* dweight (n_in, n_out) = x^T (n_in, rows) @ dz (rows, n_out), or += it; rows <= CHUNK_ROWS. dz is read in whole registers: it needs
  * PANEL readable numbers after its end.
  *
- * A few tiles of x's columns, which stay in L1, meet all panels of dz, or those of a strip that stays in L2: x is read from far
- * once, and dweight is written in long rows. Where x and dz together are larger than PACK_BYTES both are copied into `scratch`, tile
- * by tile and panel by panel: a column of theirs takes a cache line, and often a page, from every row (at 256 x 1024 x 1024 packing
- * gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 it would lose 7 %). */
+ * A few tiles of x's columns, which stay in L1 or L2, meet all panels of dz, or of a strip of it: x is read from far once a strip,
+ * a panel of dz once for these tiles, and dweight is written in long rows. Where x and dz together are larger than PACK_BYTES both
+ * are copied into `scratch`, tile by tile and panel by panel: a column of theirs takes a cache line, and often a page, from every row
+ * (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in float32 it would lose 7 %). */
 static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {

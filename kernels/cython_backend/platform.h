@@ -44,9 +44,10 @@
 #endif
 #define THIN_REGISTERS 12
 
-/* A turn of a full tile's loop makes two steps along the inner dimension where the registers allow it, which saves instructions. On a
- * virtual machine on which the rate of instructions comes and goes, and with it the tile's (75 to 95 % of the multiply-add peak with
- * everything in L1, when that peak itself did not change), two steps gained 1.01 to 1.07 times, and four no more. */
+/* With AVX2 a turn of a tile's loop, thin tiles' apart, makes two steps along the inner dimension, which saves instructions; with SSE2
+ * and in thin tiles sums, with AVX-512 addresses would go to the stack. On a virtual machine on which the rate of instructions comes
+ * and goes, and with it the tile's (75 to 95 % of the multiply-add peak with everything in L1, when that peak itself did not
+ * change), two steps gained 1.01 to 1.07 times, and four no more. */
 #if defined(__AVX2__) && VECTOR_BYTES == 32
 #define UNROLL_STEPS _Pragma("GCC unroll 2")
 #else

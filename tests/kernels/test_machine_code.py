@@ -97,7 +97,7 @@ def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, k
         assert len(loops) == 1, f"{name}: {len(loops)} loops with {expected}"
         assert faults(machine_code, loops[0], tile, PACKED[dtype]) == []
         return
-    # The module was stripped of its symbols: both functions' loops are somewhere in it, and thin tiles with as many products.
+    # The module was stripped of its symbols: both functions' loops are somewhere in it, beside others with as many products.
     loops = [loop for code in functions.values() for loop in tile_loops(machine_code, code, tile, PACKED[dtype])]
     assert sum(faults(machine_code, loop, tile, PACKED[dtype]) == [] for loop in loops) >= 2
     stacked = [i for loop in loops for i in machine_code.memory(loop) if "(%rsp" in i.operands]
@@ -110,7 +110,7 @@ def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, 
     tile = TILES[isa]
     name = f"tile_{tile.rows}_{tile.vectors}_PACKING_{dtype}"
     if not any(function.startswith("tile_") for function in functions):
-        pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")
+        pytest.skip("the module was stripped of its symbols: its loops cannot be told apart")
     (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
     assert spills(machine_code, loop, written=tile.steps * tile.vectors) == []
     assert all(tile.register in i.operands for i in writes(machine_code, loop))
@@ -123,7 +123,7 @@ def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, row
     tile = TILES[isa]._replace(rows=rows, vectors=12 // rows, steps=1)
     name = f"tile_{tile.rows}_{tile.vectors}_PLAIN_{dtype}"
     if not any(function.startswith("tile_") for function in functions):
-        pytest.skip("the module was stripped of its symbols: there the test of the full tile looks at these loops too")
+        pytest.skip("the module was stripped of its symbols: its loops cannot be told apart")
     (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
     assert spills(machine_code, loop) == []
 
