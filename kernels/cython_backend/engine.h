@@ -78,7 +78,8 @@ struct kernels {
                         int n_threads);
 };
 
-/* The indices that interleave the lower, or the upper, halves of two registers of 2, 4, 8 or 16 numbers. */
+/* The indices that interleave the lower, or the upper, halves of two registers of 2, 4, 8 or 16 numbers. AVX2 has instructions for
+ * that within halves only, and for halves as a whole: see transpose() in simd.h. */
 #define LOW_2 0, 2
 #define HIGH_2 1, 3
 #define LOW_4 0, 4, 1, 5

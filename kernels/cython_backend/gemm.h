@@ -204,7 +204,7 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
                           .epilogue = STORE, .start = FN(zeros), .accumulate = accumulate};
     const int pack = rows * (n_in + n_out) * (ptrdiff_t)sizeof(REAL) > PACK_BYTES;
     const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS, together = pack ? TILES_TOGETHER : 1;
-    const ptrdiff_t strip = max_size(1, STRIP_BYTES / (ptrdiff_t)sizeof(REAL) / max_size(1, rows) / PANEL) * PANEL;
+    const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(REAL) / max_size(1, rows) / PANEL * PANEL; /* at least 20 panels */
     REAL *packed_dz = scratch + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;
     for (ptrdiff_t first = 0; first < n_out; first += strip) {
         const ptrdiff_t end = min_size(n_out, first + strip);

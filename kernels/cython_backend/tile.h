@@ -163,4 +163,3 @@ static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(THIN_NAME)};
 #undef TILE_COLUMN
 #undef WHOLE_COLUMN
 #undef TILE_TABLE
-
