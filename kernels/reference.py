@@ -76,6 +76,11 @@ def dropout(x, key, threshold, scale, y, n_threads):
     y[...] = np.where(bits >> 32 >= threshold, x, 0) * scale
 
 
+def all_finite(x, n_threads):
+    """Whether no element of x is infinite or NaN."""
+    return bool(np.isfinite(x).all())
+
+
 def _mean(x, axis):
     """The mean over an axis, which is first made the contiguous one: only along that does NumPy sum pairwise, not one by one."""
     return np.ascontiguousarray(np.moveaxis(x, axis, 1)).mean(axis=1, dtype=np.float64)

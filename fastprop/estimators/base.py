@@ -17,9 +17,10 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..interop import InteropMixin
+from ..kernels import active
 from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
-from ..threads import effective_n_threads, n_threads_of_call
+from ..threads import FLOPS_TO_WAKE_A_THREAD, effective_n_threads, n_threads_of_call
 from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
@@ -356,7 +357,9 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             and X.shape[0] > 0
             and X.shape[1] == self.n_features_in_
             and "feature_names_in_" not in self.__dict__
-            and np.count_nonzero(np.isfinite(X)) == X.size  # half the time of all() for a row
+            and (flags := X.flags).c_contiguous
+            and flags.aligned
+            and active.raw.all_finite(X, n_threads_of_call(self.n_jobs, *X.shape) if X.size > FLOPS_TO_WAKE_A_THREAD else 1)
         )
 
 

@@ -26,6 +26,7 @@ cdef extern from "engine.h":
         void (*activation_forward)(const void *, ptrdiff_t, int, void *, int) noexcept nogil
         void (*activation_backward)(const void *, const void *, ptrdiff_t, int, void *, int) noexcept nogil
         void (*dropout)(const void *, ptrdiff_t, uint64_t, uint32_t, double, void *, int) noexcept nogil
+        int (*all_finite)(const void *, ptrdiff_t, int) noexcept nogil
         void (*layer_norm_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, double, void *, void *, void *,
                                    int) noexcept nogil
         void (*layer_norm_backward)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
@@ -134,6 +135,15 @@ def dropout(cnp.ndarray x, uint64_t key, uint32_t threshold, double scale, cnp.n
     cdef ptrdiff_t n = cnp.PyArray_SIZE(x)
     with nogil:
         k.dropout(cnp.PyArray_DATA(x), n, key, threshold, scale, cnp.PyArray_DATA(y), n_threads)
+
+
+def all_finite(cnp.ndarray x, int n_threads):
+    cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(x)
+    cdef int finite
+    with nogil:
+        finite = k.all_finite(cnp.PyArray_DATA(x), n, n_threads)
+    return finite != 0
 
 
 def layer_norm_forward(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, double epsilon, cnp.ndarray y, cnp.ndarray mean,

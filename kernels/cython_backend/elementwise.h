@@ -67,6 +67,17 @@ static void FN(activation_gradient_row)(enum activation_code activation, const R
     }
 }
 
+static int FN(all_finite_row)(const REAL *x, ptrdiff_t n)
+{
+    INT_VEC finite = ~(INT_VEC){};
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        finite &= FN(absolute)(FN(load_upto)(x + j, n - j)) < (REAL)INFINITY;
+    INTEGER all = -1;
+    UNROLL for (int i = 0; i < LANES; i++)
+        all &= finite[i];
+    return all != 0;
+}
+
 static REAL FN(max_row)(const REAL *z, ptrdiff_t n)
 {
     VEC best = FN(broadcast)(z[0]);

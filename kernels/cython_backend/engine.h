@@ -42,6 +42,7 @@ struct kernels {
     void (*activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads);
     void (*activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads);
     void (*dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads);
+    int (*all_finite)(const void *x, ptrdiff_t n, int n_threads);
     void (*layer_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
                                double epsilon, void *y, void *mean, void *rstd, int n_threads);
     void (*layer_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,

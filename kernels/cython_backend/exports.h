@@ -150,6 +150,27 @@ static void FN(dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t thres
     run_region(FN(dropout_thread), &c, n_threads);
 }
 
+struct FN(finite_call) {
+    const REAL *x;
+    ptrdiff_t n;
+    atomic_int other; /* some number is infinite or NaN */
+};
+
+static void FN(all_finite_thread)(void *argument, int thread, int n_threads)
+{
+    struct FN(finite_call) *c = argument;
+    const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
+    if (!FN(all_finite_row)(c->x + mine.begin, mine.end - mine.begin))
+        atomic_store_explicit(&c->other, 1, memory_order_relaxed);
+}
+
+static int FN(all_finite)(const void *x, ptrdiff_t n, int n_threads)
+{
+    struct FN(finite_call) c = {.x = x, .n = n};
+    run_region(FN(all_finite_thread), &c, n_threads);
+    return !atomic_load_explicit(&c.other, memory_order_relaxed);
+}
+
 static void FN(softmax_forward_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(rows_call) *c = argument;
@@ -371,7 +392,7 @@ static int FN(train_epochs)(const void *x, const void *indices, const void *indp
 
 static const struct kernels FN(KERNELS) = {
     FN(linear_forward), FN(linear_backward), FN(softmax_forward), FN(softmax_backward), FN(loss_forward), FN(loss_backward),
-    FN(activation_forward), FN(activation_backward), FN(dropout), FN(layer_norm_forward), FN(layer_norm_backward),
+    FN(activation_forward), FN(activation_backward), FN(dropout), FN(all_finite), FN(layer_norm_forward), FN(layer_norm_backward),
     FN(batch_norm_forward), FN(batch_norm_backward), FN(batch_norm_inference), FN(momentum_update), FN(rmsprop_update),
     FN(adamw_update),
     FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),

@@ -26,7 +26,7 @@ Threads
     calls with n_threads > 1 at the same time.
 """
 
-from ..reference import shuffle_orders
+from ..reference import all_finite, shuffle_orders
 from .activations import activation_backward, activation_forward
 from .dropout import dropout
 from .linear import linear_backward, linear_forward
@@ -46,6 +46,7 @@ __all__ = [
     "activation_forward",
     "adam_update",
     "adamw_update",
+    "all_finite",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",

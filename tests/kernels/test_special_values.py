@@ -53,6 +53,19 @@ def test_softmax_in_ulp(backend, rng, dtype, assert_ulp):
     assert_ulp(backend.softmax_cross_entropy_forward(logits, np.zeros(300, int))[1], e / e.sum(axis=1, keepdims=True), "softmax")
 
 
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_all_finite_finds_what_is_not(backend, dtype, n_threads):
+    """At every place of arrays with partial registers and of such that threads share; the largest numbers are finite."""
+    all_finite, largest = backend.raw.all_finite, np.finfo(dtype).max
+    for n in [0, 1, 2, 7, 16, 33, 500]:
+        x = np.resize([largest, -largest, 0, np.finfo(dtype).smallest_subnormal], n).astype(dtype)
+        assert all_finite(x, n_threads) is True
+        for i in range(n):
+            kept, x[i] = x[i], [np.nan, np.inf, -np.inf][i % 3]
+            assert all_finite(x, n_threads) is False, (n, i)
+            x[i] = kept
+
+
 @pytest.mark.parametrize("n_out", [1, 5, 16, 42])
 def test_nan_stays_nan_in_every_activation(backend, draw, activation, n_out):
     x, weight, bias = draw(9, 10), draw(10, n_out), draw(n_out)
