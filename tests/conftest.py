@@ -50,8 +50,8 @@ class MachineCode:
 
     @staticmethod
     def memory(loop):
-        """The instructions of a loop that read or write memory."""
-        return [i for i in loop if "(" in i.operands and not i.name.startswith(("nop", "lea"))]
+        """The instructions of a loop that read or write memory; to fetch a line ahead is neither."""
+        return [i for i in loop if "(" in i.operands and not i.name.startswith(("nop", "lea", "prefetch"))]
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 /* The three products of a Linear layer, from tiles. Included once for each real type.
  *
  * B is read in panels of TILE_VECTORS registers' width. A panel that several row tiles use is copied to contiguous memory: by the
- * first of these tiles, while it multiplies (against a copy before, 16 rows of 784-128-10 gained 1.15 times, of 64-100-10 1.1
- * times), or before, where its rows lie a page apart, where it is not a whole panel, and for dX, where it is transposed. Row
+ * first of these tiles, while it multiplies and fetches the next panel (against a copy before, 16 rows of 784-128-10 gained 1.15
+ * times, of 64-100-10 1.1 times), or before, where it is not a whole panel, and for dX, where it is transposed. Row
  * tiles have nearly equal heights instead of full ones and a thin rest. The inner dimension is not cut into blocks: with
  * panels that stay in L1 256 x 1024 x 1024 took 1.01 to 1.13 times as long, 200 x 784 x 128 0.92 to 1.04 times.
  */
@@ -29,16 +29,10 @@ static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const RE
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
-/* How many panels of weights are packed at a time before they are used: several where the rows of one lie a page or more apart. */
-ALWAYS_INLINE ptrdiff_t FN(panels_together)(ptrdiff_t n_out)
-{
-    return n_out * (ptrdiff_t)sizeof(REAL) >= PAGE_BYTES ? PANELS_TOGETHER : 1;
-}
-
 /* Numbers of REAL that packed panels need for a layer. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    return max_size((n_in + 1) * PANEL * FN(panels_together)(n_out), n_out * PANEL);
+    return max_size(n_in + 1, n_out) * PANEL;
 }
 
 /* The same product for few outputs, of which a register would be mostly empty: dot products along the inputs, LANES of them
@@ -116,22 +110,18 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
         }
     const int in_place = rows <= TILE_ROWS; /* every panel is read once */
-    const ptrdiff_t group = PANEL * (in_place ? 1 : FN(panels_together)(n_out));
-    for (ptrdiff_t first = done; first < n_out; first += group) {
-        const ptrdiff_t width = min_size(group, n_out - first);
-        p.b = weight + first, p.b_stride = n_out, p.start = bias + first, p.last = LANES;
+    for (ptrdiff_t j = done; j < n_out; j += PANEL) {
+        const ptrdiff_t width = min_size(PANEL, n_out - j), vectors = (width + LANES - 1) / LANES;
+        p.b = weight + j, p.b_stride = n_out, p.start = bias + j;
         if (in_place && width % LANES == 0) {
-            FN(run_panel)(&p, width / LANES, rows, 0, x, NULL, c + first);
+            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
         } else if (width == PANEL) {
-            FN(pack_and_run_panel)(&p, rows, x, c + first, packed);
+            FN(pack_and_run_panel)(&p, rows, x, c + j, packed);
         } else {
-            FN(pack_panels)(weight + first, bias + first, n_out, n_in, width, packed);
-            for (ptrdiff_t j = 0; j < width; j += PANEL) {
-                const ptrdiff_t columns = min_size(PANEL, width - j), vectors = (columns + LANES - 1) / LANES;
-                p.last = columns - (vectors - 1) * LANES;
-                p.b = packed + j * (n_in + 1), p.b_stride = vectors * LANES, p.start = p.b + n_in * p.b_stride;
-                FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + first + j);
-            }
+            FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, packed);
+            p.last = width - (vectors - 1) * LANES;
+            p.b = packed, p.b_stride = vectors * LANES, p.start = packed + n_in * p.b_stride;
+            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
         }
     }
 }

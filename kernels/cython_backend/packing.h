@@ -13,20 +13,6 @@ static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t strid
     }
 }
 
-/* The same panel after panel; whole ones row by row, as what lies side by side in memory comes together. */
-static void FN(pack_panels)(const REAL *weight, const REAL *bias, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
-{
-    const ptrdiff_t whole = width / PANEL * PANEL;
-    for (ptrdiff_t k = 0; whole > 0 && k <= depth; k++) {
-        const REAL *row = k < depth ? weight + k * stride : bias;
-        for (ptrdiff_t j = 0; j < whole; j += PANEL)
-            UNROLL for (int v = 0; v < TILE_VECTORS; v++)
-                FN(store)(packed + j * (depth + 1) + k * PANEL + v * LANES, FN(load)(row + j + v * LANES));
-    }
-    if (whole < width)
-        FN(pack_panel)(weight + whole, bias + whole, stride, depth, width - whole, packed + whole * (depth + 1));
-}
-
 /* packed[k][j] = weight[j][k] for j < width; k runs over `depth`. Columns from `width` to the next register are zero. */
 static void FN(pack_transposed_panel)(const REAL *weight, ptrdiff_t stride, ptrdiff_t depth, ptrdiff_t width, REAL *packed)
 {

@@ -57,9 +57,12 @@ ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int ki
     VEC row[TILE_ROWS * TILE_VECTORS];
     UNROLL for (int j = 0; j < vectors; j++)
         row[j] = FN(load)(b + j * LANES);
-    if (kind == PACKING)
+    if (kind == PACKING) {
         UNROLL for (int j = 0; j < vectors; j++)
             FN(store)(packed + j * LANES, row[j]);
+        UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE) /* the next panel's row, which lies behind this one's */
+            __builtin_prefetch((const char *)(b + vectors * LANES) + j, 0, L2_CACHE);
+    }
     UNROLL for (int i = 0; i < rows; i++) {
         const REAL s = kind == TRANSPOSED ? a[i] : a[i * a_stride];
         UNROLL for (int j = 0; j < vectors; j++)
