@@ -75,6 +75,24 @@ class BareKernel(Predictor):
         return self.kernel(X, self.table, self.params, out, self.n_threads)
 
 
+class Bound(Predictor):
+    """`estimator.predictor`, made once for the rows: with the weights packed, as onnxruntime has them too, and nothing checked."""
+
+    def prepare(self):
+        self.rows = None
+
+    def predict(self, X):
+        if X is not self.rows:
+            from fastprop.threads import n_threads_of_call
+
+            flops = 2 * sum(weight.size for weight, _ in self.layers)
+            n_threads = 1 if self.n_threads == 1 else n_threads_of_call(None, len(X), flops)  # as `predict_proba` would take
+            self.rows, self.out = X, np.empty((len(X), len(self.layers[-1][1])), np.float32)
+            self.call = self.estimator.predictor(X, self.out, n_threads)
+        self.call()
+        return self.out
+
+
 class ScikitLearn(Predictor):
     modules = ("sklearn",)
 
@@ -121,6 +139,7 @@ class PyTorch(Predictor):
 PREDICTORS = {
     "fastprop": Fastprop,
     "fastprop kernel": BareKernel,
+    "fastprop predictor": Bound,
     "scikit-learn": ScikitLearn,
     "onnxruntime": OnnxRuntime,
     "PyTorch": PyTorch,

@@ -12,10 +12,11 @@ import joblib
 # a fork-join takes some microseconds, in which one core does some 10^5 operations.
 FLOPS_PER_THREAD = 1e6
 
-# The same for one call by itself, for which threads have to be woken: 16 rows through 784-128-10, 3.3 MFLOP, took 107 us on one
-# thread and 160 us on two that slept. And every thread reads all weights, whatever its share of the rows.
+# The same for one call by itself, for which threads have to be woken: 16 rows through 784-128-10, 3.3 MFLOP, took 195 us on one
+# thread after a pause and 179 us on two that slept, 32 rows 231 and 237 us. And every thread reads all weights, whatever its share
+# of the rows: for 8 rows of 256-1024-1024-10 two threads took 0.59 of one thread's time, for 4 rows 0.75.
 FLOPS_TO_WAKE_A_THREAD = 3e6
-ROWS_TO_WAKE_A_THREAD = 16
+ROWS_TO_WAKE_A_THREAD = 4
 
 
 def effective_n_threads(n_jobs=None, flops=math.inf):

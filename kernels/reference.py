@@ -16,6 +16,8 @@ the end of section 2; Sutskever et al., *On the importance of initialization and
 regularization* (2019).
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import expit, xlogy
@@ -241,6 +243,12 @@ def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
     for activation, (weight, bias) in zip(layers[:, 2], layer_views(layers, params), strict=True):
         a = _ACTIVATION[activation][0](a @ weight + bias)
     outputs[...] = a
+
+
+def bind_forward(x, layers, params, outputs, n_threads):
+    """`network_forward` of dense x as a function without arguments; ``layers`` and ``params`` are not to change any more."""
+    no_indices = np.empty(0, np.int32)
+    return partial(network_forward, x, no_indices, no_indices, layers, params, outputs, n_threads)
 
 
 def network_loss_gradient(

@@ -47,19 +47,18 @@ def test_an_activation_of_the_users():
     np.testing.assert_array_equal(out, classifier.predict_proba(X))
 
 
-def test_weights_that_a_predictor_sees():
-    """New elements of the arrays that it is bound to, no new arrays; a predictor made later sees those."""
-    classifier, out = fitted(), np.empty((40, 3))
-    predict = classifier.predictor(X, out)
+@pytest.mark.parametrize("activation", ["relu", nn.Activation(np.sin, np.cos)], ids=["relu", "own"])
+def test_it_keeps_the_weights_of_when_it_was_made(activation):
+    classifier, out = fitted(activation=activation), np.empty((40, 3))
+    before, predict = classifier.predict_proba(X), classifier.predictor(X, out)
     classifier.coefs_[0][...] *= 2
     predict()
-    np.testing.assert_array_equal(out, classifier.predict_proba(X))
-    before = out.copy()
-    classifier.coefs_[0] = np.zeros_like(classifier.coefs_[0])
-    predict()
-    np.testing.assert_array_equal(out, before)
+    np.testing.assert_allclose(out, before, rtol=1e-14)
     classifier.predictor(X, out)()
-    np.testing.assert_array_equal(out, classifier.predict_proba(X))
+    np.testing.assert_allclose(out, classifier.predict_proba(X), rtol=1e-14)
+    classifier.coefs_[0] = np.zeros_like(classifier.coefs_[0])
+    classifier.predictor(X, out)()
+    np.testing.assert_allclose(out, classifier.predict_proba(X), rtol=1e-14)
 
 
 def test_it_keeps_its_arrays_alive():

@@ -312,7 +312,8 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     def predictor(self, x, out, n_threads=1):
         """The bare compiled forward pass with the present weights, bound to arrays: what is fast enough for one row after another.
 
-        Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
+        The weights are copied, into the order in which they will be read: few rows of a large network take less time than in
+        `predict`. Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
 
         Parameters
         ----------
@@ -326,8 +327,8 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         Returns
         -------
         callable
-            Without arguments. It stays with the weights' arrays of now: it sees new elements in them, but neither new arrays nor
-            another `fit`. Threads that call it at once write into the same ``out``; make one for each.
+            Without arguments. It stays with the weights of now: changes of theirs and another `fit` do not reach it. Threads that
+            call it at once write into the same ``out``; make one for each.
 
         Raises
         ------

@@ -44,8 +44,10 @@ cdef extern from "engine.h":
         void (*sgd_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
         void (*adam_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, ptrdiff_t,
                             int) noexcept nogil
+        ptrdiff_t (*n_packed)(const ptrdiff_t *, ptrdiff_t) noexcept nogil
+        void (*pack)(const ptrdiff_t *, ptrdiff_t, const void *, void *) noexcept nogil
         int (*network_forward)(const void *, const void *, const void *, int, ptrdiff_t, const ptrdiff_t *, ptrdiff_t,
-                               const void *, void *, int) noexcept nogil
+                               const void *, const void *, void *, int) noexcept nogil
         int (*network_loss_gradient)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
                                      ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, int, double, double, void *, double *,
                                      int) noexcept nogil
@@ -54,6 +56,8 @@ cdef extern from "engine.h":
                             double, ptrdiff_t, ptrdiff_t *, void *, void *, double *, int) noexcept nogil
     const kernels KERNELS_f32
     const kernels KERNELS_f64
+    enum: CACHE_LINE
+    ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
     int has_openmp() noexcept nogil
     void threads_init() noexcept nogil
 
@@ -284,9 +288,45 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
     cdef ptrdiff_t rows = n_rows(x, indptr)
     with nogil:
         status = k.network_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, rows,
-                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
+                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params), NULL,
                                    cnp.PyArray_DATA(outputs), n_threads)
     check_memory(status)
+
+
+cdef class BoundForward:
+    """What `bind_forward` returns: network_forward with its arrays, and the weights in the order of tiles."""
+
+    cdef const kernels *kernels
+    cdef cnp.ndarray x, layers, params, outputs, memory
+    cdef void *panels  # in memory, from the start of a cache line
+    cdef ptrdiff_t rows, n_layers
+    cdef int n_threads
+
+    def __cinit__(self, cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
+        cdef cnp.npy_intp n_bytes
+        self.kernels = kernels_for(x)
+        self.x, self.layers, self.params, self.outputs, self.n_threads = x, layers, params, outputs, n_threads
+        self.rows, self.n_layers = x.shape[0], layers.shape[0]
+        n_bytes = self.kernels.n_packed(<const ptrdiff_t *>cnp.PyArray_DATA(layers), self.n_layers) * cnp.PyArray_ITEMSIZE(x)
+        n_bytes += CACHE_LINE
+        self.memory = cnp.PyArray_EMPTY(1, &n_bytes, cnp.NPY_UINT8, 0)
+        self.panels = <void *>round_up(<ptrdiff_t>cnp.PyArray_DATA(self.memory), CACHE_LINE)
+        self.kernels.pack(<const ptrdiff_t *>cnp.PyArray_DATA(layers), self.n_layers, cnp.PyArray_DATA(params), self.panels)
+
+    def __call__(self):
+        cdef const void *x = cnp.PyArray_DATA(self.x)
+        cdef const ptrdiff_t *layers = <const ptrdiff_t *>cnp.PyArray_DATA(self.layers)
+        cdef const void *params = cnp.PyArray_DATA(self.params)
+        cdef void *outputs = cnp.PyArray_DATA(self.outputs)
+        cdef int status
+        with nogil:
+            status = self.kernels.network_forward(x, NULL, NULL, 0, self.rows, layers, self.n_layers, params, self.panels, outputs,
+                                                  self.n_threads)
+        check_memory(status)
+
+
+def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
+    return BoundForward(x, layers, params, outputs, n_threads)
 
 
 def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,

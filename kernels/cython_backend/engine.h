@@ -66,8 +66,12 @@ struct kernels {
                        ptrdiff_t n, int n_threads);
     void (*adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
                         double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads);
+    /* How many numbers the weights of a network take in the order of tiles, and bringing them into it: panels of network_forward. */
+    ptrdiff_t (*n_packed)(const ptrdiff_t *layers, ptrdiff_t n_layers);
+    void (*pack)(const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *panels);
     int (*network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
-                           const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *outputs, int n_threads);
+                           const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, const void *panels, void *outputs,
+                           int n_threads);
     int (*network_loss_gradient)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
                                  const void *targets, const void *weight, ptrdiff_t rows, const ptrdiff_t *layers,
                                  ptrdiff_t n_layers, const void *params, int loss, double alpha, double clip,

@@ -21,7 +21,7 @@ static void FN(linear_forward_thread)(void *argument, int thread, int n_threads)
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         REAL *a = c->out + first * c->n_out;
-        FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, c->n_in, c->n_out,
+        FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, NULL, c->n_in, c->n_out,
                             c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
         if (c->code == SIGMOID || c->code == TANH)
             FN(activate_row)((enum activation_code)c->code, a, rows * c->n_out);
@@ -314,40 +314,63 @@ struct FN(forward_call) {
     char *memory;
     size_t bytes_a_thread;
     REAL *outputs;
+    REAL *panels; /* where the threads are to pack the weights, or NULL */
+    struct barrier barrier;
 };
 
 static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
 {
-    const struct FN(forward_call) *c = argument;
+    struct FN(forward_call) *c = argument;
     const ptrdiff_t n_in = c->net.layers[N_IN];
     const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
     const struct range mine = share(c->rows, 1, thread, n_threads);
     struct FN(workspace) w;
     FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
+    if (c->panels) {
+        FN(pack_network)(&c->net, thread, n_threads, c->panels);
+        barrier_wait(&c->barrier, n_threads);
+    }
+    const struct FN(network) net = {c->net.layers, c->net.n_layers, c->net.params, c->panels ? c->panels : c->net.panels};
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         if (c->extent.sparse)
-            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
+            FN(forward_sparse_rows)(&net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
         else
-            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
+            FN(forward_rows)(&net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
         FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], c->outputs + first * last[N_OUT]);
     }
 }
 
 static int FN(network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
-                               const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *outputs, int n_threads)
+                               const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, const void *panels, void *outputs,
+                               int n_threads)
 {
-    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows, .net = {layers, n_layers, params},
+    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows, .net = {layers, n_layers, params, panels},
                                  .outputs = outputs, .extent = {.rows = min_size(CHUNK_ROWS, rows), .sparse = indptr != NULL}};
     struct FN(workspace) unused;
     n_threads = usable_threads(n_threads);
     c.bytes_a_thread = FN(lay_out)(&c.net, &c.extent, NULL, &unused);
-    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
+    const size_t bytes = c.bytes_a_thread * (size_t)n_threads;
+    const int pack = !panels && !indptr && rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
+    c.memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&c.net) * sizeof(REAL) : 0));
     if (!c.memory)
         return -1;
+    if (pack)
+        c.panels = (REAL *)(c.memory + bytes);
     run_region(FN(network_forward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
+}
+
+/* Numbers of REAL that the packed weights of a network take. */
+static ptrdiff_t FN(n_packed)(const ptrdiff_t *layers, ptrdiff_t n_layers)
+{
+    return FN(network_panels_size)(&(struct FN(network)){layers, n_layers});
+}
+
+static void FN(pack)(const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *panels)
+{
+    FN(pack_network)(&(struct FN(network)){layers, n_layers, params}, 0, 1, panels);
 }
 
 static int FN(network_loss_gradient)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
@@ -395,5 +418,5 @@ static const struct kernels FN(KERNELS) = {
     FN(activation_forward), FN(activation_backward), FN(dropout), FN(all_finite), FN(layer_norm_forward), FN(layer_norm_backward),
     FN(batch_norm_forward), FN(batch_norm_backward), FN(batch_norm_inference), FN(momentum_update), FN(rmsprop_update),
     FN(adamw_update),
-    FN(sgd_update), FN(adam_update), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),
+    FN(sgd_update), FN(adam_update), FN(n_packed), FN(pack), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),
 };

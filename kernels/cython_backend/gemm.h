@@ -29,7 +29,15 @@ static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const RE
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
-/* Numbers of REAL that packed panels need for a layer. */
+/* The same where there is nothing to copy: the first tile fetches the next panel. */
+static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c)
+{
+    const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    FN(fetching_tiles)[rows / n_tiles - 1](p, a, NULL, c);
+    FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
+}
+
+/* Numbers of REAL that a packed panel of a layer needs. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
     return max_size(n_in + 1, n_out) * PANEL;
@@ -93,9 +101,11 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
-/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias). */
+/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias). Weights and bias may also be given as panels, or else
+ * NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16 rows. */
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
-                                ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride, REAL *packed)
+                                const REAL *panels, ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c,
+                                ptrdiff_t c_stride, REAL *packed)
 {
     struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue,
                           .b_stride = n_out, .last = LANES};
@@ -104,25 +114,30 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
         return;
     }
     ptrdiff_t done = 0;
-    if (rows > 0 && rows <= THIN_ROWS)
+    if (rows > 0 && rows <= (panels ? 1 : THIN_ROWS)) /* two rows and more gain by panels up to 1.6 times */
         for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= n_out; done += wide) {
-            p.b = weight + done, p.start = bias + done;
+            p.b = weight + done, p.b_next = wide, p.start = bias + done;
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
         }
-    const int in_place = rows <= TILE_ROWS; /* every panel is read once */
+    const int once = rows <= TILE_ROWS; /* every panel is read by one tile */
     for (ptrdiff_t j = done; j < n_out; j += PANEL) {
         const ptrdiff_t width = min_size(PANEL, n_out - j), vectors = (width + LANES - 1) / LANES;
-        p.b = weight + j, p.b_stride = n_out, p.start = bias + j;
-        if (in_place && width % LANES == 0) {
-            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
-        } else if (width == PANEL) {
-            FN(pack_and_run_panel)(&p, rows, x, c + j, packed);
-        } else {
+        const REAL *ready = panels ? panels + j * (n_in + 1) : NULL;
+        if (!ready && width < PANEL && !(once && width % LANES == 0)) {
             FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, packed);
-            p.last = width - (vectors - 1) * LANES;
-            p.b = packed, p.b_stride = vectors * LANES, p.start = packed + n_in * p.b_stride;
-            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
+            ready = packed;
         }
+        p.b = ready ? ready : weight + j;
+        p.b_stride = ready ? vectors * LANES : n_out;
+        p.b_next = panels ? PANEL * (n_in + 1) : PANEL;
+        p.start = ready ? ready + n_in * p.b_stride : bias + j;
+        p.last = width - (vectors - 1) * LANES;
+        if (width < PANEL)
+            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
+        else if (once || panels)
+            FN(fetch_and_run_panel)(&p, rows, x, c + j);
+        else
+            FN(pack_and_run_panel)(&p, rows, x, c + j, packed);
     }
 }
 

@@ -10,6 +10,7 @@ struct FN(network) {
     const ptrdiff_t *layers; /* (n_layers, LAYER_COLUMNS) */
     ptrdiff_t n_layers;
     const REAL *params;
+    const REAL *panels; /* all layers' weights and biases packed, layer after layer, or NULL */
 };
 
 ALWAYS_INLINE const ptrdiff_t *FN(layer)(const struct FN(network) *net, ptrdiff_t l) { return net->layers + l * LAYER_COLUMNS; }
@@ -18,6 +19,26 @@ ALWAYS_INLINE ptrdiff_t FN(n_params)(const struct FN(network) *net)
 {
     const ptrdiff_t *last = FN(layer)(net, net->n_layers - 1);
     return last[OFFSET] + (last[N_IN] + 1) * last[N_OUT];
+}
+
+/* Numbers of REAL that all layers' panels take. */
+static ptrdiff_t FN(network_panels_size)(const struct FN(network) *net)
+{
+    ptrdiff_t size = 0;
+    for (ptrdiff_t l = 0; l < net->n_layers; l++)
+        size += FN(panels_size)(FN(layer)(net, l)[N_IN], FN(layer)(net, l)[N_OUT]);
+    return size;
+}
+
+/* A thread's share of each layer's panels. */
+static void FN(pack_network)(const struct FN(network) *net, int thread, int n_threads, REAL *panels)
+{
+    for (ptrdiff_t l = 0; l < net->n_layers; l++) {
+        const ptrdiff_t *layer = FN(layer)(net, l);
+        const ptrdiff_t n_in = layer[N_IN], n_out = layer[N_OUT];
+        FN(pack_panels)(net->params + layer[OFFSET], n_in, n_out, share(n_out, PANEL, thread, n_threads), panels);
+        panels += FN(panels_size)(n_in, n_out);
+    }
 }
 
 /* The row length of a padded activation with n units and the constant 1; not a multiple of 1 KiB, where rows would fall on
@@ -150,10 +171,12 @@ static void FN(activate_rows)(enum activation_code activation, REAL *a, ptrdiff_
             FN(activate_row)(activation, a + i * stride, n);
 }
 
-/* Forward from layer `first` on, whose input is x, through all layers but the link. Leaves the logits in w->output. */
+/* Forward from layer `first` on, whose input is x, through all layers but the link. Leaves the logits in w->output. Panels are for
+ * first = 0 only. */
 static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows,
                              struct FN(masks) masks, const struct FN(workspace) *w)
 {
+    const REAL *panels = net->panels;
     for (ptrdiff_t l = first; l < net->n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(net, l);
         const ptrdiff_t n_in = layer[N_IN], n_out = layer[N_OUT];
@@ -161,13 +184,14 @@ static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, con
         const REAL *weight = net->params + layer[OFFSET];
         ptrdiff_t out_stride;
         REAL *out = FN(layer_result)(net, l, w, &out_stride);
-        FN(forward_product)(x, x_stride, rows, weight, weight + n_in * n_out, n_in, n_out,
+        FN(forward_product)(x, x_stride, rows, weight, weight + n_in * n_out, panels, n_in, n_out,
                             activation == RELU ? STORE_RELU : STORE, out, out_stride, w->packed);
         if (activation != RELU)
             FN(activate_rows)(activation, out, out_stride, rows, n_out);
         FN(drop_rows)(layer, masks, out, out_stride, rows);
         x = out;
         x_stride = out_stride;
+        panels += panels ? FN(panels_size)(n_in, n_out) : 0;
     }
 }
 

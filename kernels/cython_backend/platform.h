@@ -42,7 +42,7 @@
 #define TILE_VECTORS 2
 #define THIN_ROWS 4
 #endif
-#define THIN_REGISTERS 12
+#define THIN_REGISTERS 12 /* whole panels */
 
 /* With AVX2 a turn of a tile's loop, thin tiles' apart, makes two steps along the inner dimension, which saves instructions; with SSE2
  * and in thin tiles sums, with AVX-512 addresses would go to the stack. On a virtual machine on which the rate of instructions comes
@@ -54,14 +54,15 @@
 #define UNROLL_STEPS
 #endif
 
-/* How a tile reads A and B: row by row; A by columns; B to copy it. */
-enum { PLAIN, TRANSPOSED, PACKING };
+/* How a tile reads A and B: row by row; A by columns; B to copy it, and to fetch the next panel; only to fetch that. */
+enum { PLAIN, TRANSPOSED, PACKING, FETCHING };
 
 /* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
 enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 
-/* Where __builtin_prefetch is to put a line. While the first tile of a panel copies it, the next panel comes to L2: that gained 1.5 times
- * with 16 rows of 1024 x 1024, 1.2 times with 64, and with 256 rows nothing. To L1 it would lose up to 9 %. */
+/* Where __builtin_prefetch is to put a line. The first tile of a panel of weights fetches the next one to L2. In float32 that gained,
+ * for 1024 x 1024, 1.5 to 2.2 times with 2 to 6 rows, 1.25 times with 16, 1.1 times with 64, and nothing with 256; to L1 it
+ * would lose up to 9 %. */
 enum { L2_CACHE = 2 };
 
 /* Registers' width of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
@@ -72,6 +73,9 @@ enum { ROWS_AHEAD = 8 };
 
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
+
+/* A prediction packs all weights before it begins where so many chunks pass through them. */
+enum { CHUNKS_TO_PACK_FOR = 4 };
 
 /* What a weight gradient reads is packed where it is larger: the deltas in strips, the rest so many tiles at a time. Strips of 1 MB
  * gained 1.07 times against 128 KB at 256 x 1024 x 1024 in float32, 1.15 times in float64. */

@@ -13,6 +13,7 @@
 struct FN(panel) {
     const REAL *b;          /* B(k, j) = b[k * b_stride + j], whole registers readable */
     ptrdiff_t b_stride;
+    ptrdiff_t b_next;       /* from this panel to the next one, for a tile that fetches that */
     REAL *packed;           /* where a tile that packs copies B to, row after row */
     const REAL *start;      /* what every row of C starts from (whole registers readable) */
     ptrdiff_t depth;        /* number of k */
@@ -52,17 +53,17 @@ ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum 
 
 /* acc += A(:, k) B(k, :), a and b being at k. */
 ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const REAL *restrict a, ptrdiff_t a_stride,
-                                 const REAL *restrict b, REAL *restrict packed, VEC *acc)
+                                 const REAL *restrict b, const REAL *next, REAL *restrict packed, VEC *acc)
 {
     VEC row[TILE_ROWS * TILE_VECTORS];
     UNROLL for (int j = 0; j < vectors; j++)
         row[j] = FN(load)(b + j * LANES);
-    if (kind == PACKING) {
+    if (kind == PACKING)
         UNROLL for (int j = 0; j < vectors; j++)
             FN(store)(packed + j * LANES, row[j]);
-        UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE) /* the next panel's row, which lies behind this one's */
-            __builtin_prefetch((const char *)(b + vectors * LANES) + j, 0, L2_CACHE);
-    }
+    if (kind == PACKING || kind == FETCHING)
+        UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
+            __builtin_prefetch((const char *)next + j, 0, L2_CACHE);
     UNROLL for (int i = 0; i < rows; i++) {
         const REAL s = kind == TRANSPOSED ? a[i] : a[i * a_stride];
         UNROLL for (int j = 0; j < vectors; j++)
@@ -77,7 +78,7 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
     VEC acc[TILE_ROWS * TILE_VECTORS];
     const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
     const ptrdiff_t a_step = kind == TRANSPOSED ? a_stride : 1, packed_step = kind == PACKING ? vectors * LANES : 0;
-    const REAL *restrict b = p->b;
+    const REAL *restrict b = p->b, *next = b + (kind == FETCHING ? p->b_next : vectors * LANES);
     REAL *restrict packed = p->packed;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++)
@@ -87,9 +88,9 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
             UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
                 __builtin_prefetch((char *)(c + i * p->c_stride) + j, 1);
 
-#define STEPS                                                                                    \
-    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_stride, packed += packed_step) \
-        FN(tile_step)(rows, vectors, kind, a, a_stride, b, packed, acc)
+#define STEPS                                                                                                      \
+    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_stride, next += b_stride, packed += packed_step) \
+        FN(tile_step)(rows, vectors, kind, a, a_stride, b, next, packed, acc)
     if (vectors <= TILE_VECTORS) {
         UNROLL_STEPS STEPS;
     } else { /* thin tiles fill the registers */
@@ -139,26 +140,25 @@ TILE_COLUMN(TILE_INSTANCE, 2, PLAIN)
 TILE_COLUMN(TILE_INSTANCE, 1, TRANSPOSED)
 TILE_COLUMN(TILE_INSTANCE, 2, TRANSPOSED)
 WHOLE_COLUMN(TILE_INSTANCE, PACKING)
+WHOLE_COLUMN(TILE_INSTANCE, FETCHING)
 
 /* [vectors - 1][rows - 1] */
 static const FN(tile_fn) FN(tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(PLAIN);
 static const FN(tile_fn) FN(transposed_tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TABLE(TRANSPOSED);
 /* Of whole panels: [rows - 1] */
 static const FN(tile_fn) FN(packing_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, PACKING)};
+static const FN(tile_fn) FN(fetching_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, FETCHING)};
 
-/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. */
-#define THIN_NAME(rows, vectors) TILE_NAME(rows, vectors, PLAIN)
-#define THIN_INSTANCE(rows, vectors) TILE_INSTANCE(rows, vectors, PLAIN)
+/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. What one row reads at a time is long enough to be fetched
+ * without being asked for: to ask cost it 1.1 times. */
 #if THIN_ROWS == 4
-#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4) X(4, 3)
+#define THIN_TILES(X) X(1, 12, PLAIN) X(2, 6, FETCHING) X(3, 4, FETCHING) X(4, 3, FETCHING)
 #else
-#define THIN_TILES(X) X(1, 12) X(2, 6) X(3, 4)
+#define THIN_TILES(X) X(1, 12, PLAIN) X(2, 6, FETCHING) X(3, 4, FETCHING)
 #endif
-THIN_TILES(THIN_INSTANCE)
-static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(THIN_NAME)};
+THIN_TILES(TILE_INSTANCE)
+static const FN(tile_fn) FN(thin_tiles)[THIN_ROWS] = {THIN_TILES(TILE_NAME)};
 
-#undef THIN_NAME
-#undef THIN_INSTANCE
 #undef THIN_TILES
 #undef TILE_INSTANCE
 #undef TILE_NAME

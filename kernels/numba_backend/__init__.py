@@ -31,7 +31,7 @@ from .activations import activation_backward, activation_forward
 from .dropout import dropout
 from .linear import linear_backward, linear_forward
 from .losses import loss_backward, loss_forward, softmax_backward, softmax_forward
-from .network import network_forward, network_loss_gradient, train_epochs
+from .network import bind_forward, network_forward, network_loss_gradient, train_epochs
 from .normalization import (
     batch_norm_backward,
     batch_norm_forward,
@@ -50,6 +50,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "bind_forward",
     "dropout",
     "layer_norm_backward",
     "layer_norm_forward",

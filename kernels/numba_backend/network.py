@@ -5,6 +5,8 @@ the rows of a batch; each sums a gradient of its own. Then they share the parame
 threads, and update. So the bits of a result depend on ``n_threads``, and on nothing else.
 """
 
+from functools import partial
+
 import numpy as np
 from numba import njit, prange
 
@@ -104,6 +106,12 @@ def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
                 _layer_forward(a, layers, layer, layers[layer, 2], params, following)
                 a = following
             _layer_forward(a, layers, n_layers - 1, layers[n_layers - 1, 2], params, outputs[start : start + rows])
+
+
+def bind_forward(x, layers, params, outputs, n_threads):
+    """`network_forward` of dense x as a function without arguments; ``layers`` and ``params`` are not to change any more."""
+    no_indices = np.empty(0, np.int32)
+    return partial(network_forward, x, no_indices, no_indices, layers, params, outputs, n_threads)
 
 
 @jit

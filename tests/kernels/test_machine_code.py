@@ -86,7 +86,7 @@ def faults(machine_code, loop, tile, packed):
     return found
 
 
-@pytest.mark.parametrize("kind", ["PLAIN", "TRANSPOSED"])
+@pytest.mark.parametrize("kind", ["PLAIN", "TRANSPOSED", "FETCHING"])
 @pytest.mark.parametrize("dtype", PACKED)
 def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, kind):
     tile = TILES[isa]
@@ -97,9 +97,9 @@ def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, k
         assert len(loops) == 1, f"{name}: {len(loops)} loops with {expected}"
         assert faults(machine_code, loops[0], tile, PACKED[dtype]) == []
         return
-    # The module was stripped of its symbols: both functions' loops are somewhere in it, beside others with as many products.
+    # The module was stripped of its symbols: all three functions' loops are somewhere in it, beside others with as many products.
     loops = [loop for code in functions.values() for loop in tile_loops(machine_code, code, tile, PACKED[dtype])]
-    assert sum(faults(machine_code, loop, tile, PACKED[dtype]) == [] for loop in loops) >= 2
+    assert sum(faults(machine_code, loop, tile, PACKED[dtype]) == [] for loop in loops) >= 3
     stacked = [i for loop in loops for i in machine_code.memory(loop) if "(%rsp" in i.operands]
     assert stacked == []
 
@@ -121,11 +121,21 @@ def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, 
 def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, rows):
     """With two to four registers of B beside 12 sums the compiler may read one twice."""
     tile = TILES[isa]._replace(rows=rows, vectors=12 // rows, steps=1)
-    name = f"tile_{tile.rows}_{tile.vectors}_PLAIN_{dtype}"
+    name = f"tile_{tile.rows}_{tile.vectors}_{'PLAIN' if rows == 1 else 'FETCHING'}_{dtype}"
     if not any(function.startswith("tile_") for function in functions):
         pytest.skip("the module was stripped of its symbols: its loops cannot be told apart")
     (loop,) = tile_loops(machine_code, functions[name], tile, PACKED[dtype])
     assert spills(machine_code, loop) == []
+
+
+@pytest.mark.parametrize("dtype", PACKED)
+def test_tiles_fetch_the_next_panel(functions, dtype):
+    """All whose names say so, and none that reads A alone or B once."""
+    tiles = {name: code for name, code in functions.items() if re.fullmatch(rf"tile_.*_{dtype}", name)}
+    if not tiles:
+        pytest.skip("the module was stripped of its symbols: its functions cannot be told apart")
+    fetching = {name for name, code in tiles.items() if any(i.name == "prefetcht1" for i in code)}
+    assert fetching == {name for name in tiles if re.search("PACKING|FETCHING", name)} != set()
 
 
 @pytest.mark.parametrize("dtype", PACKED)

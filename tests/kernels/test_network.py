@@ -100,6 +100,24 @@ def test_network_loss_gradient_of_wide_layers(backend, oracle, problem, rng, in_
     check_gradient(backend, oracle, problem(250, hidden, "relu"), in_float64, assert_close, weights)
 
 
+# Layers with whole and partial panels of weights, with few outputs, and with one.
+@pytest.mark.parametrize("sizes", [(10, 3), (33, 1), (8, 48, 5), (40, 99, 257, 10), (5, 300, 16, 2)], ids=str)
+def test_forward_alone(backend, oracle, draw, rng, wide, assert_close, dtype, sizes):
+    """Few rows, of which each number has tiles of its own, and so many that the call packs all weights; bound to arrays or not."""
+    layers = kernels.layer_table(sizes, "sigmoid", "softmax")
+    params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
+    for n in [*range(1, 15), 40, 300, 1500]:
+        x, outputs, n_threads = draw(n, sizes[0]), np.empty((n, sizes[-1]), dtype), 1 + n % 3
+        bound = backend.raw.bind_forward(x, layers, params, outputs, n_threads)
+        for _ in range(2):
+            expected = oracle.network_forward(wide(x), layers, wide(params))
+            outputs[...] = np.nan
+            bound()
+            assert_close(outputs, expected, dtype, "network")
+            assert_close(backend.network_forward(x, layers, params, n_threads=n_threads), expected, dtype, "network")
+            x[...] = draw(n, sizes[0])
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize(("n", "batch_size"), [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)])
 def test_train_epoch(problem, rng, assert_same_epoch, dtype, n, batch_size, optimizer):
