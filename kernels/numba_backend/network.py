@@ -20,6 +20,8 @@ from .losses import SQUARED_ERROR, loss_backward, loss_of_block
 from .optimizers import adam_update, sgd_update
 
 SGD = OPTIMIZERS["sgd"]
+# Parameters whose gradient is finished and which are then updated before the next ones: few enough to stay in L2.
+UPDATE_BLOCK = 4096
 DROPOUT, SEED, STREAM = (LAYER_COLUMNS.index(name) for name in ("dropout", "seed", "stream"))
 
 
@@ -189,7 +191,9 @@ def _rows_gradient(
 
     The rows are those from ``first_row`` on of the batch of update number ``step``, which decide what is dropped.
     """
-    gradient[:] = 0
+    sparse = indptr.size > 0
+    if sparse or len(rows) == 0:
+        gradient[:] = 0
     loss_sum = 0.0
     for start in range(0, len(rows), CHUNK):
         here = rows[start : start + CHUNK]
@@ -208,7 +212,9 @@ def _rows_gradient(
         z = _matrix(numbers, position, n, layers[len(layers) - 1, 1])
         loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, clip, z)
         loss_backward(loss, z, chosen[: n if labels.size else 0], y, weights, 1.0, z, 1)
-        _chunk_backward(x, indices, indptr, here, step, first_row + start, layers, params, numbers, position, gradient)
+        _chunk_backward(
+            x, indices, indptr, here, step, first_row + start, layers, params, numbers, position, sparse or start > 0, gradient
+        )
     return loss_sum
 
 
@@ -231,21 +237,21 @@ def _chunk_forward(x, indices, indptr, rows, step, first_row, layers, params, nu
 
 
 @jit
-def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position, gradient):
-    """Add to the gradient what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
+def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position, accumulate, gradient):
+    """Write to the gradient, or add to it, what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
     n, last = len(rows), len(layers) - 1
     dz = _matrix(numbers, position, n, layers[last, 1])
     halves = position + n * layers[last, 1]
     for layer in range(last, -1, -1):
         n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
         dweight = _matrix(gradient, offset, n_in, n_out)
-        bias_backward(dz, True, gradient[offset + n_in * n_out : offset + (n_in + 1) * n_out])
+        bias_backward(dz, accumulate, gradient[offset + n_in * n_out : offset + (n_in + 1) * n_out])
         if layer == 0 and indptr.size:
             _first_weight_gradient(x, indices, indptr, rows, dz, dweight)
             continue
         position -= n * n_in
         below = _matrix(numbers, position, n, n_in)
-        matmul_x_transposed(below, dz, True, 0, n_in, dweight)
+        matmul_x_transposed(below, dz, accumulate, 0, n_in, dweight)
         if layer > 0:
             dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
@@ -305,6 +311,17 @@ def _update(first, last, optimizer, hyper, step, params, gradient, state):
     else:
         m, v = state[0, first:last], state[1, first:last]
         adam_update(p, g, m, v, hyper[0], hyper[1], hyper[2], hyper[3], step, 0.0, 1)
+
+
+@jit
+def _finish_and_update(first, last, optimizer, hyper, step, layers, current, alpha, total_weight, gradients, params, state):
+    """`_finish_gradient` and `_update` for parameters first:last; returns the sum of the squares of the weights there."""
+    squares = 0.0
+    for start in range(first, last, UPDATE_BLOCK):
+        stop = min(start + UPDATE_BLOCK, last)
+        squares += _finish_gradient(start, stop, layers, current, alpha, total_weight, gradients)
+        _update(start, stop, optimizer, hyper, step, params, gradients[0], state)
+    return squares
 
 
 @jit
@@ -378,7 +395,8 @@ def train_epochs(
                 )  # fmt: skip
             for thread in prange(n_threads):
                 first, last = share(len(params), thread, n_threads)
-                squares[thread] = _finish_gradient(first, last, layers, current, alpha, total_weight, gradients)
-                _update(first, last, optimizer, hyper, step[0], params, gradients[0], state)
+                squares[thread] = _finish_and_update(
+                    first, last, optimizer, hyper, step[0], layers, current, alpha, total_weight, gradients, params, state
+                )
             epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
         losses[epoch] = epoch_loss / n_visits

@@ -150,6 +150,47 @@ def pointer_to(typingctx, array):
 
 
 @intrinsic
+def transpose_block(typingctx, source, source_row, target, target_row):
+    """target[i, j] = source[j, i] for blocks of as many rows and columns as a vector has elements; pointers, strides in elements.
+
+    Quarters of ever smaller blocks change places (Eklundh, *A fast computer method for matrix transposing*, 1972).
+    """
+
+    def codegen(context, builder, signature, args):
+        source, source_row, target, target_row = args
+        itemsize = signature.args[0].dtype.bitwidth // 8
+        n = VECTOR_BYTES // itemsize
+        pointer = ir.VectorType(source.type.pointee, n).as_pointer()
+
+        def addresses(base, stride):
+            starts = (builder.gep(base, [builder.mul(stride, stride.type(i))]) for i in range(n))
+            return [builder.bitcast(start, pointer) for start in starts]
+
+        rows = [builder.load(address, align=itemsize) for address in addresses(source, source_row)]
+        size = n // 2
+        while size:
+            right = [column // size % 2 == 1 for column in range(n)]
+            upper = _lanes(n + column - size if right[column] else column for column in range(n))
+            lower = _lanes(n + column if right[column] else column + size for column in range(n))
+            for i in range(n):
+                if not right[i]:
+                    pair = rows[i], rows[i + size]
+                    rows[i], rows[i + size] = (builder.shuffle_vector(*pair, mask) for mask in (upper, lower))
+            size //= 2
+        for row, address in zip(rows, addresses(target, target_row), strict=True):
+            builder.store(row, address, align=itemsize)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, source, types.intp), codegen
+
+
+def _lanes(numbers):
+    """The mask of a shuffle: element i of the result is that of this number of both vectors together."""
+    numbers = list(numbers)
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+
+
+@intrinsic
 def copy_vector(typingctx, source, target):
     """Copy one vector from pointer to pointer."""
 
