@@ -2,9 +2,9 @@
  *
  * B is read in panels of TILE_VECTORS registers' width. A panel that several row tiles use is copied to contiguous memory: by the
  * first of these tiles, while it multiplies and fetches the next panel (against a copy before, 16 rows of 784-128-10 gained 1.15
- * times, of 64-100-10 1.1 times), or before, where it is not a whole panel, and for dX, where it is transposed. Row
- * tiles have nearly equal heights instead of full ones and a thin rest. The inner dimension is not cut into blocks: with
- * panels that stay in L1 256 x 1024 x 1024 took 1.01 to 1.13 times as long, 200 x 784 x 128 0.92 to 1.04 times.
+ * times, of 64-100-10 1.1 times), or before, where it is not a whole panel, and for dX, where it is transposed. Row tiles have
+ * nearly equal heights instead of full ones and a thin rest. The inner dimension is not cut into blocks: with panels that stay in
+ * L1 256 x 1024 x 1024 took 1.01 to 1.13 times as long, 200 x 784 x 128 0.92 to 1.04 times.
  */
 
 /* All rows of one panel, A's rows being contiguous, from the tile `first` on. */
@@ -101,7 +101,7 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
-/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias). Weights and bias may also be given as panels, or else
+/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as panels, or else
  * NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16 rows. */
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
                                 const REAL *panels, ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c,
@@ -114,7 +114,7 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
         return;
     }
     ptrdiff_t done = 0;
-    if (rows > 0 && rows <= (panels ? 1 : THIN_ROWS)) /* two rows and more gain by panels up to 1.6 times */
+    if (rows <= (panels ? 1 : THIN_ROWS)) /* two rows and more gain by panels up to 1.6 times */
         for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= n_out; done += wide) {
             p.b = weight + done, p.b_next = wide, p.start = bias + done;
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
