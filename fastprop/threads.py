@@ -14,8 +14,8 @@ FLOPS_PER_THREAD = 1e6
 
 # The same for one call by itself, for which threads have to be woken: 16 rows through 784-128-10, 3.3 MFLOP, took 195 us on one
 # thread after a pause and 179 us on two that slept, and 54 and 38 us in one call after the other; with 12 rows the two that slept
-# took longer. And every thread reads all weights, whatever its share
-# of the rows: for 8 rows of 256-1024-1024-10 two threads took 0.59 of one thread's time, for 4 rows 0.75.
+# took longer. And every thread reads all weights, whatever its share of the rows: for 8 rows of 256-1024-1024-10 two threads took
+# 0.59 of one thread's time, for 4 rows 0.75.
 FLOPS_TO_WAKE_A_THREAD = 1.6e6
 ROWS_TO_WAKE_A_THREAD = 4
 

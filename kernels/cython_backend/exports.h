@@ -314,7 +314,7 @@ struct FN(forward_call) {
     char *memory;
     size_t bytes_a_thread;
     REAL *outputs;
-    REAL *panels; /* where the threads are to pack the weights, or NULL */
+    REAL *panels; /* those of net, which the threads are to pack first, or NULL */
     struct barrier barrier;
 };
 
@@ -330,13 +330,12 @@ static void FN(network_forward_thread)(void *argument, int thread, int n_threads
         FN(pack_network)(&c->net, thread, n_threads, c->panels);
         barrier_wait(&c->barrier, n_threads);
     }
-    const struct FN(network) net = {c->net.layers, c->net.n_layers, c->net.params, c->panels ? c->panels : c->net.panels};
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         if (c->extent.sparse)
-            FN(forward_sparse_rows)(&net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
+            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
         else
-            FN(forward_rows)(&net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
+            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
         FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], c->outputs + first * last[N_OUT]);
     }
 }
@@ -356,7 +355,7 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
     if (!c.memory)
         return -1;
     if (pack)
-        c.panels = (REAL *)(c.memory + bytes);
+        c.net.panels = c.panels = (REAL *)(c.memory + bytes);
     run_region(FN(network_forward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;

@@ -61,7 +61,7 @@ struct FN(extent) {
 struct FN(workspace) {
     REAL **activation;       /* [n_layers]: the input of each layer, (rows, padded_row); that of the first only in training */
     REAL *output;            /* (rows, n_out) dense: logits, then outputs, then deltas */
-    REAL *packed;            /* panels of weights */
+    REAL *packed;            /* a panel of weights */
     REAL *scratch;           /* for weight gradients */
     REAL *targets, *weight;  /* gathered */
     ptrdiff_t *labels;

@@ -31,20 +31,19 @@ STRIPS_BYTES = STRIPS_TOGETHER * K_BLOCK * STRIP_ROW_BYTES
 FROM_ZERO, FROM_BIAS, FROM_C = 0, 1, 2
 
 
-def _product(a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, panels, c):
+def _product(a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, pack_both, panels, c):
     """c (n_rows, n_columns) = max(start + a b, floor) for a (n_rows, n_k), b (n_k, n_columns): pointers, strides in elements.
 
     b's columns are adjacent, or else its rows (b_k = 1). For each block of k and each panel, of as many columns as a tile: make
-    a contiguous copy of the panel, of which whole vectors can be read, and run down the rows of a. Where those are not
-    contiguous (a_row = 1), and much is read, all panels are copied first, to ``panels``, which then has to have space for K_BLOCK
-    rows of b in whole panels, and a few strips of a at a time.
+    a contiguous copy of the panel, of which whole vectors can be read, and run down the rows of a. With ``pack_both``, for which
+    a_row = b_column = 1 and the sums start from no bias, all panels are copied first, to ``panels``, which then has to have space
+    for K_BLOCK rows of b in whole panels, and a few strips of a at a time.
     """
     itemsize = carray(c, 1).itemsize
     width, lanes = ROW_BYTES // itemsize, VECTOR_BYTES // itemsize
     packed, first = stack_buffer(c, PANEL_BYTES), stack_buffer(c, ROW_BYTES)
     strips, strip_row = stack_buffer(c, STRIPS_BYTES), STRIP_ROW_BYTES // 8
     n_strips = (n_rows + N_ROWS - 1) // N_ROWS
-    pack_both = a_row == 1 and n_k * (n_rows + n_columns) * itemsize > PACK_BYTES
     if n_rows == 0:
         return
     for k_start in range(0, max(n_k, 1), K_BLOCK):
@@ -154,7 +153,8 @@ def _start_row(bias, start, column, n, first):
 def _signature(real):
     pointer, size = types.CPointer(real), types.intp
     return types.void(
-        pointer, size, size, pointer, size, size, pointer, size, types.float64, size, size, size, pointer, pointer
+        pointer, size, size, pointer, size, size, pointer, size, types.float64, size, size, size, size, pointer,
+        pointer,
     )  # fmt: skip
 
 
@@ -169,7 +169,7 @@ for _real, _function in zip((types.float32, types.float64), _COMPILED, strict=Tr
 
 
 @intrinsic
-def _call_product(typingctx, a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, panels, c):
+def _call_product(typingctx, a, a_row, a_k, b, b_k, b_column, bias, start, floor, n_rows, n_columns, n_k, pack_both, panels, c):
     """`_product`, from jitted code."""
     signature = _signature(c.dtype)
 
@@ -188,7 +188,7 @@ def matmul_bias(x, weight, bias, relu, z):
     n_in, n_out = weight.shape
     _call_product(
         pointer_to(x), n_in, 1, pointer_to(weight), n_out, 1, pointer_to(bias), FROM_BIAS, 0.0 if relu else -np.inf,
-        len(x), n_out, n_in, pointer_to(z), pointer_to(z),
+        len(x), n_out, n_in, 0, pointer_to(z), pointer_to(z),
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def matmul_weight_transposed(dz, weight, dx):
     n_in, n_out = weight.shape
     _call_product(
         pointer_to(dz), n_out, 1, pointer_to(weight), 1, n_out, pointer_to(weight), FROM_ZERO, -np.inf,
-        len(dz), n_in, n_out, pointer_to(dx), pointer_to(dx),
+        len(dz), n_in, n_out, 0, pointer_to(dx), pointer_to(dx),
     )  # fmt: skip
 
 
@@ -206,10 +206,11 @@ def matmul_weight_transposed(dz, weight, dx):
 def matmul_x_transposed(x, dz, accumulate, first, last, dweight):
     """dweight[first:last] (+)= (x.T @ dz)[first:last]; x (n, n_in), dz (n, n_out), dweight (n_in, n_out)."""
     n_in, n_out = dweight.shape
-    width = ROW_BYTES // x.itemsize
-    panels = np.empty(K_BLOCK * (n_out + width), x.dtype)
+    pack_both = len(x) * (last - first + n_out) * x.itemsize > PACK_BYTES
+    panels = np.empty(K_BLOCK * (n_out + ROW_BYTES // x.itemsize) if pack_both else 1, x.dtype)
     _call_product(
         advance(pointer_to(x), first), 1, n_in, pointer_to(dz), n_out, 1, pointer_to(dz), FROM_C if accumulate else FROM_ZERO,
-        -np.inf, last - first, n_out, len(x), pointer_to(panels), advance(pointer_to(dweight), first * n_out),
+        -np.inf, last - first, n_out, len(x), pack_both, pointer_to(panels),
+        advance(pointer_to(dweight), first * n_out),
     )  # fmt: skip
     panels[0] = 0  # a use of the array, which Numba would otherwise free before the call

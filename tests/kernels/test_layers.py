@@ -45,9 +45,9 @@ def test_linear_backward(backend, oracle, draw, wide, assert_close, dtype, activ
             assert_close(dbias, expected[2] + accumulate * wide(start[1]), dtype, magnitude=bounds[2])
 
 
-@pytest.mark.parametrize(("n", "n_in", "n_out"), [(515, 1030, 269), (515, 300, 3)])
+@pytest.mark.parametrize(("n", "n_in", "n_out"), [(515, 1030, 269), (515, 300, 3), (3, 50_000, 1), (3, 1, 50_000)])
 def test_linear_at_sizes_beyond_every_block(backend, oracle, draw, wide, assert_close, dtype, n, n_in, n_out):
-    """Matrices larger than the tiles in which a back end may cut them, and not multiples of those; few outputs of many inputs."""
+    """Larger than the tiles in which a back end may cut them, and not multiples of those; few outputs, one of each."""
     x, weight, bias, da = draw(n, n_in), draw(n_in, n_out), draw(n_out), draw(n, n_out)
     magnitude = np.abs(x) @ np.abs(weight) + np.abs(bias)
     for n_threads in (1, 2):

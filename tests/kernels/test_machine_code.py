@@ -130,7 +130,7 @@ def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, row
 
 @pytest.mark.parametrize("dtype", PACKED)
 def test_tiles_fetch_the_next_panel(functions, dtype):
-    """All whose names say so, and none that reads A alone or B once."""
+    """All whose names say so, and no others."""
     tiles = {name: code for name, code in functions.items() if re.fullmatch(rf"tile_.*_{dtype}", name)}
     if not tiles:
         pytest.skip("the module was stripped of its symbols: its functions cannot be told apart")
