@@ -9,6 +9,7 @@
  *   vmath.h        exp, sigmoid, tanh, log    |
  *   tile.h         the micro-kernel           |
  *   packing.h      copies in tiles' order     |
+ *   shallow.h      products of little depth   |
  *   gemm.h         the three products         |  once for float,
  *   elementwise.h  activations and losses     |  once for double
  *   dropout.h      masks by position          |
@@ -150,6 +151,7 @@ struct kernels {
 #include "vmath.h"
 #include "tile.h"
 #include "packing.h"
+#include "shallow.h"
 #include "gemm.h"
 #include "elementwise.h"
 #include "dropout.h"
@@ -233,6 +235,7 @@ struct kernels {
 #include "vmath.h"
 #include "tile.h"
 #include "packing.h"
+#include "shallow.h"
 #include "gemm.h"
 #include "elementwise.h"
 #include "dropout.h"

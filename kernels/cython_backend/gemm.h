@@ -37,10 +37,10 @@ static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, c
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
-/* Numbers of REAL that a packed panel of a layer needs. */
+/* Numbers of REAL that a product needs for copies: of a panel, or for a shallow one of all weights. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    return max_size(n_in + 1, n_out) * PANEL;
+    return max_size(max_size(n_in + 1, n_out) * PANEL, SHALLOW_DEPTH * round_up(n_in, LANES));
 }
 
 /* The same product for few outputs, of which a register would be mostly empty: dot products along the inputs, LANES of them
@@ -113,6 +113,11 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
         FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, packed);
         return;
     }
+    if (FN(shallow)(n_in)) {
+        p.b = weight, p.start = bias;
+        FN(shallow_products)[n_in - 1](&p, rows, n_out, x, NULL, c);
+        return;
+    }
     ptrdiff_t done = 0;
     if (rows <= (panels ? 1 : THIN_ROWS)) /* two rows and more gain by panels up to 1.6 times */
         for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= n_out; done += wide) {
@@ -141,30 +146,16 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
     }
 }
 
-/* What input_gradient makes for one output, whose tiles would have a depth of 1 and do little but begin and end. */
-ALWAYS_INLINE void FN(outer_product)(const enum epilogue epilogue, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
-                                     const REAL *weight, ptrdiff_t n_in, const REAL *gate, REAL *dx, ptrdiff_t dx_stride)
-{
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < n_in; j += LANES) {
-            const VEC v = FN(load_upto)(weight + j, n_in - j) * dz[i * dz_stride];
-            FN(store_upto)(dx + i * dx_stride + j, FN(finish)(epilogue, v, gate + i * dx_stride + j), n_in - j);
-        }
-}
-
 /* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) * the derivative that the epilogue takes from gate (rows, n_in). */
 static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
                                ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride, REAL *packed)
 {
     struct FN(panel) p = {.depth = n_out, .a_stride = dz_stride, .c_stride = dx_stride, .gate_stride = dx_stride,
                           .epilogue = epilogue, .start = FN(zeros), .b = packed};
-    if (n_out == 1) {
-        switch (epilogue) {
-        case GATE_RELU: FN(outer_product)(GATE_RELU, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
-        case GATE_SIGMOID: FN(outer_product)(GATE_SIGMOID, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
-        case GATE_TANH: FN(outer_product)(GATE_TANH, dz, dz_stride, rows, weight, n_in, gate, dx, dx_stride); break;
-        default: FN(outer_product)(STORE, dz, dz_stride, rows, weight, n_in, dx /* not read */, dx, dx_stride); break;
-        }
+    if (FN(shallow)(n_out)) {
+        FN(pack_transposed_panel)(weight, n_out, n_out, n_in, packed);
+        p.b_stride = round_up(n_in, LANES), p.start = NULL;
+        FN(shallow_products)[n_out - 1](&p, rows, n_in, dz, gate, dx);
         return;
     }
     for (ptrdiff_t j = 0; j < n_in; j += PANEL) {
@@ -201,13 +192,21 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
  * A few tiles of x's columns, which stay in L1 or L2, meet all panels of dz, or of a strip of it: x is read from far once a strip,
  * a panel of dz once for these tiles, and dweight is written in long rows. Where x and dz together are larger than PACK_BYTES both
  * are copied into `scratch`, tile by tile and panel by panel: a column of theirs takes a cache line, and often a page, from every row
- * (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in float32 it would lose 7 %). */
+ * (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in float32 it would lose 7 %).
+ * Where neither is packed nor L1 holds x with a panel of dz, one half of the rows goes before the other: 200 x 20 x 100 gained 1.05
+ * (float32) and 1.1 times, 200 x 50 x 128 1.03 and 1.0. */
 static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {
     struct FN(panel) p = {.depth = rows, .a_stride = x_stride, .b_stride = dz_stride, .c_stride = n_out,
                           .epilogue = STORE, .start = FN(zeros), .accumulate = accumulate};
     const int pack = rows * (n_in + n_out) * (ptrdiff_t)sizeof(REAL) > PACK_BYTES;
+    if (!pack && rows >= ROWS_TO_HALVE && rows * (x_stride + PANEL) * (ptrdiff_t)sizeof(REAL) > L1_BYTES) {
+        const ptrdiff_t half = rows / 2;
+        FN(weight_gradient)(x, x_stride, dz, dz_stride, half, n_in, n_out, accumulate, dweight, scratch);
+        FN(weight_gradient)(x + half * x_stride, x_stride, dz + half * dz_stride, dz_stride, rows - half, n_in, n_out, 1, dweight, scratch);
+        return;
+    }
     const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS, together = pack ? TILES_TOGETHER : 1;
     const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(REAL) / max_size(1, rows) / PANEL * PANEL; /* at least 20 panels */
     REAL *packed_dz = scratch + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;

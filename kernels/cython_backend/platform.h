@@ -65,6 +65,9 @@ enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
  * would lose up to 9 %. */
 enum { L2_CACHE = 2 };
 
+/* Up to so many steps along the inner dimension a product is made without tiles: what 16 registers hold of two rows of A. */
+enum { SHALLOW_DEPTH = 6 };
+
 /* Registers' width of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
 enum { SPARSE_VECTORS = 13 };
 
@@ -80,6 +83,9 @@ enum { CHUNKS_TO_PACK_FOR = 4 };
 /* What a weight gradient reads is packed where it is larger: the deltas in strips, the rest so many tiles at a time. Strips of 1 MB
  * gained 1.07 times against 128 KB at 256 x 1024 x 1024 in float32, 1.15 times in float64. */
 enum { PACK_BYTES = 192 * 1024, STRIP_BYTES = 1024 * 1024, TILES_TOGETHER = 4 };
+
+/* What is not packed should stay in L1 from one tile to the next; fewer rows at a time than half of these would cost more than that. */
+enum { L1_BYTES = 30 * 1024, ROWS_TO_HALVE = 192 };
 
 /* A weight gradient of few outputs is made transposed up to this size. */
 enum { TRANSPOSED_BYTES = 256 * 1024 };
