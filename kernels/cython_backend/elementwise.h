@@ -93,7 +93,7 @@ static double FN(softmax_row)(const REAL *z, ptrdiff_t n, REAL maximum, REAL *pr
 {
     VEC sums = {};
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        VEC e = FN(vexp)(FN(load_upto)(z + j, n - j) - maximum);
+        VEC e = FN(vexp_nonpositive)(FN(load_upto)(z + j, n - j) - maximum);
         if (n - j < LANES)
             e = FN(keep)(FN(first_lanes)(n - j), e);
         sums += e;
@@ -151,7 +151,7 @@ static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label,
     }
     REAL sum = 0;
     for (ptrdiff_t c = 0; c < n; c += LANES) {
-        VEC e = FN(vexp)(FN(load_upto)(z + c, n - c) - maximum);
+        VEC e = FN(vexp_nonpositive)(FN(load_upto)(z + c, n - c) - maximum);
         sum += FN(horizontal_sum)(n - c < LANES ? FN(keep)(FN(first_lanes)(n - c), e) : e);
     }
     const double log_sum = log((double)sum);
@@ -177,7 +177,7 @@ ALWAYS_INLINE VEC FN(softmax_lanes)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, 
     for (ptrdiff_t c = 1; c < n; c++)
         best = FN(select)(best >= e[c], best, e[c]); /* a NaN in e[c] stays */
     for (ptrdiff_t c = 0; c < n; c++)
-        sum += e[c] = FN(vexp)(e[c] - best);
+        sum += e[c] = FN(vexp_nonpositive)(e[c] - best);
     const VEC inverse = 1 / sum;
     for (ptrdiff_t c = 0; probs && c < n; c += LANES) {
         VEC *block = e + c;
@@ -228,7 +228,7 @@ static double FN(few_classes_loss)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, c
 ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL clip, VEC *output)
 {
     if (loss == BINARY_CROSS_ENTROPY) {
-        VEC e = FN(vexp)(-FN(absolute)(z)), p = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
+        VEC e = FN(vexp_nonpositive)(-FN(absolute)(z)), p = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
         *output = p;
         if (clip == 0)
             return FN(relu)(z) - z * y + FN(vlog1p_unit)(e);
@@ -245,17 +245,18 @@ ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL c
     return rate - y - y * z; /* + y log y, which does not depend on the network: added by the caller */
 }
 
-/* sum of y log y, 0 for y = 0: the part of Poisson's loss that only the targets determine. */
-static double FN(target_entropy)(const REAL *y, ptrdiff_t n)
+/* The weighted sum of y log y, 0 for y = 0: the part of Poisson's loss that only the targets determine. */
+static double FN(target_entropy)(const REAL *y, const REAL *weight, ptrdiff_t n)
 {
     double sum = 0;
     for (ptrdiff_t i = 0; i < n; i++)
-        sum += y[i] == 0 ? 0.0 : (double)y[i] * log((double)y[i]);
+        sum += y[i] == 0 ? 0.0 : (weight ? (double)weight[i] : 1) * (double)y[i] * log((double)y[i]);
     return sum;
 }
 
-/* outputs = link(z), the sum of the losses returned, for n numbers; outputs may be z, or NULL. */
-ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n, REAL clip, REAL *outputs)
+/* outputs = link(z), the sum of the losses returned, weighted if a weight of each is given, for n numbers; outputs may be z, or NULL. */
+ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, const REAL *weight, ptrdiff_t n,
+                                              REAL clip, REAL *outputs)
 {
     double sum = 0;
     for (ptrdiff_t j = 0; j < n;) { /* in blocks: enough to amortise the step to double, few enough to lose nothing */
@@ -263,6 +264,8 @@ ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z
         VEC values = {};
         for (; j < end; j += LANES) {
             VEC output, value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), clip, &output);
+            if (weight)
+                value *= FN(load_upto)(weight + j, end - j);
             values += end - j >= LANES ? value : FN(keep)(FN(first_lanes)(end - j), value);
             if (outputs)
                 FN(store_upto)(outputs + j, output, end - j);
@@ -270,18 +273,18 @@ ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z
         sum += (double)FN(horizontal_sum)(values);
         j = end;
     }
-    return loss == POISSON ? sum + FN(target_entropy)(y, n) : sum;
+    return loss == POISSON ? sum + FN(target_entropy)(y, weight, n) : sum;
 }
 
-static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, ptrdiff_t n,
+static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, const REAL *weight, ptrdiff_t n,
                                        const struct FN(clipping) *clipping, REAL *outputs)
 {
     switch (loss) {
     case BINARY_CROSS_ENTROPY:
-        return clipping->clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, 0, outputs)
-                                   : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, n, clipping->clip, outputs);
-    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, n, 0, outputs);
-    default: return FN(elementwise_loss_run)(POISSON, z, y, n, 0, outputs);
+        return clipping->clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, 0, outputs)
+                                   : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, clipping->clip, outputs);
+    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, weight, n, 0, outputs);
+    default: return FN(elementwise_loss_run)(POISSON, z, y, weight, n, 0, outputs);
     }
 }
 
@@ -289,8 +292,8 @@ static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const
 static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, struct FN(target_rows) t,
                             const struct FN(clipping) *clipping, REAL *outputs)
 {
-    if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight)
-        return FN(elementwise_loss_row)(loss, logits, t.dense, rows * n_out, clipping, outputs);
+    if (loss != SOFTMAX_CROSS_ENTROPY && (!t.weight || n_out == 1))
+        return FN(elementwise_loss_row)(loss, logits, t.dense, t.weight, rows * n_out, clipping, outputs);
     if (t.labels && n_out <= FEW_CLASSES)
         return FN(few_classes_loss)(logits, rows, n_out, t.labels, t.weight, clipping, outputs);
     double sum = 0;
@@ -300,17 +303,26 @@ static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t r
         const REAL *y = t.dense ? t.dense + row : NULL;
         double value = loss == SOFTMAX_CROSS_ENTROPY
             ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, clipping, output)
-            : FN(elementwise_loss_row)(loss, logits + row, y, n_out, clipping, output);
+            : FN(elementwise_loss_row)(loss, logits + row, y, NULL, n_out, clipping, output);
         sum += t.weight ? (double)t.weight[i] * value : value;
     }
     return sum;
 }
 
-/* dz = scale * (outputs - y), n numbers; dz may be outputs. */
+/* dz = scale * (mass * outputs - y), n numbers; dz may be outputs. */
 static void FN(difference_row)(const REAL *outputs, const REAL *y, REAL mass, REAL scale, ptrdiff_t n, REAL *dz)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES)
         FN(store_upto)(dz + j, scale * (mass * FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j)), n - j);
+}
+
+/* The same with a weight of each number. */
+static void FN(weighted_difference_row)(const REAL *outputs, const REAL *y, const REAL *weight, REAL scale, ptrdiff_t n, REAL *dz)
+{
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const VEC difference = FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j);
+        FN(store_upto)(dz + j, scale * FN(load_upto)(weight + j, n - j) * difference, n - j);
+    }
 }
 
 /* dlogits = scale * weight * (outputs - y), see the reference's loss_backward; dlogits may be outputs. */
@@ -319,6 +331,10 @@ static void FN(loss_gradient_rows)(enum loss_code loss, const REAL *outputs, ptr
 {
     if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight) {
         FN(difference_row)(outputs, t.dense, 1, scale, rows * n_out, dlogits);
+        return;
+    }
+    if (loss != SOFTMAX_CROSS_ENTROPY && n_out == 1) {
+        FN(weighted_difference_row)(outputs, t.dense, t.weight, scale, rows, dlogits);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++) {

@@ -102,8 +102,9 @@ struct kernels {
 #define PANEL (TILE_VECTORS * LANES)
 
 /* ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact. EXP_LOWEST and EXP_HIGHEST
- * lie just beyond where exp is 0 and infinity; from TANH_SATURATED = 2 |z| on, tanh rounds to 1. EXP_DEGREE and ARTANH_TERMS are
- * the smallest whose first dropped term is below a quarter of the last place. */
+ * lie just beyond where exp is 0 and infinity, EXP_NORMAL just above where it becomes subnormal; from TANH_SATURATED = 2 |z| on, tanh
+ * rounds to 1. EXP_DEGREE, an odd number, and ARTANH_TERMS are the smallest whose first dropped term is below a quarter of the last
+ * place. */
 #define REAL float
 #define INTEGER int32_t
 #define UNSIGNED uint32_t
@@ -117,6 +118,7 @@ struct kernels {
 #define LN2_HI 0x1.63p-1f
 #define LN2_LO -2.1219444005469058e-4f
 #define EXP_LOWEST -104.0f
+#define EXP_NORMAL -87.33654f
 #define EXP_HIGHEST 89.0f
 #define EXP_DEGREE 7
 #define TANH_SATURATED 20.0f
@@ -135,16 +137,22 @@ struct kernels {
 #endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
 #define VECTOR_SQRT(v) _mm512_sqrt_ps((__m512)(v))
+#define VECTOR_MIN(a, b) _mm512_min_ps((__m512)(a), (__m512)(b))
+#define VECTOR_MAX(a, b) _mm512_max_ps((__m512)(a), (__m512)(b))
 #define VECTOR_STREAM(p, v) _mm512_stream_ps(p, (__m512)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (count)) - 1), (__m512)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
 #define VECTOR_SQRT(v) _mm256_sqrt_ps((__m256)(v))
+#define VECTOR_MIN(a, b) _mm256_min_ps((__m256)(a), (__m256)(b))
+#define VECTOR_MAX(a, b) _mm256_max_ps((__m256)(a), (__m256)(b))
 #define VECTOR_STREAM(p, v) _mm256_stream_ps(p, (__m256)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_ps(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_ps(p, (__m256i)FN(first_lanes)(count), (__m256)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_ps((__m128)(v))
+#define VECTOR_MIN(a, b) _mm_min_ps((__m128)(a), (__m128)(b))
+#define VECTOR_MAX(a, b) _mm_max_ps((__m128)(a), (__m128)(b))
 #define VECTOR_STREAM(p, v) _mm_stream_ps(p, (__m128)(v))
 #endif
 #include "simd.h"
@@ -175,6 +183,7 @@ struct kernels {
 #undef LN2_HI
 #undef LN2_LO
 #undef EXP_LOWEST
+#undef EXP_NORMAL
 #undef EXP_HIGHEST
 #undef EXP_DEGREE
 #undef TANH_SATURATED
@@ -184,6 +193,8 @@ struct kernels {
 #undef LOWER_HALVES
 #undef UPPER_HALVES
 #undef VECTOR_SQRT
+#undef VECTOR_MIN
+#undef VECTOR_MAX
 #undef VECTOR_STREAM
 #undef MASK_LOAD
 #undef MASK_STORE
@@ -201,6 +212,7 @@ struct kernels {
 #define LN2_HI 0x1.62e42feep-1
 #define LN2_LO 1.90821492927058770002e-10
 #define EXP_LOWEST -746.0
+#define EXP_NORMAL -708.396418532264
 #define EXP_HIGHEST 710.0
 #define EXP_DEGREE 13
 #define TANH_SATURATED 40.0
@@ -219,16 +231,22 @@ struct kernels {
 #endif
 #if defined(__AVX512F__) && VECTOR_BYTES == 64
 #define VECTOR_SQRT(v) _mm512_sqrt_pd((__m512d)(v))
+#define VECTOR_MIN(a, b) _mm512_min_pd((__m512d)(a), (__m512d)(b))
+#define VECTOR_MAX(a, b) _mm512_max_pd((__m512d)(a), (__m512d)(b))
 #define VECTOR_STREAM(p, v) _mm512_stream_pd(p, (__m512d)(v))
 #define MASK_LOAD(p, count) _mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), p)
 #define MASK_STORE(p, count, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (count)) - 1), (__m512d)(v))
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
 #define VECTOR_SQRT(v) _mm256_sqrt_pd((__m256d)(v))
+#define VECTOR_MIN(a, b) _mm256_min_pd((__m256d)(a), (__m256d)(b))
+#define VECTOR_MAX(a, b) _mm256_max_pd((__m256d)(a), (__m256d)(b))
 #define VECTOR_STREAM(p, v) _mm256_stream_pd(p, (__m256d)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_pd(p, (__m256i)FN(first_lanes)(count))
 #define MASK_STORE(p, count, v) _mm256_maskstore_pd(p, (__m256i)FN(first_lanes)(count), (__m256d)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_pd((__m128d)(v))
+#define VECTOR_MIN(a, b) _mm_min_pd((__m128d)(a), (__m128d)(b))
+#define VECTOR_MAX(a, b) _mm_max_pd((__m128d)(a), (__m128d)(b))
 #define VECTOR_STREAM(p, v) _mm_stream_pd(p, (__m128d)(v))
 #endif
 #include "simd.h"
