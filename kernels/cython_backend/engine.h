@@ -148,7 +148,6 @@ struct kernels {
 #define VECTOR_MAX(a, b) _mm256_max_ps((__m256)(a), (__m256)(b))
 #define VECTOR_STREAM(p, v) _mm256_stream_ps(p, (__m256)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_ps(p, (__m256i)FN(first_lanes)(count))
-#define MASK_STORE(p, count, v) _mm256_maskstore_ps(p, (__m256i)FN(first_lanes)(count), (__m256)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_ps((__m128)(v))
 #define VECTOR_MIN(a, b) _mm_min_ps((__m128)(a), (__m128)(b))
@@ -242,7 +241,6 @@ struct kernels {
 #define VECTOR_MAX(a, b) _mm256_max_pd((__m256d)(a), (__m256d)(b))
 #define VECTOR_STREAM(p, v) _mm256_stream_pd(p, (__m256d)(v))
 #define MASK_LOAD(p, count) _mm256_maskload_pd(p, (__m256i)FN(first_lanes)(count))
-#define MASK_STORE(p, count, v) _mm256_maskstore_pd(p, (__m256i)FN(first_lanes)(count), (__m256d)(v))
 #elif defined(__SSE2__) && VECTOR_BYTES == 16
 #define VECTOR_SQRT(v) _mm_sqrt_pd((__m128d)(v))
 #define VECTOR_MIN(a, b) _mm_min_pd((__m128d)(a), (__m128d)(b))

@@ -2,6 +2,8 @@
 
 typedef REAL FN(vec) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL FN(unaligned_vec) __attribute__((vector_size(VECTOR_BYTES), aligned(__alignof__(REAL)), may_alias));
+typedef REAL FN(half_vec) __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef REAL FN(unaligned_half_vec) __attribute__((vector_size(VECTOR_BYTES / 2), aligned(__alignof__(REAL)), may_alias));
 typedef INTEGER FN(int_vec) __attribute__((vector_size(VECTOR_BYTES)));
 typedef UNSIGNED FN(unsigned_vec) __attribute__((vector_size(VECTOR_BYTES)));
 
@@ -66,13 +68,20 @@ ALWAYS_INLINE VEC FN(load_first)(const REAL *p, ptrdiff_t count)
 #endif
 }
 
+/* Without AVX2's masked store, for which an EPYC takes 13 cycles. */
 ALWAYS_INLINE void FN(store_first)(REAL *p, VEC v, ptrdiff_t count)
 {
 #ifdef MASK_STORE
     MASK_STORE(p, count, v);
 #else
-    for (ptrdiff_t i = 0; i < count; i++)
-        p[i] = v[i];
+    const union { VEC whole; FN(half_vec) half[2]; } u = {v};
+    const int upper = count >= LANES / 2;
+    if (upper)
+        *(FN(unaligned_half_vec) *)p = u.half[0];
+    const FN(half_vec) rest = u.half[upper];
+    UNROLL for (int i = 0; i < LANES / 2 - 1; i++)
+        if (upper * LANES / 2 + i < count)
+            p[upper * LANES / 2 + i] = rest[i];
 #endif
 }
 
