@@ -8,6 +8,7 @@ from .vmath import exp, sigmoid, tanh
 
 IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
 SOFTMAX, EXP = LINKS["softmax"], LINKS["exp"]
+BLOCK = 1024  # numbers that go through a buffer at a time: it stays in the L1 cache
 
 
 @jit
@@ -64,28 +65,37 @@ def activation_forward(z, activation, a, n_threads):
 @jit
 def activation_backward(da, a, activation, dz, n_threads):
     """dz = da f'(z) for da, a, dz (n, n_units), dz may be da. ``n_threads`` is ignored."""
-    copy(da, dz)
-    multiply_by_derivative(activation, readonly(a), dz)
+    a, outer, result = readonly(a).reshape(a.size), readonly(da).reshape(da.size), dz.reshape(dz.size)
+    block = np.empty(min(BLOCK, len(result)), dz.dtype)
+    for start in range(0, len(result), BLOCK):
+        stop = min(start + BLOCK, len(result))
+        inner = block[: stop - start]
+        copy(a[start:stop], inner)
+        chain(activation, outer[start:stop], inner)
+        copy(inner, result[start:stop])
 
 
 @jit
-def multiply_by_derivative(activation, a, dz):
-    """dz *= f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2.
+def chain(activation, da, a):
+    """a = da f'(z), by the derivative from a = f(z): 1, a > 0, a (1 - a), 1 - a^2; arrays that do not overlap.
 
-    In place: of two arrays that may be one LLVM makes a loop over single numbers, with a branch for each where ReLU is concerned.
+    Written over a and not over da: of a loop that stores what it loaded, or zero, LLVM makes masked stores of zero, for which an
+    EPYC takes 13 cycles each. And of two arrays that may be one it makes a loop over single numbers.
     """
-    value, gradient = a.reshape(a.size), dz.reshape(dz.size)
+    value, gradient = a.reshape(a.size), da.reshape(da.size)
     zero, one = a.dtype.type(0), a.dtype.type(1)
     if activation == RELU:
-        for i in range(len(gradient)):
+        for i in range(len(value)):
             above = gradient[i]
-            gradient[i] = above if value[i] > zero else zero
+            value[i] = above if value[i] > zero else zero
     elif activation == SIGMOID:
-        for i in range(len(gradient)):
-            gradient[i] *= value[i] * (one - value[i])
+        for i in range(len(value)):
+            value[i] *= gradient[i] * (one - value[i])
     elif activation == TANH:
-        for i in range(len(gradient)):
-            gradient[i] *= one - value[i] * value[i]
+        for i in range(len(value)):
+            value[i] = gradient[i] * (one - value[i] * value[i])
+    else:
+        copy(gradient, value)
 
 
 @jit

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from .activations import RELU, activate, copy, multiply_by_derivative
+from .activations import RELU, activate, chain, copy
 from .gemm import K_BLOCK, matmul_bias, matmul_weight_transposed, matmul_x_transposed
 from .jit import Threaded, jit, readonly
 
@@ -49,8 +49,8 @@ def linear_backward(da, x, weight, a, activation, accumulate, dx, dweight, dbias
         first, last = share(n, thread, n_threads)
         for start in range(first, last, CHUNK):
             stop = min(start + CHUNK, last)
-            copy(da[start:stop], dz[start:stop])
-            multiply_by_derivative(activation, a[start:stop], dz[start:stop])
+            copy(a[start:stop], dz[start:stop])
+            chain(activation, da[start:stop], dz[start:stop])
             if dx.size:
                 matmul_weight_transposed(dz[start:stop], weight, dx[start:stop])
     for thread in prange(n_threads):

@@ -11,13 +11,14 @@ import numpy as np
 from numba import njit, prange
 
 from ..codes import LAYER_COLUMNS, OPTIMIZERS
-from .activations import IDENTITY, RELU, SIGMOID, TANH, activate, copy, multiply_by_derivative, relu
+from .activations import IDENTITY, RELU, SIGMOID, TANH, activate, chain, copy, relu
 from .dropout import bits, drop
 from .gemm import matmul_weight_transposed, matmul_x_transposed
 from .jit import OPTIONS, Threaded, jit, readonly
 from .linear import CHUNK, bias_backward, forward_chunk, share
 from .losses import SQUARED_ERROR, loss_backward, loss_of_block
 from .optimizers import adam_update, sgd_update
+from .tile import VECTOR_BYTES, address_of, advance, pointer_to, stream_vector, streams_done
 
 SGD = OPTIMIZERS["sgd"]
 # Parameters whose gradient is finished and which are then updated before the next ones: few enough to stay in L2.
@@ -121,10 +122,10 @@ def _workspace(layers, batch_size, indptr, targets, labels, params, n_threads):
     """What a batch needs, one row a thread: (numbers, labels of a chunk, gradients).
 
     A row of the numbers holds, for a chunk: sample weights, dense targets, the inputs unless they are sparse, every layer's
-    activations, and the gradients with respect to two layers' activations.
+    activations, and the gradient with respect to one layer's activations.
     """
     chunk = min(CHUNK, batch_size)
-    columns = 1 + targets.shape[1] + _n_gathered(layers, indptr) + 2 * _widest(layers)
+    columns = 1 + targets.shape[1] + _n_gathered(layers, indptr) + _widest(layers)
     for layer in range(len(layers)):
         columns += layers[layer, 1]
     numbers = np.empty((n_threads, chunk * columns), params.dtype)
@@ -198,7 +199,7 @@ def _rows_gradient(
     for start in range(0, len(rows), CHUNK):
         here = rows[start : start + CHUNK]
         n = len(here)
-        # numbers = [sample weights (n,)] [targets (n, n_out)] [inputs (n, n_in)] [activations ...] [two gradients ...]
+        # numbers = [sample weights (n,)] [targets (n, n_out)] [inputs (n, n_in)] [activations ...] [a gradient (n, n_units)]
         weights = numbers[: n if sample_weight.size else 0]
         y = _matrix(numbers, n, n if targets.size else 0, targets.shape[1])
         position = n * (1 + targets.shape[1])
@@ -241,7 +242,7 @@ def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, n
     """Write to the gradient, or add to it, what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
     n, last = len(rows), len(layers) - 1
     dz = _matrix(numbers, position, n, layers[last, 1])
-    halves = position + n * layers[last, 1]
+    end = position + n * layers[last, 1]
     for layer in range(last, -1, -1):
         n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
         dweight = _matrix(gradient, offset, n_in, n_out)
@@ -253,12 +254,12 @@ def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, n
         below = _matrix(numbers, position, n, n_in)
         matmul_x_transposed(below, dz, accumulate, 0, n_in, dweight)
         if layer > 0:
-            dx = _matrix(numbers, halves + layer % 2 * n * _widest(layers), n, n_in)
+            dx = _matrix(numbers, end, n, n_in)
             matmul_weight_transposed(dz, _matrix(params, offset, n_in, n_out), dx)
             _drop_rows(layers, layer - 1, step, first_row, dx)
             _unscale_rows(layers, layer - 1, step, below)
-            multiply_by_derivative(layers[layer - 1, 2], below, dx)
-            dz = dx
+            chain(layers[layer - 1, 2], dx, below)  # which nobody needs any more
+            dz = below
 
 
 @jit
@@ -273,14 +274,15 @@ def _total_weight(sample_weight, rows):
 
 
 @jit
-def _finish_gradient(first, last, layers, params, alpha, total_weight, gradients):
-    """gradients[0] = (sum of gradients + alpha weights) / total_weight, for parameters first:last; returns |weights|^2 there."""
-    result = gradients[0]
+def _finish_gradient(first, layers, params, alpha, total_weight, gradients, result):
+    """result = (sum of gradients + alpha weights) / total_weight, for parameters from ``first`` on; returns |weights|^2 there."""
+    last = first + len(result)
+    copy(gradients[0, first:last], result)
     for thread in range(1, len(gradients)):
-        for i in range(first, last):
-            result[i] += gradients[thread, i]
+        for i in range(len(result)):
+            result[i] += gradients[thread, first + i]
     scale, decay = result.dtype.type(1 / total_weight), result.dtype.type(alpha / total_weight)
-    for i in range(first, last):
+    for i in range(len(result)):
         result[i] *= scale
     squares = 0.0
     if alpha != 0:
@@ -289,7 +291,7 @@ def _finish_gradient(first, last, layers, params, alpha, total_weight, gradients
             stop = min(last, start + layers[layer, 0] * layers[layer, 1])
             start = max(first, start)
             for i in range(start, stop):
-                result[i] += decay * params[i]
+                result[i - first] += decay * params[i]
             squares += _sum_of_squares(params[start : max(start, stop)])
     return squares
 
@@ -303,25 +305,52 @@ def _sum_of_squares(values):
 
 
 @jit
-def _update(first, last, optimizer, hyper, step, params, gradient, state):
-    """The optimizer's step for parameters first:last."""
-    p, g = params[first:last], gradient[first:last]
-    if optimizer == SGD:
-        sgd_update(p, g, state[0, first:last], hyper[0], hyper[1], hyper[2], 0.0, 1)
-    else:
-        m, v = state[0, first:last], state[1, first:last]
-        adam_update(p, g, m, v, hyper[0], hyper[1], hyper[2], hyper[3], step, 0.0, 1)
+def _finish_and_update(first, last, optimizer, hyper, step, layers, current, alpha, total_weight, gradients, params, state, blocks):
+    """`_finish_gradient` and the optimizer's step for parameters first:last; returns the sum of the squares of the weights there.
+
+    Both happen in ``blocks`` (2, UPDATE_BLOCK), which no other thread has in its caches. What other threads do have is the
+    parameters: these are stored past the caches, as a store to a line that another core reads too waits for that core.
+    """
+    squares = 0.0
+    start = first
+    while start < last:
+        # The first block ends where a vector begins, and with it all others begin there.
+        stop = min(last, start + UPDATE_BLOCK - _beyond_boundary(params, start))
+        gradient, updated = blocks[0, : stop - start], blocks[1, : stop - start]
+        squares += _finish_gradient(start, layers, current, alpha, total_weight, gradients, gradient)
+        copy(current[start:stop], updated)
+        if optimizer == SGD:
+            sgd_update(updated, gradient, state[0, start:stop], hyper[0], hyper[1], hyper[2], 0.0, 1)
+        else:
+            m, v = state[0, start:stop], state[1, start:stop]
+            adam_update(updated, gradient, m, v, hyper[0], hyper[1], hyper[2], hyper[3], step, 0.0, 1)
+        if len(gradients) > 1:
+            _stream(updated, params[start:stop])
+        else:
+            copy(updated, params[start:stop])
+        start = stop
+    streams_done()
+    return squares
 
 
 @jit
-def _finish_and_update(first, last, optimizer, hyper, step, layers, current, alpha, total_weight, gradients, params, state):
-    """`_finish_gradient` and `_update` for parameters first:last; returns the sum of the squares of the weights there."""
-    squares = 0.0
-    for start in range(first, last, UPDATE_BLOCK):
-        stop = min(start + UPDATE_BLOCK, last)
-        squares += _finish_gradient(start, stop, layers, current, alpha, total_weight, gradients)
-        _update(start, stop, optimizer, hyper, step, params, gradients[0], state)
-    return squares
+def _beyond_boundary(values, index):
+    """By how many numbers values[index] lies beyond the beginning of a vector."""
+    return address_of(advance(pointer_to(values), index)) % VECTOR_BYTES // values.itemsize
+
+
+@jit
+def _stream(source, target):
+    """target = source past the caches; numbers before and after whole vectors as usual."""
+    lanes = VECTOR_BYTES // target.itemsize
+    head = min(len(target), -_beyond_boundary(target, 0) % lanes)
+    n_vectors = (len(target) - head) // lanes
+    copy(source[:head], target[:head])
+    for k in range(n_vectors):
+        at = head + k * lanes
+        stream_vector(advance(pointer_to(source), at), advance(pointer_to(target), at))
+    tail = head + n_vectors * lanes
+    copy(source[tail:], target[tail:])
 
 
 @jit
@@ -356,8 +385,7 @@ def network_loss_gradient(
         )  # fmt: skip
     for thread in prange(n_threads):
         first, last = share(len(params), thread, n_threads)
-        squares[thread] = _finish_gradient(first, last, layers, params, alpha, total_weight, gradients)
-        copy(gradients[0, first:last], gradient[first:last])
+        squares[thread] = _finish_gradient(first, layers, params, alpha, total_weight, gradients, gradient[first:last])
     return _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight)
 
 
@@ -378,6 +406,7 @@ def train_epochs(
     orders, layers, current = readonly(orders), readonly(layers), readonly(params)
     n_visits = orders.shape[1]
     numbers, chosen, gradients = _workspace(layers, min(batch_size, n_visits), indptr, targets, labels, current, n_threads)
+    blocks = np.empty((n_threads, 2, UPDATE_BLOCK), params.dtype)
     loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
     for epoch in range(len(orders)):
         epoch_loss = 0.0
@@ -396,7 +425,8 @@ def train_epochs(
             for thread in prange(n_threads):
                 first, last = share(len(params), thread, n_threads)
                 squares[thread] = _finish_and_update(
-                    first, last, optimizer, hyper, step[0], layers, current, alpha, total_weight, gradients, params, state
-                )
+                    first, last, optimizer, hyper, step[0], layers, current, alpha, total_weight, gradients, params, state,
+                    blocks[thread],
+                )  # fmt: skip
             epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
         losses[epoch] = epoch_loss / n_visits

@@ -202,3 +202,39 @@ def copy_vector(typingctx, source, target):
         return context.get_dummy_value()
 
     return types.void(source, source), codegen
+
+
+@intrinsic
+def stream_vector(typingctx, source, target):
+    """Copy one vector from pointer to pointer, past the caches; the target lies on a vector's boundary. See `streams_done`."""
+
+    def codegen(context, builder, signature, args):
+        itemsize = signature.args[0].dtype.bitwidth // 8
+        vector = ir.VectorType(args[0].type.pointee, VECTOR_BYTES // itemsize).as_pointer()
+        value = builder.load(builder.bitcast(args[0], vector), align=itemsize)
+        store = builder.store(value, builder.bitcast(args[1], vector), align=VECTOR_BYTES)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(source, source), codegen
+
+
+@intrinsic
+def streams_done(typingctx):
+    """What was stored past the caches is in memory for every thread."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def address_of(typingctx, pointer):
+    """The address, a whole number."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(args[0], context.get_value_type(types.intp))
+
+    return types.intp(pointer), codegen

@@ -148,6 +148,28 @@ def test_same_bits_at_every_run(backend, problem, rng, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_same_bits_wherever_the_parameters_lie(backend, draw, rng, dtype, optimizer):
+    """Several threads store whole registers past the caches, from a register's boundary on, and the rest as usual."""
+    layers = kernels.layer_table([10, 400, 20, 4], "relu", "softmax")  # more parameters than are updated at a time
+    n = kernels.n_parameters(layers)
+    x, targets, start = draw(50, 10), rng.integers(0, 4, 50), rng.uniform(-0.5, 0.5, n).astype(dtype)
+    hyper = {"lr": 0.01}
+    for n_threads in (1, 2, 3):
+        results = []
+        for offset in (0, 1, 3, 7):
+            block = np.full(n + 20, 7, dtype)
+            params, state = block[offset : offset + n], np.zeros((N_STATE_SLOTS[optimizer], n), dtype)
+            params[:] = start
+            arrays = x, targets, np.arange(50), layers, params, state
+            options = {"loss": "softmax_cross_entropy", "batch_size": 20, "n_threads": n_threads}
+            loss = backend.train_epoch(*arrays, optimizer=optimizer, hyper=hyper, **options)
+            assert (np.delete(block, slice(offset, offset + n)) == 7).all()
+            results.append((loss, params.tobytes(), state.tobytes()))
+        assert not np.array_equal(params, start)
+        assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_an_epoch_is_its_batches_one_by_one(backend, problem, rng, assert_close, dtype, optimizer):
     """The definition in terms of the public kernels: gradient, then update, with steps that count from the one given."""
     given, order = problem(30, (6,), "sigmoid"), rng.permutation(30)

@@ -36,12 +36,12 @@ def dtype(request):
     return request.param
 
 
-def test_relu_is_gated_without_branches(dtype):
-    """In place, so that no second loop stands by for arrays that overlap."""
-    a, dz = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
-    names, _ = instructions(activations.multiply_by_derivative, ACTIVATIONS["relu"], a, dz)
+def test_relu_is_gated_without_branches_and_masked_stores(dtype):
+    da, a = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
+    names, _ = instructions(activations.chain, ACTIVATIONS["relu"], da, a)
     assert has(names, r"cmp\w*", dtype)
     assert has(names, "mul", dtype)  # the other activations
+    assert not has(names, r"maskmov", dtype)
     # Comparisons of single numbers to jump by: of what the vectors leave over. Unrolled, a loop of branches has one for each of 8.
     assert sum("comis" in name for name in names) <= 4
 
