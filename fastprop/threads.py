@@ -14,9 +14,14 @@ FLOPS_PER_THREAD = 1e6
 
 # The same for one call by itself, for which threads have to be woken: 16 rows through 784-128-10, 3.3 MFLOP, took 195 us on one
 # thread after a pause and 179 us on two that slept, and 54 and 38 us in one call after the other; with 12 rows the two that slept
-# took longer. And every thread reads all weights, whatever its share of the rows: for 8 rows of 256-1024-1024-10 two threads took
-# 0.59 of one thread's time, for 4 rows 0.75.
+# took longer.
 FLOPS_TO_WAKE_A_THREAD = 1.6e6
+
+# To read the weights takes as long as the arithmetic of so many rows: one row of 256-1024-1024-10 took 139 us, each of 100 39 us.
+ROWS_OF_A_PASS = 3
+
+# Fewer than twice so many rows are not shared, but the columns of the layers. From there on every thread reads all weights,
+# whatever its share of the rows: for 8 rows of 256-1024-1024-10 two threads took 0.59 of one thread's time, for 4 rows 0.75.
 ROWS_TO_WAKE_A_THREAD = 4
 
 
@@ -51,7 +56,9 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
 
 def n_threads_of_call(n_jobs, n_rows, flops_per_row):
     """The number of threads for one call on so many rows, such as a prediction; ``n_jobs`` as in `effective_n_threads`."""
-    shares = min(n_rows * flops_per_row / FLOPS_TO_WAKE_A_THREAD, n_rows / ROWS_TO_WAKE_A_THREAD)
+    shares = (n_rows + ROWS_OF_A_PASS) * flops_per_row / FLOPS_TO_WAKE_A_THREAD
+    if n_rows >= 2 * ROWS_TO_WAKE_A_THREAD:
+        shares = min(shares, n_rows / ROWS_TO_WAKE_A_THREAD)
     return effective_n_threads(n_jobs, shares * FLOPS_PER_THREAD)
 
 

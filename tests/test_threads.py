@@ -10,7 +10,7 @@ import pytest
 from fastprop.threads import (
     FLOPS_PER_THREAD,
     FLOPS_TO_WAKE_A_THREAD,
-    ROWS_TO_WAKE_A_THREAD,
+    ROWS_OF_A_PASS,
     available_cores,
     effective_n_threads,
     n_threads_of_call,
@@ -47,12 +47,12 @@ def test_work_decides_without_n_jobs(cores):
 
 
 @pytest.mark.parametrize(
-    ("shares_of_rows", "shares_of_work", "expected"), [(1, 100, 1), (100, 1.9, 1), (2, 2, 2), (3, 100, 3), (100, 100, 4)]
+    ("n_rows", "shares_of_work", "expected"),
+    [(1, 1.9, 1), (1, 100, 4), (7, 3.5, 3), (8, 100, 2), (8, 1.9, 1), (12, 100, 3), (400, 1.9, 1), (400, 2.1, 2), (400, 100, 4)],
 )
-def test_a_call_needs_rows_and_work_for_each_thread(cores, shares_of_rows, shares_of_work, expected):
+def test_a_call_needs_work_for_each_thread_and_rows_or_columns(cores, n_rows, shares_of_work, expected):
     cores(4)
-    n_rows = shares_of_rows * ROWS_TO_WAKE_A_THREAD
-    flops_per_row = shares_of_work * FLOPS_TO_WAKE_A_THREAD / n_rows
+    flops_per_row = shares_of_work * FLOPS_TO_WAKE_A_THREAD / (n_rows + ROWS_OF_A_PASS)
     assert n_threads_of_call(None, n_rows, flops_per_row) == expected
     assert n_threads_of_call(3, n_rows, flops_per_row) == 3
 

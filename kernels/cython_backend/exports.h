@@ -22,7 +22,7 @@ static void FN(linear_forward_thread)(void *argument, int thread, int n_threads)
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         REAL *a = c->out + first * c->n_out;
         FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, NULL, c->n_in, c->n_out,
-                            c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
+                            (struct range){0, c->n_out}, c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
         if (c->code == SIGMOID || c->code == TANH)
             FN(activate_row)((enum activation_code)c->code, a, rows * c->n_out);
     }
@@ -326,6 +326,15 @@ static void FN(network_forward_thread)(void *argument, int thread, int n_threads
     const struct range mine = share(c->rows, 1, thread, n_threads);
     struct FN(workspace) w;
     FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
+    if (n_threads > 1 && !c->extent.sparse && c->rows <= ROWS_TO_SHARE_COLUMNS) {
+        REAL *packed = w.packed;
+        FN(lay_out)(&c->net, &c->extent, c->memory, &w);
+        w.packed = packed;
+        FN(forward_columns)(&c->net, c->x.dense, n_in, c->rows, thread, n_threads, &c->barrier, &w);
+        if (thread == 0)
+            FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, c->rows, last[N_OUT], c->outputs);
+        return;
+    }
     if (c->panels) {
         FN(pack_network)(&c->net, thread, n_threads, c->panels);
         barrier_wait(&c->barrier, n_threads);

@@ -171,6 +171,28 @@ static void FN(activate_rows)(enum activation_code activation, REAL *a, ptrdiff_
             FN(activate_row)(activation, a + i * stride, n);
 }
 
+/* Some columns, whole panels but for the last, of layer l's activations or the logits, for its input x. Panels are the layer's, or
+ * NULL. */
+static void FN(forward_layer)(const struct FN(network) *net, ptrdiff_t l, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                              struct range columns, const REAL *panels, const struct FN(workspace) *w)
+{
+    const ptrdiff_t *layer = FN(layer)(net, l);
+    const ptrdiff_t n_in = layer[N_IN], n_out = layer[N_OUT];
+    const enum activation_code activation = FN(hidden_activation)(net, l);
+    const REAL *weight = net->params + layer[OFFSET];
+    ptrdiff_t out_stride;
+    REAL *out = FN(layer_result)(net, l, w, &out_stride);
+    FN(forward_product)(x, x_stride, rows, weight, weight + n_in * n_out, panels, n_in, n_out, columns,
+                        activation == RELU ? STORE_RELU : STORE, out, out_stride, w->packed);
+    if (activation != RELU)
+        FN(activate_rows)(activation, out + columns.begin, out_stride, rows, columns.end - columns.begin);
+}
+
+ALWAYS_INLINE const REAL *FN(next_panels)(const struct FN(network) *net, ptrdiff_t l, const REAL *panels)
+{
+    return panels ? panels + FN(panels_size)(FN(layer)(net, l)[N_IN], FN(layer)(net, l)[N_OUT]) : NULL;
+}
+
 /* Forward from layer `first` on, whose input is x, through all layers but the link. Leaves the logits in w->output. Panels are for
  * first = 0 only. */
 static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows,
@@ -179,19 +201,23 @@ static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, con
     const REAL *panels = net->panels;
     for (ptrdiff_t l = first; l < net->n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(net, l);
-        const ptrdiff_t n_in = layer[N_IN], n_out = layer[N_OUT];
-        const enum activation_code activation = FN(hidden_activation)(net, l);
-        const REAL *weight = net->params + layer[OFFSET];
-        ptrdiff_t out_stride;
-        REAL *out = FN(layer_result)(net, l, w, &out_stride);
-        FN(forward_product)(x, x_stride, rows, weight, weight + n_in * n_out, panels, n_in, n_out,
-                            activation == RELU ? STORE_RELU : STORE, out, out_stride, w->packed);
-        if (activation != RELU)
-            FN(activate_rows)(activation, out, out_stride, rows, n_out);
-        FN(drop_rows)(layer, masks, out, out_stride, rows);
-        x = out;
-        x_stride = out_stride;
-        panels += panels ? FN(panels_size)(n_in, n_out) : 0;
+        FN(forward_layer)(net, l, x, x_stride, rows, (struct range){0, layer[N_OUT]}, panels, w);
+        x = FN(layer_result)(net, l, w, &x_stride);
+        FN(drop_rows)(layer, masks, (REAL *)x, x_stride, rows);
+        panels = FN(next_panels)(net, l, panels);
+    }
+}
+
+/* The same of a thread that makes its share of the columns of all rows, without dropout; w is everybody's but for `packed`. */
+static void FN(forward_columns)(const struct FN(network) *net, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, int thread,
+                                int n_threads, struct barrier *barrier, const struct FN(workspace) *w)
+{
+    const REAL *panels = net->panels;
+    for (ptrdiff_t l = 0; l < net->n_layers; l++) {
+        FN(forward_layer)(net, l, x, x_stride, rows, share(FN(layer)(net, l)[N_OUT], PANEL, thread, n_threads), panels, w);
+        x = FN(layer_result)(net, l, w, &x_stride);
+        panels = FN(next_panels)(net, l, panels);
+        barrier_wait(barrier, n_threads);
     }
 }
 
