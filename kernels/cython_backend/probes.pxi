@@ -1,0 +1,50 @@
+# What tests and bench/ need of a compiled module beside its kernels: no part of the public face. Included after core.pxi.
+
+# For tests/kernels/test_crew.py
+
+cdef extern from "engine.h":
+    void drill_crew(int) noexcept nogil
+
+
+def drill(int period):
+    """Every `period` steps of training the cores count as crowded, until 0 is given."""
+    drill_crew(period)
+
+
+# The processor's limits, for bench/ to time
+
+cdef extern from "engine.h":
+    double multiply_add_f32(const void *, ptrdiff_t, int, double *) noexcept nogil
+    double multiply_add_f64(const void *, ptrdiff_t, int, double *) noexcept nogil
+    double read_memory_f32(const void *, ptrdiff_t, ptrdiff_t, int, double *) noexcept nogil
+    double read_memory_f64(const void *, ptrdiff_t, ptrdiff_t, int, double *) noexcept nogil
+    long long ping_pong(long long) noexcept nogil
+
+
+def measure_peak(cnp.ndarray factor_and_term, Py_ssize_t repeats, int n_threads):
+    """Multiply-adds on registers in the dtype of an array of two numbers: (operations done, a number made by them)."""
+    cdef bint single = kernels_for(factor_and_term) == &KERNELS_f32
+    cdef const void *values = cnp.PyArray_DATA(factor_and_term)
+    cdef double done, result = 0
+    with nogil:
+        done = (multiply_add_f32 if single else multiply_add_f64)(values, repeats, n_threads, &result)
+    return done, result
+
+
+def measure_bandwidth(cnp.ndarray values, Py_ssize_t repeats, int n_threads):
+    """Read an array so many times: (bytes read, repeats times the sum of the last thread's part)."""
+    cdef bint single = kernels_for(values) == &KERNELS_f32
+    cdef const void *start = cnp.PyArray_DATA(values)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(values)
+    cdef double done, result = 0
+    with nogil:
+        done = (read_memory_f32 if single else read_memory_f64)(start, n, repeats, n_threads, &result)
+    return done, result
+
+
+def measure_ping_pong(long long n_trips):
+    """Pass a cache line between two threads and back so many times: the round trips done, 0 without a second thread."""
+    cdef long long done
+    with nogil:
+        done = ping_pong(n_trips)
+    return done
