@@ -15,11 +15,11 @@
 #include <time.h>
 
 struct crew {
-    _Alignas(CACHE_LINE) atomic_int active;   /* the threads below this number take part, or EVERYBODY */
+    _Alignas(CACHE_LINE) atomic_llong alone_from; /* the step from which on the first thread is alone, or NEVER */
+    atomic_llong together_from;               /* the last step from which on everybody took part again */
     atomic_int crowded;                       /* somebody waited too long */
     _Alignas(CACHE_LINE) atomic_int ready;    /* sleepers that are awake and want to join in */
     atomic_int over;
-    ptrdiff_t next_step;                      /* where joiners begin */
     long long dismissed;                      /* when the first thread was done */
     struct barrier barrier;
 };
@@ -32,7 +32,8 @@ struct crew {
 #define REMEMBERED 2
 /* Waking up disturbs: with naps of 0.1 ms the first thread took 1.3 times as long beside a busy process. The end of a region waits
  * for a nap, so that it must be shorter than half of WINDOW. */
-enum { NAP_NANOSECONDS = 1000000, EVERYBODY = INT_MAX };
+enum { NAP_NANOSECONDS = 1000000 };
+#define NEVER LLONG_MAX
 
 /* The end and the length of the last pause, in nanoseconds: crowded cores are crowded for the next call too. */
 static atomic_llong crowded_until, pause_length;
@@ -52,18 +53,14 @@ static long long nanoseconds(void)
 /* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who entered it. */
 static int crew_assemble(struct crew *crew, int n_threads)
 {
-    *crew = (struct crew){.over = 0};
-    if (n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed))
-        n_threads = 1;
-    atomic_store_explicit(&crew->active, n_threads > 1 ? EVERYBODY : 1, memory_order_relaxed);
-    return n_threads;
+    *crew = (struct crew){.alone_from = NEVER};
+    return n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed) ? 1 : n_threads;
 }
 
-/* How many threads take part in the present step, of the n_threads that the region has: OpenMP may give fewer than were asked for. */
-static int crew_size(struct crew *crew, int n_threads)
+/* How many threads take part in a step, of the n_threads that the region has: OpenMP may give fewer than were asked for. */
+static int crew_size(struct crew *crew, int n_threads, ptrdiff_t step)
 {
-    const int active = atomic_load_explicit(&crew->active, memory_order_relaxed);
-    return active < n_threads ? active : n_threads;
+    return step < atomic_load_explicit(&crew->alone_from, memory_order_relaxed) ? n_threads : 1;
 }
 
 static void begin_pause(long long now)
@@ -85,10 +82,10 @@ static void nap(void)
 #endif
 }
 
-/* Until this thread takes part: the step at which it does, or -1 when there is nothing left to do. */
+/* Until this thread takes part: the step at which it does, `step` or a later one, or -1 when there is nothing left to do. */
 static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
 {
-    if (thread < atomic_load_explicit(&crew->active, memory_order_acquire))
+    if (thread == 0 || step < atomic_load_explicit(&crew->alone_from, memory_order_acquire))
         return step;
     while (nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed)) {
         if (atomic_load_explicit(&crew->over, memory_order_acquire))
@@ -96,12 +93,14 @@ static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
         nap();
     }
     atomic_fetch_add_explicit(&crew->ready, 1, memory_order_acq_rel);
-    while (thread >= atomic_load_explicit(&crew->active, memory_order_acquire)) {
+    for (;;) {
+        const long long next = atomic_load_explicit(&crew->together_from, memory_order_acquire);
+        if (next > step)
+            return (ptrdiff_t)next;
         if (atomic_load_explicit(&crew->over, memory_order_acquire))
             return -1;
         sched_yield();
     }
-    return crew->next_step;
 }
 
 /* A thread's time since it began to look, and how much of it the thread has waited. */
@@ -116,29 +115,37 @@ static void crew_wait(struct crew *crew, int active, struct stopwatch *watch)
     watch->waited += nanoseconds() - before;
 }
 
-/* The end of a thread's step, in which there was a barrier: note whether it waited too much; the first thread decides who takes part in the next one. */
-static void crew_end_step(struct crew *crew, int thread, int n_threads, int active, ptrdiff_t step, struct stopwatch *watch)
+/* The barrier that every step has. Before it each thread notes whether it waited too much, and the first decides whether it goes on
+ * alone from the next step on; after it everybody knows. */
+static void crew_meet(struct crew *crew, int thread, int active, ptrdiff_t step, struct stopwatch *watch)
 {
-    if (n_threads == 1)
+    if (active == 1)
         return;
     const long long now = nanoseconds(), passed = now - watch->began;
     const int period = atomic_load_explicit(&drill_period, memory_order_relaxed);
-    if (active > 1 && ((passed > WINDOW && 2 * watch->waited > passed) || (period && step % period == 0)))
+    if ((passed > WINDOW && 2 * watch->waited > passed) || (period && step % period == 0))
         atomic_store_explicit(&crew->crowded, 1, memory_order_relaxed);
-    if (passed > WINDOW || active == 1)
+    if (passed > WINDOW)
         *watch = (struct stopwatch){.began = now};
-    if (thread > 0)
-        return;
-    if (active == 1 && atomic_load_explicit(&crew->ready, memory_order_acquire) == n_threads - 1) {
-        crew->next_step = step + 1;
-        atomic_store_explicit(&crew->ready, 0, memory_order_relaxed);
-        atomic_store_explicit(&crew->crowded, 0, memory_order_relaxed);
-        atomic_store_explicit(&crew->active, EVERYBODY, memory_order_release);
-    } else if (active > 1 && atomic_load_explicit(&crew->crowded, memory_order_relaxed)) {
+    if (thread == 0 && atomic_load_explicit(&crew->crowded, memory_order_relaxed)) {
         if (!period)
             begin_pause(now);
-        atomic_store_explicit(&crew->active, 1, memory_order_relaxed); /* the barrier that follows makes it known */
+        atomic_store_explicit(&crew->alone_from, step + 1, memory_order_relaxed);
     }
+    barrier_wait(&crew->barrier, active);
+    watch->waited += nanoseconds() - now;
+}
+
+/* The end of a step of the first thread alone: everybody takes part from the next one on, if all are there. */
+static void crew_reunite(struct crew *crew, int n_threads, ptrdiff_t step, struct stopwatch *watch)
+{
+    if (n_threads == 1 || atomic_load_explicit(&crew->ready, memory_order_acquire) < n_threads - 1)
+        return;
+    *watch = (struct stopwatch){.began = nanoseconds()};
+    atomic_store_explicit(&crew->ready, 0, memory_order_relaxed);
+    atomic_store_explicit(&crew->crowded, 0, memory_order_relaxed);
+    atomic_store_explicit(&crew->alone_from, NEVER, memory_order_relaxed);
+    atomic_store_explicit(&crew->together_from, step + 1, memory_order_release);
 }
 
 /* The first thread has done the last step. */

@@ -5,6 +5,7 @@
  *   memory.h       the working memory of a call
  *   threads.h      regions and barriers
  *   crew.h         who works while the cores are crowded
+ *   schedule.h     how the threads of a training call share its work
  *   simd.h         one register              \
  *   vmath.h        exp, sigmoid, tanh, log    |
  *   tile.h         the micro-kernel           |
@@ -17,6 +18,7 @@
  *   optimizer.h    SGD, Adam, their relatives |
  *   sparse.h       a first layer on CSR rows  |
  *   network.h      layers after layers        |
+ *   batch.h        the gradient of a batch    |
  *   training.h     the training loop          |
  *   exports.h      the table for Cython       |
  *   hardware.h     loops for bench/ to time  /
@@ -28,6 +30,7 @@
 #include "memory.h"
 #include "threads.h"
 #include "crew.h"
+#include "schedule.h"
 
 struct kernels {
     int (*linear_forward)(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
@@ -166,6 +169,7 @@ struct kernels {
 #include "optimizer.h"
 #include "sparse.h"
 #include "network.h"
+#include "batch.h"
 #include "training.h"
 #include "exports.h"
 #include "hardware.h"
@@ -259,6 +263,7 @@ struct kernels {
 #include "optimizer.h"
 #include "sparse.h"
 #include "network.h"
+#include "batch.h"
 #include "training.h"
 #include "exports.h"
 #include "hardware.h"

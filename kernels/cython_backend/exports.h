@@ -255,7 +255,7 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
     const struct FN(update_call) *c = argument;
     const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
     struct FN(gradient) gradient = c->gradient;
-    gradient.parts += mine.begin;
+    gradient.begin = mine.begin;
     struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL};
     FN(update)(c->step, &gradient, mine.end - mine.begin, u);
 }
@@ -263,7 +263,8 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
 static void FN(run_update)(struct FN(step) step, void *params, const void *grad, void *state, void *second_state, double l2,
                            ptrdiff_t n, int n_threads)
 {
-    struct FN(update_call) c = {.step = &step, .gradient = {.parts = grad, .n_parts = 1, .l2 = (REAL)l2, .scale = 1}, .n = n,
+    const REAL *const parts[] = {grad};
+    struct FN(update_call) c = {.step = &step, .gradient = {.parts = parts, .n_parts = 1, .l2 = (REAL)l2, .scale = 1}, .n = n,
                                 .params = params, .state = state, .second_state = second_state};
     run_region(FN(update_thread), &c, n_threads);
 }

@@ -46,3 +46,12 @@ static void give_back(void *block)
     struct block_head *head = (struct block_head *)((char *)block - CACHE_LINE);
     free(head->bytes <= LARGEST_KEPT_BLOCK ? atomic_exchange(&kept_block, head) : head);
 }
+
+/* The next so many bytes, from a cache line on, of the block that begins at base and of which `size` are taken; with base NULL only
+ * the size means anything. */
+static void *cut(char *base, size_t *size, size_t bytes)
+{
+    void *buffer = base ? base + *size : NULL;
+    *size = (size_t)round_up((ptrdiff_t)(*size + bytes), CACHE_LINE);
+    return buffer;
+}

@@ -21,6 +21,12 @@ ALWAYS_INLINE ptrdiff_t FN(n_params)(const struct FN(network) *net)
     return last[OFFSET] + (last[N_IN] + 1) * last[N_OUT];
 }
 
+/* The same up to whole cache lines. */
+ALWAYS_INLINE ptrdiff_t FN(padded_params)(const struct FN(network) *net)
+{
+    return round_up(FN(n_params)(net), CACHE_LINE / (ptrdiff_t)sizeof(REAL));
+}
+
 /* Numbers of REAL that all layers' panels take. */
 static ptrdiff_t FN(network_panels_size)(const struct FN(network) *net)
 {
@@ -75,6 +81,9 @@ ALWAYS_INLINE ptrdiff_t FN(unstored)(const struct FN(network) *net, int sparse)
     return sparse ? net->layers[N_IN] * net->layers[N_OUT] : 0;
 }
 
+/* cut() of so many numbers. */
+static REAL *FN(cut)(char *base, size_t *size, ptrdiff_t count) { return cut(base, size, (size_t)count * sizeof(REAL)); }
+
 /* Lay the buffers out from `base` on and return their size in bytes; with base NULL only the size means anything. */
 static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent) *e, char *base, struct FN(workspace) *w)
 {
@@ -82,12 +91,11 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     const int by_columns = e->training && e->sparse;
     ptrdiff_t packed = 0, scratch = 0;
     size_t size = 0;
-#define BUFFER(type, count) (type *)(base + size); size = (size_t)round_up((ptrdiff_t)(size + (size_t)(count) * sizeof(type)), CACHE_LINE)
-    w->activation = BUFFER(REAL *, net->n_layers);
+    w->activation = cut(base, &size, (size_t)net->n_layers * sizeof(REAL *));
     for (ptrdiff_t l = 0; l < net->n_layers; l++) {
         const ptrdiff_t *layer = FN(layer)(net, l);
         const int gathered = l > 0 || (e->training && !e->sparse);
-        REAL *activation = BUFFER(REAL, gathered ? e->rows * FN(padded_row)(layer[N_IN]) + PANEL : 0);
+        REAL *activation = FN(cut)(base, &size, gathered ? e->rows * FN(padded_row)(layer[N_IN]) + PANEL : 0);
         if (base)
             w->activation[l] = activation;
         if (l > 0 || !e->sparse) {
@@ -95,17 +103,16 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
             scratch = max_size(scratch, FN(gradient_scratch)(layer[N_IN] + 1, layer[N_OUT]));
         }
     }
-    w->output = BUFFER(REAL, e->rows * n_out + PANEL);
-    w->packed = BUFFER(REAL, packed);
-    w->scratch = BUFFER(REAL, e->training ? scratch : 0);
-    w->targets = BUFFER(REAL, e->training ? e->rows * n_out : 0);
-    w->weight = BUFFER(REAL, e->training ? e->rows : 0);
-    w->labels = BUFFER(ptrdiff_t, e->training ? e->rows : 0);
-    w->gradient = BUFFER(REAL, e->training ? FN(n_params)(net) - FN(unstored)(net, e->sparse) : 0);
-    w->columns.start = BUFFER(ptrdiff_t, by_columns ? n_in + 1 : 0);
-    w->columns.row = BUFFER(int32_t, by_columns ? e->batch_entries : 0);
-    w->columns.value = BUFFER(REAL, by_columns ? e->batch_entries : 0);
-#undef BUFFER
+    w->output = FN(cut)(base, &size, e->rows * n_out + PANEL);
+    w->packed = FN(cut)(base, &size, packed);
+    w->scratch = FN(cut)(base, &size, e->training ? scratch : 0);
+    w->targets = FN(cut)(base, &size, e->training ? e->rows * n_out : 0);
+    w->weight = FN(cut)(base, &size, e->training ? e->rows : 0);
+    w->labels = cut(base, &size, (size_t)(e->training ? e->rows : 0) * sizeof(ptrdiff_t));
+    w->gradient = FN(cut)(base, &size, e->training ? FN(n_params)(net) - FN(unstored)(net, e->sparse) : 0);
+    w->columns.start = cut(base, &size, (size_t)(by_columns ? n_in + 1 : 0) * sizeof(ptrdiff_t));
+    w->columns.row = cut(base, &size, (size_t)(by_columns ? e->batch_entries : 0) * sizeof(int32_t));
+    w->columns.value = FN(cut)(base, &size, by_columns ? e->batch_entries : 0);
     return size;
 }
 

@@ -50,11 +50,12 @@ static struct FN(step) FN(adamw_step)(double lr, double beta_1, double beta_2, d
     return s;
 }
 
-/* The gradient of a stretch as it lies: n_parts partial sums, part_stride apart, to be scaled after adding l2 times the parameters. */
+/* The gradient of a stretch as it lies: n_parts partial sums, each from its number `begin` on, to be scaled after adding l2 times the
+ * parameters. */
 struct FN(gradient) {
-    const REAL *parts;
-    ptrdiff_t part_stride;
+    const REAL *const *parts;
     int n_parts;
+    ptrdiff_t begin;
     REAL l2, scale;
 };
 
@@ -108,9 +109,9 @@ ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const
 /* One register of the gradient's sum; lanes beyond `left` are zero. */
 ALWAYS_INLINE VEC FN(summed_parts)(const struct FN(gradient) *gradient, ptrdiff_t at, ptrdiff_t left)
 {
-    VEC g = FN(load_upto)(gradient->parts + at, left);
-    for (int t = 1; t < gradient->n_parts; t++)
-        g += FN(load_upto)(gradient->parts + t * gradient->part_stride + at, left);
+    VEC g = FN(load_upto)(gradient->parts[0] + gradient->begin + at, left);
+    for (int part = 1; part < gradient->n_parts; part++)
+        g += FN(load_upto)(gradient->parts[part] + gradient->begin + at, left);
     return g;
 }
 

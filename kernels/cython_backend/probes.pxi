@@ -4,11 +4,18 @@
 
 cdef extern from "engine.h":
     void drill_crew(int) noexcept nogil
+    void force_schedule(int) noexcept nogil
+    enum schedule: AS_MEASURED, SHARED, REPLICATED
 
 
 def drill(int period):
     """Every `period` steps of training the cores count as crowded, until 0 is given."""
     drill_crew(period)
+
+
+def follow(schedule):
+    """Every training call follows this schedule, "shared" or "replicated", until None is given. A sparse x is shared."""
+    force_schedule(AS_MEASURED if schedule is None else {"shared": SHARED, "replicated": REPLICATED}[schedule])
 
 
 # The processor's limits, for bench/ to time
