@@ -22,26 +22,41 @@ ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrd
             __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line);
 }
 
-/* Copy rows [begin, begin + rows) of the epoch's order into the workspace. */
-static struct FN(target_rows) FN(gather)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin,
-                                         ptrdiff_t rows, const struct FN(workspace) *w)
+/* In whole registers: what lies behind the copy is overwritten, up to a register. */
+ALWAYS_INLINE void FN(copy_row)(const REAL *from, ptrdiff_t n, REAL *to)
 {
-    const ptrdiff_t n_in = FN(layer)(net, 0)[N_IN], stride = FN(padded_row)(n_in);
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        FN(store)(to + j, FN(load_upto)(from + j, n - j));
+}
+
+/* The row of the data that is at a position of the order. */
+ALWAYS_INLINE ptrdiff_t FN(row_at)(const struct FN(data) *data, ptrdiff_t at) { return data->order ? data->order[at] : at; }
+
+/* Copy rows [begin, begin + rows) of the epoch's order into the workspace. */
+static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin, ptrdiff_t rows,
+                              const struct FN(workspace) *w)
+{
+    const ptrdiff_t n_in = net->layers[N_IN], stride = FN(padded_row)(n_in);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        REAL *x = w->activation[0] + i * stride;
+        FN(fetch_row)(data, begin + i, n_in);
+        FN(copy_row)(data->x.dense + FN(row_at)(data, begin + i) * n_in, n_in, x);
+        x[n_in] = 1;
+    }
+}
+
+/* The same of targets and sample weights; returns where they are. */
+static struct FN(target_rows) FN(gather_targets)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin,
+                                                 ptrdiff_t rows, const struct FN(workspace) *w)
+{
     const ptrdiff_t n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
     const struct FN(target_rows) all = data->targets;
     for (ptrdiff_t i = 0; i < rows; i++) {
-        const ptrdiff_t row = data->order ? data->order[begin + i] : begin + i;
-        if (data->x.dense) {
-            REAL *x = w->activation[0] + i * stride;
-            FN(fetch_row)(data, begin + i, n_in);
-            for (ptrdiff_t j = 0; j < n_in; j += LANES)
-                FN(store)(x + j, FN(load_upto)(data->x.dense + row * n_in + j, n_in - j));
-            x[n_in] = 1;
-        }
+        const ptrdiff_t row = FN(row_at)(data, begin + i);
         if (all.labels)
             w->labels[i] = all.labels[row];
         else
-            memcpy(w->targets + i * n_out, all.dense + row * n_out, (size_t)n_out * sizeof(REAL));
+            FN(copy_row)(all.dense + row * n_out, n_out, w->targets + i * n_out);
         if (all.weight)
             w->weight[i] = all.weight[row];
     }
@@ -96,7 +111,7 @@ static double FN(batch_gradient)(const struct FN(training) *t, const REAL *param
     const ptrdiff_t n_in = net->layers[N_IN], n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
     const int sparse = t->extent.sparse;
     const struct range mine = share(end - begin, 1, part, t->n_parts);
-    const ptrdiff_t n_chunks = (mine.end - mine.begin + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    const ptrdiff_t n_chunks = (mine.end - mine.begin + t->extent.rows - 1) / t->extent.rows;
     double sum = 0;
     if (n_chunks == 0)
         memset(w->gradient, 0, (size_t)(FN(n_params)(net) - FN(unstored)(net, sparse)) * sizeof(REAL));
@@ -104,13 +119,15 @@ static double FN(batch_gradient)(const struct FN(training) *t, const REAL *param
         const struct range chunk = share(mine.end - mine.begin, 1, (int)c, (int)n_chunks);
         const ptrdiff_t offset = mine.begin + chunk.begin, rows = chunk.end - chunk.begin;
         const struct FN(masks) masks = {update, offset};
-        const struct FN(target_rows) targets = FN(gather)(net, data, begin + offset, rows, w);
-        if (sparse)
+        if (sparse) {
             FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, masks, w);
-        else
+        } else {
+            FN(gather_inputs)(net, data, begin + offset, rows, w);
             FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, masks, w);
+        }
         for (ptrdiff_t l = 1; l < net->n_layers; l++)
             FN(set_ones)(w->activation[l], rows, FN(layer)(net, l)[N_IN]);
+        const struct FN(target_rows) targets = FN(gather_targets)(net, data, begin + offset, rows, w);
         sum += FN(loss_rows)(t->loss, w->output, rows, n_out, targets, &t->clipping, w->output);
         FN(loss_gradient_rows)(t->loss, w->output, rows, n_out, targets, 1, w->output);
         FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, masks, w);
@@ -127,6 +144,6 @@ static double FN(batch_weight)(const struct FN(data) *data, ptrdiff_t begin, ptr
         return (double)(end - begin);
     double sum = 0;
     for (ptrdiff_t i = begin; i < end; i++)
-        sum += (double)data->targets.weight[data->order ? data->order[i] : i];
+        sum += (double)data->targets.weight[FN(row_at)(data, i)];
     return sum;
 }

@@ -55,6 +55,17 @@ static ptrdiff_t FN(padded_row)(ptrdiff_t n)
     return stride * sizeof(REAL) % 1024 == 0 ? stride + LANES : stride;
 }
 
+/* How many rows pass through the layers together in training. */
+static ptrdiff_t FN(training_chunk)(const struct FN(network) *net)
+{
+    ptrdiff_t row_bytes = 0;
+    for (ptrdiff_t l = 0; l < net->n_layers; l++)
+        row_bytes += FN(padded_row)(FN(layer)(net, l)[N_IN]) * (ptrdiff_t)sizeof(REAL);
+    if (FN(n_params)(net) * (ptrdiff_t)sizeof(REAL) > CHUNK_BYTES)
+        return CHUNK_ROWS;
+    return max_size(CHUNK_ROWS / 2, min_size(CHUNK_ROWS, CHUNK_BYTES / row_bytes));
+}
+
 /* What decides the size of a thread's buffers. */
 struct FN(extent) {
     ptrdiff_t rows;          /* that pass through the layers together */
@@ -106,7 +117,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->output = FN(cut)(base, &size, e->rows * n_out + PANEL);
     w->packed = FN(cut)(base, &size, packed);
     w->scratch = FN(cut)(base, &size, e->training ? scratch : 0);
-    w->targets = FN(cut)(base, &size, e->training ? e->rows * n_out : 0);
+    w->targets = FN(cut)(base, &size, e->training ? e->rows * n_out + LANES : 0);
     w->weight = FN(cut)(base, &size, e->training ? e->rows : 0);
     w->labels = cut(base, &size, (size_t)(e->training ? e->rows : 0) * sizeof(ptrdiff_t));
     w->gradient = FN(cut)(base, &size, e->training ? FN(n_params)(net) - FN(unstored)(net, e->sparse) : 0);

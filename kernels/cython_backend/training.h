@@ -217,7 +217,7 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
     const struct FN(features) *x = &t->data.x;
     ptrdiff_t longest = 0, total = 0;
     for (ptrdiff_t i = 0; i < t->data.n_rows; i++) {
-        const ptrdiff_t row = t->data.order ? t->data.order[i] : i;
+        const ptrdiff_t row = FN(row_at)(&t->data, i);
         const ptrdiff_t entries = FN(row_start)(x, row + 1) - FN(row_start)(x, row);
         longest = max_size(longest, entries);
         total += entries;
@@ -259,7 +259,7 @@ static int FN(run_training)(struct FN(training) *t, region_fn thread_function, i
     const int sparse = !t->data.x.dense;
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
     t->n_parts = n_threads; /* also where there are fewer threads, so that the result is the same */
-    t->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, t->batch_size), .training = 1, .sparse = sparse,
+    t->extent = (struct FN(extent)){.rows = min_size(FN(training_chunk)(&t->net), t->batch_size), .training = 1, .sparse = sparse,
                                     .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
     t->replicated = t->params && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
     t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
