@@ -19,7 +19,7 @@ ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrd
     const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(REAL), ahead = at + 1 + GATHER_AHEAD / bytes;
     if (data->order && ahead < data->n_rows)
         for (ptrdiff_t line = 0; line < bytes + CACHE_LINE - 1; line += CACHE_LINE)
-            __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line);
+            __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line, 0, L2_CACHE);
 }
 
 /* In whole registers: what lies behind the copy is overwritten, up to a register. */
