@@ -19,8 +19,9 @@
  *   64-100-10    float32 (30 KB) 0.99 to 1.01 and 1.02 to 1.11     float64 (60 KB)  0.97 to 1.0 and 1.09
  *   50-128-64-5  float32 (60 KB) 0.95 to 1.0  and 1.06 to 1.11     float64 (121 KB) 0.95 to 0.97 and 1.06
  * (With gradients that are not streamed, replicated: 1.0 to 1.06 near, 0.95 to 1.22 far. Streaming them in the shared schedule, too,
- * gained 10 % for 64-100-10 far, and lost 1 to 6 % elsewhere.) A call of a single step loses a tenth by making the copies. Up to how
- * many threads are worth while, decides fastprop/threads.py.
+ * gained 10 % for 64-100-10 far, and lost 1 to 6 % elsewhere. Replicating up to 128 KB where barriers at the beginning of a call say
+ * that the threads are far gained 1 to 6 % there, and lost 1 to 3 % near.) A call of a single step loses a tenth by making the
+ * copies. Up to how many threads are worth while, decides fastprop/threads.py.
  */
 #pragma once
 
