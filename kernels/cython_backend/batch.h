@@ -63,8 +63,8 @@ static struct FN(target_rows) FN(gather_targets)(const struct FN(network) *net, 
     return (struct FN(target_rows)){all.labels ? w->labels : NULL, all.labels ? NULL : w->targets, all.weight ? w->weight : NULL};
 }
 
-/* What a thread of a training call reads and updates: the parameters and the optimizer's memory of them, everybody's or a copy of its
- * own, and where it finds the parts' gradients. */
+/* What a thread of a training call reads and updates: the parameters and the optimizer's memory of them, everybody's or a copy
+ * of its own, and where it finds the parts' gradients. */
 struct FN(replica) {
     REAL *params, *state, *second_state;
     const REAL **gradients; /* [n_parts] */
@@ -99,9 +99,9 @@ struct FN(training) {
     ptrdiff_t losses_stride;
 };
 
-/* One part of a batch, rows [begin, end) of the order: the gradient of the sum by params replaces what is in the part's workspace, and
- * for sparse X the columns of the part's features are made. Dropout is that of the update with this number, counted from 1; 0 is no
- * training. Returns the loss sum. */
+/* One part of a batch, rows [begin, end) of the order: the gradient of the sum by params replaces what is in the part's
+ * workspace, and for sparse X the columns of the part's features are made. Dropout is that of the update with this number,
+ * counted from 1; 0 is no training. Returns the loss sum. */
 static double FN(batch_gradient)(const struct FN(training) *t, const REAL *params, ptrdiff_t update, ptrdiff_t begin, ptrdiff_t end,
                                  int part)
 {

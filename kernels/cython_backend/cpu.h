@@ -1,4 +1,5 @@
-/* Which of the instruction sets that this back end is compiled for can run here, asked of the processor and the operating system. */
+/* Which of the instruction sets that this back end is compiled for can run here, asked of the processor and the operating
+ * system. */
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -50,7 +50,8 @@ static long long nanoseconds(void)
 #endif
 }
 
-/* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who entered it. */
+/* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who
+ * entered it. */
 static int crew_assemble(struct crew *crew, int n_threads)
 {
     *crew = (struct crew){.alone_from = NEVER};

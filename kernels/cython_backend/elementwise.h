@@ -51,10 +51,12 @@ static void FN(activate_row)(enum activation_code activation, REAL *a, ptrdiff_t
         FN(activation_row)(activation, a, n, a);
 }
 
-ALWAYS_INLINE void FN(activation_gradient_loop)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
+ALWAYS_INLINE void FN(activation_gradient_loop)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n,
+                                                REAL *dz)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES)
-        FN(store_upto)(dz + j, FN(activation_gradient)(activation, FN(load_upto)(da + j, n - j), FN(load_upto)(a + j, n - j)), n - j);
+        FN(store_upto)(dz + j, FN(activation_gradient)(activation, FN(load_upto)(da + j, n - j), FN(load_upto)(a + j, n - j)),
+                       n - j);
 }
 
 static void FN(activation_gradient_row)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
@@ -162,8 +164,9 @@ static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label,
     return loss;
 }
 
-/* Softmax and its loss for up to LANES rows at once, of at most FEW_CLASSES classes, one row a lane: nothing is summed across lanes,
- * and there is one logarithm for all. z and probs (rows, n) may be the same memory. Returns log(sum(exp(z - maximum))) and the maximum. */
+/* Softmax and its loss for up to LANES rows at once, of at most FEW_CLASSES classes, one row a lane: nothing is summed across
+ * lanes, and there is one logarithm for all. z and probs (rows, n) may be the same memory. Returns log(sum(exp(z - maximum)))
+ * and the maximum. */
 ALWAYS_INLINE VEC FN(softmax_lanes)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, REAL *probs, VEC *maximum)
 {
     VEC e[FEW_CLASSES + LANES]; /* [class] */
@@ -254,7 +257,8 @@ static double FN(target_entropy)(const REAL *y, const REAL *weight, ptrdiff_t n)
     return sum;
 }
 
-/* outputs = link(z), the sum of the losses returned, weighted if a weight of each is given, for n numbers; outputs may be z, or NULL. */
+/* outputs = link(z), the sum of the losses returned, weighted if a weight of each is given, for n numbers; outputs may be z, or
+ * NULL. */
 ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, const REAL *weight, ptrdiff_t n,
                                               REAL clip, REAL *outputs)
 {
@@ -263,7 +267,8 @@ ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z
         ptrdiff_t end = min_size(n, j + 16 * LANES);
         VEC values = {};
         for (; j < end; j += LANES) {
-            VEC output, value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), clip, &output);
+            VEC output;
+            VEC value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), clip, &output);
             if (weight)
                 value *= FN(load_upto)(weight + j, end - j);
             values += end - j >= LANES ? value : FN(keep)(FN(first_lanes)(end - j), value);

@@ -70,7 +70,8 @@ struct kernels {
                        ptrdiff_t n, int n_threads);
     void (*adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
                         double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads);
-    /* How many numbers the weights of a network take in the order of tiles, and bringing them into it: panels of network_forward. */
+    /* How many numbers the weights of a network take in the order of tiles, and bringing them into it: panels of
+     * network_forward. */
     ptrdiff_t (*n_packed)(const ptrdiff_t *layers, ptrdiff_t n_layers);
     void (*pack)(const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *panels);
     int (*network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
@@ -104,10 +105,10 @@ struct kernels {
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
 #define PANEL (TILE_VECTORS * LANES)
 
-/* ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact. EXP_LOWEST and EXP_HIGHEST
- * lie just beyond where exp is 0 and infinity, EXP_NORMAL just above where it becomes subnormal; from TANH_SATURATED = 2 |z| on, tanh
- * rounds to 1. EXP_DEGREE, an odd number, and ARTANH_TERMS are the smallest whose first dropped term is below a quarter of the last
- * place. */
+/* ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact. EXP_LOWEST and
+ * EXP_HIGHEST lie just beyond where exp is 0 and infinity, EXP_NORMAL just above where it becomes subnormal; from TANH_SATURATED
+ * = 2 |z| on, tanh rounds to 1. EXP_DEGREE, an odd number, and ARTANH_TERMS are the smallest whose first dropped term is below a
+ * quarter of the last place. */
 #define REAL float
 #define INTEGER int32_t
 #define UNSIGNED uint32_t

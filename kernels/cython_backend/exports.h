@@ -193,7 +193,8 @@ static void FN(softmax_backward_thread)(void *argument, int thread, int n_thread
         FN(softmax_gradient_row)(c->x + i * c->n_out, c->other + i * c->n_out, c->n_out, c->out + i * c->n_out);
 }
 
-static void FN(softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
+static void FN(softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits,
+                                 int n_threads)
 {
     struct FN(rows_call) c = {.x = dprobs, .other = probs, .rows = rows, .n_out = n_out, .out = dlogits};
     run_region(FN(softmax_backward_thread), &c, n_threads);
@@ -354,7 +355,8 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
                                const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, const void *panels, void *outputs,
                                int n_threads)
 {
-    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows, .net = {layers, n_layers, params, panels},
+    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows,
+                                 .net = {layers, n_layers, params, panels},
                                  .outputs = outputs, .extent = {.rows = min_size(CHUNK_ROWS, rows), .sparse = indptr != NULL}};
     struct FN(workspace) unused;
     n_threads = usable_threads(n_threads);

@@ -69,7 +69,8 @@ ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const REAL *c
 ALWAYS_INLINE int FN(few_outputs)(ptrdiff_t n_out) { return n_out > 0 && 2 * n_out <= LANES; }
 
 static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
-                                    ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride, REAL *packed)
+                                    ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride,
+                                    REAL *packed)
 {
     const ptrdiff_t outputs = n_out <= 2 ? n_out : n_out <= 4 ? 4 : 8, together = LANES / outputs, padded = round_up(n_in, LANES);
     VEC start = {};
@@ -101,8 +102,9 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
-/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as panels, or
- * else NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16 rows. */
+/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as
+ * panels, or else NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16
+ * rows. */
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
                                 const REAL *panels, ptrdiff_t n_in, ptrdiff_t n_out, struct range columns, enum epilogue epilogue,
                                 REAL *c, ptrdiff_t c_stride, REAL *packed)
@@ -150,7 +152,8 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
 
 /* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) * the derivative that the epilogue takes from gate (rows, n_in). */
 static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
-                               ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride, REAL *packed)
+                               ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride,
+                               REAL *packed)
 {
     struct FN(panel) p = {.depth = n_out, .a_stride = dz_stride, .c_stride = dx_stride, .gate_stride = dx_stride,
                           .epilogue = epilogue, .start = FN(zeros), .b = packed};
@@ -188,15 +191,15 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
     return max_size(strip + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS, transposed);
 }
 
-/* dweight (n_in, n_out) = x^T (n_in, rows) @ dz (rows, n_out), or += it; rows <= CHUNK_ROWS. dz is read in whole registers: it needs
- * PANEL readable numbers after its end.
+/* dweight (n_in, n_out) = x^T (n_in, rows) @ dz (rows, n_out), or += it; rows <= CHUNK_ROWS. dz is read in whole registers: it
+ * needs PANEL readable numbers after its end.
  *
- * A few tiles of x's columns, which stay in L1 or L2, meet all panels of dz, or of a strip of it: x is read from far once a strip,
- * a panel of dz once for these tiles, and dweight is written in long rows. Where x and dz together are larger than PACK_BYTES both
- * are copied into `scratch`, tile by tile and panel by panel: a column of theirs takes a cache line, and often a page, from every row
- * (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in float32 it would lose 7 %).
- * Where neither is packed nor L1 holds x with a panel of dz, one half of the rows goes before the other: 200 x 20 x 100 gained 1.05
- * (float32) and 1.1 times, 200 x 50 x 128 1.03 and 1.0. */
+ * A few tiles of x's columns, which stay in L1 or L2, meet all panels of dz, or of a strip of it: x is read from far once a
+ * strip, a panel of dz once for these tiles, and dweight is written in long rows. Where x and dz together are larger than
+ * PACK_BYTES both are copied into `scratch`, tile by tile and panel by panel: a column of theirs takes a cache line, and often a
+ * page, from every row (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in
+ * float32 it would lose 7 %). Where neither is packed nor L1 holds x with a panel of dz, one half of the rows goes before the
+ * other: 200 x 20 x 100 gained 1.05 (float32) and 1.1 times, 200 x 50 x 128 1.03 and 1.0. */
 static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {
@@ -206,7 +209,8 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
     if (!pack && rows >= ROWS_TO_HALVE && rows * (x_stride + PANEL) * (ptrdiff_t)sizeof(REAL) > L1_BYTES) {
         const ptrdiff_t half = rows / 2;
         FN(weight_gradient)(x, x_stride, dz, dz_stride, half, n_in, n_out, accumulate, dweight, scratch);
-        FN(weight_gradient)(x + half * x_stride, x_stride, dz + half * dz_stride, dz_stride, rows - half, n_in, n_out, 1, dweight, scratch);
+        FN(weight_gradient)(x + half * x_stride, x_stride, dz + half * dz_stride, dz_stride, rows - half, n_in, n_out, 1, dweight,
+                            scratch);
         return;
     }
     const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS, together = pack ? TILES_TOGETHER : 1;

@@ -3,8 +3,8 @@
  * What this processor can do at most, as loops for bench/ to time: multiply-adds on registers alone, reading memory, and passing a
  * cache line between two cores. No kernel uses them. The first two are included once for each real type. */
 
-/* Independent chains of multiply-adds: more than latency times throughput on any processor (4 cycles x 2 a cycle), and few enough to
- * stay in 16 registers beside two constants and, where there is no fused multiply-add, a product. */
+/* Independent chains of multiply-adds: more than latency times throughput on any processor (4 cycles x 2 a cycle), and few
+ * enough to stay in 16 registers beside two constants and, where there is no fused multiply-add, a product. */
 #ifndef LIMIT_CHAINS
 #define LIMIT_CHAINS 12
 

@@ -1,8 +1,8 @@
 /* The working memory of a call: one block, laid out by whoever takes it.
  *
- * The system hands out fresh memory as pages that it fills with zeros when they are first touched. A call that lasts milliseconds would
- * pay that every time, with two threads in turns: an epoch of 100-1024-10 on 1,000 rows took 2.3 times as long. So the block given back
- * last is kept for the next call; calls at the same time beyond one get fresh memory.
+ * The system hands out fresh memory as pages that it fills with zeros when they are first touched. A call that lasts milliseconds
+ * would pay that every time, with two threads in turns: an epoch of 100-1024-10 on 1,000 rows took 2.3 times as long. So the block
+ * given back last is kept for the next call; calls at the same time beyond one get fresh memory.
  */
 #pragma once
 

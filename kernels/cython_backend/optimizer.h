@@ -50,8 +50,8 @@ static struct FN(step) FN(adamw_step)(double lr, double beta_1, double beta_2, d
     return s;
 }
 
-/* The gradient of a stretch as it lies: n_parts partial sums, each from its number `begin` on, to be scaled after adding l2 times the
- * parameters. */
+/* The gradient of a stretch as it lies: n_parts partial sums, each from its number `begin` on, to be scaled after adding l2
+ * times the parameters. */
 struct FN(gradient) {
     const REAL *const *parts;
     int n_parts;
@@ -69,11 +69,13 @@ struct FN(updated) {
     int streams;
 };
 
-/* One register of parameters, `left` of which are there, by the sum g of their gradients. SGD: velocity = momentum velocity - lr g;
- * p += velocity, or with Nesterov p += momentum velocity - lr g. Adam: m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2;
- * p -= rate m / (sqrt(v) + epsilon). Momentum: velocity = momentum velocity + g; p -= lr velocity, or with Nesterov
- * p -= lr (g + momentum velocity). RMSprop: v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon). AdamW: p shrinks, then
- * as Adam. Returns p^2 from before. */
+/* One register of parameters, `left` of which are there, by the sum g of their gradients:
+ *   SGD       velocity = momentum velocity - lr g; p += velocity, or with Nesterov p += momentum velocity - lr g
+ *   momentum  velocity = momentum velocity + g; p -= lr velocity, or with Nesterov p -= lr (g + momentum velocity)
+ *   RMSprop   v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)
+ *   Adam      m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2; p -= rate m / (sqrt(v) + epsilon)
+ *   AdamW     p shrinks, then as Adam
+ * Returns p^2 from before. */
 ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale,
                                       ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
 {

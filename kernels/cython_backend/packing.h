@@ -42,7 +42,8 @@ static void FN(pack_transposed_panel)(const REAL *weight, ptrdiff_t stride, ptrd
 }
 
 /* packed[k][j] = from[k * stride + j], j < width, padded to whole registers; nothing beyond `width` is read. */
-ALWAYS_INLINE void FN(pack_columns)(const REAL *from, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t padded, REAL *packed)
+ALWAYS_INLINE void FN(pack_columns)(const REAL *from, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t padded,
+                                    REAL *packed)
 {
     for (ptrdiff_t k = 0; k < rows; k++, from += stride, packed += padded)
         for (ptrdiff_t j = 0; j < width; j += LANES)

@@ -2,8 +2,8 @@
  *
  * VECTOR_BYTES is the width of a register; TILE_ROWS x TILE_VECTORS is the block of C that the GEMM micro-kernel keeps in
  * registers: as many accumulators as fit beside one row of B and one broadcast of A. 32 registers (AVX-512): 9 x 3 + 3 + 1;
- * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Up to THIN_ROWS rows are made in wider blocks of THIN_REGISTERS
- * (9 x 3 has one for four rows already): one row of 256-1024-1024-10 takes a fourth of the time.
+ * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Up to THIN_ROWS rows are made in wider blocks of
+ * THIN_REGISTERS (9 x 3 has one for four rows already): one row of 256-1024-1024-10 takes a fourth of the time.
  */
 #pragma once
 
@@ -44,10 +44,10 @@
 #endif
 #define THIN_REGISTERS 12 /* whole panels */
 
-/* With AVX2 a turn of a tile's loop, thin tiles' apart, makes two steps along the inner dimension, which saves instructions; with SSE2
- * and in thin tiles sums, with AVX-512 addresses would go to the stack. On a virtual machine on which the rate of instructions comes
- * and goes, and with it the tile's (75 to 95 % of the multiply-add peak with everything in L1, when that peak itself did not
- * change), two steps gained 1.01 to 1.07 times, and four no more. */
+/* With AVX2 a turn of a tile's loop, thin tiles' apart, makes two steps along the inner dimension, which saves instructions;
+ * with SSE2 and in thin tiles sums, with AVX-512 addresses would go to the stack. On a virtual machine on which the rate of
+ * instructions comes and goes, and with it the tile's (75 to 95 % of the multiply-add peak with everything in L1, when that peak
+ * itself did not change), two steps gained 1.01 to 1.07 times, and four no more. */
 #if defined(__AVX2__) && VECTOR_BYTES == 32
 #define UNROLL_STEPS _Pragma("GCC unroll 2")
 #else
@@ -60,10 +60,10 @@ enum { PLAIN, TRANSPOSED, PACKING, FETCHING };
 /* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
 enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 
-/* Where __builtin_prefetch is to put a line. The first tile of a panel of weights fetches the next one to L2. In float32 that gained,
- * for 1024 x 1024, 1.5 to 2.2 times with 2 to 6 rows, 1.25 times with 16, 1.1 times with 64, and nothing with 256; to L1 it
- * would lose up to 9 %. Rows that are to be gathered go there, too: epochs of 784-128-10 took 0.93 to 0.97 of what they take with
- * rows fetched to L1 with one thread, 0.95 to 0.99 with two. */
+/* Where __builtin_prefetch is to put a line. The first tile of a panel of weights fetches the next one to L2. In float32 that
+ * gained, for 1024 x 1024, 1.5 to 2.2 times with 2 to 6 rows, 1.25 times with 16, 1.1 times with 64, and nothing with 256; to L1
+ * it would lose up to 9 %. Rows that are to be gathered go there, too: epochs of 784-128-10 took 0.93 to 0.97 of what they take
+ * with rows fetched to L1 with one thread, 0.95 to 0.99 with two. */
 enum { L2_CACHE = 2 };
 
 /* Up to so many steps along the inner dimension a product is made without tiles: what 16 registers hold of two rows of A. */
@@ -78,13 +78,14 @@ enum { ROWS_AHEAD = 8 };
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 
-/* In training fewer, down to half as many, where the inputs of their layers would be larger than this and the parameters are not, and
- * are packed again at little cost: in float64 epochs of 64-100-10 took 0.97 of the time, of 50-128-64-5 0.96, of 784-128-10 1.0, of
- * 256-1024-1024-10 1.01. */
+/* In training fewer, down to half as many, where the inputs of their layers would be larger than this and the parameters are
+ * not, and are packed again at little cost: in float64 epochs of 64-100-10 took 0.97 of the time, of 50-128-64-5 0.96, of
+ * 784-128-10 1.0, of 256-1024-1024-10 1.01. */
 enum { CHUNK_BYTES = 256 * 1024 };
 
-/* Up to so many rows the threads of a prediction share each layer's columns, and with them the weights that they read, instead of the
- * rows. With two threads one row of 256-1024-1024-10 gained 1.8 times (float32) and 1.6 times, 4 rows 1.3 times; 8 rows lost 1.1 times. */
+/* Up to so many rows the threads of a prediction share each layer's columns, and with them the weights that they read, instead
+ * of the rows. With two threads one row of 256-1024-1024-10 gained 1.8 times (float32) and 1.6 times, 4 rows 1.3 times; 8 rows
+ * lost 1.1 times. */
 enum { ROWS_TO_SHARE_COLUMNS = 7 };
 
 /* A prediction packs all weights before it begins where so many chunks pass through them: every chunk gains 1.01 to 1.07 times. */
@@ -94,7 +95,8 @@ enum { CHUNKS_TO_PACK_FOR = 4 };
  * gained 1.07 times against 128 KB at 256 x 1024 x 1024 in float32, 1.15 times in float64. */
 enum { PACK_BYTES = 192 * 1024, STRIP_BYTES = 1024 * 1024, TILES_TOGETHER = 4 };
 
-/* What is not packed should stay in L1 from one tile to the next; fewer rows at a time than half of these would cost more than that. */
+/* What is not packed should stay in L1 from one tile to the next; fewer rows at a time than half of these would cost more than
+ * that. */
 enum { L1_BYTES = 30 * 1024, ROWS_TO_HALVE = 192 };
 
 /* A weight gradient of few outputs is made transposed up to this size. */

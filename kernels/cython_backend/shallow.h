@@ -2,14 +2,15 @@
  * gradient from few outputs. Included once for each real type.
  *
  * Two rows of A stay in registers and meet the rows of B, which need not be copied, from end to end; C is written in long rows.
- * Against tiles, depth 2 to 6, on an EPYC with AVX2: dX of 256 x 1024 x 2 to 6 1.3 to 2 times as fast, of 150 x 100 x 3 1.3 (float32)
- * and 1.5 times (float64), forward 150 x 4 x 100 1.1 and 1.3 times; from depth 8 on tiles are faster in float32 (0.95 to 0.7).
+ * Against tiles, depth 2 to 6, on an EPYC with AVX2: dX of 256 x 1024 x 2 to 6 1.3 to 2 times as fast, of 150 x 100 x 3 1.3
+ * (float32) and 1.5 times (float64), forward 150 x 4 x 100 1.1 and 1.3 times; from depth 8 on tiles are faster in float32 (0.95 to
+ * 0.7).
  */
 
 ALWAYS_INLINE int FN(shallow)(ptrdiff_t depth) { return depth > 0 && depth <= SHALLOW_DEPTH; }
 
-/* c[rows][left] = epilogue(start + a b) at column j; rows, depth, epilogue and whether there is a start are constants wherever this is
- * inlined. `left` is LANES or, for the last columns, fewer. */
+/* c[rows][left] = epilogue(start + a b) at column j; rows, depth, epilogue and whether there is a start are constants wherever
+ * this is inlined. `left` is LANES or, for the last columns, fewer. */
 ALWAYS_INLINE void FN(shallow_step)(const int rows, const int depth, const enum epilogue epilogue, const int started,
                                     const struct FN(panel) *p, const REAL *factors, ptrdiff_t j, ptrdiff_t left, const REAL *gate,
                                     REAL *c)
@@ -70,8 +71,8 @@ ALWAYS_INLINE void FN(shallow_loop)(const int depth, const enum epilogue epilogu
 #define SHALLOW_DEPTHS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 SHALLOW_DEPTHS(SHALLOW_INSTANCE)
 
-/* [depth - 1] for SHALLOW_DEPTH depths: c (rows, n) from a, with p's b, start, strides and epilogue. The start is the bias, given with
- * STORE_RELU and perhaps with STORE, or else NULL for zero: to load zeros instead would cost 1.1 to 1.2 times. */
+/* [depth - 1] for SHALLOW_DEPTH depths: c (rows, n) from a, with p's b, start, strides and epilogue. The start is the bias,
+ * given with STORE_RELU and perhaps with STORE, or else NULL for zero: to load zeros instead would cost 1.1 to 1.2 times. */
 static void (*const FN(shallow_products)[SHALLOW_DEPTH])(const struct FN(panel) *p, ptrdiff_t rows, ptrdiff_t n, const REAL *a,
                                                          const REAL *gate, REAL *c) = {SHALLOW_DEPTHS(SHALLOW_NAME)};
 

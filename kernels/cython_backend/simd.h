@@ -121,8 +121,8 @@ ALWAYS_INLINE REAL FN(horizontal_sum)(VEC v)
     return v[0];
 }
 
-/* Transpose, within blocks of n numbers, n registers in place. Interleaving register i with register i + n / 2 is one perfect shuffle
- * of all numbers; log2(n) of them are a transposition (Stone, Parallel processing with the perfect shuffle, 1971). */
+/* Transpose, within blocks of n numbers, n registers in place. Interleaving register i with register i + n / 2 is one perfect
+ * shuffle of all numbers; log2(n) of them are a transposition (Stone, Parallel processing with the perfect shuffle, 1971). */
 ALWAYS_INLINE void FN(transpose_blocks)(const int n, VEC *v)
 {
     UNROLL for (int round = 1; round < n; round *= 2) {

@@ -119,7 +119,8 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
     start[0] = 0;
 }
 
-/* gradient (features, n_out) = x[batch].T @ delta (rows, n_out) for the features [first, end), counted within the columns' range. */
+/* gradient (features, n_out) = x[batch].T @ delta (rows, n_out) for the features [first, end), counted within the columns'
+ * range. */
 static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdiff_t first, ptrdiff_t end, const REAL *delta,
                                        ptrdiff_t n_out, REAL *gradient)
 {
@@ -159,8 +160,8 @@ ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer
             const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
             const ptrdiff_t width = min_size(vectors * LANES, n_out - j);
             const struct FN(updated) at = {u.params + j, u.state + j, u.second_state + j};
-#define PANEL_CASE(v) case v: squares += FN(update_feature_panel)(v, optimizer, &s, &transposed, begin, end, delta + j, n_out, width, \
-                                                                  l2, scale, at); break;
+#define PANEL_CASE(v) case v: squares += FN(update_feature_panel)(v, optimizer, &s, &transposed, begin, end, delta + j, n_out, \
+                                                                  width, l2, scale, at); break;
             switch (vectors) {
                 PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7)
             }

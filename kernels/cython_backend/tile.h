@@ -47,7 +47,8 @@ ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum 
         UNROLL for (int j = 0; j < vectors - 1; j++)
             FN(store)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES));
         const int j = vectors - 1;
-        FN(store_upto)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES), last);
+        const VEC v = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
+        FN(store_upto)(c + i * c_stride + j * LANES, v, last);
     }
 }
 

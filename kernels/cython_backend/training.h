@@ -11,8 +11,8 @@ ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(replica) *replic
     return (struct FN(updated)){replica->params + at, replica->state + at, replica->second_state + at};
 }
 
-/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. Shared: other threads read
- * them in the next step. */
+/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. Shared: other threads
+ * read them in the next step. */
 static double FN(update_stretch)(const struct FN(step) *step, struct FN(gradient) *gradient, const struct FN(replica) *replica,
                                  ptrdiff_t skip, ptrdiff_t begin, ptrdiff_t end, int shared)
 {
@@ -36,7 +36,8 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(re
         const ptrdiff_t bias = layer[OFFSET] + layer[N_IN] * layer[N_OUT];
         const ptrdiff_t bounds[] = {layer[OFFSET], bias, bias + layer[N_OUT]};
         for (int is_bias = 0; is_bias < 2; is_bias++) {
-            const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin + skip), end = min_size(bounds[is_bias + 1], mine.end + skip);
+            const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin + skip);
+            const ptrdiff_t end = min_size(bounds[is_bias + 1], mine.end + skip);
             const ptrdiff_t boundary = min_size(round_up(begin, LANES), end);
             gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
             if (begin < end) {
@@ -63,7 +64,8 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
                                   : FN(update_feature_loop)(ADAM, step, columns, n, t->first_delta, n_out, l2, scale, u);
 }
 
-/* A thread that begins, or was away: bring its copy up to date, while the first thread cannot change it, before the step's barrier. */
+/* A thread that begins, or was away: bring its copy up to date, while the first thread cannot change it, before the step's
+ * barrier. */
 static void FN(catch_up)(const struct FN(training) *t, int thread)
 {
     const struct FN(replica) *from = &t->replicas[0], *to = &t->replicas[thread];
@@ -138,8 +140,8 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
     const unsigned mode = flush_subnormals();
     struct stopwatch watch = {.began = n_threads > 1 ? nanoseconds() : 0};
-    for (ptrdiff_t step = 0, next = 0; next < n_steps; next++) {
-        step = crew_join(&t->crew, thread, next);
+    for (ptrdiff_t next = 0; next < n_steps; next++) {
+        const ptrdiff_t step = crew_join(&t->crew, thread, next);
         if (step < 0 || step == n_steps) /* joined after the last one */
             break;
         if (step == 0 || step > next)
@@ -252,8 +254,8 @@ static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
     return size;
 }
 
-/* Allocate, run in n_threads parts, and write for each epoch the sum of what the parts have in `losses`. Returns -1 when there is no
- * memory; nothing was changed then. */
+/* Allocate, run in n_threads parts, and write for each epoch the sum of what the parts have in `losses`. Returns -1 when there
+ * is no memory; nothing was changed then. */
 static int FN(run_training)(struct FN(training) *t, region_fn thread_function, int n_threads, double *losses)
 {
     const int sparse = !t->data.x.dense;
