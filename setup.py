@@ -5,7 +5,6 @@ A module that cannot be built is left out with a warning, and fastprop runs on t
 
 import platform
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy
@@ -17,7 +16,7 @@ SOURCES = Path("kernels/cython_backend")
 
 # -fno-math-errno and -fno-trapping-math let the compiler vectorise square roots and comparisons. Never -ffast-math: NaN matters
 # here, and at link time it makes the whole process flush subnormal numbers.
-COMMON = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function", "-Wno-psabi"]
+COMMON = ["-O3", "-g0", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function", "-Wno-psabi"]
 ISA_FLAGS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -32,33 +31,18 @@ def extension(isa):
         depends=[str(path) for pattern in ("*.h", "*.pxi") for path in SOURCES.glob(pattern)],
         include_dirs=[numpy.get_include(), str(SOURCES)],
         extra_compile_args=COMMON + ISA_FLAGS[isa],
+        extra_link_args=["-pthread"],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     )
 
 
 class build_ext(setuptools_build_ext):  # named so because setuptools reads [build_ext] options by the class's name
-    """Adds OpenMP where the compiler has it, and leaves out what cannot be compiled."""
+    """Leaves out what cannot be compiled."""
 
     def build_extensions(self):
         for ext in self.extensions:
             ext.optional = True  # set here, because cythonize() makes new Extension objects and forgets it
-        if self._compiles("#include <omp.h>\nint f(void) { return omp_get_max_threads(); }", ["-fopenmp"]):
-            for ext in self.extensions:
-                ext.extra_compile_args.append("-fopenmp")
-                ext.extra_link_args.append("-fopenmp")
-        else:
-            self.warn("the compiler has no OpenMP: the compiled kernels will use one thread")
         super().build_extensions()
-
-    def _compiles(self, code, flags):
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "probe.c"
-            source.write_text(code)
-            try:
-                self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
-            except Exception:  # each compiler class raises its own
-                return False
-        return True
 
 
 is_x86_64 = platform.machine().lower() in {"x86_64", "amd64"} and sys.maxsize > 2**32

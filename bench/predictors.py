@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from functools import partial
 from importlib import util
 
 import numpy as np
@@ -166,12 +167,15 @@ def onnx_model(layers):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
 
 
-def time_predictions(net_name, n_rows, n_threads, names, effort):
-    """Seconds of one call with float32 rows by the predictors named; outcome as of `contest.time_epochs`."""
+def time_predictions(net_name, n_rows, n_threads, names, effort, pause=0.0):
+    """Seconds of one call with float32 rows by the predictors named; outcome as of `contest.time_epochs`.
+
+    Of one call in a loop, or with ``pause`` of one call after so many seconds in which the process slept.
+    """
     import fastprop
 
     from .limits import limits_or_none
-    from .rounds import repeated, take_turns
+    from .rounds import after_a_pause, repeated, take_turns
 
     net, dtype = NETS[net_name], "float32"
     rng, outcome = np.random.default_rng(0), Outcome()
@@ -191,7 +195,8 @@ def time_predictions(net_name, n_rows, n_threads, names, effort):
         except Exception as error:  # one library's failure must not take the others along
             outcome.wrong[name] = f"{type(error).__name__}: {error}"
         if not outcome.wrong[name]:
-            turns[name] = repeated(lambda predict=predictor.predict: predict(X), effort.sample / 5)
+            call = partial(predictor.predict, X)
+            turns[name] = after_a_pause(call, pause) if pause else repeated(call, effort.sample / 5)
     limits = limits_or_none()
     rounds = effort.budget, effort.min_rounds, effort.max_rounds
     outcome.samples = take_turns(turns, *rounds, lambda: outcome.log_machine(limits, dtype, n_threads)) if turns else {}

@@ -79,6 +79,16 @@ def repeated(function, target):
     return lambda: _seconds_of_many(function, n) / n
 
 
+def after_a_pause(function, pause):
+    """A callable that sleeps for ``pause`` seconds, in which threads fall asleep, and returns the seconds of a call."""
+
+    def call():
+        time.sleep(pause)
+        return seconds_of(function)
+
+    return call
+
+
 def _seconds_of_many(function, n):
     start = time.perf_counter()
     for _ in range(n):

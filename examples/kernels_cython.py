@@ -1,7 +1,7 @@
 """The training loop of `kernels_python.py` from a user's own Cython module, `kernels_cython_loop.pyx`.
 
 fastprop installs `api.pxi`, which declares the kernels in C, and the headers that hold them. They are compiled into the user's
-module, with the user's flags: add -march=native, and -fopenmp for threads, where the module only runs on this machine.
+module, with the user's flags: add -march=native where the module only runs on this machine.
 
 Run it: python kernels_cython.py [folder for the picture]    (needs Cython, setuptools and gcc or clang; builds for half a minute)
 """

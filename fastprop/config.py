@@ -57,7 +57,5 @@ def _by_reason(unavailable):
 
 
 def _threads(facts):
-    openmp = getattr(kernels.active.raw, "OPENMP", None)
-    words = {True: "OpenMP built in", False: "no OpenMP built in, so one thread", None: "no OpenMP in this back end"}[openmp]
     omp = facts["environment"].get("OMP_NUM_THREADS")
-    return f"{facts['n_cpus']} cores usable; {words}; OMP_NUM_THREADS {'is not set' if omp is None else f'is {omp}'}"
+    return f"{facts['n_cpus']} cores usable; OMP_NUM_THREADS {'is not set' if omp is None else f'is {omp}'}"

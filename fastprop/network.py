@@ -391,7 +391,6 @@ def _checked_indices(name, values, shape, end):
 
 
 def _checked_threads(n_threads):
-    # OpenMP ends the process when it cannot start a thread, so an absurd number has to be refused here.
     if not 1 <= n_threads <= MAX_THREADS:
         raise ValueError(f"n_threads must be from 1 to {MAX_THREADS}; got {n_threads}")
     return n_threads

@@ -20,7 +20,7 @@ from .codes import ACTIVATIONS, HYPER, LAYER_COLUMNS, LINKS
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
 FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
 INTP = np.dtype(np.intp)
-# OpenMP ends the process when it cannot start a thread, so an absurd number has to be refused before it gets there.
+# Each takes up memory and a place in the system's table until the process ends: an absurd number is a mistake.
 MAX_THREADS = 1024
 # Name -> (smallest, largest, whether the largest is allowed). The ranges of scikit-learn, but lr = 0 is allowed.
 SCALARS = {

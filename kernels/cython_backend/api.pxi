@@ -1,8 +1,8 @@
 # The kernels for a user's own Cython module: include this file, with this folder among the include paths of cythonize and among the
 # include_dirs of the Extension. examples/kernels_cython.py builds such a module.
 #
-# The kernels are compiled into the user's module, with the user's flags: -O3 -mavx2 -mfma for instance, and -fopenmp for more than
-# one thread (without it, n_threads has no effect). So there is no binary interface that could change, and no import at run time.
+# The kernels are compiled into the user's module, with the user's flags: -O3 -mavx2 -mfma for instance, and -pthread where the C
+# library has threads apart. So there is no binary interface that could change, and no import at run time.
 #
 # Pointers are untyped: KERNELS_f32 takes float arrays, KERNELS_f64 double arrays, all C-contiguous, shapes as in ../reference.py.
 # Nothing is checked. NULL means "not given". Functions that return int return 0, or -1 when there was no memory, and then changed
@@ -39,7 +39,7 @@ cdef extern from "engine.h":
     const kernels KERNELS_f32
     const kernels KERNELS_f64
 
-    # Call once when the module is imported: after a fork, threads are gone and the kernels then use one.
+    # Call once when the module is imported, so that a forked child knows that its parent's threads are not there.
     void threads_init() noexcept nogil
 
     int IDENTITY, RELU, SIGMOID, TANH

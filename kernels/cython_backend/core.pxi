@@ -58,15 +58,12 @@ cdef extern from "engine.h":
     const kernels KERNELS_f64
     enum: CACHE_LINE
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
-    int has_openmp() noexcept nogil
     void threads_init() noexcept nogil
 
 cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
 
 threads_init()
-
-OPENMP = bool(has_openmp())
 
 
 cdef const kernels *kernels_for(cnp.ndarray array) except NULL:

@@ -12,7 +12,6 @@
 
 #include "threads.h"
 #include <limits.h>
-#include <time.h>
 
 struct crew {
     _Alignas(CACHE_LINE) atomic_llong alone_from; /* the step from which on the first thread is alone, or NEVER */
@@ -41,15 +40,6 @@ static atomic_llong crowded_until, pause_length;
 static atomic_int drill_period;
 static void drill_crew(int period) { atomic_store(&drill_period, period); }
 
-static long long nanoseconds(void)
-{
-#ifdef _OPENMP
-    return (long long)(1e9 * omp_get_wtime());
-#else
-    return 0;
-#endif
-}
-
 /* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who
  * entered it. */
 static int crew_assemble(struct crew *crew, int n_threads)
@@ -58,7 +48,7 @@ static int crew_assemble(struct crew *crew, int n_threads)
     return n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed) ? 1 : n_threads;
 }
 
-/* How many threads take part in a step, of the n_threads that the region has: OpenMP may give fewer than were asked for. */
+/* How many threads take part in a step, of the n_threads that the region has: there may be fewer than were asked for. */
 static int crew_size(struct crew *crew, int n_threads, ptrdiff_t step)
 {
     return step < atomic_load_explicit(&crew->alone_from, memory_order_relaxed) ? n_threads : 1;
@@ -76,11 +66,7 @@ static void begin_pause(long long now)
 
 static void nap(void)
 {
-#ifdef _WIN32
-    sched_yield();
-#else
     nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
-#endif
 }
 
 /* Until this thread takes part: the step at which it does, `step` or a later one, or -1 when there is nothing left to do. */

@@ -3,7 +3,8 @@
  *   codes.h        numbers of activations, losses, optimizers
  *   platform.h     registers and tile of the instruction set
  *   memory.h       the working memory of a call
- *   threads.h      regions and barriers
+ *   threads.h      waiting: the clock, barriers
+ *   pool.h         threads, and regions that they run
  *   crew.h         who works while the cores are crowded
  *   schedule.h     how the threads of a training call share its work
  *   simd.h         one register              \
@@ -29,6 +30,7 @@
 #include "platform.h"
 #include "memory.h"
 #include "threads.h"
+#include "pool.h"
 #include "crew.h"
 #include "schedule.h"
 

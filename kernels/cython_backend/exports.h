@@ -33,7 +33,6 @@ static int FN(linear_forward)(const void *x, const void *weight, const void *bia
 {
     struct FN(rows_call) c = {.x = x, .weight = weight, .bias = bias, .rows = rows, .n_in = n_in, .n_out = n_out,
                               .code = activation, .out = a};
-    n_threads = usable_threads(n_threads);
     c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
     c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
@@ -89,7 +88,6 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
     struct FN(linear_backward_call) c = {.da = da, .x = x, .weight = weight, .a = a, .dx = dx, .dweight = dweight, .dbias = dbias,
                                          .rows = rows, .n_in = n_in, .n_out = n_out, .activation = activation,
                                          .accumulate = accumulate};
-    n_threads = usable_threads(n_threads);
     c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)(n_in, n_out)) * sizeof(REAL);
     c.memory = take_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
     if (!c.memory)
@@ -215,7 +213,6 @@ static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *label
 {
     struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .code = loss,
                               .targets = {labels, targets, weight}};
-    n_threads = usable_threads(n_threads);
     c.sums = calloc((size_t)n_threads, sizeof(double));
     if (!c.sums)
         return -1;
@@ -359,7 +356,6 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
                                  .net = {layers, n_layers, params, panels},
                                  .outputs = outputs, .extent = {.rows = min_size(CHUNK_ROWS, rows), .sparse = indptr != NULL}};
     struct FN(workspace) unused;
-    n_threads = usable_threads(n_threads);
     c.bytes_a_thread = FN(lay_out)(&c.net, &c.extent, NULL, &unused);
     const size_t bytes = c.bytes_a_thread * (size_t)n_threads;
     const int pack = !panels && !indptr && rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;

@@ -38,6 +38,7 @@ static long long ping_pong(long long n_trips)
 struct FN(limit_call) {
     const REAL *values;
     ptrdiff_t n, repeats;
+    int n_threads;
     REAL result; /* so that no loop can be left out */
 };
 
@@ -60,18 +61,19 @@ static void FN(multiply_add_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(limit_call) *c = argument;
     const REAL result = FN(multiply_add_chains)(c->values, c->repeats);
-    if (thread == n_threads - 1)
+    if (thread == n_threads - 1) {
         c->result = result;
+        c->n_threads = n_threads;
+    }
 }
 
-/* The floating-point operations done by n_threads threads: a multiply-add is two. */
+/* The floating-point operations done: a multiply-add is two. */
 static double FN(multiply_add)(const void *factor_and_term, ptrdiff_t repeats, int n_threads, double *result)
 {
     struct FN(limit_call) c = {.values = factor_and_term, .repeats = repeats};
-    n_threads = usable_threads(n_threads);
     run_region(FN(multiply_add_thread), &c, n_threads);
     *result = (double)c.result;
-    return 2.0 * LIMIT_CHAINS * (double)LANES * (double)repeats * n_threads;
+    return 2.0 * LIMIT_CHAINS * (double)LANES * (double)repeats * c.n_threads;
 }
 
 __attribute__((noinline)) static REAL FN(sum_chains)(const REAL *values, ptrdiff_t n)

@@ -1,10 +1,11 @@
 # What tests and bench/ need of a compiled module beside its kernels: no part of the public face. Included after core.pxi.
 
-# For tests/kernels/test_crew.py
+# For tests/kernels/test_crew.py and test_processes.py
 
 cdef extern from "engine.h":
     void drill_crew(int) noexcept nogil
     void force_schedule(int) noexcept nogil
+    void limit_workers(int) noexcept nogil
     enum schedule: AS_MEASURED, SHARED, REPLICATED
 
 
@@ -16,6 +17,11 @@ def drill(int period):
 def follow(schedule):
     """Every training call follows this schedule, "shared" or "replicated", until None is given. A sparse x is shared."""
     force_schedule(AS_MEASURED if schedule is None else {"shared": SHARED, "replicated": REPLICATED}[schedule])
+
+
+def allow_workers(int n):
+    """No more than n threads are started beside the callers' own, as if the system had no more."""
+    limit_workers(n)
 
 
 # The processor's limits, for bench/ to time

@@ -1,4 +1,4 @@
-"""Threads where a process has fewer than were asked for, and forks after threads were used. Each in a process of its own."""
+"""The compiled back end's own threads: fewer than were asked for, after a pause, after a fork. Each in a process of its own."""
 
 import os
 import subprocess
@@ -20,36 +20,129 @@ def epoch(n_threads):
     params, state = start.copy(), np.zeros((2, len(start)))
     loss = kernels.train_epoch(x, y, np.arange(500), layers, params, state, "softmax_cross_entropy", n_threads=n_threads)
     return loss, params
+
+raw = kernels.active.raw
+
+def status(thread, field):
+    with open(f"/proc/self/task/{thread}/status") as lines:
+        return next(line.split(":")[1].strip() for line in lines if line.startswith(field))
+
+def workers():
+    # The numbers of the threads that the back end has started.
+    return [int(name) for name in os.listdir("/proc/self/task") if status(name, "Name") == "fastprop"]
 """
 FEWER = """
-loss, params = epoch(1)
-for _ in range(20):
-    other_loss, other_params = epoch(3)
-    np.testing.assert_allclose(other_loss, loss, rtol=1e-12)
-    np.testing.assert_allclose(other_params, params, rtol=1e-9)
+def results():
+    loss, params = epoch(5)
+    gradients = kernels.linear_backward(x, x, np.eye(20), x, n_threads=5)
+    return loss, params, *gradients, kernels.network_forward(x, layers, params, n_threads=5)
+
+def same(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+def n_workers():
+    raw.all_finite(x, n_threads=5)  # training may begin with fewer, when the cores are crowded
+    return len(workers())
+
+raw.allow_workers({allowed})
+first = results()
+assert n_workers() == {allowed}
+raw.allow_workers(4)
+same(results(), first)
+assert n_workers() == 4
 """
+# Where other threads are in the middle of their work, and in a child's child.
 FORKED = """
-loss, params = epoch(2)
-child = os.fork()
-if child == 0:
-    other_loss, other_params = epoch(2)
-    close = np.isclose(other_loss, loss, rtol=1e-12) and np.allclose(other_params, params, rtol=1e-9)
-    os._exit(0 if close else 1)
-assert os.waitpid(child, 0)[1] == 0
-assert epoch(2)[0] == loss
+import threading
+
+def same(first):
+    raw.all_finite(x, n_threads=3)  # training may begin with fewer, when the cores are crowded
+    loss, params = epoch(3)
+    return loss == first[0] and np.array_equal(params, first[1]) and len(workers()) == 2
+
+def ends_well(child):
+    return os.waitpid(child, 0)[1] == 0
+
+def grandchild_is_right(first):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if same(first) else 1)
+    return ends_well(child)
+
+first = epoch(3)
+stop = threading.Event()
+
+def work():
+    while not stop.is_set():
+        epoch(2)
+
+others = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+for thread in others:
+    thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(workers()) == 0 and same(first) and grandchild_is_right(first) else 1)
+    assert ends_well(child)
+stop.set()
+for thread in others:
+    thread.join()
+loss, params = epoch(3)
+assert loss == first[0]
+np.testing.assert_array_equal(params, first[1])
+"""
+# A sleeping thread is kept off the caller's processor until it runs.
+PAUSES = """
+import time
+everywhere = os.sched_getaffinity(0)
+first = epoch(3)
+for pause in (0, 1e-4, 0.02, *20 * (1.9e-3, 2e-3, 2.1e-3)):  # they fall asleep after 2 ms
+    time.sleep(pause)
+    raw.all_finite(x, n_threads=3)  # training may begin with fewer, when the cores are crowded
+    loss, params = epoch(3)
+    assert loss == first[0]
+    np.testing.assert_array_equal(params, first[1])
+    assert len(workers()) == 2
+    for worker in workers():
+        assert os.sched_getaffinity(worker) == everywhere
+os.sched_setaffinity(0, {min(everywhere)})
+time.sleep(0.05)
+assert epoch(3)[0] == first[0]
+"""
+SIGNALS = """
+import signal
+raw.all_finite(x, n_threads=3)
+assert len(workers()) == 2
+for worker in workers():
+    blocked = int(status(worker, "SigBlk"), 16)
+    assert blocked >> (signal.SIGINT - 1) & 1, hex(blocked)
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 """
 
 
-def run(code, **environment):
-    command = [sys.executable, "-c", PROBLEM + code]
-    subprocess.run(command, check=True, timeout=60, env=os.environ | environment)
+pytestmark = [
+    pytest.mark.skipif(kernels.active.backend != "cython", reason="the threads of the other back ends are their libraries'"),
+    pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="this system does not tell a process's threads"),
+]
 
 
-def test_fewer_threads_than_asked_for():
-    run(FEWER, OMP_THREAD_LIMIT="1")
+def run(code):
+    subprocess.run([sys.executable, "-c", PROBLEM + code], check=True, timeout=60)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.skipif(kernels.active.backend != "cython", reason="Numba's own thread pool does not survive a fork")
-def test_a_forked_child_neither_hangs_nor_errs():
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_fewer_threads_than_asked_for(allowed):
+    run(FEWER.format(allowed=allowed))
+
+
+def test_forked_children_start_their_own():
     run(FORKED)
+
+
+def test_after_pauses():
+    run(PAUSES)
+
+
+def test_signals_are_for_the_program():
+    run(SIGNALS)
