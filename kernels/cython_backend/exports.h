@@ -37,7 +37,7 @@ static int FN(linear_forward)(const void *x, const void *weight, const void *bia
     c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
         return -1;
-    run_region(FN(linear_forward_thread), &c, n_threads);
+    run_parts(FN(linear_forward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
 }
@@ -93,7 +93,7 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
     if (!c.memory)
         return -1;
     c.dz = (REAL *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
-    run_region(FN(linear_backward_thread), &c, n_threads);
+    run_together(FN(linear_backward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
 }
@@ -118,7 +118,7 @@ static void FN(activation_forward_thread)(void *argument, int thread, int n_thre
 static void FN(activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads)
 {
     struct FN(elements_call) c = {.x = z, .n = n, .activation = (enum activation_code)activation, .out = a};
-    run_region(FN(activation_forward_thread), &c, n_threads);
+    run_parts(FN(activation_forward_thread), &c, n_threads);
 }
 
 static void FN(activation_backward_thread)(void *argument, int thread, int n_threads)
@@ -131,7 +131,7 @@ static void FN(activation_backward_thread)(void *argument, int thread, int n_thr
 static void FN(activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads)
 {
     struct FN(elements_call) c = {.x = da, .a = a, .n = n, .activation = (enum activation_code)activation, .out = dz};
-    run_region(FN(activation_backward_thread), &c, n_threads);
+    run_parts(FN(activation_backward_thread), &c, n_threads);
 }
 
 static void FN(dropout_thread)(void *argument, int thread, int n_threads)
@@ -145,7 +145,7 @@ static void FN(dropout_thread)(void *argument, int thread, int n_threads)
 static void FN(dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads)
 {
     struct FN(elements_call) c = {.x = x, .n = n, .key = key, .threshold = threshold, .scale = (REAL)scale, .out = y};
-    run_region(FN(dropout_thread), &c, n_threads);
+    run_parts(FN(dropout_thread), &c, n_threads);
 }
 
 struct FN(finite_call) {
@@ -165,7 +165,7 @@ static void FN(all_finite_thread)(void *argument, int thread, int n_threads)
 static int FN(all_finite)(const void *x, ptrdiff_t n, int n_threads)
 {
     struct FN(finite_call) c = {.x = x, .n = n};
-    run_region(FN(all_finite_thread), &c, n_threads);
+    run_parts(FN(all_finite_thread), &c, n_threads);
     return !atomic_load_explicit(&c.other, memory_order_relaxed);
 }
 
@@ -180,7 +180,7 @@ static void FN(softmax_forward_thread)(void *argument, int thread, int n_threads
 static void FN(softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads)
 {
     struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = probs};
-    run_region(FN(softmax_forward_thread), &c, n_threads);
+    run_parts(FN(softmax_forward_thread), &c, n_threads);
 }
 
 static void FN(softmax_backward_thread)(void *argument, int thread, int n_threads)
@@ -195,7 +195,7 @@ static void FN(softmax_backward)(const void *dprobs, const void *probs, ptrdiff_
                                  int n_threads)
 {
     struct FN(rows_call) c = {.x = dprobs, .other = probs, .rows = rows, .n_out = n_out, .out = dlogits};
-    run_region(FN(softmax_backward_thread), &c, n_threads);
+    run_parts(FN(softmax_backward_thread), &c, n_threads);
 }
 
 static void FN(loss_forward_thread)(void *argument, int thread, int n_threads)
@@ -216,7 +216,7 @@ static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *label
     c.sums = calloc((size_t)n_threads, sizeof(double));
     if (!c.sums)
         return -1;
-    run_region(FN(loss_forward_thread), &c, n_threads);
+    run_parts(FN(loss_forward_thread), &c, n_threads);
     *loss_sum = 0;
     for (int i = 0; i < n_threads; i++)
         *loss_sum += c.sums[i];
@@ -238,7 +238,7 @@ static void FN(loss_backward)(int loss, const void *outputs, const ptrdiff_t *la
 {
     struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .code = loss, .scale = (REAL)scale,
                               .targets = {labels, targets, weight}};
-    run_region(FN(loss_backward_thread), &c, n_threads);
+    run_parts(FN(loss_backward_thread), &c, n_threads);
 }
 
 struct FN(update_call) {
@@ -264,7 +264,7 @@ static void FN(run_update)(struct FN(step) step, void *params, const void *grad,
     const REAL *const parts[] = {grad};
     struct FN(update_call) c = {.step = &step, .gradient = {.parts = parts, .n_parts = 1, .l2 = (REAL)l2, .scale = 1}, .n = n,
                                 .params = params, .state = state, .second_state = second_state};
-    run_region(FN(update_thread), &c, n_threads);
+    run_parts(FN(update_thread), &c, n_threads);
 }
 
 static void FN(sgd_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
@@ -317,6 +317,12 @@ struct FN(forward_call) {
     struct barrier barrier;
 };
 
+/* Few rows: threads share the columns of each layer, and meet after it. */
+static int FN(shares_columns)(const struct FN(forward_call) *c)
+{
+    return !c->extent.sparse && c->rows <= ROWS_TO_SHARE_COLUMNS;
+}
+
 static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(forward_call) *c = argument;
@@ -325,7 +331,7 @@ static void FN(network_forward_thread)(void *argument, int thread, int n_threads
     const struct range mine = share(c->rows, 1, thread, n_threads);
     struct FN(workspace) w;
     FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
-    if (n_threads > 1 && !c->extent.sparse && c->rows <= ROWS_TO_SHARE_COLUMNS) {
+    if (n_threads > 1 && FN(shares_columns)(c)) {
         REAL *packed = w.packed;
         FN(lay_out)(&c->net, &c->extent, c->memory, &w);
         w.packed = packed;
@@ -364,7 +370,7 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
         return -1;
     if (pack)
         c.net.panels = c.panels = (REAL *)(c.memory + bytes);
-    run_region(FN(network_forward_thread), &c, n_threads);
+    (pack || FN(shares_columns)(&c) ? run_together : run_parts)(FN(network_forward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
 }

@@ -30,7 +30,7 @@ static void ping_pong_thread(void *argument, int thread, int n_threads)
 static long long ping_pong(long long n_trips)
 {
     struct ping_pong_call c = {.n_trips = n_trips};
-    run_region(ping_pong_thread, &c, 2);
+    run_together(ping_pong_thread, &c, 2);
     return atomic_load(&c.turn) / 2;
 }
 #endif
@@ -71,7 +71,7 @@ static void FN(multiply_add_thread)(void *argument, int thread, int n_threads)
 static double FN(multiply_add)(const void *factor_and_term, ptrdiff_t repeats, int n_threads, double *result)
 {
     struct FN(limit_call) c = {.values = factor_and_term, .repeats = repeats};
-    run_region(FN(multiply_add_thread), &c, n_threads);
+    run_together(FN(multiply_add_thread), &c, n_threads);
     *result = (double)c.result;
     return 2.0 * LIMIT_CHAINS * (double)LANES * (double)repeats * c.n_threads;
 }
@@ -104,7 +104,7 @@ static void FN(read_thread)(void *argument, int thread, int n_threads)
 static double FN(read_memory)(const void *values, ptrdiff_t n, ptrdiff_t repeats, int n_threads, double *result)
 {
     struct FN(limit_call) c = {.values = values, .n = n, .repeats = repeats};
-    run_region(FN(read_thread), &c, n_threads);
+    run_together(FN(read_thread), &c, n_threads);
     *result = (double)c.result;
     return (double)n * (double)repeats * sizeof(REAL);
 }

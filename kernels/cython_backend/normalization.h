@@ -240,7 +240,7 @@ static void FN(layer_norm_forward)(const void *x, const void *gamma, const void 
 {
     struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
                          .y = y, .mean = mean, .rstd = rstd};
-    run_region(FN(layer_norm_forward_thread), &c, n_threads);
+    run_parts(FN(layer_norm_forward_thread), &c, n_threads);
 }
 
 static void FN(layer_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
@@ -249,7 +249,7 @@ static void FN(layer_norm_backward)(const void *dy, const void *x, const void *g
 {
     struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
                                   .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
-    run_region(FN(layer_norm_backward_thread), &c, n_threads);
+    run_parts(FN(layer_norm_backward_thread), &c, n_threads);
 }
 
 static void FN(batch_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
@@ -257,7 +257,7 @@ static void FN(batch_norm_forward)(const void *x, const void *gamma, const void 
 {
     struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
                          .y = y, .mean = mean, .rstd = rstd};
-    run_region(FN(batch_norm_forward_thread), &c, n_threads);
+    run_parts(FN(batch_norm_forward_thread), &c, n_threads);
 }
 
 static int FN(batch_norm_backward)(const void *dy, const void *x, const void *gamma, const void *mean, const void *rstd,
@@ -269,7 +269,7 @@ static int FN(batch_norm_backward)(const void *dy, const void *x, const void *ga
     c.sums = take_block((size_t)(2 * round_up(n_units, CACHE_LINE)) * sizeof(REAL));
     if (!c.sums)
         return -1;
-    run_region(FN(batch_norm_backward_thread), &c, n_threads);
+    run_parts(FN(batch_norm_backward_thread), &c, n_threads);
     give_back(c.sums);
     return 0;
 }
@@ -280,5 +280,5 @@ static void FN(batch_norm_inference)(const void *x, const void *gamma, const voi
 {
     struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
                          .y = y, .running_mean = running_mean, .running_var = running_var};
-    run_region(FN(batch_norm_inference_thread), &c, n_threads);
+    run_parts(FN(batch_norm_inference_thread), &c, n_threads);
 }

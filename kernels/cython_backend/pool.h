@@ -1,12 +1,16 @@
-/* Regions: a function that several threads call at once, so that the numeric code holds no threads. The threads beside the caller's
- * are started when they are first needed. Between two regions they spin for a while, then sleep; callers at the same time have
- * different ones.
+/* Regions: a function that is called once for each thread, so that the numeric code holds no threads. The threads beside the
+ * caller's are started when they are first needed. Between two regions they spin for a while, then sleep; callers at the same time
+ * have different ones.
+ *
+ *   run_together    the calls run at the same time, and may wait for each other
+ *   run_parts       they may not: what no thread has begun when the caller is done with its own part, the caller does as well, so
+ *                   that nobody waits for a thread that is still waking up, or for whom there is no processor
  *
  * They are our own, and not OpenMP's, because of where a sleeper wakes up. On a virtual machine Linux takes a processor that was
- * halted for one that is away (vcpu_is_preempted), and puts the woken thread on the caller's processor, where it stays until the next
- * tick of the clock: after a pause of 20 ms 100 rows of 784-128-10 took 3.8 ms with OpenMP's threads, 0.4 ms with one. So a sleeper is
- * kept off the caller's processor until it runs. These threads also give the processor away while they wait, come back after a
- * fork, and need no compiler that has OpenMP.
+ * halted for one that is away (vcpu_is_preempted), and puts the woken thread on the caller's processor, where it stays until the
+ * next tick of the clock: after a pause of 20 ms 100 rows of 784-128-10 took 3.8 ms with OpenMP's threads, 0.4 ms with one. So a
+ * sleeper is kept off the caller's processor until it runs. These threads also give the processor away while they wait, come back
+ * after a fork, and need no compiler that has OpenMP.
  */
 #pragma once
 
@@ -24,8 +28,8 @@ struct region {
     atomic_int n_others; /* beside the caller's, that are not done */
 };
 
-/* CALLED until the function is done. */
-enum worker_state { AWAKE, ASLEEP, CALLED };
+/* CALLED, it may still be called off; then it works, until the function is done. */
+enum worker_state { AWAKE, ASLEEP, CALLED, WORKING };
 
 struct worker {
     _Alignas(CACHE_LINE) atomic_int state;
@@ -93,6 +97,14 @@ static void call_worker(struct worker *worker, struct region *region, int thread
     pthread_cond_signal(&worker->called);
 }
 
+/* Whoever gets it does the worker's part. */
+static int claim(struct worker *worker, enum worker_state next)
+{
+    int state = CALLED;
+    return atomic_compare_exchange_strong(&worker->state, &state, next);
+}
+
+/* Until it is called, or called off again. */
 static void await_call(struct worker *worker)
 {
     const long long began = nanoseconds();
@@ -116,6 +128,8 @@ static void *work(void *argument)
     struct worker *worker = argument;
     for (;;) {
         await_call(worker);
+        if (!claim(worker, WORKING))
+            continue;
         struct region *region = worker->region;
         region->function(region->argument, worker->thread, region->n_threads);
         atomic_store_explicit(&worker->state, AWAKE, memory_order_relaxed);
@@ -190,8 +204,7 @@ static void give_workers_back(struct worker *workers)
     pthread_mutex_unlock(&pool_mutex);
 }
 
-/* On n_threads threads, or fewer where the system has no more. */
-static void run_region(region_fn function, void *argument, int n_threads)
+static void run_region(region_fn function, void *argument, int n_threads, int together)
 {
     int n_others = 0, thread = 1;
     struct worker *others = n_threads > 1 ? take_workers(n_threads - 1, &n_others) : NULL;
@@ -203,10 +216,19 @@ static void run_region(region_fn function, void *argument, int n_threads)
     for (struct worker *worker = others; worker; worker = worker->next)
         call_worker(worker, &region, thread++);
     function(argument, 0, region.n_threads);
+    for (struct worker *worker = others; worker && !together; worker = worker->next)
+        if (claim(worker, AWAKE)) {
+            function(argument, worker->thread, region.n_threads);
+            region.n_others--;
+        }
     for (int turn = 0; atomic_load_explicit(&region.n_others, memory_order_acquire) > 0; turn++)
         wait_a_turn(turn);
     give_workers_back(others);
 }
+
+/* With n_threads threads, or fewer where the system has no more. */
+static void run_together(region_fn function, void *argument, int n_threads) { run_region(function, argument, n_threads, 1); }
+static void run_parts(region_fn function, void *argument, int n_threads) { run_region(function, argument, n_threads, 0); }
 
 /* A forked child has none of its parent's threads, and starts its own; the memory of its parent's stays as it is. */
 static void lock_pool(void) { pthread_mutex_lock(&pool_mutex); }

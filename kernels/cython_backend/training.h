@@ -273,7 +273,7 @@ static int FN(run_training)(struct FN(training) *t, region_fn thread_function, i
     memset(t->losses, 0, sums_bytes);
     memset(t->penalties, 0, sums_bytes);
     const int n_began = crew_assemble(&t->crew, n_threads);
-    run_region(thread_function, t, n_began);
+    run_together(thread_function, t, n_began);
     crew_disband(&t->crew, n_began);
     for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
         losses[epoch] = 0;

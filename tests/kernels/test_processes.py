@@ -110,6 +110,21 @@ os.sched_setaffinity(0, {min(everywhere)})
 time.sleep(0.05)
 assert epoch(3)[0] == first[0]
 """
+# With more threads than cores the caller does what the others have not begun: an update done twice, or by nobody, would show.
+ONCE = """
+import time
+grad = rng.normal(size=4096)
+results = []
+for n_threads in (1, 5):
+    params, velocity = np.ones(4096), np.zeros(4096)
+    for i in range(3000):
+        kernels.momentum_update(params, grad, velocity, lr=1e-3, n_threads=n_threads)
+        if i % 300 == 0:
+            time.sleep(0.0025)
+    results.append((params, velocity))
+for one, several in zip(*results, strict=True):
+    np.testing.assert_array_equal(several, one)
+"""
 SIGNALS = """
 import signal
 raw.all_finite(x, n_threads=3)
@@ -142,6 +157,10 @@ def test_forked_children_start_their_own():
 
 def test_after_pauses():
     run(PAUSES)
+
+
+def test_every_part_is_done_once():
+    run(ONCE)
 
 
 def test_signals_are_for_the_program():
