@@ -113,6 +113,19 @@ def test_contenders_take_turns():
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads' states are read from Linux's /proc")
+def test_a_slow_first_call_does_not_decide_how_often_a_function_is_called(monkeypatch):
+    now, costs = [0.0], iter([0.016])  # the first call; all others take 2 ** -13 s, so that sums are exact
+
+    def function():
+        now[0] += next(costs, 2**-13)
+
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: now[0])
+    sample = rounds.repeated(function, 2**-6)
+    before = now[0]
+    assert sample() == pytest.approx(2**-13)
+    assert now[0] - before == pytest.approx(2**-6)
+
+
 @pytest.mark.parametrize("turn", [rounds.settle, lambda: rounds.take_turns({"a": lambda: 1.0}, 0, 1, 1)], ids=["settle", "a turn"])
 def test_a_turn_begins_when_no_other_thread_is_busy(turn):
     begin, stop, seen = threading.Event(), threading.Event(), []
