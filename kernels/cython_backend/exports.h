@@ -49,19 +49,24 @@ struct FN(linear_backward_call) {
     int activation, accumulate;
     char *memory;
     size_t bytes_a_thread;
-    struct barrier barrier;
 };
 
-/* dz by rows; then, all dz being there, dx by rows, and dweight and dbias by rows and columns of the weights. */
+/* dz by rows */
+static void FN(delta_thread)(void *argument, int thread, int n_threads)
+{
+    struct FN(linear_backward_call) *c = argument;
+    const struct range rows = share(c->rows, 1, thread, n_threads);
+    const ptrdiff_t first = rows.begin * c->n_out, n = (rows.end - rows.begin) * c->n_out;
+    FN(activation_gradient_row)((enum activation_code)c->activation, c->da + first, c->a + first, n, c->dz + first);
+}
+
+/* All dz being there: dx by rows, and dweight and dbias by rows and columns of the weights. */
 static void FN(linear_backward_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(linear_backward_call) *c = argument;
     REAL *packed = (REAL *)(c->memory + c->bytes_a_thread * (size_t)thread);
     const ptrdiff_t n_in = c->n_in, n_out = c->n_out;
     const struct range rows = share(c->rows, 1, thread, n_threads);
-    FN(activation_gradient_row)((enum activation_code)c->activation, c->da + rows.begin * n_out, c->a + rows.begin * n_out,
-                                (rows.end - rows.begin) * n_out, c->dz + rows.begin * n_out);
-    barrier_wait(&c->barrier, n_threads);
     if (c->dx && rows.end > rows.begin)
         FN(input_gradient)(c->dz + rows.begin * n_out, n_out, rows.end - rows.begin, c->weight, n_in, n_out, STORE, NULL,
                            c->dx + rows.begin * n_in, n_in, packed);
@@ -93,7 +98,8 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
     if (!c.memory)
         return -1;
     c.dz = (REAL *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
-    run_together(FN(linear_backward_thread), &c, n_threads);
+    run_parts(FN(delta_thread), &c, n_threads);
+    run_parts(FN(linear_backward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
 }
@@ -313,14 +319,47 @@ struct FN(forward_call) {
     char *memory;
     size_t bytes_a_thread;
     REAL *outputs;
-    REAL *panels; /* those of net, which the threads are to pack first, or NULL */
-    struct barrier barrier;
+    REAL *panels; /* those of net, to pack */
+    /* The layer whose columns are shared, its input, and its weights, NULL where they are not packed. */
+    ptrdiff_t layer;
+    const REAL *layer_x;
+    ptrdiff_t layer_x_stride;
+    const REAL *layer_panels;
 };
 
-/* Few rows: threads share the columns of each layer, and meet after it. */
-static int FN(shares_columns)(const struct FN(forward_call) *c)
+static void FN(pack_thread)(void *argument, int thread, int n_threads)
 {
-    return !c->extent.sparse && c->rows <= ROWS_TO_SHARE_COLUMNS;
+    const struct FN(forward_call) *c = argument;
+    FN(pack_network)(&c->net, thread, n_threads, c->panels);
+}
+
+/* One layer of few rows; the workspace is everybody's but for `packed`. */
+static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(forward_call) *c = argument;
+    const struct range columns = share(FN(layer)(&c->net, c->layer)[N_OUT], PANEL, thread, n_threads);
+    struct FN(workspace) own, w;
+    FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &own);
+    FN(lay_out)(&c->net, &c->extent, c->memory, &w);
+    w.packed = own.packed;
+    FN(forward_layer)(&c->net, c->layer, c->layer_x, c->layer_x_stride, c->rows, columns, c->layer_panels, &w);
+}
+
+/* Few rows: the threads share the columns of one layer after the other, and with them the weights that they read. */
+static void FN(forward_by_columns)(struct FN(forward_call) *c, int n_threads)
+{
+    const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
+    struct FN(workspace) w;
+    FN(lay_out)(&c->net, &c->extent, c->memory, &w);
+    c->layer_x = c->x.dense;
+    c->layer_x_stride = c->net.layers[N_IN];
+    c->layer_panels = c->net.panels;
+    for (c->layer = 0; c->layer < c->net.n_layers; c->layer++) {
+        run_parts(FN(layer_columns_thread), c, n_threads);
+        c->layer_x = FN(layer_result)(&c->net, c->layer, &w, &c->layer_x_stride);
+        c->layer_panels = FN(next_panels)(&c->net, c->layer, c->layer_panels);
+    }
+    FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, c->rows, last[N_OUT], c->outputs);
 }
 
 static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
@@ -331,19 +370,6 @@ static void FN(network_forward_thread)(void *argument, int thread, int n_threads
     const struct range mine = share(c->rows, 1, thread, n_threads);
     struct FN(workspace) w;
     FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
-    if (n_threads > 1 && FN(shares_columns)(c)) {
-        REAL *packed = w.packed;
-        FN(lay_out)(&c->net, &c->extent, c->memory, &w);
-        w.packed = packed;
-        FN(forward_columns)(&c->net, c->x.dense, n_in, c->rows, thread, n_threads, &c->barrier, &w);
-        if (thread == 0)
-            FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, c->rows, last[N_OUT], c->outputs);
-        return;
-    }
-    if (c->panels) {
-        FN(pack_network)(&c->net, thread, n_threads, c->panels);
-        barrier_wait(&c->barrier, n_threads);
-    }
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         if (c->extent.sparse)
@@ -368,9 +394,14 @@ static int FN(network_forward)(const void *x, const void *indices, const void *i
     c.memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&c.net) * sizeof(REAL) : 0));
     if (!c.memory)
         return -1;
-    if (pack)
+    if (pack) {
         c.net.panels = c.panels = (REAL *)(c.memory + bytes);
-    (pack || FN(shares_columns)(&c) ? run_together : run_parts)(FN(network_forward_thread), &c, n_threads);
+        run_parts(FN(pack_thread), &c, n_threads);
+    }
+    if (n_threads > 1 && !indptr && rows <= ROWS_TO_SHARE_COLUMNS)
+        FN(forward_by_columns)(&c, n_threads);
+    else
+        run_parts(FN(network_forward_thread), &c, n_threads);
     give_back(c.memory);
     return 0;
 }

@@ -226,19 +226,6 @@ static void FN(forward_rows)(const struct FN(network) *net, ptrdiff_t first, con
     }
 }
 
-/* The same of a thread that makes its share of the columns of all rows, without dropout; w is everybody's but for `packed`. */
-static void FN(forward_columns)(const struct FN(network) *net, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, int thread,
-                                int n_threads, struct barrier *barrier, const struct FN(workspace) *w)
-{
-    const REAL *panels = net->panels;
-    for (ptrdiff_t l = 0; l < net->n_layers; l++) {
-        FN(forward_layer)(net, l, x, x_stride, rows, share(FN(layer)(net, l)[N_OUT], PANEL, thread, n_threads), panels, w);
-        x = FN(layer_result)(net, l, w, &x_stride);
-        panels = FN(next_panels)(net, l, panels);
-        barrier_wait(barrier, n_threads);
-    }
-}
-
 /* The same from sparse x, rows [begin, begin + rows) of the order. */
 static void FN(forward_sparse_rows)(const struct FN(network) *net, const struct FN(features) *x, const ptrdiff_t *order,
                                     ptrdiff_t begin, ptrdiff_t rows, struct FN(masks) masks, const struct FN(workspace) *w)
