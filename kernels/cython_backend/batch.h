@@ -91,6 +91,7 @@ struct FN(training) {
     int replicated;          /* schedule.h */
     struct crew crew;
     /* memory: */
+    REAL *aligned;           /* params, or a copy for the call where threads share them and they begin within a cache line */
     struct FN(workspace) *workspaces; /* [n_parts] */
     struct FN(replica) *replicas; /* [n_parts], of threads */
     REAL *published;         /* replicated: (2, n_parts, padded n_params), gradients for others to read, in turns of the steps */

@@ -48,7 +48,7 @@ def assert_same_bits(actual, expected):
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("n_hidden", [7, 32, 99])
 def test_where_the_parameters_begin(backend, n_hidden, n_threads, dtype, optimizer):
-    """On a cache line several threads write them past their caches."""
+    """Several threads work on a copy of parameters that begin within a cache line."""
     x = np.random.default_rng(0).normal(size=(200, 20)).astype(dtype)
     expected = train(backend, x, n_hidden, n_threads, optimizer)
     for place in (dtype().itemsize, 16, 32, 48):
