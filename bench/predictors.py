@@ -84,10 +84,11 @@ class Bound(Predictor):
 
     def predict(self, X):
         if X is not self.rows:
-            from fastprop.threads import n_threads_of_call
+            from fastprop.threads import n_threads_of_prediction
 
             flops = 2 * sum(weight.size for weight, _ in self.layers)
-            n_threads = 1 if self.n_threads == 1 else n_threads_of_call(None, len(X), flops)  # as `predict_proba` would take
+            for _ in range(2):  # as `predict_proba` would take if one call followed the other
+                n_threads = n_threads_of_prediction(1 if self.n_threads == 1 else None, len(X), flops)
             self.rows, self.out = X, np.empty((len(X), len(self.layers[-1][1])), np.float32)
             self.call = self.estimator.predictor(X, self.out, n_threads)
         self.call()

@@ -12,10 +12,15 @@ import joblib
 # a fork-join takes some microseconds, in which one core does some 10^5 operations.
 FLOPS_PER_THREAD = 1e6
 
-# The same for one call by itself, for which threads have to be woken: 16 rows through 784-128-10, 3.3 MFLOP, took 195 us on one
-# thread after a pause and 179 us on two that slept, and 54 and 38 us in one call after the other; with 12 rows the two that slept
-# took longer.
-FLOPS_TO_WAKE_A_THREAD = 1.6e6
+# The same for one call by itself, such as a gradient of lbfgs, for which threads may have to be woken.
+FLOPS_OF_A_CALL = 1.6e6
+
+# The same for a prediction. So soon after another one the threads are still awake: 100 rows of 64-100-10, 1.5 MFLOP, took 15 us on
+# two threads and 23 us on one, 4 rows of 784-128-10 16 us on either. After a pause it takes 40 to 50 us to wake one: 16 rows of
+# 784-128-10 took 200 us on two threads and 174 us on one, 100 rows 370 us on either, 150 rows 424 and 467 us.
+SOON = 0.5e-3
+FLOPS_OF_AN_AWAKE_THREAD = 0.75e6
+FLOPS_TO_WAKE_A_THREAD = 11e6
 
 # To read the weights takes as long as the arithmetic of so many rows: one row of 256-1024-1024-10 took 139 us, each of 100 39 us.
 ROWS_OF_A_PASS = 3
@@ -55,11 +60,36 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
 
 
 def n_threads_of_call(n_jobs, n_rows, flops_per_row):
-    """The number of threads for one call on so many rows, such as a prediction; ``n_jobs`` as in `effective_n_threads`."""
-    shares = (n_rows + ROWS_OF_A_PASS) * flops_per_row / FLOPS_TO_WAKE_A_THREAD
-    if n_rows >= 2 * ROWS_TO_WAKE_A_THREAD:
-        shares = min(shares, n_rows / ROWS_TO_WAKE_A_THREAD)
-    return effective_n_threads(n_jobs, shares * FLOPS_PER_THREAD)
+    """The number of threads for one call on so many rows; ``n_jobs`` as in `effective_n_threads`."""
+    return effective_n_threads(n_jobs, _justified(n_rows, flops_per_row, FLOPS_OF_A_CALL) * FLOPS_PER_THREAD)
+
+
+def n_threads_of_prediction(n_jobs, n_rows, flops_per_row):
+    """The same for a prediction. Its result does not depend on it, so that this may depend on when the last prediction was."""
+    global _last_prediction
+    now = time.perf_counter()
+    soon, _last_prediction = now - _last_prediction < SOON, now
+    if not soon:
+        _cores_in_this.cache_clear()
+    if n_jobs is not None:
+        return effective_n_threads(n_jobs)
+    justified = _justified(n_rows, flops_per_row, FLOPS_OF_AN_AWAKE_THREAD if soon else FLOPS_TO_WAKE_A_THREAD)
+    return 1 if justified < 2 else int(min(justified, _cores_in_this(int(now))))
+
+
+_last_prediction = -math.inf
+
+
+@functools.lru_cache(maxsize=1)
+def _cores_in_this(second):
+    """To look anew takes as long as 10 rows of 64-100-10."""
+    return available_cores()
+
+
+def _justified(n_rows, flops_per_row, flops_per_thread):
+    """How many threads so much work is worth."""
+    threads = (n_rows + ROWS_OF_A_PASS) * flops_per_row / flops_per_thread
+    return min(threads, n_rows / ROWS_TO_WAKE_A_THREAD) if n_rows >= 2 * ROWS_TO_WAKE_A_THREAD else threads
 
 
 def available_cores():

@@ -8,12 +8,16 @@ import joblib
 import pytest
 
 from fastprop.threads import (
+    FLOPS_OF_A_CALL,
+    FLOPS_OF_AN_AWAKE_THREAD,
     FLOPS_PER_THREAD,
     FLOPS_TO_WAKE_A_THREAD,
     ROWS_OF_A_PASS,
+    SOON,
     available_cores,
     effective_n_threads,
     n_threads_of_call,
+    n_threads_of_prediction,
 )
 
 
@@ -52,9 +56,52 @@ def test_work_decides_without_n_jobs(cores):
 )
 def test_a_call_needs_work_for_each_thread_and_rows_or_columns(cores, n_rows, shares_of_work, expected):
     cores(4)
-    flops_per_row = shares_of_work * FLOPS_TO_WAKE_A_THREAD / (n_rows + ROWS_OF_A_PASS)
+    flops_per_row = shares_of_work * FLOPS_OF_A_CALL / (n_rows + ROWS_OF_A_PASS)
     assert n_threads_of_call(None, n_rows, flops_per_row) == expected
     assert n_threads_of_call(3, n_rows, flops_per_row) == 3
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """clock(seconds): so much later than before."""
+    now = [1e6]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def clock(seconds):
+        now[0] += seconds
+
+    return clock
+
+
+def test_a_prediction_soon_after_another_needs_less_work(cores, clock):
+    cores(4)
+    awake, asleep = (3.5 * flops / (400 + ROWS_OF_A_PASS) for flops in (FLOPS_OF_AN_AWAKE_THREAD, FLOPS_TO_WAKE_A_THREAD))
+    for pause, flops, expected in [
+        (1, awake, 1),  # the first after a pause
+        (SOON / 2, awake, 3),
+        (SOON / 2, awake, 3),
+        (2 * SOON, awake, 1),
+        (2 * SOON, asleep, 3),
+        (SOON / 2, asleep, 4),
+        (SOON / 2, awake / 3, 1),
+        (SOON / 2, awake, 3),  # a prediction by one thread counts, too
+        (2 * SOON, asleep / 3, 1),
+    ]:
+        clock(pause)
+        assert n_threads_of_prediction(None, 400, flops) == expected
+        assert n_threads_of_prediction(2, 400, flops) == 2
+
+
+def test_a_prediction_after_a_pause_sees_new_limits_and_others_within_a_second(cores, clock):
+    for n in (4, 3, 2):
+        cores(n)
+        clock(2 * SOON)
+        assert n_threads_of_prediction(None, 400, FLOPS_TO_WAKE_A_THREAD) == n
+    cores(3, omp="3")
+    for _ in range(2 + int(1 / (SOON / 2))):
+        clock(SOON / 2)
+        last = n_threads_of_prediction(None, 400, FLOPS_TO_WAKE_A_THREAD)
+    assert last == 3
 
 
 @pytest.mark.parametrize(("omp", "expected"), [("2", 2), ("3,1", 3), (" 2 ", 2), ("100", 8), ("0", 8), ("", 8), ("many", 8)])

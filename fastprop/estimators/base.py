@@ -20,7 +20,7 @@ from ..interop import InteropMixin
 from ..kernels import active
 from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
-from ..threads import FLOPS_TO_WAKE_A_THREAD, effective_n_threads, n_threads_of_call
+from ..threads import FLOPS_OF_A_CALL, effective_n_threads, n_threads_of_call, n_threads_of_prediction
 from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
@@ -347,7 +347,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         network = self._current_network()
         if X.dtype != network.dtype and (dtype := float_dtype(X, network)) != network.dtype:
             network = network.astype(dtype)
-        return network.forward(X, n_threads_of_call(self.n_jobs, X.shape[0], 2 * network.n_weights))
+        return network.forward(X, n_threads_of_prediction(self.n_jobs, X.shape[0], 2 * network.n_weights))
 
     def _is_plain(self, X):
         """Whether `validate_data` would pass X on as it is, for the most frequent case: to ask it costs 20 times as much."""
@@ -360,7 +360,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             and "feature_names_in_" not in self.__dict__
             and (flags := X.flags).c_contiguous
             and flags.aligned
-            and active.raw.all_finite(X, n_threads_of_call(self.n_jobs, *X.shape) if X.size > FLOPS_TO_WAKE_A_THREAD else 1)
+            and active.raw.all_finite(X, n_threads_of_call(self.n_jobs, *X.shape) if X.size > FLOPS_OF_A_CALL else 1)
         )
 
 

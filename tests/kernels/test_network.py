@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from fastprop import kernels
 from fastprop.kernels.codes import CANONICAL_LINK, HYPER, N_STATE_SLOTS
@@ -98,6 +99,19 @@ def test_network_loss_gradient_of_wide_layers(backend, oracle, problem, rng, in_
     """So wide that what a weight gradient reads is packed, in several strips, and one output has several blocks of weights."""
     weights = None, rng.random(250).astype(dtype)
     check_gradient(backend, oracle, problem(250, hidden, "relu"), in_float64, assert_close, weights)
+
+
+@pytest.mark.parametrize("sizes", [(10, 3), (40, 99, 257, 10), (784, 128, 1)], ids=str)
+def test_outputs_do_not_depend_on_the_threads(backend, draw, rng, dtype, sizes):
+    """Whether they share the rows or, where these are few, the columns: the estimators take as many as the moment offers."""
+    layers = kernels.layer_table(sizes, "tanh", "sigmoid")
+    params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
+    for n in (1, 2, 5, 7, 8, 100, 1100):
+        x = draw(n, sizes[0])
+        for rows in (x, csr_array(x * (x > 0.5))):
+            alone = backend.network_forward(rows, layers, params)
+            for n_threads in (2, 3):
+                np.testing.assert_array_equal(backend.network_forward(rows, layers, params, n_threads=n_threads), alone)
 
 
 # Layers with whole and partial panels of weights, with few outputs, and with one.
