@@ -102,6 +102,21 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
+/* The same product of a single row. It reads each weight once, and best in the order in which they lie: a few rows of weights at a
+ * time meet all outputs. Against tiles of twelve registers 256-1024-1024-10 gained 1.06 to 1.19 times in float32 and 1.11 to 1.21
+ * in float64, 784-128-10 1.0 to 1.1. */
+static void FN(single_row_product)(struct FN(panel) *p, const REAL *x, ptrdiff_t n_out, REAL *c)
+{
+    const enum epilogue epilogue = p->epilogue;
+    const ptrdiff_t n_in = p->depth;
+    for (ptrdiff_t k = 0; k < n_in; k += SHALLOW_DEPTH) {
+        const ptrdiff_t depth = min_size(SHALLOW_DEPTH, n_in - k);
+        p->epilogue = k + depth == n_in ? epilogue : STORE;
+        FN(shallow_products)[depth - 1](p, 1, n_out, x + k, NULL, c);
+        p->b += depth * p->b_stride, p->start = c;
+    }
+}
+
 /* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as
  * panels, or else NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16
  * rows. */
@@ -117,13 +132,17 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
         FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, packed);
         return;
     }
+    p.b = weight + columns.begin, p.start = bias + columns.begin;
     if (FN(shallow)(n_in)) {
-        p.b = weight + columns.begin, p.start = bias + columns.begin;
         FN(shallow_products)[n_in - 1](&p, rows, columns.end - columns.begin, x, NULL, c + columns.begin);
         return;
     }
+    if (rows == 1 && n_in > 0) { /* two rows and more gain by panels up to 1.6 times */
+        FN(single_row_product)(&p, x, columns.end - columns.begin, c + columns.begin);
+        return;
+    }
     ptrdiff_t done = columns.begin;
-    if (rows <= (panels ? 1 : THIN_ROWS)) /* two rows and more gain by panels up to 1.6 times */
+    if (rows <= THIN_ROWS && !panels)
         for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= columns.end; done += wide) {
             p.b = weight + done, p.b_next = wide, p.start = bias + done;
             FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);

@@ -2,8 +2,8 @@
  *
  * VECTOR_BYTES is the width of a register; TILE_ROWS x TILE_VECTORS is the block of C that the GEMM micro-kernel keeps in
  * registers: as many accumulators as fit beside one row of B and one broadcast of A. 32 registers (AVX-512): 9 x 3 + 3 + 1;
- * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Up to THIN_ROWS rows are made in wider blocks of
- * THIN_REGISTERS (9 x 3 has one for four rows already): one row of 256-1024-1024-10 takes a fourth of the time.
+ * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Two to THIN_ROWS rows are made in wider blocks of
+ * THIN_REGISTERS (9 x 3 has one for four rows already), and so is the weight gradient of one output.
  */
 #pragma once
 

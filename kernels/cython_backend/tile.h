@@ -150,8 +150,8 @@ static const FN(tile_fn) FN(transposed_tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TA
 static const FN(tile_fn) FN(packing_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, PACKING)};
 static const FN(tile_fn) FN(fetching_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, FETCHING)};
 
-/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. What one row reads at a time is long enough to be fetched
- * without being asked for: to ask cost it 1.1 times. */
+/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. One row is a weight gradient's of one output, whose B is
+ * near. */
 #if THIN_ROWS == 4
 #define THIN_TILES(X) X(1, 12, PLAIN) X(2, 6, FETCHING) X(3, 4, FETCHING) X(4, 3, FETCHING)
 #else
