@@ -9,15 +9,18 @@ import pytest
 
 from fastprop.threads import (
     FLOPS_OF_A_CALL,
+    FLOPS_OF_A_STEP,
     FLOPS_OF_AN_AWAKE_THREAD,
     FLOPS_PER_THREAD,
     FLOPS_TO_WAKE_A_THREAD,
     ROWS_OF_A_PASS,
+    ROWS_OF_A_STEP,
     SOON,
     available_cores,
     effective_n_threads,
     n_threads_of_call,
     n_threads_of_prediction,
+    n_threads_of_steps,
 )
 
 
@@ -59,6 +62,23 @@ def test_a_call_needs_work_for_each_thread_and_rows_or_columns(cores, n_rows, sh
     flops_per_row = shares_of_work * FLOPS_OF_A_CALL / (n_rows + ROWS_OF_A_PASS)
     assert n_threads_of_call(None, n_rows, flops_per_row) == expected
     assert n_threads_of_call(3, n_rows, flops_per_row) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "flops", "expected"),
+    [
+        (2 * ROWS_OF_A_STEP, 1.9 * FLOPS_OF_A_STEP, 1),
+        (2 * ROWS_OF_A_STEP, 2.1 * FLOPS_OF_A_STEP, 2),
+        (2 * ROWS_OF_A_STEP - 1, 2.1 * FLOPS_OF_A_STEP, 1),
+        (10 * ROWS_OF_A_STEP, 3.1 * FLOPS_OF_A_STEP, 3),
+        (1, 2.1 * FLOPS_PER_THREAD, 2),
+        (10 * ROWS_OF_A_STEP, 100 * FLOPS_PER_THREAD, 4),
+    ],
+)
+def test_a_small_step_needs_rows_for_each_thread(cores, rows, flops, expected):
+    cores(4)
+    assert n_threads_of_steps(None, rows, flops) == expected
+    assert n_threads_of_steps(3, rows, flops) == 3
 
 
 @pytest.fixture

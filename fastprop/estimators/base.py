@@ -20,7 +20,7 @@ from ..interop import InteropMixin
 from ..kernels import active
 from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
-from ..threads import FLOPS_OF_A_CALL, effective_n_threads, n_threads_of_call, n_threads_of_prediction
+from ..threads import FLOPS_OF_A_CALL, n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
 from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
@@ -264,7 +264,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             shuffle=self.shuffle,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            n_threads=effective_n_threads(self.n_jobs, 6 * batch_size * network.n_weights),
+            n_threads=n_threads_of_steps(self.n_jobs, batch_size, 6 * batch_size * network.n_weights),
             verbose=self.verbose,
         )
 

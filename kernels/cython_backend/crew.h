@@ -3,10 +3,11 @@
  * Threads that meet at a barrier in every step are as slow as the one that the operating system has set aside for another program,
  * for milliseconds at a time. So every thread looks, a few milliseconds at a time, how much of them it waited. Where that is more
  * than half, two threads are slower than one: the first thread goes on alone, with everybody's parts of the work; the others sleep,
- * and join in again after a pause that is four times as long when it was too short. What is computed does not depend on it: a part
- * is the same numbers, whoever does it. (Epochs of 50-128-64-5 and 64-100-10 with two threads, beside a busy process on two cores:
- * 1.1 times as long as with one thread; without this, twice as long. Longer pauses that are remembered for longer gained 2 to
- * 6 % there, and lost up to a tenth where the cores are crowded now and then.)
+ * and join in again after a pause that is four times as long when it was too short. Alone it also begins, unless the others are
+ * there at once, so that nobody waits for a thread that is still waking up. What is computed does not depend on it: a part is the
+ * same numbers, whoever does it. (Epochs of 50-128-64-5 and 64-100-10 with two threads, beside a busy process on two cores: 1.1
+ * times as long as with one thread; without this, twice as long. Longer pauses that are remembered for longer gained 2 to 6 %
+ * there, and lost up to a tenth where the cores are crowded now and then.)
  */
 #pragma once
 
@@ -15,9 +16,9 @@
 
 struct crew {
     _Alignas(CACHE_LINE) atomic_llong alone_from; /* the step from which on the first thread is alone, or NEVER */
-    atomic_llong together_from;               /* the last step from which on everybody took part again */
+    atomic_llong together_from;               /* the last step from which on everybody took part, or -1 */
     atomic_int crowded;                       /* somebody waited too long */
-    _Alignas(CACHE_LINE) atomic_int ready;    /* sleepers that are awake and want to join in */
+    _Alignas(CACHE_LINE) atomic_int ready;    /* those that want to join in */
     atomic_int over;
     long long dismissed;                      /* when the first thread was done */
     struct barrier barrier;
@@ -32,6 +33,8 @@ struct crew {
 /* Waking up disturbs: with naps of 0.1 ms the first thread took 1.3 times as long beside a busy process. The end of a region waits
  * for a nap, so that it must be shorter than half of WINDOW. */
 enum { NAP_NANOSECONDS = 1000000 };
+/* At the beginning those that are awake are there sooner than this, and others later than after the first step. */
+#define PATIENCE 10000LL
 #define NEVER LLONG_MAX
 
 /* The end and the length of the last pause, in nanoseconds: crowded cores are crowded for the next call too. */
@@ -40,11 +43,10 @@ static atomic_llong crowded_until, pause_length;
 static atomic_int drill_period;
 static void drill_crew(int period) { atomic_store(&drill_period, period); }
 
-/* How many threads a region of steps is to begin with: while a pause lasts, one, as the end of a region waits for all who
- * entered it. */
+/* How many threads a region of steps is to have: while a pause lasts, one, as the end of a region waits for all who entered it. */
 static int crew_assemble(struct crew *crew, int n_threads)
 {
-    *crew = (struct crew){.alone_from = NEVER};
+    *crew = (struct crew){.together_from = -1};
     return n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed) ? 1 : n_threads;
 }
 
@@ -82,7 +84,7 @@ static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
     atomic_fetch_add_explicit(&crew->ready, 1, memory_order_acq_rel);
     for (;;) {
         const long long next = atomic_load_explicit(&crew->together_from, memory_order_acquire);
-        if (next > step)
+        if (next >= step)
             return (ptrdiff_t)next;
         if (atomic_load_explicit(&crew->over, memory_order_acquire))
             return -1;
@@ -123,8 +125,8 @@ static void crew_meet(struct crew *crew, int thread, int active, ptrdiff_t step,
     watch->waited += nanoseconds() - now;
 }
 
-/* The end of a step of the first thread alone: everybody takes part from the next one on, if all are there. */
-static void crew_reunite(struct crew *crew, int n_threads, ptrdiff_t step, struct stopwatch *watch)
+/* Before a step, when the first thread is alone: everybody takes part from this one on, if all are there. */
+static void crew_unite(struct crew *crew, int n_threads, ptrdiff_t step, struct stopwatch *watch)
 {
     if (n_threads == 1 || atomic_load_explicit(&crew->ready, memory_order_acquire) < n_threads - 1)
         return;
@@ -132,7 +134,16 @@ static void crew_reunite(struct crew *crew, int n_threads, ptrdiff_t step, struc
     atomic_store_explicit(&crew->ready, 0, memory_order_relaxed);
     atomic_store_explicit(&crew->crowded, 0, memory_order_relaxed);
     atomic_store_explicit(&crew->alone_from, NEVER, memory_order_relaxed);
-    atomic_store_explicit(&crew->together_from, step + 1, memory_order_release);
+    atomic_store_explicit(&crew->together_from, step, memory_order_release);
+}
+
+/* Before the first step, by the first thread. */
+static void crew_begin(struct crew *crew, int n_threads, struct stopwatch *watch)
+{
+    const long long began = nanoseconds();
+    while (atomic_load_explicit(&crew->ready, memory_order_relaxed) < n_threads - 1 && nanoseconds() - began < PATIENCE)
+        relax();
+    crew_unite(crew, n_threads, 0, watch);
 }
 
 /* The first thread has done the last step. */

@@ -432,7 +432,7 @@ static int FN(network_loss_gradient)(const void *x, const void *indices, const v
         *loss_mean = 0;
         return 0;
     }
-    return FN(run_training)(&t, FN(loss_gradient_thread), n_threads, loss_mean);
+    return FN(run_training)(&t, FN(run_loss_gradient), n_threads, loss_mean);
 }
 
 static int FN(train_epochs)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
@@ -449,7 +449,7 @@ static int FN(train_epochs)(const void *x, const void *indices, const void *indp
                              .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = *step, .params = params,
                              .state = state};
     t.second_state = t.state + (optimizer == ADAM ? FN(n_params)(&t.net) : 0);
-    if (FN(run_training)(&t, FN(train_epochs_thread), n_threads, losses))
+    if (FN(run_training)(&t, FN(run_epochs), n_threads, losses))
         return -1;
     for (ptrdiff_t i = 0; i < n_epochs; i++)
         losses[i] /= (double)n_visits;

@@ -3,8 +3,9 @@
  * have different ones.
  *
  *   run_together    the calls run at the same time, and may wait for each other
- *   run_parts       they may not: what no thread has begun when the caller is done with its own part, the caller does as well, so
- *                   that nobody waits for a thread that is still waking up, or for whom there is no processor
+ *   run_parts       they may wait for none that has not begun (crew.h): what no thread has begun when the caller is done with its
+ *                   own part, the caller does as well, so that nobody waits for a thread that is still waking up, or for whom there
+ *                   is no processor
  *
  * They are our own, and not OpenMP's, because of where a sleeper wakes up. On a virtual machine Linux takes a processor that was
  * halted for one that is away (vcpu_is_preempted), and puts the woken thread on the caller's processor, where it stays until the

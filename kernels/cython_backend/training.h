@@ -140,6 +140,8 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
     const unsigned mode = flush_subnormals();
     struct stopwatch watch = {.began = n_threads > 1 ? nanoseconds() : 0};
+    if (thread == 0)
+        crew_begin(&t->crew, n_threads, &watch);
     for (ptrdiff_t next = 0; next < n_steps; next++) {
         const ptrdiff_t step = crew_join(&t->crew, thread, next);
         if (step < 0 || step == n_steps) /* joined after the last one */
@@ -150,7 +152,7 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
         const int active = crew_size(&t->crew, n_threads, step);
         FN(train_batch)(t, step, thread, active, &watch);
         if (active == 1)
-            crew_reunite(&t->crew, n_threads, step, &watch);
+            crew_unite(&t->crew, n_threads, step + 1, &watch);
         else if (!t->replicated)
             crew_wait(&t->crew, active, &watch);
     }
@@ -196,21 +198,38 @@ static double FN(feature_gradients)(const struct FN(training) *t, double total_w
     return squares;
 }
 
-static void FN(loss_gradient_thread)(void *argument, int thread, int n_threads)
+static void FN(gradient_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
     const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
     for (int part = thread; part < t->n_parts; part += n_threads)
         t->losses[part * t->losses_stride] = FN(batch_gradient)(t, t->net.params, 0, 0, t->n_rows, part) / total_weight;
-    barrier_wait(&t->crew.barrier, n_threads);
+}
+
+static void FN(add_up_thread)(void *argument, int thread, int n_threads)
+{
+    struct FN(training) *t = argument;
+    const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
     for (int part = thread; part < t->n_parts; part += n_threads) {
         double squares = FN(add_up_gradient)(t, total_weight, part);
         if (t->extent.sparse)
             squares += FN(feature_gradients)(t, total_weight, part);
         t->penalties[part * t->losses_stride] = 0.5 * t->alpha * squares / total_weight;
     }
-    if (thread == 0)
-        crew_dismiss(&t->crew);
+}
+
+/* What run_training runs: */
+static void FN(run_epochs)(struct FN(training) *t, int n_threads)
+{
+    n_threads = crew_assemble(&t->crew, n_threads);
+    run_parts(FN(train_epochs_thread), t, n_threads);
+    crew_disband(&t->crew, n_threads);
+}
+
+static void FN(run_loss_gradient)(struct FN(training) *t, int n_threads)
+{
+    run_parts(FN(gradient_thread), t, n_threads);
+    run_parts(FN(add_up_thread), t, n_threads);
 }
 
 /* At most so many entries of sparse X are in one batch. */
@@ -261,7 +280,7 @@ static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
 
 /* Allocate, run in n_threads parts, and write for each epoch the sum of what the parts have in `losses`. Returns -1 when there
  * is no memory; nothing was changed then. */
-static int FN(run_training)(struct FN(training) *t, region_fn thread_function, int n_threads, double *losses)
+static int FN(run_training)(struct FN(training) *t, void (*run)(struct FN(training) *, int), int n_threads, double *losses)
 {
     const int sparse = !t->data.x.dense;
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
@@ -279,9 +298,7 @@ static int FN(run_training)(struct FN(training) *t, region_fn thread_function, i
     memset(t->penalties, 0, sums_bytes);
     if (t->aligned != t->params)
         memcpy(t->aligned, t->params, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
-    const int n_began = crew_assemble(&t->crew, n_threads);
-    run_together(thread_function, t, n_began);
-    crew_disband(&t->crew, n_began);
+    run(t, n_threads);
     if (t->aligned != t->params)
         memcpy(t->params, t->aligned, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
     for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
