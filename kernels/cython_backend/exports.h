@@ -320,7 +320,8 @@ struct FN(forward_call) {
     size_t bytes_a_thread;
     REAL *outputs;
     REAL *panels; /* those of net, to pack */
-    /* The layer whose columns are shared, its input, and its weights, NULL where they are not packed. */
+    /* Where columns are shared: everybody's workspace, the layer, its input, and its weights, NULL where they are not packed. */
+    struct FN(workspace) workspace;
     ptrdiff_t layer;
     const REAL *layer_x;
     ptrdiff_t layer_x_stride;
@@ -333,15 +334,13 @@ static void FN(pack_thread)(void *argument, int thread, int n_threads)
     FN(pack_network)(&c->net, thread, n_threads, c->panels);
 }
 
-/* One layer of few rows; the workspace is everybody's but for `packed`. */
+/* One layer of few rows. Only `packed` is each thread's own. */
 static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(forward_call) *c = argument;
     const struct range columns = share(FN(layer)(&c->net, c->layer)[N_OUT], PANEL, thread, n_threads);
-    struct FN(workspace) own, w;
-    FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &own);
-    FN(lay_out)(&c->net, &c->extent, c->memory, &w);
-    w.packed = own.packed;
+    struct FN(workspace) w = c->workspace;
+    w.packed = (REAL *)((char *)w.packed + c->bytes_a_thread * (size_t)thread);
     FN(forward_layer)(&c->net, c->layer, c->layer_x, c->layer_x_stride, c->rows, columns, c->layer_panels, &w);
 }
 
@@ -349,17 +348,16 @@ static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
 static void FN(forward_by_columns)(struct FN(forward_call) *c, int n_threads)
 {
     const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
-    struct FN(workspace) w;
-    FN(lay_out)(&c->net, &c->extent, c->memory, &w);
+    FN(lay_out)(&c->net, &c->extent, c->memory, &c->workspace);
     c->layer_x = c->x.dense;
     c->layer_x_stride = c->net.layers[N_IN];
     c->layer_panels = c->net.panels;
     for (c->layer = 0; c->layer < c->net.n_layers; c->layer++) {
         run_parts(FN(layer_columns_thread), c, n_threads);
-        c->layer_x = FN(layer_result)(&c->net, c->layer, &w, &c->layer_x_stride);
+        c->layer_x = FN(layer_result)(&c->net, c->layer, &c->workspace, &c->layer_x_stride);
         c->layer_panels = FN(next_panels)(&c->net, c->layer, c->layer_panels);
     }
-    FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, c->rows, last[N_OUT], c->outputs);
+    FN(apply_link)((enum activation_code)last[ACTIVATION], c->workspace.output, c->rows, last[N_OUT], c->outputs);
 }
 
 static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
