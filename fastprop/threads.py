@@ -81,19 +81,19 @@ def n_threads_of_prediction(n_jobs, n_rows, flops_per_row):
     now = time.perf_counter()
     soon, _last_prediction = now - _last_prediction < SOON, now
     if not soon:
-        _cores_in_this.cache_clear()
+        _cores_in_second.cache_clear()
     if n_jobs is not None:
         return effective_n_threads(n_jobs)
     justified = _justified(n_rows, flops_per_row, FLOPS_OF_AN_AWAKE_THREAD if soon else FLOPS_TO_WAKE_A_THREAD)
-    return 1 if justified < 2 else int(min(justified, _cores_in_this(int(now))))
+    return 1 if justified < 2 else int(min(justified, _cores_in_second(int(now))))
 
 
 _last_prediction = -math.inf
 
 
 @functools.lru_cache(maxsize=1)
-def _cores_in_this(second):
-    """To look anew takes as long as 10 rows of 64-100-10."""
+def _cores_in_second(second):
+    """To look anew takes 2.6 us, as 13 rows of 64-100-10 do."""
     return available_cores()
 
 

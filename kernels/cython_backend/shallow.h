@@ -1,5 +1,5 @@
 /* A product of so short an inner dimension that a tile would do little but begin and end: forward from few inputs, the input
- * gradient from few outputs. Included once for each real type.
+ * gradient from few outputs, and a few rows of weights at a time of a single row's forward. Included once for each real type.
  *
  * Two rows of A stay in registers and meet the rows of B, which need not be copied, from end to end; C is written in long rows.
  * Against tiles, depth 2 to 6, on an EPYC with AVX2: dX of 256 x 1024 x 2 to 6 1.3 to 2 times as fast, of 150 x 100 x 3 1.3
@@ -71,8 +71,9 @@ ALWAYS_INLINE void FN(shallow_loop)(const int depth, const enum epilogue epilogu
 #define SHALLOW_DEPTHS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 SHALLOW_DEPTHS(SHALLOW_INSTANCE)
 
-/* [depth - 1] for SHALLOW_DEPTH depths: c (rows, n) from a, with p's b, start, strides and epilogue. The start is the bias,
- * given with STORE_RELU and perhaps with STORE, or else NULL for zero: to load zeros instead would cost 1.1 to 1.2 times. */
+/* [depth - 1] for SHALLOW_DEPTH depths: c (rows, n) from a, with p's b, start, strides and epilogue. The start is the bias, or for
+ * one row c itself, given with STORE_RELU and perhaps with STORE, or else NULL for zero: to load zeros instead would cost 1.1 to
+ * 1.2 times. */
 static void (*const FN(shallow_products)[SHALLOW_DEPTH])(const struct FN(panel) *p, ptrdiff_t rows, ptrdiff_t n, const REAL *a,
                                                          const REAL *gate, REAL *c) = {SHALLOW_DEPTHS(SHALLOW_NAME)};
 

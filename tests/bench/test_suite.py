@@ -112,7 +112,6 @@ def test_contenders_take_turns():
     assert len(rounds.take_turns(turns, budget=60, min_rounds=3, max_rounds=5)["a"]) == 5
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads' states are read from Linux's /proc")
 def test_a_slow_first_call_does_not_decide_how_often_a_function_is_called(monkeypatch):
     now, costs = [0.0], iter([0.016])  # the first call; all others take 2 ** -13 s, so that sums are exact
 
@@ -126,6 +125,7 @@ def test_a_slow_first_call_does_not_decide_how_often_a_function_is_called(monkey
     assert now[0] - before == pytest.approx(2**-6)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads' states are read from Linux's /proc")
 @pytest.mark.parametrize("turn", [rounds.settle, lambda: rounds.take_turns({"a": lambda: 1.0}, 0, 1, 1)], ids=["settle", "a turn"])
 def test_a_turn_begins_when_no_other_thread_is_busy(turn):
     begin, stop, seen = threading.Event(), threading.Event(), []
