@@ -110,6 +110,7 @@ static void await_call(struct worker *worker)
 {
     const long long began = nanoseconds();
     for (int turn = 0; atomic_load_explicit(&worker->state, memory_order_acquire) == AWAKE; turn++) {
+        may_run_anywhere(worker); /* a new one, called off before it ran for the first time */
         wait_a_turn(turn);
         int state = AWAKE;
         if (turn % TURNS_BETWEEN_LOOKS == 0 && nanoseconds() - began > AWAKE_NANOSECONDS)
