@@ -303,105 +303,13 @@ static void FN(adamw_update)(void *params, const void *grad, void *m, void *v, d
     FN(run_update)(FN(adamw_step)(lr, beta_1, beta_2, epsilon, (double)step, weight_decay), params, grad, m, v, l2, n, n_threads);
 }
 
-/* X as it comes: a matrix, or values with the indices and row starts of CSR, int32 or int64 (wide). */
-static struct FN(features) FN(features)(const void *x, const void *indices, const void *indptr, int wide)
-{
-    if (!indptr)
-        return (struct FN(features)){.dense = x};
-    return (struct FN(features)){.values = x, .indices = indices, .indptr = indptr, .wide = wide};
-}
-
-struct FN(forward_call) {
-    struct FN(features) x;
-    struct FN(network) net;
-    ptrdiff_t rows;
-    struct FN(extent) extent;
-    char *memory;
-    size_t bytes_a_thread;
-    REAL *outputs;
-    REAL *panels; /* those of net, to pack */
-    /* Where columns are shared: everybody's workspace, the layer, its input, and its weights, NULL where they are not packed. */
-    struct FN(workspace) workspace;
-    ptrdiff_t layer;
-    const REAL *layer_x;
-    ptrdiff_t layer_x_stride;
-    const REAL *layer_panels;
-};
-
-static void FN(pack_thread)(void *argument, int thread, int n_threads)
-{
-    const struct FN(forward_call) *c = argument;
-    FN(pack_network)(&c->net, thread, n_threads, c->panels);
-}
-
-/* One layer of few rows. Only `packed` is each thread's own. */
-static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
-{
-    const struct FN(forward_call) *c = argument;
-    const struct range columns = share(FN(layer)(&c->net, c->layer)[N_OUT], PANEL, thread, n_threads);
-    struct FN(workspace) w = c->workspace;
-    w.packed = (REAL *)((char *)w.packed + c->bytes_a_thread * (size_t)thread);
-    FN(forward_layer)(&c->net, c->layer, c->layer_x, c->layer_x_stride, c->rows, columns, c->layer_panels, &w);
-}
-
-/* Few rows: the threads share the columns of one layer after the other, and with them the weights that they read. */
-static void FN(forward_by_columns)(struct FN(forward_call) *c, int n_threads)
-{
-    const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
-    FN(lay_out)(&c->net, &c->extent, c->memory, &c->workspace);
-    c->layer_x = c->x.dense;
-    c->layer_x_stride = c->net.layers[N_IN];
-    c->layer_panels = c->net.panels;
-    for (c->layer = 0; c->layer < c->net.n_layers; c->layer++) {
-        run_parts(FN(layer_columns_thread), c, n_threads);
-        c->layer_x = FN(layer_result)(&c->net, c->layer, &c->workspace, &c->layer_x_stride);
-        c->layer_panels = FN(next_panels)(&c->net, c->layer, c->layer_panels);
-    }
-    FN(apply_link)((enum activation_code)last[ACTIVATION], c->workspace.output, c->rows, last[N_OUT], c->outputs);
-}
-
-static void FN(network_forward_thread)(void *argument, int thread, int n_threads)
-{
-    struct FN(forward_call) *c = argument;
-    const ptrdiff_t n_in = c->net.layers[N_IN];
-    const ptrdiff_t *last = FN(layer)(&c->net, c->net.n_layers - 1);
-    const struct range mine = share(c->rows, 1, thread, n_threads);
-    struct FN(workspace) w;
-    FN(lay_out)(&c->net, &c->extent, c->memory + c->bytes_a_thread * (size_t)thread, &w);
-    for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
-        const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
-        if (c->extent.sparse)
-            FN(forward_sparse_rows)(&c->net, &c->x, NULL, first, rows, (struct FN(masks)){}, &w);
-        else
-            FN(forward_rows)(&c->net, 0, c->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
-        FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], c->outputs + first * last[N_OUT]);
-    }
-}
-
 static int FN(network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
                                const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, const void *panels, void *outputs,
                                int n_threads)
 {
-    struct FN(forward_call) c = {.x = FN(features)(x, indices, indptr, wide), .rows = rows,
-                                 .net = {layers, n_layers, params, panels},
-                                 .outputs = outputs, .extent = {.rows = min_size(CHUNK_ROWS, rows), .sparse = indptr != NULL}};
-    struct FN(workspace) unused;
-    c.bytes_a_thread = FN(lay_out)(&c.net, &c.extent, NULL, &unused);
-    const size_t bytes = c.bytes_a_thread * (size_t)n_threads;
-    const int pack = !panels && !indptr && rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
-    c.memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&c.net) * sizeof(REAL) : 0));
-    if (!c.memory)
-        return -1;
-    if (pack) {
-        c.net.panels = c.panels = (REAL *)(c.memory + bytes);
-        run_parts(FN(pack_thread), &c, n_threads);
-    }
-    if (n_threads > 1 && !indptr && rows <= ROWS_TO_SHARE_COLUMNS)
-        FN(forward_by_columns)(&c, n_threads);
-    else
-        run_parts(FN(network_forward_thread), &c, n_threads);
-    give_back(c.memory);
-    return 0;
+    struct FN(prediction) p = {.net = {layers, n_layers, params, panels}, .x = FN(features)(x, indices, indptr, wide), .rows = rows,
+                               .outputs = outputs};
+    return FN(run_prediction)(&p, n_threads);
 }
 
 /* Numbers of REAL that the packed weights of a network take. */
@@ -455,10 +363,13 @@ static int FN(train_epochs)(const void *x, const void *indices, const void *indp
     return 0;
 }
 
+#define KERNEL(name) .name = FN(name)
 static const struct kernels FN(KERNELS) = {
-    FN(linear_forward), FN(linear_backward), FN(softmax_forward), FN(softmax_backward), FN(loss_forward), FN(loss_backward),
-    FN(activation_forward), FN(activation_backward), FN(dropout), FN(all_finite), FN(layer_norm_forward), FN(layer_norm_backward),
-    FN(batch_norm_forward), FN(batch_norm_backward), FN(batch_norm_inference), FN(momentum_update), FN(rmsprop_update),
-    FN(adamw_update),
-    FN(sgd_update), FN(adam_update), FN(n_packed), FN(pack), FN(network_forward), FN(network_loss_gradient), FN(train_epochs),
+    KERNEL(linear_forward), KERNEL(linear_backward), KERNEL(softmax_forward), KERNEL(softmax_backward), KERNEL(loss_forward),
+    KERNEL(loss_backward), KERNEL(activation_forward), KERNEL(activation_backward), KERNEL(dropout), KERNEL(all_finite),
+    KERNEL(layer_norm_forward), KERNEL(layer_norm_backward), KERNEL(batch_norm_forward), KERNEL(batch_norm_backward),
+    KERNEL(batch_norm_inference), KERNEL(momentum_update), KERNEL(rmsprop_update), KERNEL(adamw_update), KERNEL(sgd_update),
+    KERNEL(adam_update), KERNEL(n_packed), KERNEL(pack), KERNEL(network_forward), KERNEL(network_loss_gradient),
+    KERNEL(train_epochs),
 };
+#undef KERNEL

@@ -13,6 +13,14 @@ struct FN(features) {
     int wide;               /* indices and indptr are int64, not int32 */
 };
 
+/* X as it comes: a matrix, or values with the indices and row starts of CSR, int32 or int64 (wide). */
+static struct FN(features) FN(features)(const void *x, const void *indices, const void *indptr, int wide)
+{
+    if (!indptr)
+        return (struct FN(features)){.dense = x};
+    return (struct FN(features)){.values = x, .indices = indices, .indptr = indptr, .wide = wide};
+}
+
 ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
 {
     return wide ? (ptrdiff_t)((const int64_t *)indices)[i] : (ptrdiff_t)((const int32_t *)indices)[i];

@@ -1,0 +1,69 @@
+/* Everything that depends on the real type: included once for float and once for double, each time after the header that describes
+ * it, whose definitions it forgets at the end.
+ *
+ * That description has, beside the type with its integers and what vector extensions cannot express:
+ * INTERLEAVE_LOW and _HIGH, the indices that interleave the lower, or the upper, halves of two registers. AVX2 has instructions for
+ * that within halves only, and for halves as a whole (LOWER_HALVES, UPPER_HALVES): see transpose() in simd.h.
+ * ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact.
+ * EXP_LOWEST and EXP_HIGHEST, just beyond where exp is 0 and infinity, and EXP_NORMAL, just above where it becomes subnormal; from
+ * TANH_SATURATED = 2 |z| on, tanh rounds to 1.
+ * EXP_DEGREE, an odd number, and ARTANH_TERMS, the smallest whose first dropped term is below a quarter of the last place.
+ */
+
+#define VEC FN(vec)
+#define INT_VEC FN(int_vec)
+#define UNSIGNED_VEC FN(unsigned_vec)
+#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define PANEL (TILE_VECTORS * LANES)
+
+#include "simd.h"
+#include "vmath.h"
+#include "tile.h"
+#include "packing.h"
+#include "shallow.h"
+#include "gemm.h"
+#include "elementwise.h"
+#include "dropout.h"
+#include "normalization.h"
+#include "optimizer.h"
+#include "sparse.h"
+#include "network.h"
+#include "prediction.h"
+#include "batch.h"
+#include "training.h"
+#include "exports.h"
+#include "hardware.h"
+
+#undef REAL
+#undef INTEGER
+#undef UNSIGNED
+#undef INTEGER_MIN
+#undef INTEGER_MAX
+#undef SUFFIX
+#undef REAL_SQRT
+#undef MANTISSA_BITS
+#undef EXPONENT_BIAS
+#undef ROUND_MAGIC
+#undef LN2_HI
+#undef LN2_LO
+#undef EXP_LOWEST
+#undef EXP_NORMAL
+#undef EXP_HIGHEST
+#undef EXP_DEGREE
+#undef TANH_SATURATED
+#undef ARTANH_TERMS
+#undef INTERLEAVE_LOW
+#undef INTERLEAVE_HIGH
+#undef LOWER_HALVES
+#undef UPPER_HALVES
+#undef VECTOR_SQRT
+#undef VECTOR_MIN
+#undef VECTOR_MAX
+#undef VECTOR_STREAM
+#undef MASK_LOAD
+#undef MASK_STORE
+#undef VEC
+#undef INT_VEC
+#undef UNSIGNED_VEC
+#undef LANES
+#undef PANEL
