@@ -10,7 +10,8 @@ import pytest
 
 from bench.conftest import REPLAY
 from bench.contenders import CONTENDERS, ESTIMATORS, NN, TABLE
-from bench.contest import Effort, time_convergence, time_epochs
+from bench.contest import Effort
+from bench.training import time_convergence, time_epochs
 from bench.workloads import CONFIGURATIONS, mnist_source
 
 DTYPES = ["float32", "float64"]

@@ -11,7 +11,8 @@ import pytest
 
 from bench.conftest import REPLAY
 from bench.contenders import NN
-from bench.contest import Effort, take_turns_checked, time_epochs
+from bench.contest import Effort, take_turns_checked
+from bench.training import time_epochs
 from bench.workloads import CONFIGURATIONS
 from fastprop import nn
 from fastprop.inspection import numerical_gradient

@@ -14,7 +14,8 @@ import pytest
 
 import fastprop
 from bench.conftest import REPLAY
-from bench.contest import Effort, time_searches
+from bench.contest import Effort
+from bench.searches import time_searches
 from fastprop import kernels
 
 # contender -> (what must be importable, the import)
@@ -50,7 +51,7 @@ import warnings
 import numpy as np
 from {module} import MLPClassifier
 sys.path.append({checkout!r})
-from bench.contest import problem_named
+from bench.workloads import problem_named
 warnings.simplefilter("ignore")
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024

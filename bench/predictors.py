@@ -169,7 +169,7 @@ def onnx_model(layers):
 
 
 def time_predictions(net_name, n_rows, n_threads, names, effort, pause=0.0):
-    """Seconds of one call with float32 rows by the predictors named; outcome as of `contest.time_epochs`.
+    """Seconds of one call with float32 rows by the predictors named; outcome as of `training.time_epochs`.
 
     Of one call in a loop, or with ``pause`` of one call after so many seconds in which the process slept.
     """

@@ -53,6 +53,7 @@ CONFIGURATIONS = {
     )
 }
 
+
 def random_data(configuration, dtype):
     """(X, y): standard normal features, classes drawn uniformly."""
     rng = np.random.default_rng(0)
@@ -148,3 +149,13 @@ def word_counts(dtype, n_documents=700, n_words=10_000, density=0.02, n_classes=
     starts = np.arange(0, words.size + 1, words.shape[1])
     X = sp.csr_matrix((1 + rng.poisson(0.5, words.size), np.sort(words).ravel(), starts), shape=(n_documents, n_words))
     return X.astype(dtype), y
+
+
+def problem_named(name, dtype):
+    """(configuration, X, y): one of the seven configurations, or a data set."""
+    if name in CONFIGURATIONS:
+        configuration = CONFIGURATIONS[name]
+        return configuration, *random_data(configuration, dtype)
+    hidden = (128,) if name == "MNIST data" else (100,)
+    X, y = {"digits data": digits, "MNIST data": mnist, "word counts": word_counts}[name](dtype)
+    return Configuration(name, *X.shape, int(y.max()) + 1, hidden, 200), X, y

@@ -10,8 +10,8 @@ They can be called from Python and from a user's own jitted code::
 All run without the GIL, in float32 or float64 as their arrays are, and neither check nor copy anything.
 
 Files: ``tile`` (the micro-kernel, in LLVM code) < ``gemm`` (the three products of a layer) < ``linear``; ``vmath`` (exp, sigmoid,
-tanh of a number) < ``activations`` < ``losses``; ``dropout``; ``normalization``; ``optimizers``; ``network`` (a whole network or
-epoch in one call); ``jit`` (how all of them are compiled).
+tanh of a number) < ``activations`` < ``losses``; ``dropout``; ``normalization``; ``optimizers``; ``network`` (a whole network's
+outputs) < ``batch`` (the gradient of some rows) < ``training`` (whole epochs in one call); ``jit`` (how all of them are compiled).
 
 Compilation
     The tiles are compiled for both dtypes when this folder is first imported, everything else at its first call with a dtype, and
@@ -31,7 +31,7 @@ from .activations import activation_backward, activation_forward
 from .dropout import dropout
 from .linear import linear_backward, linear_forward
 from .losses import loss_backward, loss_forward, softmax_backward, softmax_forward
-from .network import bind_forward, network_forward, network_loss_gradient, train_epochs
+from .network import bind_forward, network_forward
 from .normalization import (
     batch_norm_backward,
     batch_norm_forward,
@@ -40,6 +40,7 @@ from .normalization import (
     layer_norm_forward,
 )
 from .optimizers import adam_update, adamw_update, momentum_update, rmsprop_update, sgd_update
+from .training import network_loss_gradient, train_epochs
 
 __all__ = [
     "activation_backward",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import agreement, calls, contenders, contest, rounds, verify, workloads
+from bench import agreement, calls, contenders, contest, rounds, searches, training, verify, workloads
 from bench.limits import READ_SIZES, Limits
 from fastprop import kernels
 
@@ -32,7 +32,7 @@ def test_problems(name, monkeypatch, tmp_path):
     file = tmp_path / "images.npz"
     np.savez(file, X=np.full((30, 28, 28), 255, np.uint8), y=np.arange(30) % 10)
     monkeypatch.setenv("FASTPROP_BENCH_MNIST", str(file))
-    configuration, X, y = contest.problem_named(name, "float32")
+    configuration, X, y = workloads.problem_named(name, "float32")
     assert X.shape == (configuration.n_samples, configuration.n_features)
     assert X.dtype == np.float32
     assert set(y) == set(range(configuration.n_classes))
@@ -75,10 +75,10 @@ def test_every_contender_takes_the_same_steps(name, n_classes):
     contender, reference = (contenders.CONTENDERS[each](configuration, X, y, 1) for each in (name, "scikit-learn"))
     for each in (contender, reference):
         assert each.run(20) > 0
-    assert contest._disagreement(contender, reference) is None
+    assert training._disagreement(contender, reference) is None
     weight = contender.layers()[0][0]
     weight += 1
-    assert "scikit-learn's" in contest._disagreement(contender, reference)
+    assert "scikit-learn's" in training._disagreement(contender, reference)
 
 
 def test_too_little_training_says_nothing():
@@ -88,7 +88,7 @@ def test_too_little_training_says_nothing():
     for layer, start in zip(reference.layers(), reference.start()[1], strict=True):
         for array, initial in zip(layer, start, strict=True):
             array[...] = initial
-    assert "too near the first" in contest._disagreement(reference, reference)
+    assert "too near the first" in training._disagreement(reference, reference)
 
 
 def test_initial_layers_are_scikit_learns():
@@ -225,14 +225,14 @@ def test_how_many_epochs_a_sample_has(held_up):
             return 0.002 + 0.001 * n_epochs + (held_up if n_epochs == 1 else 0)
 
     effort = contest.Effort(sample=0.1, budget=1, min_rounds=1, max_rounds=1)
-    n_epochs = contest._epochs_of_a_sample(Fit(), seconds=0.01, effort=effort)
+    n_epochs = training._epochs_of_a_sample(Fit(), seconds=0.01, effort=effort)
     assert 90 <= n_epochs <= (100 if not held_up else 1000)
-    assert contest._epochs_of_a_sample(Fit(), seconds=3.0, effort=effort) == contest.MIN_EPOCHS
+    assert training._epochs_of_a_sample(Fit(), seconds=3.0, effort=effort) == training.MIN_EPOCHS
 
 
 def test_a_search_leaves_no_workers_behind():
     """For which the end of the process would wait."""
-    outcome = contest.time_searches("loky", 2, ["fastprop"], contest.Effort(0, 0, 1, 1))
+    outcome = searches.time_searches("loky", 2, ["fastprop"], contest.Effort(0, 0, 1, 1))
     assert len(outcome.samples["fastprop"]) == 1
     assert not [process for process in multiprocessing.active_children() if "Loky" in process.name]
 
