@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <fenv.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -145,19 +146,23 @@ ALWAYS_INLINE void streams_done(void)
 #endif
 }
 
-/* Subnormal numbers cost over a hundred cycles each on many processors, and Adam's moments of a dead unit decay into them.
- * The training loop treats them as zero on its own threads and restores the mode. */
+/* How a thread rounds, and whether it takes subnormal numbers for zero. These cost over a hundred cycles each on many processors,
+ * and Adam's moments of a dead unit decay into them: the training loop takes them for zero, and restores the mode. */
 #if defined(__SSE2__)
-ALWAYS_INLINE unsigned flush_subnormals(void)
-{
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040); /* FTZ | DAZ */
-    return mode;
-}
-ALWAYS_INLINE void restore_subnormals(unsigned mode) { _mm_setcsr(mode); }
+typedef unsigned float_mode;
+ALWAYS_INLINE float_mode get_float_mode(void) { return _mm_getcsr(); }
+ALWAYS_INLINE void set_float_mode(float_mode mode) { _mm_setcsr(mode); }
+ALWAYS_INLINE float_mode without_subnormals(float_mode mode) { return mode | 0x8040; } /* FTZ | DAZ */
 ALWAYS_INLINE void relax(void) { _mm_pause(); }
 #else
-ALWAYS_INLINE unsigned flush_subnormals(void) { return 0; }
-ALWAYS_INLINE void restore_subnormals(unsigned mode) { (void)mode; }
+typedef fenv_t float_mode;
+ALWAYS_INLINE float_mode get_float_mode(void)
+{
+    float_mode mode;
+    fegetenv(&mode);
+    return mode;
+}
+ALWAYS_INLINE void set_float_mode(float_mode mode) { fesetenv(&mode); }
+ALWAYS_INLINE float_mode without_subnormals(float_mode mode) { return mode; }
 ALWAYS_INLINE void relax(void) {}
 #endif

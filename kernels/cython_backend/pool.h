@@ -26,6 +26,7 @@ struct region {
     region_fn function;
     void *argument;
     int n_threads;
+    float_mode mode;     /* the caller's: the numbers do not depend on who does a part */
     atomic_int n_others; /* beside the caller's, that are not done */
 };
 
@@ -42,7 +43,8 @@ struct worker {
     pthread_cond_t called;
 #ifdef __linux__
     cpu_set_t processors;     /* that it may use, */
-    int displaced;            /* and one of them only when it runs */
+    cpu_set_t elsewhere;      /* and those until it runs */
+    int displaced;
 #endif
 };
 
@@ -65,18 +67,20 @@ static void keep_off_this_processor(struct worker *worker)
     const size_t size = sizeof worker->processors;
     if (here < 0 || pthread_getaffinity_np(worker->handle, size, &worker->processors) || !CPU_ISSET(here, &worker->processors))
         return;
-    cpu_set_t others = worker->processors;
-    CPU_CLR(here, &others);
-    worker->displaced = CPU_COUNT(&others) > 0 && !pthread_setaffinity_np(worker->handle, size, &others);
+    worker->elsewhere = worker->processors;
+    CPU_CLR(here, &worker->elsewhere);
+    worker->displaced = CPU_COUNT(&worker->elsewhere) > 0 && !pthread_setaffinity_np(worker->handle, size, &worker->elsewhere);
 #else
     (void)worker;
 #endif
 }
 
+/* Unless the user has said meanwhile where it may run. */
 static void may_run_anywhere(struct worker *worker)
 {
 #ifdef __linux__
-    if (worker->displaced)
+    cpu_set_t now;
+    if (worker->displaced && !pthread_getaffinity_np(worker->handle, sizeof now, &now) && CPU_EQUAL(&now, &worker->elsewhere))
         pthread_setaffinity_np(worker->handle, sizeof worker->processors, &worker->processors);
     worker->displaced = 0;
 #else
@@ -133,6 +137,7 @@ static void *work(void *argument)
         if (!claim(worker, WORKING))
             continue;
         struct region *region = worker->region;
+        set_float_mode(region->mode);
         region->function(region->argument, worker->thread, region->n_threads);
         atomic_store_explicit(&worker->state, AWAKE, memory_order_relaxed);
         atomic_fetch_sub_explicit(&region->n_others, 1, memory_order_release); /* from here on the region may be gone */
@@ -214,7 +219,8 @@ static void run_region(region_fn function, void *argument, int n_threads, int to
         function(argument, 0, 1);
         return;
     }
-    struct region region = {.function = function, .argument = argument, .n_threads = 1 + n_others, .n_others = n_others};
+    struct region region = {.function = function, .argument = argument, .n_threads = 1 + n_others, .mode = get_float_mode(),
+                            .n_others = n_others};
     for (struct worker *worker = others; worker; worker = worker->next)
         call_worker(worker, &region, thread++);
     function(argument, 0, region.n_threads);

@@ -138,7 +138,8 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
-    const unsigned mode = flush_subnormals();
+    const float_mode mode = get_float_mode();
+    set_float_mode(without_subnormals(mode));
     struct stopwatch watch = {.began = n_threads > 1 ? nanoseconds() : 0};
     if (thread == 0)
         crew_begin(&t->crew, n_threads, &watch);
@@ -158,7 +159,7 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
     }
     if (thread == 0)
         crew_dismiss(&t->crew);
-    restore_subnormals(mode);
+    set_float_mode(mode);
 }
 
 /* The mean gradient of one part of the parameters, from all parts' sums; returns its share of |weights|^2. */

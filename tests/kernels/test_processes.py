@@ -1,6 +1,7 @@
 """The compiled back end's own threads: fewer than were asked for, after a pause, after a fork. Each in a process of its own."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -116,6 +117,44 @@ os.sched_setaffinity(0, {min(everywhere)})
 time.sleep(0.05)
 assert epoch(3)[0] == first[0]
 """
+# What the user says of a thread's processors holds, also where it was said while the thread was kept off the caller's.
+PINNED = """
+import time
+raw.all_finite(x, n_threads=2)
+worker, = workers()
+everywhere = os.sched_getaffinity(worker)
+here = {min(everywhere)}
+os.sched_setaffinity(0, here)
+n_kept = 0
+for _ in range(50):
+    os.sched_setaffinity(worker, everywhere)
+    time.sleep(0.004)
+    raw.all_finite(x, n_threads=2)
+    os.sched_setaffinity(worker, here)
+    time.sleep(0.004)
+    n_kept += os.sched_getaffinity(worker) == here
+assert n_kept >= 40, n_kept  # the thread may be between looking and setting, which is a matter of microseconds
+"""
+# The rounding of the caller's thread, to be seen in the last bits, is that of all threads.
+ROUNDED = """
+import ctypes
+UPWARD = 0x800
+libm = ctypes.CDLL(None)
+raw.all_finite(x, n_threads=3)
+assert libm.fesetround(UPWARD) == 0
+grad = rng.normal(size=2**16)
+results = []
+for n_threads in (1, *20 * (3,)):
+    params, velocity = np.ones(2**16), np.zeros(2**16)
+    kernels.momentum_update(params, grad, velocity, lr=1e-3, n_threads=n_threads)
+    results.append(params)
+assert libm.fesetround(0) == 0
+params, velocity = np.ones(2**16), np.zeros(2**16)
+kernels.momentum_update(params, grad, velocity, lr=1e-3, n_threads=3)
+assert not np.array_equal(params, results[0])
+for result in results:
+    np.testing.assert_array_equal(result, results[0])
+"""
 # With more threads than cores the caller does what the others have not begun: an update done twice, or by nobody, would show.
 ONCE = """
 import time
@@ -173,6 +212,16 @@ def test_after_pauses(n_busy):
         for process in busy:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="a single processor leaves no choice")
+def test_processors_set_by_the_user():
+    run(PINNED)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the rounding mode is this processor's")
+def test_the_callers_rounding():
+    run(ROUNDED)
 
 
 def test_every_part_is_done_once():
