@@ -19,7 +19,7 @@ from setuptools import Distribution, Extension
 from fastprop import LossCurveDisplay, kernels
 
 HEADERS = str(Path(kernels.__file__).parent / "cython_backend")
-SOURCE = Path(__file__).with_name("kernels_cython_loop.pyx")
+SOURCE = Path(__file__).resolve().with_name("kernels_cython_loop.pyx")
 # -Wno-psabi silences GCC's notes on vector arguments; the kernels that this module does not use are not worth a warning each.
 FLAGS = ["-O3", "-Wno-psabi", "-Wno-unused-function"]
 
