@@ -142,7 +142,7 @@ class Sequential(Module):
         Raises
         ------
         ValueError
-            If shapes or values do not fit; it names the layer.
+            If shapes or values do not fit; it names the layer. If the optimizer has none of the model's parameters.
         """
         return fitting.fit(
             self,

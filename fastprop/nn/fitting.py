@@ -81,6 +81,8 @@ def fit(
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
+    if not {id(parameter) for parameter in model.parameters()} & {id(parameter) for parameter in optimizer.parameters}:
+        raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
     n_threads = effective_n_threads(n_jobs, 6 * batch_size * model.n_parameters)
     try:
         runner = make_runner(model, loss, optimizer, X, y, batch_size, n_threads, compiled)

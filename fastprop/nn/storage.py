@@ -1,11 +1,13 @@
 """Models in files: the arrays of the state, and as JSON which classes with which arguments they belong to. No pickle."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 KEY = "model"  # of the JSON text; parameters of a model cannot have this name, as Module has no such attribute
+DAMAGED = "{} is not a file that Module.save wrote, or it is damaged"
 
 
 def save(model, path):
@@ -37,22 +39,34 @@ def load(path, custom=()):
     Raises
     ------
     ValueError
-        If the file is of another kind, or names a class or activation that is not known here.
+        If the file is of another kind or damaged, or names a class or activation that is not known here.
     """
-    if Path(path).suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, "numpy") as file:
-            text, state = (file.metadata() or {}).get(KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    else:
-        with np.load(path, allow_pickle=False) as file:
-            state = dict(file)
-        text = str(state.pop(KEY)) if KEY in state else None
+    text, state = (_read_safetensors if Path(path).suffix == ".safetensors" else _read_npz)(path)
     if text is None:
         raise ValueError(f"{path} holds no model written by Module.save")
     model = _made(json.loads(text), _known(custom))
     model.load_state_dict(state)
     return model
+
+
+def _read_npz(path):
+    """(JSON text or None, {name: array}) of a file."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            state = dict(arrays)
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # a lone array is no context manager
+        raise ValueError(DAMAGED.format(path)) from error
+    return str(state.pop(KEY)) if KEY in state else None, state
+
+
+def _read_safetensors(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return (file.metadata() or {}).get(KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(DAMAGED.format(path)) from error
 
 
 def _described(value):

@@ -284,5 +284,7 @@ def test_errors_before_anything_changes(compiled):
         fit(X[:0], y[:0])
     with pytest.raises(ValueError, match="epochs must be at least 0 and batch_size at least 1; got 1 and 0"):
         model.fit(X, y, loss, nn.SGD(model.parameters()), epochs=1, batch_size=0)
+    with pytest.raises(ValueError, match="optimizer has none of the model's parameters"):
+        model.fit(X, y, loss, nn.SGD(stack().parameters()), epochs=1, compiled=compiled)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])

@@ -142,6 +142,24 @@ def test_a_class_that_does_not_keep_its_arguments_cannot_be_saved(tmp_path):
         Scaled(3).save(tmp_path / "m.npz")
 
 
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: b"junk", lambda whole: whole[: len(whole) // 2]])
+def test_a_damaged_file_is_named(tmp_path, suffix, damage):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors", reason="safetensors is not installed")
+    path = tmp_path / f"m.{suffix}"
+    everything().save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"m\.{suffix} is not a file that Module\.save wrote, or it is damaged"):
+        nn.load(path)
+
+
+def test_a_lone_array_is_no_model(tmp_path):
+    np.save(tmp_path / "m.npy", np.ones(2))
+    with pytest.raises(ValueError, match=r"m\.npy is not a file that Module\.save wrote"):
+        nn.load(tmp_path / "m.npy")
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     np.savez(tmp_path / "m.npz", a=np.ones(2))
     with pytest.raises(ValueError, match=r"holds no model written by Module\.save"):
