@@ -170,12 +170,14 @@ static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label,
 ALWAYS_INLINE VEC FN(softmax_lanes)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, REAL *probs, VEC *maximum)
 {
     VEC e[FEW_CLASSES + LANES]; /* [class] */
-    for (ptrdiff_t c = 0; c < n; c += LANES) {
-        VEC *block = e + c;
+    ptrdiff_t first = 0;
+    do {
+        VEC *block = e + first;
         UNROLL for (int i = 0; i < LANES; i++)
-            block[i] = i < rows ? FN(load_upto)(z + i * n + c, n - c) : (VEC){};
+            block[i] = i < rows ? FN(load_upto)(z + i * n + first, n - first) : (VEC){};
         FN(transpose)(block);
-    }
+        first += LANES;
+    } while (first < n);
     VEC best = e[0], sum = {};
     for (ptrdiff_t c = 1; c < n; c++)
         best = FN(select)(best >= e[c], best, e[c]); /* a NaN in e[c] stays */
