@@ -24,6 +24,8 @@ from scipy.special import expit, xlogy
 
 from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
 from .layer_table import layer_views
+from .plain import all_finite as all_finite
+from .plain import shuffle_orders as shuffle_orders
 from .random_bits import drop_threshold, random_bits, stream_key
 
 IDENTITY, RELU, SIGMOID, TANH = ACTIVATIONS.values()
@@ -76,11 +78,6 @@ def dropout(x, key, threshold, scale, y, n_threads):
     """y = scale x where element number c = i n_units + j is kept: where bits 32 to 63 of random_bits(key, c) reach threshold."""
     bits = random_bits(int(key), np.arange(x.size, dtype=np.uint64).reshape(x.shape))
     y[...] = np.where(bits >> 32 >= threshold, x, 0) * scale
-
-
-def all_finite(x, n_threads):
-    """Whether no element of x is infinite or NaN."""
-    return bool(np.isfinite(x).all())
 
 
 def _mean(x, axis):
@@ -332,11 +329,3 @@ def train_epochs(
                 lr, beta_1, beta_2, epsilon = hyper
                 adam_update(params, gradient, state[0], state[1], lr, beta_1, beta_2, epsilon, int(step[0]), 0.0, n_threads)
         losses[epoch] = epoch_loss / len(order)
-
-
-def shuffle_orders(rows, random_state, orders):
-    """Each of ``orders`` (n_epochs, n_visits) = what `random_state.shuffle` makes of the one before, the first of ``rows``."""
-    for order in orders:
-        order[:] = rows
-        random_state.shuffle(order)
-        rows = order

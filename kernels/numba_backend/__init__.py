@@ -26,7 +26,7 @@ Threads
     calls with n_threads > 1 at the same time.
 """
 
-from ..reference import all_finite, shuffle_orders
+from ..plain import all_finite, shuffle_orders
 from .activations import activation_backward, activation_forward
 from .dropout import dropout
 from .linear import linear_backward, linear_forward

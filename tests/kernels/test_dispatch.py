@@ -109,6 +109,12 @@ def without(*endings, error='ModuleNotFoundError("No module named " + repr(name)
     return WITHOUT.format(endings=endings, error=error)
 
 
+def test_numbas_back_end_does_not_wait_for_scipys_sparse_matrices(python):
+    pytest.importorskip("numba", reason="numba is not installed")
+    code = "import sys; from fastprop import kernels; kernels.load('numba'); print('scipy.sparse' in sys.modules)"
+    assert python(code).stdout.strip() == "False"
+
+
 def test_without_compiled_modules_it_falls_back_and_says_so(python):
     compiled = tuple(candidate.module.rpartition(".")[2] for candidate in dispatch.REGISTRY if candidate.backend == "cython")
     numba = ("numba", None) in kernels.available()
