@@ -1,5 +1,7 @@
 """From the JSON file of a run to a page, tables and the README's section; from two of them to what changed.
 
+Run as::
+
     python -m bench.report run.json                         # report.html and report.md
     python -m bench.report run.json --readme                # the section of README.md between its markers
     python -m bench.report before.json after.json           # prints what moved, and writes both pages
@@ -264,7 +266,7 @@ def readme_section(run):
     parts = [
         f"{headline(run)} {limits_text(run)}",
         "Training: an epoch of `fit`, medians, half the distance of the quartiles, and how many times as long the others take; "
-        "losses were compared before times. ReLU, Adam, random data, every batch used. \"Of peak\" is the multiply-add peak as "
+        'losses were compared before times. ReLU, Adam, random data, every batch used. "Of peak" is the multiply-add peak as '
         "measured in the same rounds. `aim` marks a factor that was missed; the aims are for two threads with AVX-512.",
         tables.fit_table(run.cases),
         verdict(run.cases),

@@ -40,9 +40,7 @@ class NormalizationKernels:
         shape = checks.normalized("x", x, axis=1)
         return self._forward(self.raw.layer_norm_forward, shape, shape[0], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
 
-    def layer_norm_backward(
-        self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1
-    ):
+    def layer_norm_backward(self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1):
         """Backward of `layer_norm_forward`: with ``x_hat = (x - mean) * rstd`` and ``g = dy * gamma``,
 
         ``dx = rstd * (g - mean_j g - x_hat * mean_j (g * x_hat))``, the means over the row; ``dgamma = sum_i dy * x_hat``;
@@ -116,9 +114,7 @@ class NormalizationKernels:
         shape = checks.normalized("x", x, axis=0)
         return self._forward(self.raw.batch_norm_forward, shape, shape[1], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
 
-    def batch_norm_backward(
-        self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1
-    ):
+    def batch_norm_backward(self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1):
         """Backward of `batch_norm_forward`, through the statistics too: with ``x_hat = (x - mean) * rstd``,
 
         ``dx = gamma * rstd * (dy - mean_i dy - x_hat * mean_i (dy * x_hat))``, the means over the column;

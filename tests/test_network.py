@@ -80,9 +80,7 @@ def test_train_epoch(loss, optimizer):
     hyper, codes = optimizer.hyper, (LOSSES[loss], OPTIMIZERS[optimizer.name])
     orders, losses = np.stack([order, order[::-1], np.roll(order, 3)]), np.empty(3)
     step, expected = np.zeros(1, np.intp), np.empty(3)
-    reference.train_epochs(
-        *data.arrays, orders, network.layers, *codes, hyper, 0.1, 0.0, 8, step, params, state, expected, 1
-    )
+    reference.train_epochs(*data.arrays, orders, network.layers, *codes, hyper, 0.1, 0.0, 8, step, params, state, expected, 1)
     mean = network.train_epoch(data, orders[0], optimizer, batch_size=8, alpha=0.1)
     assert optimizer.t == 3
     network.train_epochs(data, orders[1:], optimizer, losses[1:], batch_size=8, alpha=0.1)

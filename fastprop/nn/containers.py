@@ -82,7 +82,6 @@ class Sequential(Module):
             raise error.located_in(self) from None
         return dout if need_dx else None
 
-
     def fit(
         self,
         X,

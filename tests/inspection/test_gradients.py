@@ -29,9 +29,7 @@ def _problem():
 
 
 def _model(*middle, **options):
-    return nn.Sequential(
-        nn.Linear(4, 5, activation="tanh", random_state=0), *middle, nn.Linear(5, 3, random_state=1), **options
-    )
+    return nn.Sequential(nn.Linear(4, 5, activation="tanh", random_state=0), *middle, nn.Linear(5, 3, random_state=1), **options)
 
 
 def test_numerical_gradient_of_known_functions():

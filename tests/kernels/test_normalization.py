@@ -63,7 +63,7 @@ def test_backward(backend, oracle, draw, wide, assert_close, dtype, sizes, norm,
 
 def test_batch_norm_inference(backend, oracle, draw, wide, assert_close, dtype, sizes):
     for n, n_units, n_threads in [(size, 9, 1) for size in sizes] + [(6, size, 2) for size in sizes] + [(300, 141, 3)]:
-        arrays = x, gamma, beta, mean, var = *(draw(*shape) for shape in ((n, n_units), *4 * [(n_units,)])),
+        arrays = x, gamma, beta, mean, var = tuple(draw(*shape) for shape in ((n, n_units), *4 * [(n_units,)]))
         var **= 2
         expected, out = oracle.batch_norm_inference(*wide(*arrays), EPSILON), np.full_like(x, np.nan)
         assert backend.batch_norm_inference(*arrays, EPSILON, out, n_threads) is out

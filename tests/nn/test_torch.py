@@ -108,7 +108,6 @@ def losses(rng, n):
     ]
 
 
-
 @pytest.mark.parametrize("which_loss", range(5))
 @pytest.mark.parametrize("which", range(3))
 def test_outputs_and_gradients(rng, which, which_loss):
