@@ -3,6 +3,7 @@
 A module that cannot be built is left out with a warning, and fastprop runs on the next best back end.
 """
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -37,7 +38,11 @@ def extension(isa):
 
 
 class build_ext(setuptools_build_ext):  # named so because setuptools reads [build_ext] options by the class's name
-    """Leaves out what cannot be compiled."""
+    """Compiles the modules side by side, and leaves out what cannot be compiled."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
         for ext in self.extensions:
