@@ -5,10 +5,8 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import validate_data
 
-from ..network import FLOAT_DTYPES
-from .base import SPARSE_FORMATS, BaseMLP
+from .base import BaseMLP
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
 
 
@@ -158,7 +156,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(self, X, y, accept_sparse=SPARSE_FORMATS, multi_output=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
+        X, y = self._validated(X, y, reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)

@@ -1,0 +1,85 @@
+"""Input that is plain numbers, converted without scikit-learn's validation, which takes longer than a small network's prediction.
+
+Each function returns None where the validation must look at the input, because there is something to warn of, to convert by its
+rules or to refuse: it decides about everything that is out of the ordinary, and all messages are its own.
+"""
+
+import sys
+
+import numpy as np
+
+from ..kernels import active
+from ..network import FLOAT_DTYPES
+from ..threads import FLOPS_OF_A_CALL, n_threads_of_call
+
+# dtype.kind of numbers
+NUMBERS, INTEGERS = "biuf", "biu"
+
+
+def plain_rows(X, n_features, names):
+    """X as an array of numbers, shape (n, n_features), with n > 0; ``names`` are the features' names from the fit, or None."""
+    if type(X) is not np.ndarray:
+        X = _array_of(X, names)
+        if X is None:
+            return None
+    elif names is not None:
+        return None
+    fits = X.ndim == 2 and len(X) and X.shape[1] == n_features and X.dtype.kind in NUMBERS
+    return X if fits else None
+
+
+def finite_rows(X, dtype, n_jobs):
+    """X, from `plain_rows`, as a C-contiguous array of one of the two dtypes of the kernels, all of it finite."""
+    flags = X.flags
+    plain = X.dtype == dtype and flags.c_contiguous and flags.aligned
+    rows = X if plain else np.require(X, dtype, ["C", "A"])
+    if X.dtype.kind in INTEGERS:
+        return rows
+    n_threads = n_threads_of_call(n_jobs, *rows.shape) if rows.size > FLOPS_OF_A_CALL else 1
+    return rows if active.raw.all_finite(rows, n_threads) else None
+
+
+def plain_training_data(X, y, n_features, names, n_jobs):
+    """(X, y) for training: `finite_rows` in the dtype that scikit-learn would choose, and y as a vector of finite numbers or of
+    strings."""
+    X, y = plain_rows(X, n_features, names), _plain_vector(y)
+    if X is None or y is None or len(X) != len(y):
+        return None
+    X = finite_rows(X, X.dtype if X.dtype in FLOAT_DTYPES else np.dtype(np.float64), n_jobs)
+    return None if X is None else (X, y)
+
+
+def _plain_vector(y):
+    if type(y) is not np.ndarray:
+        pandas = sys.modules.get("pandas")
+        if pandas is None or type(y) is not pandas.Series or not isinstance(y.dtype, np.dtype):
+            return None
+        y = y.to_numpy()
+    if y.ndim != 1 or y.dtype.kind not in "biufU" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+        return None
+    return y
+
+
+def _array_of(X, names):
+    """The array of a frame with these names, or of nested lists of numbers."""
+    if type(X) is list:
+        return None if names is not None else _array_of_lists(X)
+    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    if pandas is not None and type(X) is pandas.DataFrame:
+        plain = all(isinstance(dtype, np.dtype) for dtype in X.dtypes)
+    else:
+        plain = polars is not None and type(X) is polars.DataFrame
+    return X.to_numpy() if plain and _has_names(X, names) else None
+
+
+def _array_of_lists(X):
+    try:
+        return np.asarray(X)
+    except (TypeError, ValueError):  # rows of different lengths
+        return None
+
+
+def _has_names(frame, names):
+    """Whether a frame has just these names; without names in the fit, none of its labels may be one."""
+    labels = list(frame.columns)
+    return labels == names.tolist() if names is not None else not any(isinstance(label, str) for label in labels)
