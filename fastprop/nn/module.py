@@ -15,7 +15,7 @@ from .. import kernels
 from ..network import FLOAT_DTYPES
 from . import storage
 from .errors import LayerError, NoForwardError, ShapeError
-from .parameter import Parameter
+from .parameter import Parameter, writeable
 
 raw = kernels.active.raw  # chosen once, when fastprop.kernels is imported
 # Arguments of a layer that say how it began, not what it is.
@@ -206,6 +206,11 @@ class Module:
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        for name in self.buffers:
+            setattr(self, name, writeable(getattr(self, name)))
 
     def __repr__(self):
         children = list(self.named_children())

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .module import raw
-from .parameter import Parameter
+from .parameter import Parameter, writeable
 
 
 class Optimizer:
@@ -21,8 +21,8 @@ class Optimizer:
     Attributes
     ----------
     parameters : list of Parameter
-    state : list of list of ndarray
-        For every parameter the arrays that the optimizer remembers, shaped like it.
+    state : tuple of tuple of ndarray
+        For every parameter the arrays that the optimizer remembers, shaped like it. What is assigned is copied into them.
     t : int
         The number of steps done.
     """
@@ -37,14 +37,28 @@ class Optimizer:
         self.lr, self.weight_decay = lr, float(weight_decay)
         if not self.lr >= 0 or not self.weight_decay >= 0:
             raise ValueError(f"lr and weight_decay must not be negative; got {lr} and {weight_decay}")
-        self.state = [[np.zeros_like(p.data) for _ in range(self.n_slots)] for p in self.parameters]
         self.t = 0
-        self._flatten()
+        self._own(tuple(tuple(np.zeros_like(p.data) for _ in range(self.n_slots)) for p in self.parameters))
 
-    def _flatten(self):
-        # Neither a parameter's data nor the state is ever replaced, so their flat views can be kept.
-        arrays = ([p.data, *slots] for p, slots in zip(self.parameters, self.state, strict=True))
+    def _own(self, state):
+        # Neither a parameter's data nor an array of the state is ever replaced, so their flat views can be kept.
+        self._state = state
+        arrays = ([p.data, *slots] for p, slots in zip(self.parameters, state, strict=True))
         self._flat = [[array.reshape(-1) for array in group] for group in arrays]
+
+    @property
+    def state(self):
+        return self._state
+
+    @state.setter
+    def state(self, values):
+        values = [[np.asarray(array) for array in slots] for slots in values]
+        own, given = ([[array.shape for array in slots] for slots in state] for state in (self._state, values))
+        if own != given:
+            raise ValueError(f"state must hold arrays of the shapes {own}, a list for each parameter; got {given}")
+        for mine, theirs in zip(self._state, values, strict=True):
+            for array, new in zip(mine, theirs, strict=True):
+                array[...] = new
 
     def step(self):
         """Change every parameter by its gradient; parameters without a gradient stay as they are."""
@@ -69,10 +83,10 @@ class Optimizer:
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self._flatten()
+        self._own(tuple(tuple(writeable(array) for array in slots) for slots in self._state))
 
     def __repr__(self):
-        hidden = ("parameters", "state", "t", "_flat")
+        hidden = ("parameters", "t", "_state", "_flat")
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 
 

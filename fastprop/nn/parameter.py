@@ -11,7 +11,7 @@ class Parameter:
     Parameters
     ----------
     data : array-like of float32 or float64
-        Used itself, not copied, where it is a writeable C-contiguous array.
+        Used itself, not copied, where it is a writeable C-contiguous array in native byte order.
 
     Attributes
     ----------
@@ -33,10 +33,10 @@ class Parameter:
 
     def __init__(self, data):
         data = np.asarray(data)
-        if data.dtype not in FLOAT_DTYPES:
-            raise TypeError(f"a parameter must be float32 or float64; got {data.dtype.name}")
-        self._data = np.require(data, None, ["C", "A", "W", "E"])
-        self._grad = None
+        dtype = data.dtype.newbyteorder("=")
+        if dtype not in FLOAT_DTYPES:
+            raise TypeError(f"a parameter must be float32 or float64; got {dtype.name}")
+        self._data, self._grad = writeable(data, dtype), None
 
     @property
     def data(self):
@@ -53,7 +53,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, values):
-        self._grad = None if values is None else np.require(self._like("grad", values), self.dtype, ["C", "A", "W", "E"])
+        self._grad = None if values is None else writeable(self._like("grad", values), self.dtype)
 
     def grad_buffer(self):
         """The array for a backward to write the gradient into or to add it to: `grad`, zeros where there was none."""
@@ -65,7 +65,13 @@ class Parameter:
         values = np.asarray(values)
         if values.shape != self.shape:
             raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
+        if values.dtype.kind not in "fiub":
+            raise TypeError(f"{name} of this parameter must be real numbers; got dtype {values.dtype.name}")
         return values
+
+    def __setstate__(self, state):
+        _, slots = state  # the form that Python gives to slots
+        self._data, self._grad = (None if array is None else writeable(array) for array in (slots["_data"], slots["_grad"]))
 
     @property
     def shape(self):
@@ -81,3 +87,8 @@ class Parameter:
 
     def __repr__(self):
         return f"Parameter(shape={self.shape}, dtype={self.dtype.name})"
+
+
+def writeable(array, dtype=None):
+    """The array as kernels write to it: itself where possible. A memory map, as joblib may load it, is read-only."""
+    return np.require(array, dtype, ["C", "A", "W", "E"])

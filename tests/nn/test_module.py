@@ -54,6 +54,21 @@ def test_assigned_data_are_copied_into_the_parameter():
         nn.Parameter([1, 2])
 
 
+def test_a_parameter_of_any_memory_order_and_byte_order(rng):
+    for array in (rng.normal(size=(4, 3)).T, rng.normal(size=(6, 8))[::2, ::2], np.arange(3, dtype=">f8"), np.array(2.0)):
+        array.setflags(write=False)
+        parameter = nn.Parameter(array)
+        parameter.grad = parameter.data = array
+        for own in (parameter.data, parameter.grad):
+            np.testing.assert_array_equal(own, array)
+            assert own.flags.carray
+            assert own.dtype == np.float64
+    for wrong in (["1.0"], [1j], [None]):
+        for name in ("data", "grad"):
+            with pytest.raises(TypeError, match=f"{name} of this parameter must be real numbers; got dtype"):
+                setattr(nn.Parameter([0.0]), name, wrong)
+
+
 def test_modes_reach_every_module_inside():
     model = everything()
     assert all(module.training for module in model.modules())

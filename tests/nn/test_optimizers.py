@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 
@@ -101,6 +102,48 @@ def test_what_optimizers_refuse(parameter):
         nn.Adam([parameter], betas=(1.0, 0.9))
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\) and eps above 0"):
         nn.RMSprop([parameter], eps=0)
+
+
+def test_an_assigned_state_is_copied_into_the_optimizers_own(parameter):
+    optimizer, other = (
+        nn.SGD([parameter], lr=0.1, momentum=0.9),
+        nn.SGD([nn.Parameter(parameter.data.copy())], lr=0.1, momentum=0.9),
+    )
+    (velocity,) = optimizer.state[0]
+    optimizer.state = other.state = [[np.full(parameter.shape, 2.0).T.copy().T]]
+    assert optimizer.state[0][0] is velocity
+    other.parameters[0].grad = parameter.grad
+    before = parameter.data.copy()
+    optimizer.step()
+    other.step()
+    np.testing.assert_allclose(parameter.data, before - 0.1 * (0.9 * 2.0 + parameter.grad), **F64)
+    np.testing.assert_array_equal(other.parameters[0].data, parameter.data)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        optimizer.state[0][0] = np.zeros(parameter.shape)
+    with pytest.raises(ValueError, match=r"state must hold arrays of the shapes \[\[\(3, 4\)\]\].*; got \[\[\(2,\)\]\]"):
+        optimizer.state = [[np.zeros(2)]]
+    np.testing.assert_array_equal(optimizer.state[0][0], velocity)
+
+
+def test_training_goes_on_after_loading_as_a_read_only_memory_map(tmp_path, batch):
+    """As joblib may load it; an update that wrote into it would end the process."""
+    x, y = batch
+    model, loss = nn.Sequential(nn.Linear(4, 3, random_state=0), nn.BatchNorm1d(3)), nn.SoftmaxCrossEntropy()
+    optimizer = nn.Adam(model.parameters())
+
+    def step(model, optimizer):
+        value = loss(model(x), y)
+        model.backward(loss.backward())
+        optimizer.step()
+        return value
+
+    step(model, optimizer)
+    joblib.dump((model, optimizer), tmp_path / "model")
+    again, its_optimizer = joblib.load(tmp_path / "model", mmap_mode="r")
+    arrays = [again[0].weight.data, again[0].weight.grad, *its_optimizer.state[0], again[1].running_mean]
+    assert all(array.flags.writeable for array in arrays)
+    assert [step(again, its_optimizer) for _ in range(2)] == [step(model, optimizer) for _ in range(2)]
+    np.testing.assert_array_equal(again[1].running_var, model[1].running_var)
 
 
 def test_repr():
