@@ -13,10 +13,10 @@ from .errors import ShapeError
 from .losses import Loss, dense
 from .module import Module, any_matrix, like
 
-# Where a derivative is checked, with fourth-order central differences: between -6 and 6, away from the multiples of 1/4, where
-# piecewise functions have their kinks.
+# Where a derivative is checked: between -6 and 6, away from the multiples of 1/4, where piecewise functions have their kinks.
 POINTS = np.arange(-5.9, 6, 0.2371)
-STEP = 1e-4  # truncation error of the order of STEP^4 = 1e-16, rounding error of 1e-16 / STEP = 1e-12
+# Truncation errors are of the order of STEP^4 = 1e-16, from one side STEP^2 = 1e-8; rounding errors of 1e-16 / STEP = 1e-12.
+STEP = 1e-4
 TOLERANCE = 1e-7  # relative to the larger of 1, the value and the derivative
 
 
@@ -31,12 +31,13 @@ class Activation(Module):
         By default the name of the value's function.
     points : array-like of float, optional
         Where the derivative is compared with finite differences of the value; by default 51 points between -6 and 6. Give others
-        for a function that has a kink at one of them, or is not defined everywhere.
+        for a function that is not defined everywhere.
 
     Raises
     ------
     ValueError
-        If the derivative is not that of the value, or either is not finite; it says where and by how much.
+        If the derivative is not that of the value, or either is not finite; it says where and by how much. At a kink, the
+        derivative may be that from the left, that from the right, or between them.
 
     Examples
     --------
@@ -138,10 +139,10 @@ def is_compiled(function):
 
 
 def mapped(function, *arrays):
-    """The function of every element of one or two C-contiguous arrays of one shape and dtype, as such an array."""
+    """The function of every element of one or two arrays of one shape and dtype, as a C-contiguous array."""
     first = arrays[0]
     if is_compiled(function):
-        out = np.empty_like(first)
+        out = np.empty(first.shape, first.dtype)  # not empty_like, whose order may be another: then the flat array is a copy
         _loop(function, len(arrays))(*(array.reshape(-1) for array in arrays), out.reshape(-1))
         return out
     out = np.asarray(function(*arrays))
@@ -173,19 +174,29 @@ def _loop(function, n_arguments):
 
 
 def check_derivative(name, value, derivative, points):
-    """Raise an error unless a function of arrays is the derivative of another one at all points."""
-    z = np.asarray(points, np.float64)
+    """Raise an error unless a function of arrays is the derivative of another one at all points.
+
+    At a kink, the derivatives from both sides and all between them are right.
+    """
+    z = np.ravel(np.asarray(points, np.float64))
     given, values = derivative(z), value(z)
-    # f'(z) = (f(z - 2h) - 8 f(z - h) + 8 f(z + h) - f(z + 2h)) / 12h + O(h^4)
-    numerical = sum(c * value(z + k * STEP) for c, k in ((1, -2), (-8, -1), (8, 1), (-1, 2))) / (12 * STEP)
     for what, array in (("value", values), ("derivative", given)):
         if not np.isfinite(array).all():
             where = int(np.isfinite(array).argmin())
             raise ValueError(f"the {what} of {name!r} must be finite; at {z[where]:g} it is {array[where]:g}")
-    excess = np.abs(given - numerical) - TOLERANCE * np.maximum(1, np.maximum(np.abs(values), np.abs(given)))
+    # With f(z - 2h), f(z - h), f(z + h) and f(z + 2h): f'(z) up to O(h^4), from the left and from the right up to O(h^2).
+    a, b, c, d = (value(z + k * STEP) for k in (-2, -1, 1, 2))
+    numerical = (a - 8 * b + 8 * c - d) / (12 * STEP)
+    sides = np.stack([a - 4 * b + 3 * values, 4 * c - d - 3 * values]) / (2 * STEP)
+    tolerance = TOLERANCE * np.maximum(1, np.maximum(np.abs(values), np.abs(given)))
+    outside = np.maximum(sides.min(axis=0) - given, given - sides.max(axis=0))
+    excess = np.minimum(np.abs(given - numerical), outside) - tolerance
     if not (excess <= 0).all():
         where = int(np.nan_to_num(excess, nan=np.inf).argmax())
+        found, (left, right) = f"{numerical[where]:g}", sides[:, where]
+        if abs(right - left) > 1e3 * tolerance[where]:
+            found = f"{left:g} from the left and {right:g} from the right"
         raise ValueError(
             f"the derivative of {name!r} is wrong: at {z[where]:g} it is {given[where]:g}, "
-            f"finite differences of the value give {numerical[where]:g}"
+            f"finite differences of the value give {found}"
         )

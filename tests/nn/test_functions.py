@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from fastprop import MLPClassifier, MLPRegressor, nn
+from fastprop.nn.functions import mapped
 
 
 def relu(z):
@@ -186,3 +187,27 @@ def test_an_estimator_without_it_does_not_load_nn():
     fit = "MLPClassifier(max_iter=999, tol=1).fit([[0.0], [1.0]], [0, 1]).predict([[1.0]])"
     code = f"import sys; from fastprop import MLPClassifier; {fit}; assert 'fastprop.nn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_at_a_kink_any_derivative_between_both_sides_is_right():
+    def relu(z):
+        return np.maximum(z, 0)
+
+    for at_zero in (0.0, 0.3, 1.0):
+        nn.Activation(relu, lambda z, at_zero=at_zero: np.where(z == 0, at_zero, z > 0), points=[-1, 0, 1e-5, 1])
+        nn.ElementwiseLoss(
+            lambda p, y: np.abs(p - y), lambda p, y, at_zero=at_zero: np.where(p == y, at_zero, np.sign(p - y)), points=[0.05, 0.95]
+        )
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match=rf"wrong: at 0 it is {wrong}, .* give 0 from the left and 1 from the right"):
+            nn.Activation(relu, lambda z, wrong=wrong: np.where(z == 0, wrong, z > 0), points=[-1, 0, 1])
+
+
+def test_points_of_any_shape_and_memory_order():
+    njit = pytest.importorskip("numba", reason="numba is not installed").njit
+    points = np.arange(6.0).reshape(2, 3).T
+    square = njit(lambda z: z * z)
+    nn.Activation(square, njit(lambda z: 2 * z), points=points)
+    np.testing.assert_array_equal(mapped(square, points), points**2)
+    with pytest.raises(ValueError, match="at 5 it is 15, finite differences of the value give 10"):
+        nn.Activation(square, njit(lambda z: 3 * z), points=points)
