@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from .observation import observed
+from .observation import observed, undisturbed
 
 # A norm this many times the median of the layer's earlier ones is a spike, once there are MIN_HISTORY of them.
 SPIKE_FACTOR, MIN_HISTORY = 10.0, 5
@@ -160,12 +160,13 @@ class GradientFlow:
 
 
 def gradient_flow(model, loss, X, y, at="parameters", **options):
-    """Run one forward and backward, and record the norms of the gradients.
+    """Run one forward and backward in training mode, and record the norms of the gradients.
+
+    Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
 
     Parameters
     ----------
     model : model of fastprop.nn
-        In training mode.
     loss : loss of fastprop.nn
     X, y : array-like
         A batch and its targets.
@@ -179,8 +180,9 @@ def gradient_flow(model, loss, X, y, at="parameters", **options):
         With one step; its ``backward`` and ``record`` add more.
     """
     flow = GradientFlow(model, at, **options)
-    loss(model(X), y)
-    flow.backward(loss.backward())
+    with undisturbed(model, loss):
+        loss(model.train()(X), y)
+        flow.backward(loss.backward())
     return flow
 
 

@@ -1,9 +1,12 @@
 """Watching the layers of a `fastprop.nn` model at work, and repeating a forward exactly."""
 
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+
+from ..nn.module import Module
 
 
 class Call(NamedTuple):
@@ -31,53 +34,69 @@ def observed(model, method):
             calls.append(Call(name, module, tuple(a for a in args if isinstance(a, np.ndarray)), output))
             return output
 
+        watched.append((module, vars(module).get(method)))
         setattr(module, method, wrapper)
-        watched.append(module)
 
     try:
         for name, module in model.named_modules():
             watch(name, module)
         yield calls
     finally:
-        for module in watched:
+        for module, before in watched:
             delattr(module, method)
+            if before is not None:  # a method of the instance, such as that of an outer observation
+                setattr(module, method, before)
 
 
 @contextmanager
-def mode(model, training):
-    """Training or evaluation mode for a while; every module has its own mode again afterwards."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
+def undisturbed(*parts):
+    """Whatever a model and a loss do here, they are afterwards as before, but for parameters and gradients.
+
+    That holds for modes, counters and generators of random numbers, running statistics, and what was kept for a backward.
+    """
+    objects = [inner for part in parts for inner in (part.modules() if isinstance(part, Module) else [part])]
+    before = [(inner, dict(vars(inner)), list(_contents(inner))) for inner in objects]
     try:
         yield
     finally:
-        for module, was in before:
-            module.training = was
+        for inner, attributes, contents in before:
+            vars(inner).clear()
+            vars(inner).update(attributes)
+            for put_back in contents:
+                put_back()
+
+
+def _contents(part):
+    """What puts back the contents of running statistics and generators, which change in place."""
+    for name in getattr(part, "buffers", ()):
+        array = getattr(part, name)
+        yield partial(np.copyto, array, array.copy())
+    for value in vars(part).values():
+        if isinstance(value, np.random.Generator):
+            yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+        elif isinstance(value, np.random.RandomState):
+            yield partial(value.set_state, value.get_state())
 
 
 @contextmanager
-def repeating(model):
-    """Training mode in which every forward draws the same random numbers and leaves running statistics alone.
+def repeating(model, loss):
+    """Training mode in which every forward draws the same random numbers and leaves running statistics alone; see `undisturbed`.
 
     Gives a function to call after a backward: a `Checkpoint` ends the repetition of its block there.
     """
 
-    def repeat(on=True):
+    def repeat():
         for module in model.modules():
-            module.recomputing = on
+            module.recomputing = True
 
-    with mode(model, True):
+    with undisturbed(model, loss):
+        model.train()
         repeat()
-        try:
-            yield repeat
-        finally:
-            repeat(False)
+        yield repeat
 
 
 def value_and_derivative(layer, z):
-    """(f(z), f'(z)) of a layer that works element by element; what it kept for a backward of its own is lost."""
-    with mode(layer, True):
-        a = layer.forward(z)
-        derivative = layer.backward(np.ones_like(a))
-    layer.forget()
-    return a, derivative
+    """(f(z), f'(z)) of a layer that works element by element."""
+    with undisturbed(layer):
+        a = layer.train().forward(z)
+        return a, layer.backward(np.ones_like(a))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels, nn
-from .observation import mode, observed, value_and_derivative
+from .observation import observed, undisturbed, value_and_derivative
 from .tables import table
 
 # Of the activation's largest derivative: where a value has less than this, hardly any gradient comes through.
@@ -84,8 +84,8 @@ def activation_statistics(model, X):
     >>> activation_statistics(model, np.array([[-1.0], [1.0], [2.0], [3.0]]))["0"].dead
     array([1])
     """
-    with mode(model, False), observed(model, "forward") as calls:
-        model(X)
+    with undisturbed(model), observed(model, "forward") as calls:
+        model.eval()(X)
     return ActivationStatistics([_row(call, _activation_name(call.module)) for call in calls if _activation_name(call.module)])
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels, nn
-from .observation import mode, observed
+from .observation import observed, undisturbed
 
 # What only hands arrays on: its lines would repeat those of what it holds.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
@@ -30,9 +30,9 @@ class StepTrace:
     loss : float
     """
 
-    def __init__(self, entries, loss, titles, precision=4):
+    def __init__(self, entries, loss, titles, loss_title, precision=4):
         self.entries, self.loss = entries, loss
-        self._titles, self._precision = titles, precision
+        self._titles, self._loss_title, self._precision = titles, loss_title, precision
 
     def __getitem__(self, key):
         """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
@@ -47,7 +47,8 @@ class StepTrace:
             if entry.stage != place[0]:
                 lines.append(entry.stage)
             if entry[:2] != place:
-                lines.append(f"  {self._titles[entry.layer]}".rstrip())
+                # The model itself has the empty name, as the loss has.
+                lines.append(f"  {self._loss_title if entry.stage == 'loss' else self._titles[entry.layer]}")
             place = entry[:2]
             lines.append(self._line(entry))
         return "\n".join(lines)
@@ -63,6 +64,8 @@ class StepTrace:
 
 def trace_step(model, loss, X, y, *, precision=4, file=None):
     """Run one forward and one backward in training mode, and print every array on the way with its shape.
+
+    Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
 
     Of a `Linear` layer, z is shown too, although the kernel never writes it: bias and activation are one pass with the product.
 
@@ -84,9 +87,9 @@ def trace_step(model, loss, X, y, *, precision=4, file=None):
         All arrays, for instance ``trace["forward", "0", "a"]`` and ``trace["backward", "0", "dweight"]``.
     """
     X = np.asarray(X, dtype=np.float64) if not isinstance(X, np.ndarray) else X
-    with mode(model, True):
+    with undisturbed(model, loss):
         with observed(model, "forward") as forwards:
-            outputs = model(X)
+            outputs = model.train()(X)
         value = loss(outputs, y)
         dout = loss.backward()
         entries = [e for call in forwards for e in _forward_entries(call)]
@@ -94,8 +97,8 @@ def trace_step(model, loss, X, y, *, precision=4, file=None):
         with observed(model, "backward") as backwards:
             model.backward(dout)
         entries += [e for call in backwards for e in _backward_entries(call)]
-    titles = {name: f"{name} {_title(module)}" for name, module in model.named_modules()} | {"": type(loss).__name__}
-    trace = StepTrace(entries, float(value), titles, precision)
+    titles = {name: f"{name} {_title(module)}".lstrip() for name, module in model.named_modules()}
+    trace = StepTrace(entries, float(value), titles, type(loss).__name__, precision)
     print(trace, file=sys.stdout if file is None else file)
     return trace
 
@@ -124,7 +127,8 @@ def _backward_entries(call):
     for dout in call.inputs:
         yield TraceEntry("backward", call.name, "da", dout.copy())
     for name, parameter in _own_parameters(call.module):
-        yield TraceEntry("backward", call.name, f"d{name}", parameter.grad.copy())
+        if parameter.grad is not None:  # a backward may have forgotten it
+            yield TraceEntry("backward", call.name, f"d{name}", parameter.grad.copy())
     dinputs = call.output if isinstance(call.output, tuple) else (call.output,)
     for i, dx in enumerate(dinputs):
         yield TraceEntry("backward", call.name, "dx" if len(dinputs) == 1 else f"dx_{i}", np.array(dx))

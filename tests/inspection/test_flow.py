@@ -39,6 +39,7 @@ def test_norms_of_the_parameters():
 def test_norms_at_the_outputs():
     model, loss = nn.Sequential(nn.Linear(3, 4, random_state=0), nn.Linear(4, 2, random_state=1)), nn.MSELoss()
     flow = gradient_flow(model, loss, X, Y, at="outputs")
+    loss(model(X), Y)
     dlast = loss.backward()
     dfirst = dlast @ model[1].weight.data.T
     np.testing.assert_allclose(flow.norms, [[np.linalg.norm(dfirst), np.linalg.norm(dlast)]], rtol=1e-14)

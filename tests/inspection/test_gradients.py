@@ -1,11 +1,21 @@
 """Gradients against central differences: right ones pass, wrong ones are found by name, and nothing of the model changes."""
 
+import io
+
 import numpy as np
 import pytest
 
 from fastprop import nn
-from fastprop.inspection import check_gradients, numerical_gradient
-from fastprop.inspection.gradients import compare_gradients
+from fastprop.inspection import (
+    ActivationDisplay,
+    GradientFlow,
+    activation_statistics,
+    check_gradients,
+    gradient_flow,
+    numerical_gradient,
+    trace_step,
+)
+from fastprop.inspection.gradients import compare_gradients, differences
 
 
 class Scaled(nn.Module):
@@ -39,6 +49,25 @@ def test_numerical_gradient_of_known_functions():
     np.testing.assert_array_equal(x, before)
     assert numerical_gradient(lambda v: v * v, 3.0) == pytest.approx(6, rel=1e-9)
     assert numerical_gradient(lambda v: 1.0, np.empty((0, 2))).shape == (0, 2)
+
+
+def test_numerical_gradient_of_arrays_of_any_layout():
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    frozen = x.copy()
+    frozen.setflags(write=False)
+    for array in (x.T, x[::2, ::-3], frozen, x.astype(">f8"), np.broadcast_to(x[0], (3, 6)), np.float32(x), np.array([[1, 2]])):
+        np.testing.assert_allclose(numerical_gradient(lambda v: (v**3).sum(), array), 3.0 * array**2, rtol=1e-6, atol=1e-9)
+    for wrong in (["1.0", "2.0"], [1j], [None, 1.0]):
+        with pytest.raises(TypeError, match="x must be an array of real numbers; got dtype"):
+            numerical_gradient(np.sum, wrong)
+
+
+def test_differences_in_place_of_an_array_that_is_not_contiguous():
+    x = np.random.default_rng(0).normal(size=(6, 4)).T[::2]
+    before = x.copy()
+    found = differences(lambda: (x**2).sum(), x, np.arange(x.size), 1e-5).numerical
+    np.testing.assert_allclose(found, 2 * before.ravel(), rtol=1e-8)
+    np.testing.assert_array_equal(x, before)
 
 
 def test_the_error_falls_with_the_square_of_the_step():
@@ -170,8 +199,149 @@ def test_some_elements_of_a_large_model():
     assert check["0.weight"].shape == (4, 300)
 
 
+def test_data_in_fortran_order():
+    X, y = _problem()
+    assert check_gradients(_model(), nn.SoftmaxCrossEntropy(), np.asfortranarray(X), y).verdict == "correct"
+
+
+XOR = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1, 0]
+
+
+def test_zero_biases_and_a_row_of_zeros_are_at_the_kinks_of_relu():
+    """For all units at once, so that the derivative of the loss by X may even exist, and be another one."""
+    for seed in range(20):
+        model = nn.mlp([2, 4, 2], random_state=seed)
+        check = check_gradients(model, nn.SoftmaxCrossEntropy(), *XOR, raise_on="look again")
+        assert [row.verdict for row in check.rows] == ["correct", "kink", "correct", "correct", "kink"]
+        assert check.verdict == "kink"
+        assert repr(check).endswith("together: kink")
+    for seed in range(3):
+        hidden = nn.Linear(4, 5, bias=False, activation="relu", random_state=seed)
+        block = nn.Residual(nn.Sequential(nn.Linear(4, 4, random_state=9), nn.ReLU(), nn.Dropout(0.3, random_state=1)))
+        layers = nn.mlp([2, 4], random_state=seed)[0], nn.ReLU(), block, hidden, nn.Linear(5, 2, random_state=8)
+        for model in (nn.Sequential(*layers), nn.Sequential(*layers, checkpoint_every=2)):
+            before = model.state_dict()
+            check = check_gradients(model, nn.SoftmaxCrossEntropy(), *XOR)
+            assert check.verdict == "kink"
+            for name, array in model.state_dict().items():
+                np.testing.assert_array_equal(array, before[name], err_msg=name)
+            assert not any("forward" in vars(module) for module in model.modules())
+            # A second run does not find what the nudges of the first left, and neither does the user.
+            assert repr(check_gradients(model, nn.SoftmaxCrossEntropy(), *XOR)) == repr(check)
+            np.testing.assert_allclose(np.linalg.norm(model[0].bias.grad), check["0.bias"].norm)
+
+
+class Rectifier(nn.Module):
+    """relu with another derivative at 0, and a factor in all of them."""
+
+    def __init__(self, at_zero, factor=1.0):
+        self.at_zero, self.factor = at_zero, factor
+
+    def forward(self, x):
+        self._saved = x
+        return np.maximum(x, 0)
+
+    def backward(self, dout, accumulate=False):
+        return self.factor * dout * np.where(self._saved == 0, self.at_zero, self._saved > 0)
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "factor", "verdict"),
+    [
+        (0, 1, "kink"),
+        (1, 1, "kink"),
+        (0.25, 1, "kink"),
+        (7, 1, "bug"),
+        (-1, 1, "bug"),
+        (np.nan, 1, "bug"),
+        (0, 0.5, "bug"),
+        (0, 1.1, "bug"),
+    ],
+)
+def test_a_bug_at_a_kink_is_a_bug(at_zero, factor, verdict):
+    layers = nn.Linear(2, 4, random_state=0), Rectifier(at_zero, factor), nn.Linear(4, 2, random_state=1)
+    check = check_gradients(nn.Sequential(*layers), nn.SoftmaxCrossEntropy(), *XOR)
+    assert [check["0.bias"].verdict, check["X"].verdict] == [verdict] * 2
+    assert check["2.weight"].verdict == "correct"
+
+
+@pytest.mark.parametrize(("at_zero", "verdict"), [(-1, "kink"), (0, "correct"), (0.5, "kink"), (1, "kink"), (2, "bug")])
+def test_a_kink_of_the_loss(at_zero, verdict):
+    loss = nn.ElementwiseLoss(lambda p, y: np.abs(p - y), lambda p, y: np.where(p == y, at_zero, np.sign(p - y)), name="absolute")
+    check = check_gradients(nn.Sequential(nn.Linear(1, 1, random_state=0)), loss, [[0.0], [1.0]], [0.0, 5.0])
+    assert check["0.bias"].verdict == verdict
+
+
+def test_a_small_step_beside_a_kink():
+    """A pre-activation nearer to the kink than h."""
+    model = nn.Sequential(nn.Linear(1, 1, random_state=0), nn.ReLU())
+    model[0].bias.data = [3e-6]
+    check = check_gradients(model, nn.MSELoss(), [[0.0]], [[1.0]])
+    assert check["0.bias"].verdict == "kink"
+    assert check_gradients(model, nn.MSELoss(), [[0.0]], [[1.0]], h=1e-6).verdict == "correct"
+
+
+def test_a_gradient_near_an_optimum_has_no_kink():
+    """Curvature alone makes the one-sided differences differ."""
+    model = nn.Sequential(nn.Linear(1, 1, random_state=0), Scaled(1, wrong_by=1.5))
+    model[0].weight.data = [[1.0]]
+    check = check_gradients(model, nn.MSELoss(), [[1.0], [2.0]], [[1.0 + 1e-6], [2.0]])
+    assert check["1.scale"].verdict == "bug"
+
+
+def test_nothing_but_the_gradients_changes():
+    """Not what a forward kept, so that a backward may still follow, nor counters, generators and running statistics."""
+
+    class Noise(nn.Module):
+        def __init__(self):
+            self.rng, self.random_state, self.n_calls = np.random.default_rng(0), np.random.RandomState(0), 0
+
+        def forward(self, x):
+            self.n_calls += 1
+            self.rng.normal(), self.random_state.normal()
+            return x
+
+        def backward(self, dout, accumulate=False):
+            return dout
+
+    X, y = _problem()
+    model, loss = _model(nn.BatchNorm1d(5), nn.Dropout(0.5, random_state=0), nn.Tanh(), Noise()), nn.SoftmaxCrossEntropy()
+    loss(model(X), y)
+    model[2].eval()
+    expected = model.backward(loss.backward())
+
+    def state():
+        numbers = model[4].rng.bit_generator.state, model[4].random_state.get_state()[2:], model[4].n_calls, model[2].n_forwards
+        return *numbers, [m.training for m in model.modules()], model[1].running_mean.tolist(), model[1].running_var.tolist()
+
+    before = state()
+    for inspect in (
+        lambda: check_gradients(model, loss, X[:3], y[:3]),
+        lambda: trace_step(model, loss, X[:3], y[:3], file=io.StringIO()),
+        lambda: activation_statistics(model, X[:3]),
+        lambda: gradient_flow(model, loss, X[:3], y[:3]),
+        lambda: GradientFlow(model, "outputs").backward(loss.backward()),
+        lambda: ActivationDisplay.from_activation(model[3]),
+    ):
+        inspect()
+        assert state() == before
+        np.testing.assert_array_equal(model.backward(loss.backward()), expected)
+
+
 def test_errors():
     X, y = _problem()
+    frozen = _model()
+    frozen[1].bias.data.setflags(write=False)
+    with pytest.raises(ValueError, match=r"parameter '1\.bias' must be writeable for central differences; got a read-only array"):
+        check_gradients(frozen, nn.SoftmaxCrossEntropy(), X, y)
+    with pytest.raises(TypeError, match="X must be an array of real numbers; got dtype"):
+        check_gradients(_model(), nn.SoftmaxCrossEntropy(), X.astype(str), y)
+    with pytest.raises(ValueError, match="h must be above 0; got 0"):
+        check_gradients(_model(), nn.SoftmaxCrossEntropy(), X, y, h=0)
+    backward = _model()
+    backward.backward = lambda dout: None
+    with pytest.raises(ValueError, match=r"backward must return the gradient by X, of shape \(6, 4\); got None"):
+        check_gradients(backward, nn.SoftmaxCrossEntropy(), X, y)
     model = nn.Sequential(nn.Linear(4, 3, dtype=np.float32, random_state=0))
     with pytest.raises(TypeError, match=r"parameter '0\.weight' must be float64 for central differences; got float32"):
         check_gradients(model, nn.SoftmaxCrossEntropy(), X, y)

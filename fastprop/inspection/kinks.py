@@ -1,0 +1,105 @@
+"""Whether a gradient that differs from central differences does so because of a kink, such as that of ReLU at 0.
+
+At a kink no derivative exists, and a backward may give that of either side or one between them. A central difference gives the
+mean of both sides, so that the two differ although nothing is wrong. Zero biases and a row of zeros are enough for that.
+"""
+
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from .. import nn
+
+# By how much pre-activations are moved off a kink, and the step of the differences there, relative to the step h of the check. The
+# second is so much smaller that the step does not lead back to the kink.
+NUDGE, STEP = 1.0, 0.01
+# How exactly a gradient must be that of one side, and how far it may lie outside what is found around it, relative to the jump.
+ONE_SIDE, OUTSIDE = 1e-3, 0.1
+
+
+@contextmanager
+def nudged(model, size):
+    """Every pre-activation moved by about ``size``: that of a `Linear` layer by its bias, of other layers without children by x.
+
+    Each layer has a size of its own, up to twice as much, so that the movements of two layers do not cancel.
+    """
+    leaves = [module for module in model.modules() if not any(module.named_children())]
+    with ExitStack() as restore:
+        for i, layer in enumerate(leaves):
+            move = (_move_bias if isinstance(layer, nn.Linear) else _move_inputs)(layer, size * (1 + 0.618 * i % 1))
+            restore.enter_context(move)
+        yield
+
+
+@contextmanager
+def _move_bias(layer, size):
+    before = layer._zeros if layer.bias is None else layer.bias.data.copy()
+    if layer.bias is None:
+        layer._zeros = before + size
+    else:
+        layer.bias.data += size
+    try:
+        yield
+    finally:
+        if layer.bias is None:
+            layer._zeros = before
+        else:
+            layer.bias.data = before
+
+
+@contextmanager
+def _move_inputs(layer, size):
+    before, forward = vars(layer).get("forward"), layer.forward
+    layer.forward = lambda *inputs: forward(*(x + size for x in inputs))
+    try:
+        yield
+    finally:
+        del layer.forward
+        if before is not None:
+            layer.forward = before
+
+
+def explained(problem, i, positions, analytic, numerical, sides, tolerance):
+    """Whether every difference between two gradients is due to a kink.
+
+    Parameters
+    ----------
+    problem : gradients.Problem
+    i : int
+        Which of its arrays the gradients are by.
+    positions, analytic, numerical : ndarray, shape (n,)
+        Elements of it, and the derivatives by them from the backward and from central differences.
+    sides : ndarray, shape (2, n)
+        Their one-sided differences.
+    tolerance : float
+        Up to here, two derivatives are the same.
+    """
+    wrong = np.flatnonzero(~(np.abs(analytic - numerical) <= tolerance))
+    return bool(len(wrong)) and all(
+        _is_one_side(analytic[k], sides[:, k], tolerance)
+        or _is_between(problem, i, positions[k], analytic[k], sides[:, k], tolerance)
+        for k in wrong
+    )
+
+
+def _is_one_side(analytic, sides, tolerance):
+    """Whether it is the derivative from the left or from the right."""
+    jump = np.ptp(sides)
+    return bool(np.isfinite(jump) and np.abs(sides - analytic).min() <= max(ONE_SIDE * jump, tolerance))
+
+
+def _is_between(problem, i, position, analytic, sides, tolerance):
+    """Whether the backward is right beside the kink, and at the kink gives something between what is around it.
+
+    That is needed where several units have their kinks at one place, as all have for a row of zeros: the loss may then have the
+    same derivative on both sides, and the backward rightly gives another one.
+    """
+    step = STEP * problem.h
+    found, tolerance = list(sides), max(tolerance, problem.rounding / step)
+    for nudge in (-NUDGE * problem.h, NUDGE * problem.h):
+        beside, sides = problem.gradients(nudge)[i].flat[position], problem.differences(i, [position], step, nudge).sides[:, 0]
+        if not _is_one_side(beside, sides, tolerance):
+            return False
+        found.extend(sides)
+    slack = max(tolerance, OUTSIDE * np.ptp(found))
+    return bool(min(found) - slack <= analytic <= max(found) + slack)
