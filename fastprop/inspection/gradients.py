@@ -239,8 +239,8 @@ def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=
 
     At a kink, such as that of ReLU at 0, there is no derivative, and a central difference gives the mean of both sides. Zero biases
     and a row of zeros are enough to be there. The verdict is "kink" if every difference is due to one: the analytic gradient is
-    the derivative from the left or from the right, or it lies between the derivatives around the kink and the backward is right
-    beside it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug as elsewhere.
+    the derivative from the left or from the right, or between the derivatives around the kink; and the backward is right beside
+    it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug as elsewhere.
 
     Parameters
     ----------

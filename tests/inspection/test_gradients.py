@@ -272,6 +272,21 @@ def test_a_kink_of_the_loss(at_zero, verdict):
     assert check["0.bias"].verdict == verdict
 
 
+def test_a_forgotten_gradient_at_a_kink_is_a_bug():
+    """Although zero is the derivative from the left."""
+
+    class Forgetful(Scaled):
+        def forward(self, x):
+            return x + self.scale.data
+
+        def backward(self, dout, accumulate=False):
+            return dout
+
+    model = nn.Sequential(Forgetful(1, wrong_by=1), nn.ReLU())
+    check = check_gradients(model, nn.MSELoss(), [[-1.0]], [[1.0]])
+    assert [row.verdict for row in check.rows] == ["bug", "kink"]
+
+
 def test_a_small_step_beside_a_kink():
     """A pre-activation nearer to the kink than h."""
     model = nn.Sequential(nn.Linear(1, 1, random_state=0), nn.ReLU())
@@ -287,6 +302,13 @@ def test_a_gradient_near_an_optimum_has_no_kink():
     model[0].weight.data = [[1.0]]
     check = check_gradients(model, nn.MSELoss(), [[1.0], [2.0]], [[1.0 + 1e-6], [2.0]])
     assert check["1.scale"].verdict == "bug"
+
+
+def test_a_bug_in_tiny_gradients_is_no_kink():
+    """Below the rounding of the smaller steps that look for kinks, but not below that of the check's own."""
+    model = nn.Sequential(Scaled(1, wrong_by=1.5), nn.Linear(1, 1, random_state=0))
+    model[1].weight.data = [[1e-8]]
+    assert check_gradients(model, nn.MSELoss(), [[1.0]], [[1.0]])["0.scale"].verdict == "bug"
 
 
 def test_nothing_but_the_gradients_changes():
