@@ -88,6 +88,43 @@ def test_a_graph_with_two_inputs_at_a_sum():
     np.testing.assert_array_equal(trace["backward", "1", "dx_0"], trace["loss", "", "dloss"])
 
 
+@pytest.mark.parametrize(
+    ("model", "titles"),
+    [
+        (nn.Linear(2, 2, random_state=0), ["Linear(2, 2)"]),
+        (nn.Residual(nn.Linear(2, 2, random_state=0)), ["block Linear(2, 2)", "Residual"]),
+        (
+            nn.Highway(2, random_state=0),
+            ["transform Linear(2, 2, activation='relu')", "gate Linear(2, 2, activation='sigmoid')", "Highway"],
+        ),
+    ],
+    ids=["Linear", "Residual", "Highway"],
+)
+def test_a_model_that_is_no_sequential_has_its_own_name(model, titles):
+    """Its name in itself is empty, as is that of the loss."""
+    trace = trace_step(model, nn.MSELoss(), X, X, file=io.StringIO())
+    head = [line.strip() for line in str(trace).splitlines() if not line.startswith("   ")]
+    assert head == ["forward", *titles, "loss", "MSELoss", "backward", *titles]
+    np.testing.assert_array_equal(trace["forward", "", "a"], model(X))
+    assert trace["loss", "", "loss"] == trace.loss
+
+
+def test_a_forgotten_gradient_is_no_array():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.scale = nn.Parameter([1.0, 2.0])
+
+        def forward(self, x):
+            return x * self.scale.data
+
+        def backward(self, dout, accumulate=False):
+            return dout * self.scale.data
+
+    trace = trace_step(Forgetful(), nn.MSELoss(), X, X, file=io.StringIO())
+    assert [entry.name for entry in trace.entries if entry.stage == "backward"] == ["da", "dx"]
+    assert "  Forgetful(" in str(trace)
+
+
 def test_the_model_stays_as_it_was(model):
     model.eval()
     state = model.state_dict()
