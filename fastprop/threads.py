@@ -17,6 +17,9 @@ FLOPS_PER_THREAD = 1e6
 # 16 or 32 rows each they gain less or nothing at twice the work.
 FLOPS_OF_A_STEP, ROWS_OF_A_STEP = 0.4e6, 75
 
+# Operations for each weight and row, forward and backward.
+FLOPS_PER_WEIGHT = 6
+
 # The same for one call by itself, such as a gradient of lbfgs, for which threads may have to be woken.
 FLOPS_OF_A_CALL = 1.6e6
 
@@ -64,8 +67,12 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
     return n_jobs if n_jobs > 0 else max(1, available_cores() + 1 + n_jobs)
 
 
-def n_threads_of_steps(n_jobs, n_rows, flops):
-    """The number of threads for steps of training, each of so many rows and operations; ``n_jobs`` as in `effective_n_threads`."""
+def n_threads_of_steps(n_jobs, n_rows, n_weights):
+    """The number of threads for steps of training, of whatever estimator or model; ``n_jobs`` as in `effective_n_threads`.
+
+    Each step takes n_rows, not more than there are, forward and backward through n_weights, which do not include the biases.
+    """
+    flops = FLOPS_PER_WEIGHT * n_rows * n_weights
     justified = max(flops / FLOPS_PER_THREAD, min(flops / FLOPS_OF_A_STEP, n_rows / ROWS_OF_A_STEP))
     return effective_n_threads(n_jobs, justified * FLOPS_PER_THREAD)
 

@@ -5,13 +5,16 @@ import os
 import time
 
 import joblib
+import numpy as np
 import pytest
 
+from fastprop import MLPClassifier, Network, nn
 from fastprop.threads import (
     FLOPS_OF_A_CALL,
     FLOPS_OF_A_STEP,
     FLOPS_OF_AN_AWAKE_THREAD,
     FLOPS_PER_THREAD,
+    FLOPS_PER_WEIGHT,
     FLOPS_TO_WAKE_A_THREAD,
     ROWS_OF_A_PASS,
     ROWS_OF_A_STEP,
@@ -77,8 +80,35 @@ def test_a_call_needs_work_for_each_thread_and_rows_or_columns(cores, n_rows, sh
 )
 def test_a_small_step_needs_rows_for_each_thread(cores, rows, flops, expected):
     cores(4)
-    assert n_threads_of_steps(None, rows, flops) == expected
-    assert n_threads_of_steps(3, rows, flops) == 3
+    n_weights = flops / (FLOPS_PER_WEIGHT * rows)
+    assert n_threads_of_steps(None, rows, n_weights) == expected
+    assert n_threads_of_steps(3, rows, n_weights) == 3
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size", "expected"), [(600, 200, 2), (60, 10_000, 1), (400, 100, 1), (2000, 1000, 4)])
+def test_the_same_work_gets_the_same_threads_in_estimators_and_in_nn(cores, monkeypatch, n_rows, batch_size, expected):
+    """4-100-3: with 200 rows in a step it is rows and operations together that justify two threads."""
+    cores(4)
+    given = []
+    train_epochs = Network.train_epochs
+
+    def watched(self, *arguments, n_threads, **options):
+        given.append(n_threads)
+        train_epochs(self, *arguments, n_threads=1, **options)
+
+    monkeypatch.setattr(Network, "train_epochs", watched)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_rows, 4)), rng.permutation(n_rows) % 3
+    own = nn.Activation(np.tanh, lambda z: 1 - np.tanh(z) ** 2, name="tanh")
+    for activation in ("relu", own):
+        with pytest.warns(match=r"Maximum iterations|batch_size"):
+            MLPClassifier((100,), activation, batch_size=batch_size, max_iter=1, random_state=0).fit(X, y)
+    for compiled in (True, False):
+        model, loss = nn.mlp([4, 100, 3], random_state=0), nn.SoftmaxCrossEntropy()
+        optimizer = nn.SGD(model.parameters())
+        model.fit(X, y, loss, optimizer, epochs=1, batch_size=batch_size, compiled=compiled)
+    assert given == [expected] * 3
+    assert {model[0].n_threads, loss.n_threads, optimizer.n_threads} == {expected}
 
 
 @pytest.fixture

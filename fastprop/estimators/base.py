@@ -275,7 +275,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             shuffle=self.shuffle,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            n_threads=n_threads_of_steps(self.n_jobs, batch_size, 6 * batch_size * network.n_weights),
+            n_threads=n_threads_of_steps(self.n_jobs, batch_size, network.n_weights),
             verbose=self.verbose,
         )
 

@@ -99,7 +99,7 @@ class Sequential(Module):
         compiled=None,
         n_jobs=None,
     ):
-        """Train in mini-batches, in training mode; afterwards the modes are as before.
+        """Train in mini-batches, in training mode; afterwards every module has the mode that it had before.
 
         A plain stack runs each epoch in one compiled call, as the estimators do: `Linear` layers with biases, each with its
         activation fused or as a layer `ReLU`, `Sigmoid`, `Tanh` or `Identity` behind it, and then a `Dropout` if any, the last
@@ -123,8 +123,9 @@ class Sequential(Module):
         random_state : int, Generator, RandomState or None
             For the orders.
         callback : function of (epoch, history), optional
-            Called after each epoch, counted from 0; may look at the model and change the optimizer's lr, and stops the training by
-            returning True.
+            Called after each epoch, counted from 0, with the model in evaluation mode; may look at the model and change the
+            optimizer's lr. Stops the training by returning True; any other value means nothing. Training goes on in training mode
+            whatever modes it sets.
         progress : bool
             Show a bar on stderr.
         compiled : bool, optional

@@ -18,16 +18,18 @@ EVALUATION_ROWS = 1024  # so many at once, which bounds the memory of an evaluat
 class LayeredEpochs:
     """Epochs layer by layer: for any model, loss and optimizer."""
 
-    def __init__(self, model, loss, optimizer, X, y, batch_size, n_threads):
+    def __init__(self, model, loss, optimizer, X, y, batch_size):
         dtypes = {parameter.dtype for parameter in model.parameters()}
         self._X, self._y = rows_of(X, dtypes.pop() if len(dtypes) == 1 else None), np.asarray(y)
         if self._y.ndim == 0 or len(self._y) != self.n_samples:
             raise ValueError(f"X and y must have the same number of rows; got shapes {self._X.shape} and {self._y.shape}")
         self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
         self._check()
-        for part in (loss, optimizer):
-            part.n_threads = n_threads
-        model.set_n_threads(n_threads)
+
+    def use_threads(self, n_threads):
+        """How many threads `run` uses."""
+        self._loss.n_threads = self._optimizer.n_threads = n_threads
+        self._model.set_n_threads(n_threads)
 
     def _check(self):
         """Find wrong shapes and targets before the first update: the first row says what the outputs are like."""
@@ -76,20 +78,21 @@ def fit(
     n_jobs,
 ):
     """`Sequential.fit`."""
-    from ..threads import effective_n_threads  # here, because it imports joblib, which takes longer than all the rest
+    from ..threads import n_threads_of_steps  # here, because it imports joblib, which takes longer than all the rest
 
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
     if not {id(parameter) for parameter in model.parameters()} & {id(parameter) for parameter in optimizer.parameters}:
         raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
-    n_threads = effective_n_threads(n_jobs, 6 * batch_size * model.n_parameters)
     try:
-        runner = make_runner(model, loss, optimizer, X, y, batch_size, n_threads, compiled)
+        runner = make_runner(model, loss, optimizer, X, y, batch_size, compiled)
     except LayerError as error:
         raise error.located_in(model) from None
     if not runner.n_samples:
         raise ValueError("X and y must have at least one row")
+    n_weights = sum(parameter.size for parameter in model.parameters() if len(parameter.shape) > 1)
+    runner.use_threads(n_threads_of_steps(n_jobs, min(batch_size, runner.n_samples), n_weights))
     history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
     orders = epoch_orders(runner.n_samples, epochs, generator(random_state) if shuffle else None)
     bar = progress_bar(epochs, "epochs") if progress else nullcontext(lambda n, doing: None)
@@ -127,13 +130,17 @@ def run_epochs(model, loss, runner, orders, history, validation_data, callback, 
         if validation_data is not None:
             history["val_loss"].append(evaluate(model, loss, *validation_data))
         advance(len(next_orders), f"loss {history['loss'][-1]:.4g}")
-        if callback is not None and callback(len(history["loss"]) - 1, history):
-            return
+        if callback is not None:
+            with in_mode(model, False):
+                answer = callback(len(history["loss"]) - 1, history)
+            # Any other object may be what the callback's last expression happens to be.
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                return
 
 
-def make_runner(model, loss, optimizer, X, y, batch_size, n_threads, compiled):
+def make_runner(model, loss, optimizer, X, y, batch_size, compiled):
     """What runs the epochs: compiled where that is possible, or must be, or must not."""
-    arguments = model, loss, optimizer, X, y, batch_size, n_threads
+    arguments = model, loss, optimizer, X, y, batch_size
     if compiled is False:
         return LayeredEpochs(*arguments)
     try:

@@ -4,6 +4,7 @@
 Its conventions are scikit-learn's; `CompiledEpochs` translates.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -87,7 +88,7 @@ class CompiledEpochs:
     Between `load` and `store` the numbers are in the `Network`; outside they are where the user sees them.
     """
 
-    def __init__(self, model, loss, optimizer, X, y, batch_size, n_threads):
+    def __init__(self, model, loss, optimizer, X, y, batch_size):
         linears, activations, self._dropouts = plain_stack(model)
         check_rules(model, loss, optimizer)
         name, units = LOSSES[type(loss)]
@@ -99,12 +100,16 @@ class CompiledEpochs:
         self._data = self._network.training_set(X, y)
         self._gradient_unit, self._loss_unit = units(sizes[-1])
         self._optimizer, self._parameters = optimizer, model.parameters()
-        self._options = training.Options(n_epochs=1, batch_size=batch_size, alpha=0.0, n_threads=n_threads)
+        self._options = training.Options(n_epochs=1, batch_size=batch_size, alpha=0.0)
         self._compiled, self._loaded = None, False
 
     @property
     def n_samples(self):
         return self._data.n_samples
+
+    def use_threads(self, n_threads):
+        """How many threads `run` uses; 1 at first."""
+        self._options = replace(self._options, n_threads=n_threads)
 
     @property
     def epochs_per_call(self):

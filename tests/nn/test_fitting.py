@@ -244,18 +244,48 @@ def test_modes_are_as_before():
     model = nn.Sequential(nn.Linear(4, 3, random_state=0), nn.Dropout(0.5, random_state=0), nn.BatchNorm1d(3))
     model[1].eval()
     modes = []
-    model.fit(
-        X,
-        y,
-        loss,
-        nn.SGD(model.parameters()),
-        epochs=1,
-        batch_size=53,
-        validation_data=(X, y),
-        callback=lambda epoch, history: modes.extend(module.training for module in model.modules()),
-    )
-    assert all(modes)
+
+    def raising(epoch, history):
+        modes.append([module.training for module in model.modules()])
+        model.train() if epoch else model[2].train()
+        if epoch == 2:
+            raise RuntimeError("from the callback")
+
+    with pytest.raises(RuntimeError, match="from the callback"):
+        model.fit(X, y, loss, nn.SGD(model.parameters()), batch_size=53, validation_data=(X, y), callback=raising)
+    assert modes == [[False] * 4] * 3
     assert [module.training for module in model.modules()] == [True, True, False, True]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_a_callback_does_with_the_model_does_not_change_the_training(compiled):
+    X, y, loss = problem("SoftmaxCrossEntropy")
+
+    def run(act):
+        model = dropping_stack() if compiled else nn.Sequential(*dropping_stack(), nn.BatchNorm1d(3))
+        options = {"epochs": 3, "batch_size": 10, "random_state": 0, "compiled": compiled}
+        history = model.fit(X, y, loss, nn.SGD(model.parameters(), lr=0.1), callback=lambda *_: act(model), **options)
+        return [*history["loss"], *model.state_dict().values(), [m.n_forwards for m in model if isinstance(m, nn.Dropout)]]
+
+    def act(model):
+        model(X)
+        model.eval()
+        model[0].train()
+
+    for ours, theirs in zip(run(act), run(lambda model: None), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("answer", "n_epochs"),
+    [(np.float64(0.5), 3), (np.ones(2), 3), ([1], 3), (1, 3), ("stop", 3), (True, 1), (np.True_, 1)],
+    ids=repr,
+)
+def test_true_alone_stops(answer, n_epochs):
+    X, y, loss = problem("SoftmaxCrossEntropy")
+    model = stack()
+    history = model.fit(X, y, loss, nn.SGD(model.parameters()), epochs=3, callback=lambda epoch, history: answer)
+    assert len(history["loss"]) == n_epochs
 
 
 def test_progress_bar(capsys):
