@@ -15,6 +15,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from fastprop.files import save_figure, write_text
+
 from . import tables
 from .compare import compare
 from .results import read, select
@@ -58,7 +60,7 @@ def main(argv=None):
     if arguments.plots:
         Path(arguments.plots).mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            figure.savefig(Path(arguments.plots, f"{name}.png"), dpi=110)
+            save_figure(figure, Path(arguments.plots, f"{name}.png"), dpi=110)
     if comparison is not None:
         print(comparison_text(comparison))
     if comparison is None:
@@ -216,8 +218,8 @@ def write(path, run, sections, figures):
     """The page and the Markdown file."""
     about = [headline(run), limits_text(run)]
     text = "\n\n".join(["# fastprop: benchmarks", *about, *(f"## {title}\n\n{body}" for title, body, _ in sections)])
-    path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-    path.with_suffix(".html").write_text(page(about, sections, figures), encoding="utf-8")
+    write_text(path.with_suffix(".md"), text + "\n")
+    write_text(path.with_suffix(".html"), page(about, sections, figures))
 
 
 def page(about, sections, figures):
@@ -297,7 +299,7 @@ def rewrite_readme(path, run):
     text = path.read_text(encoding="utf-8")
     if len(SECTION.findall(text)) != 1:
         raise ValueError(f"{path} must have the markers 'performance: begin' and 'performance: end' once")
-    path.write_text(SECTION.sub(lambda _: readme_section(run), text), encoding="utf-8")
+    write_text(path, SECTION.sub(lambda _: readme_section(run), text))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from . import kernels
 from .config import backend_name, processor_name
 from .estimators import MLPClassifier
+from .files import save_figure
 from .progress import progress
 
 SEED = 0
@@ -199,6 +200,6 @@ def _draw(runs, path):
     figure.legend(loc="outside lower center", ncols=len(runs))
     figure.suptitle(f"Digits, random_state={SEED}, {processor_name()}, fastprop on {backend_name()}")
     try:
-        figure.savefig(path, dpi=120)
+        save_figure(figure, path, dpi=120)
     except OSError as error:
         raise DemoError(f"--plot: cannot write {path}: {error.strerror}", 2) from None

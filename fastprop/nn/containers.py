@@ -1,5 +1,6 @@
 """Sequential, and what saves memory in it: Checkpoint."""
 
+import operator
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +40,8 @@ class Sequential(Module):
         self.checkpoint_every = checkpoint_every
         self._stages = self.layers
         if checkpoint_every is not None:
+            if operator.index(checkpoint_every) < 1:
+                raise ValueError(f"checkpoint_every must be at least 1; got {checkpoint_every}")
             starts = range(0, len(layers), checkpoint_every)
             self._stages = [Checkpoint(Sequential(*layers[start : start + checkpoint_every])) for start in starts]
 

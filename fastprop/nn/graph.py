@@ -68,6 +68,9 @@ class Graph(Module):
     @classmethod
     def from_arguments(cls, n_inputs, steps, sources):
         """A graph from its steps, each a module, and the numbers of the values that each takes: inputs first, then steps."""
+        for i, numbers in enumerate(sources, start=n_inputs):
+            if not all(isinstance(number, int) and 0 <= number < i for number in numbers):
+                raise ValueError(f"step {i - n_inputs} can only take the values 0 to {i - 1}; got {numbers}")
         graph = cls.__new__(cls)
         graph._build(n_inputs, list(zip(steps, sources, strict=True)))
         return graph

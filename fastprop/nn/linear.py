@@ -8,7 +8,7 @@ from ..kernels.codes import ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .init import INITIALIZERS
 from .module import Module, like, matrix, raw
-from .parameter import Parameter
+from .parameter import Parameter, sized
 
 IDENTITY = ACTIVATIONS["identity"]
 
@@ -58,8 +58,8 @@ class Linear(Module):
         if not callable(init) and init not in INITIALIZERS:
             raise ValueError(f"init must be one of {list(INITIALIZERS)} or a function; got {init!r}")
         self.activation, self.dtype, self.has_bias = activation, np.dtype(dtype), bool(bias)
-        self.weight = Parameter(np.zeros((self.n_in, self.n_out), dtype))
-        self.bias = Parameter(np.zeros(self.n_out, dtype)) if bias else None
+        self.weight = Parameter(np.zeros(sized(self.n_in, self.n_out), dtype))
+        self.bias = Parameter(np.zeros(sized(self.n_out), dtype)) if bias else None
         self._code = ACTIVATIONS[activation]
         self._zeros = None if bias else np.zeros(self.n_out, dtype)
         (init if callable(init) else INITIALIZERS[init])(self, random_state)

@@ -15,7 +15,7 @@ from .. import kernels
 from ..network import FLOAT_DTYPES
 from . import storage
 from .errors import LayerError, NoForwardError, ShapeError
-from .parameter import Parameter, writeable
+from .parameter import Parameter, real_numbers, writeable
 
 raw = kernels.active.raw  # chosen once, when fastprop.kernels is imported
 # Arguments of a layer that say how it began, not what it is.
@@ -170,6 +170,7 @@ class Module:
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
         if missing or unknown:
             raise ValueError(f"the names in the state must be those of the model; missing {missing}, unknown {unknown}")
+        state = {name: real_numbers(name, array) if own[name].dtype.kind in "fiub" else array for name, array in state.items()}
         shapes = {name: (array.shape, np.shape(state[name])) for name, array in own.items()}
         wrong = [f"{name} must have shape {expected}; got {got}" for name, (expected, got) in shapes.items() if got != expected]
         if wrong:
@@ -182,7 +183,11 @@ class Module:
         yield from self.named_buffers()
 
     def save(self, path):
-        """Write layers and parameters to a file that `load` reads: safetensors where the name ends so, else npz."""
+        """Write layers and parameters to a file that `load` reads: safetensors where the name ends so, else npz.
+
+        An existing file is replaced as a whole at the end: after an error, or when the process is killed, it is still there. The
+        file has a checksum, which `load` compares.
+        """
         storage.save(self, path)
 
     def arguments(self):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .errors import ShapeError
 from .module import Module, like, matrix, raw
-from .parameter import Parameter
+from .parameter import Parameter, sized
 
 
 class _Norm(Module):
@@ -19,7 +19,7 @@ class _Norm(Module):
         if n_units < 1 or not eps > 0:
             raise ValueError(f"the number of units must be at least 1 and eps above 0; got {n_units} and {eps}")
         self.eps, self.dtype, self._n_units = float(eps), np.dtype(dtype), n_units
-        self.weight, self.bias = Parameter(np.ones(n_units, dtype)), Parameter(np.zeros(n_units, dtype))
+        self.weight, self.bias = Parameter(np.ones(sized(n_units), dtype)), Parameter(np.zeros(sized(n_units), dtype))
 
     def _own(self, name, array):
         """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
@@ -98,7 +98,8 @@ class BatchNorm1d(_Norm):
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1]; got {momentum!r}")
         self.num_features, self.momentum = self._n_units, float(momentum)
-        self.running_mean, self.running_var = np.zeros(self.num_features, dtype), np.ones(self.num_features, dtype)
+        n_units = self.num_features
+        self.running_mean, self.running_var = np.zeros(sized(n_units), dtype), np.ones(sized(n_units), dtype)
 
     def forward(self, x):
         x = matrix(self, "x", x, self._n_units, self.dtype)

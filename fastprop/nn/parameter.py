@@ -1,8 +1,54 @@
-"""Parameter: an array and its gradient."""
+"""Parameter: an array and its gradient; and how large arrays may get while a model is read from a file."""
+
+import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from ..network import FLOAT_DTYPES
+
+_room = ContextVar("room", default=None)
+
+
+class Room:
+    """How many more numbers the parameters and buffers of a model can have.
+
+    Parameters
+    ----------
+    size : int
+    """
+
+    def __init__(self, size):
+        self.size = size
+
+
+@contextmanager
+def allocating_in(room):
+    """Let `sized` count down a `Room` in a block of code; None: do not count."""
+    token = _room.set(room)
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
+def sized(*shape):
+    """The shape of an array for a parameter or buffer, if there is room for it: ask before it is allocated."""
+    room = _room.get()
+    if room is not None:
+        room.size -= math.prod(shape)
+        if room.size < 0:
+            raise ValueError(f"there are fewer numbers than the layers need, one of which has an array of shape {shape}")
+    return shape
+
+
+def real_numbers(name, values):
+    """The values as an array; NumPy itself would turn text into numbers and drop imaginary parts."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers; got dtype {values.dtype.name}")
+    return values
 
 
 class Parameter:
@@ -62,11 +108,9 @@ class Parameter:
         return self._grad
 
     def _like(self, name, values):
-        values = np.asarray(values)
+        values = real_numbers(name, values)
         if values.shape != self.shape:
             raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
-        if values.dtype.kind not in "fiub":
-            raise TypeError(f"{name} of this parameter must be real numbers; got dtype {values.dtype.name}")
         return values
 
     def __setstate__(self, state):

@@ -1,25 +1,48 @@
-"""Models in files: the arrays of the state, and as JSON which classes with which arguments they belong to. No pickle."""
+"""Models in files: the arrays of the state, and as JSON which classes with which arguments they belong to. No pickle.
 
+The JSON text has a checksum of itself and of all arrays, so that damage, also arrays of another file, never loads as another model.
+Nothing is made from a description before the sizes in it were compared with the arrays in the file.
+"""
+
+import hashlib
 import json
+import math
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-KEY = "model"  # of the JSON text; parameters of a model cannot have this name, as Module has no such attribute
-DAMAGED = "{} is not a file that Module.save wrote, or it is damaged"
+from ..files import replacing
+from ..network import FLOAT_DTYPES
+from . import parameter
+
+KEY = "model"  # of the JSON text
+CHECKSUM = "sha256"  # files of earlier versions have none
+DAMAGED = "{} is not a file that Module.save wrote, or it is damaged: {}"
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def save(model, path):
     """Write a model; see `Module.save`."""
-    text = json.dumps(_described(model))
+    description, state = _described(model), model.state_dict()
+    strange = [f"{name} is {array.dtype.name}" for name, array in state.items() if array.dtype.kind not in "biufc"]
+    if strange:
+        raise TypeError(f"the arrays of a model must be numbers to be saved; {', '.join(strange)}")
+    text = json.dumps(description | {CHECKSUM: _checksum(description, state)})
     if Path(path).suffix == ".safetensors":
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save as serialized
 
-        save_file(model.state_dict(), path, metadata={KEY: text})
+        whole = serialized(state, {KEY: text})
+        with replacing(path) as file:
+            file.write(whole)
         return
-    with open(path, "wb") as file:  # np.savez would add .npz to the name
-        np.savez(file, **{KEY: np.array(text)}, **model.state_dict())
+    if KEY in state:
+        raise ValueError(f"an npz file has its description under {KEY!r}: a parameter or buffer must have another name")
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in {KEY: np.array(text), **state}.items():  # not np.savez, which takes some names for its options
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load(path, custom=()):
@@ -41,32 +64,70 @@ def load(path, custom=()):
     ValueError
         If the file is of another kind or damaged, or names a class or activation that is not known here.
     """
-    text, state = (_read_safetensors if Path(path).suffix == ".safetensors" else _read_npz)(path)
-    if text is None:
-        raise ValueError(f"{path} holds no model written by Module.save")
-    model = _made(json.loads(text), _known(custom))
+    with open(path, "rb") as file:  # an error of the system has the name of the file
+        try:
+            text, state = _read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_npz(file)
+            if text is not None:
+                return _loaded(json.loads(text), state, _known(custom))
+        except _UnknownClass as error:
+            raise ValueError(f"the model in {path} needs {error}, which is not known here: load(path, custom=[...])") from None
+        except Exception as error:  # damage can lead to any error, here and in the classes' __init__
+            raise ValueError(DAMAGED.format(path, str(error) or type(error).__name__)) from error
+    raise ValueError(f"{path} holds no model written by Module.save")
+
+
+class _UnknownClass(Exception):
+    """A description names a class or activation that is not known."""
+
+
+def _loaded(description, state, known):
+    expected = description.pop(CHECKSUM, None)
+    if expected is not None and expected != _checksum(description, state):
+        raise ValueError("the checksum is wrong")
+    model = _made(description, known, parameter.Room(sum(array.size for array in state.values())))
+    own = dict(model._state())
+    for name, array in state.items():
+        # A model's arrays can be float32 in the file and float64 after its __init__; nothing else was ever converted.
+        dtypes = {array.dtype.newbyteorder("="), own[name].dtype} if name in own else set()
+        if len(dtypes) > 1 and not dtypes <= set(FLOAT_DTYPES):
+            raise ValueError(f"{name} must be {own[name].dtype.name}; got {array.dtype.name}")
     model.load_state_dict(state)
     return model
 
 
-def _read_npz(path):
+def _checksum(description, state):
+    """Of names, dtypes, shapes and values, whatever the byte order of the machine."""
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for name, array in sorted(state.items()):
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _read_npz(file):
     """(JSON text or None, {name: array}) of a file."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            state = dict(arrays)
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # a lone array is no context manager
-        raise ValueError(DAMAGED.format(path)) from error
+    with zipfile.ZipFile(file) as archive:
+        state = {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
     return str(state.pop(KEY)) if KEY in state else None, state
 
 
-def _read_safetensors(path):
-    from safetensors import SafetensorError, safe_open
+def _array(data):
+    """The array of an npy file, without a copy; NumPy's own reader would allocate whatever the header says."""
+    stream = BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    shape, fortran_order, dtype = HEADERS[version](stream)
+    if dtype.kind not in "biufcU" or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} has {len(data) - stream.tell()} bytes")
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
 
-    try:
-        with safe_open(path, "numpy") as file:
-            return (file.metadata() or {}).get(KEY), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(DAMAGED.format(path)) from error
+
+def _read_safetensors(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as tensors:
+        names = tensors.keys()
+        return (tensors.metadata() or {}).get(KEY), {name: tensors.get_tensor(name) for name in names}
 
 
 def _described(value):
@@ -79,27 +140,34 @@ def _described(value):
         return {"class": name, "arguments": arguments}
     if isinstance(value, (list, tuple)):
         return [_described(item) for item in value]
+    if isinstance(value, dict):
+        raise TypeError(f"an argument of a model that is saved may be a number, text, module or list of these; got {value!r}")
     return value.name if isinstance(value, np.dtype) else value
 
 
-def _made(value, known):
+def _made(value, known, room):
+    """The inverse of `_described`; ``room`` is for the arrays of the package's own classes, which `save` stored one and all."""
     if isinstance(value, list):
-        return [_made(item, known) for item in value]
+        return [_made(item, known, room) for item in value]
     if not isinstance(value, dict):
         return value
     if value["class"] not in known:
-        raise ValueError(f"the model needs {value['class']!r}, which is not known here: load(path, custom=[...])")
-    return known[value["class"]](**{key: _made(argument, known) for key, argument in value["arguments"].items()})
+        raise _UnknownClass(repr(value["class"]))
+    make, is_own = known[value["class"]]
+    arguments = {key: _made(argument, known, room) for key, argument in value["arguments"].items()}
+    with parameter.allocating_in(room if is_own else None):
+        return make(**arguments)
 
 
 def _known(custom):
-    """A dict from the names in files to what makes the module from its arguments."""
+    """A dict from the names in files to what makes the module from its arguments, and whether that is the package's own."""
     from fastprop import nn
 
     known = {}
-    for item in [*(getattr(nn, name) for name in nn.__all__), *custom]:
-        if isinstance(item, type) and issubclass(item, nn.Module):
-            known[item.__name__] = item.from_arguments
-        elif isinstance(item, nn.Module):
-            known[item.stored_name()] = item.copied
+    for items, is_own in (((getattr(nn, name) for name in nn.__all__), True), (custom, False)):
+        for item in items:
+            if isinstance(item, type) and issubclass(item, nn.Module):
+                known[item.__name__] = item.from_arguments, is_own
+            elif isinstance(item, nn.Module):
+                known[item.stored_name()] = item.copied, is_own
     return known
