@@ -1,6 +1,7 @@
 """Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, and the loss by them."""
 
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -51,10 +52,10 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
     from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
 
     start = pack(network, network.params)
-    parts, best = _parts(network, data), (math.inf, start)
+    parts, best, overflowed = _parts(network, data), (math.inf, start), None
 
     def loss_gradient(packed):
-        nonlocal best
+        nonlocal best, overflowed
         if observer is not None and not observer.running:
             observer.begin()
         loss = gradient = 0.0
@@ -66,6 +67,8 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             gradient = part_gradient if part is parts[0][1] else np.add(gradient, part_gradient, out=gradient)
         if loss < best[0]:
             best = loss, packed  # SciPy passes a copy
+        if not math.isfinite(loss) and np.isfinite(packed).all():  # SciPy's own steps can be NaN too
+            overflowed = loss
         return loss, gradient
 
     def iteration_ends(intermediate_result):  # SciPy goes by the parameter's name
@@ -74,7 +77,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             raise StopIteration
 
     try:
-        return minimize(
+        result = minimize(
             loss_gradient,
             start,
             method="L-BFGS-B",
@@ -85,6 +88,14 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
     except BaseException:
         unpack(network, best[1])
         raise
+    if overflowed is not None:
+        warnings.warn(
+            f"Overflow in training: L-BFGS tried parameters whose loss is {overflowed}. X or y may have values that are too large "
+            "and need to be scaled.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return result
 
 
 def _parts(network, data):

@@ -142,10 +142,11 @@ class Sequential(Module):
             'loss': of each epoch the mean over its batches, each before its update; with validation_data also 'val_loss'. After
             Ctrl-C, which ends the training with a warning, it holds the epochs that were finished.
 
-        Raises
-        ------
-        ValueError
-            If shapes or values do not fit; it names the layer. If the optimizer has none of the model's parameters.
+        Warns
+        -----
+        RuntimeWarning
+            Once, if the loss of an epoch is infinite or NaN. Training stops after the first epoch whose loss is NaN, because the
+            parameters are NaN too and stay so; it goes on if the callback has made them finite again.
         """
         return fitting.fit(
             self,

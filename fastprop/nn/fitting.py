@@ -1,5 +1,6 @@
 """The loop of `Sequential.fit`: epochs, compiled or layer by layer, with history, validation, callback and progress bar."""
 
+import math
 import operator
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -114,7 +115,7 @@ def epoch_orders(n_samples, epochs, random_state):
 
 
 def run_epochs(model, loss, runner, orders, history, validation_data, callback, advance):
-    """An epoch for each of the orders, written down in the history, until the callback says stop.
+    """An epoch for each of the orders, written down in the history, until the callback says stop or the loss is NaN.
 
     Several epochs run in one call where nobody looks in between.
     """
@@ -124,8 +125,10 @@ def run_epochs(model, loss, runner, orders, history, validation_data, callback, 
     while next_orders := list(islice(orders, at_a_time)):
         if watched and history["loss"]:
             runner.load()
+        n_done = len(history["loss"])
         runner.run(next_orders, history["loss"])
-        if watched:
+        is_finite = all(map(math.isfinite, history["loss"][n_done:]))
+        if watched or not is_finite:
             runner.store()
         if validation_data is not None:
             history["val_loss"].append(evaluate(model, loss, *validation_data))
@@ -136,6 +139,35 @@ def run_epochs(model, loss, runner, orders, history, validation_data, callback, 
             # Any other object may be what the callback's last expression happens to be.
             if isinstance(answer, (bool, np.bool_)) and answer:
                 return
+        if not is_finite:
+            if has_diverged(model, history["loss"], n_done):
+                return
+            if not watched:
+                runner.load()
+
+
+def has_diverged(model, losses, n_done):
+    """Whether to stop, as the loss is NaN and a parameter not finite; a warning if of all losses the first are not finite.
+
+    Nothing brings such a parameter back, unless the callback did. Losses of further epochs, run in the same call, are removed.
+    """
+    new = range(n_done, len(losses))
+    last_finite = max((i for i in new if math.isfinite(losses[i])), default=n_done - 1)
+    last = next((i for i in new if i > last_finite and math.isnan(losses[i])), None)
+    name = next((name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all()), None)
+    stops = last is not None and name is not None
+    if all(map(math.isfinite, losses[:n_done])):
+        epoch = next(i for i in new if not math.isfinite(losses[i]))
+        what = f"stops after epoch {last}, as {name} is not finite" if stops else "goes on as long as it is not NaN"
+        warnings.warn(
+            f"the loss of epoch {epoch}, counted from 0, is {losses[epoch]}: training {what}. The learning rate may be too large, or "
+            "X or y have values that are too large or not finite",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    if stops:
+        del losses[last + 1 :]
+    return stops
 
 
 def make_runner(model, loss, optimizer, X, y, batch_size, compiled):

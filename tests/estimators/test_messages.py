@@ -2,12 +2,13 @@
 
 import re
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
-from fastprop import network, training
+from fastprop import MLPRegressor, network, training
 
 SMALL = {"hidden_layer_sizes": (4,), "random_state": 0}
 
@@ -64,6 +65,37 @@ def test_non_finite_weights(pair, data):
     assert ours == theirs
     assert ours[0] is ValueError
     assert ours[1].startswith("Solver produced non-finite parameter weights.")
+
+
+@pytest.mark.parametrize(
+    ("options", "scale", "method"),
+    [
+        ({"solver": "sgd", "learning_rate_init": 1e3}, 1, "fit"),
+        ({"solver": "sgd", "learning_rate_init": 1e3, "early_stopping": True}, 1, "fit"),
+        ({"solver": "sgd", "learning_rate_init": 1e3}, 1, "partial_fit"),
+        ({"solver": "sgd", "learning_rate_init": 1e3, "activation": "tanh"}, 1, "fit"),  # stays finite
+        ({"solver": "lbfgs"}, 1e200, "fit"),
+        ({"solver": "lbfgs"}, 1e100, "fit"),  # stays finite
+    ],
+)
+def test_overflow_is_warned_of_where_scikit_learn_warns(pair, data, options, scale, method):
+    X, y = data("one output")
+
+    def overflows(estimator):
+        """Of each call, whether there was a warning of an overflow in the solver."""
+        found = []
+        for _ in range(6 if method == "partial_fit" else 1):
+            with warnings.catch_warnings(record=True) as caught, suppress(ValueError):
+                warnings.simplefilter("always")
+                getattr(estimator, method)(scale * X, y)
+            texts = [str(w.message) for w in caught if w.category is RuntimeWarning and not w.filename.endswith("_regression.py")]
+            found.append(any("overflow" in text.lower() for text in texts))
+            assert len(texts) <= 1 or not isinstance(estimator, MLPRegressor)
+        return found
+
+    ours, theirs = (overflows(estimator) for estimator in pair("one output", **SMALL | options))
+    assert ours == theirs
+    assert any(ours) == (options.get("activation") != "tanh" and scale != 1e100)
 
 
 def test_early_stopping(assert_same_words, data):

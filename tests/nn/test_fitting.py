@@ -318,3 +318,41 @@ def test_errors_before_anything_changes(compiled):
         model.fit(X, y, loss, nn.SGD(stack().parameters()), epochs=1, compiled=compiled)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_training_that_diverges_stops_with_a_warning(compiled):
+    X, y, loss = problem("MSELoss", n_out=1)
+    model = nn.mlp([4, 8, 1], random_state=0)
+    optimizer = nn.SGD(model.parameters(), lr=1.0)
+    with pytest.warns(RuntimeWarning, match=r"loss of epoch 4, .* is nan: training stops after epoch 4, as 0\.weight is") as caught:
+        history = model.fit(X, y, loss, optimizer, epochs=40, batch_size=32, compiled=compiled, random_state=0)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(np.isnan(history["loss"]), [False] * 4 + [True])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_training_goes_on_where_an_infinite_loss_leaves_finite_parameters(compiled):
+    X, y, loss = problem("MSELoss", n_out=1)
+    model = nn.mlp([4, 1], random_state=0)
+    with pytest.warns(RuntimeWarning, match="loss of epoch 0, .* is inf: training goes on") as caught:
+        history = model.fit(X, 1e200 * y, loss, nn.SGD(model.parameters(), lr=1e-60), epochs=3, compiled=compiled)
+    assert len([w for w in caught if "loss of epoch" in str(w.message)]) == 1
+    assert history["loss"] == [np.inf] * 3
+
+
+def test_a_callback_may_put_finite_parameters_back():
+    X, y, loss = problem("MSELoss", n_out=1)
+    model = nn.mlp([4, 8, 1], random_state=0)
+    optimizer, start = nn.SGD(model.parameters(), lr=10.0), model.state_dict()
+
+    def restored(epoch, history):
+        if not np.isfinite(history["loss"][-1]):
+            model.load_state_dict(start)
+            optimizer.lr = 1e-3
+
+    with pytest.warns(RuntimeWarning, match="loss of epoch"):
+        history = model.fit(X, y, loss, optimizer, epochs=20, batch_size=8, callback=restored, random_state=0)
+    assert len(history["loss"]) == 20
+    assert np.isfinite(history["loss"][-1])
