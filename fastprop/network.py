@@ -17,6 +17,8 @@ from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, O
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 CACHE_LINE = 64  # bytes
+# Attributes of a Network that are built into its layer table and its block of parameters.
+FIXED = ("sizes", "activation", "loss", "coefs", "intercepts")
 
 
 class TrainingSet(NamedTuple):
@@ -90,6 +92,11 @@ class Network:
         self._layers.setflags(write=False)
         self._params = _zeros(kernels.n_parameters(self._layers), np.dtype(dtype))
         self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
+
+    def __setattr__(self, name, value):
+        if name in FIXED and name in vars(self):
+            raise AttributeError(f"{name} of a Network cannot be replaced: write into its arrays, or make another Network")
+        super().__setattr__(name, value)
 
     def _layer_table(self):
         link = CANONICAL_LINK[self.loss]

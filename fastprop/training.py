@@ -32,6 +32,8 @@ class _Optimizer:
     name = None
     # Whether the end of an epoch may change what the next one does, other than by the stopping rule.
     changes_every_epoch = False
+    # Whether it computes ``learning_rate`` anew from ``learning_rate_init``, so that nobody else can set it.
+    changes_the_rate = False
 
     def __init__(self, network, learning_rate_init):
         self.learning_rate_init = float(learning_rate_init)
@@ -39,6 +41,15 @@ class _Optimizer:
         self.t = 0
         self.layers = network.layers
         self.state = np.zeros((N_STATE_SLOTS[self.name], len(network.params)), network.dtype)
+
+    def __setattr__(self, name, value):
+        if name == "learning_rate" and name in vars(self) and self.changes_the_rate:
+            raise AttributeError(f"learning_rate of {self!r} follows from learning_rate_init: set that")
+        super().__setattr__(name, value)
+
+    def __repr__(self):
+        hidden = ("layers", "state")
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 
     def attach(self, network):
         """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not."""
@@ -74,9 +85,18 @@ class _Optimizer:
 
 
 class SGD(_Optimizer):
-    """Gradient descent with momentum and a schedule; parameters as in scikit-learn's estimators."""
+    """Gradient descent with momentum and a schedule; parameters as in scikit-learn's estimators.
+
+    ``learning_rate`` is what the next update uses. Between calls of `train`, ``learning_rate_init`` can be set, which scales it,
+    and so can ``learning_rate`` itself, unless the schedule is 'invscaling'.
+    """
 
     name = "sgd"
+
+    def __setattr__(self, name, value):
+        if name == "learning_rate_init" and name in vars(self):
+            vars(self)["learning_rate"] = value * (self.learning_rate / self.learning_rate_init)
+        super().__setattr__(name, value)
 
     def __init__(self, network, learning_rate_init=0.1, lr_schedule="constant", momentum=0.9, nesterov=True, power_t=0.5):
         super().__init__(network, learning_rate_init)
@@ -85,6 +105,8 @@ class SGD(_Optimizer):
     @property
     def changes_every_epoch(self):
         return self.lr_schedule == "invscaling"
+
+    changes_the_rate = changes_every_epoch
 
     @property
     def hyper(self):
@@ -96,7 +118,7 @@ class SGD(_Optimizer):
 
     def iteration_ends(self, n_samples_seen):
         if self.lr_schedule == "invscaling":
-            self.learning_rate = self.learning_rate_init / (n_samples_seen + 1) ** self.power_t
+            vars(self)["learning_rate"] = self.learning_rate_init / (n_samples_seen + 1) ** self.power_t
 
     def trigger_stopping(self, message, verbose):
         if self.lr_schedule != "adaptive":
@@ -110,9 +132,14 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam (Kingma and Ba, 2015), with epsilon outside the bias correction."""
+    """Adam (Kingma and Ba, 2015), with epsilon outside the bias correction.
+
+    Between calls of `train`, ``learning_rate_init`` can be set. ``learning_rate`` is what the last update used, with the bias
+    corrections: scikit-learn has it as an attribute. It cannot be set.
+    """
 
     name = "adam"
+    changes_the_rate = True
 
     def __init__(self, network, learning_rate_init=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
         super().__init__(network, learning_rate_init)
@@ -132,8 +159,7 @@ class Adam(_Optimizer):
 
     def advance(self, n_updates):
         super().advance(n_updates)
-        # What the last update used: scikit-learn keeps it as an attribute.
-        self.learning_rate = self.learning_rate_init * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
+        vars(self)["learning_rate"] = self.learning_rate_init * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
 
 
 def optimizer_from_dict(fields):

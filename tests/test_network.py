@@ -201,3 +201,10 @@ def test_bad_calls():
         network.train_epoch(**call | {"batch_size": 2.5})
     np.testing.assert_array_equal(network.params, before)
     assert adam.t == 0
+
+
+def test_what_the_parameters_were_made_for_cannot_be_replaced():
+    network = Network([2, 3, 1], loss="squared_error")
+    for name in ("sizes", "activation", "loss", "coefs", "intercepts"):
+        with pytest.raises(AttributeError, match=f"{name} of a Network cannot be replaced"):
+            setattr(network, name, getattr(network, name))

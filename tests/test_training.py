@@ -105,6 +105,39 @@ def test_adams_rate_is_that_of_its_last_update():
     assert adam.learning_rate == pytest.approx(0.1 * np.sqrt(1 - 0.75**2) / (1 - 0.5**2))
 
 
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (Adam, "learning_rate_init"),
+        (SGD, "learning_rate_init"),
+        (SGD, "learning_rate"),
+        (lambda network: SGD(network, lr_schedule="invscaling"), "learning_rate_init"),
+    ],
+)
+def test_a_rate_that_can_be_set_is_used(make, name):
+    network, data = _problem()
+    optimizer, before = make(network), network.params.copy()
+    setattr(optimizer, name, 0.0)
+    network.train_epoch(data, np.arange(30), optimizer, batch_size=10)
+    optimizer.iteration_ends(30)
+    np.testing.assert_array_equal(network.params, before)
+    assert optimizer.learning_rate == 0
+
+
+def test_a_rate_that_would_not_be_used_cannot_be_set():
+    network, _ = _problem()
+    for optimizer in (Adam(network), SGD(network, lr_schedule="invscaling")):
+        with pytest.raises(AttributeError, match="follows from learning_rate_init: set that"):
+            optimizer.learning_rate = 0.5
+
+
+def test_setting_the_initial_rate_keeps_the_schedules_place():
+    sgd = SGD(_problem()[0], 0.5, "adaptive")
+    sgd.trigger_stopping("Enough.", verbose=False)
+    sgd.learning_rate_init = 0.05
+    assert sgd.learning_rate == pytest.approx(0.01)
+
+
 def test_an_optimizer_goes_on_only_with_the_same_shapes():
     network, _ = _problem()
     adam = Adam(network)

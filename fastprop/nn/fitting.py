@@ -160,8 +160,8 @@ def has_diverged(model, losses, n_done):
         epoch = next(i for i in new if not math.isfinite(losses[i]))
         what = f"stops after epoch {last}, as {name} is not finite" if stops else "goes on as long as it is not NaN"
         warnings.warn(
-            f"the loss of epoch {epoch}, counted from 0, is {losses[epoch]}: training {what}. The learning rate may be too large, or "
-            "X or y have values that are too large or not finite",
+            f"the loss of epoch {epoch}, counted from 0, is {losses[epoch]}: training {what}. The learning rate may be too "
+            "large, or X or y have values that are too large or not finite",
             RuntimeWarning,
             stacklevel=5,
         )

@@ -99,7 +99,7 @@ class CompiledEpochs:
         loss.targets(y, (X.shape[0], sizes[-1]), self._network.dtype)
         self._data = self._network.training_set(X, y)
         self._gradient_unit, self._loss_unit = units(sizes[-1])
-        self._optimizer, self._parameters = optimizer, model.parameters()
+        self._model, self._loss, self._optimizer, self._parameters = model, loss, optimizer, model.parameters()
         self._options = training.Options(n_epochs=1, batch_size=batch_size, alpha=0.0)
         self._compiled, self._loaded = None, False
 
@@ -127,6 +127,7 @@ class CompiledEpochs:
     def load(self):
         """Take the numbers from where the user sees them."""
         theirs, unit = self._optimizer, self._gradient_unit
+        check_rules(self._model, self._loss, theirs)  # a callback may have set what the compiled loop does not know
         if isinstance(theirs, SGD):
             # There velocity = momentum velocity - lr g, here v = momentum v + g.
             lr = theirs.lr or NEXT_TO_NOTHING

@@ -20,7 +20,7 @@ class Optimizer:
 
     Attributes
     ----------
-    parameters : list of Parameter
+    parameters : tuple of Parameter
     state : tuple of tuple of ndarray
         For every parameter the arrays that the optimizer remembers, shaped like it. What is assigned is copied into them.
     t : int
@@ -31,7 +31,7 @@ class Optimizer:
     n_slots = 1
 
     def __init__(self, params, lr, weight_decay):
-        self.parameters = list(params)
+        self.parameters = tuple(params)
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
             raise TypeError("params must be parameters, such as model.parameters(), at least one")
         self.lr, self.weight_decay = lr, float(weight_decay)
@@ -39,6 +39,11 @@ class Optimizer:
             raise ValueError(f"lr and weight_decay must not be negative; got {lr} and {weight_decay}")
         self.t = 0
         self._own(tuple(tuple(np.zeros_like(p.data) for _ in range(self.n_slots)) for p in self.parameters))
+
+    def __setattr__(self, name, value):
+        if name == "parameters" and name in vars(self):
+            raise AttributeError("parameters of an optimizer cannot be replaced: make another optimizer")
+        super().__setattr__(name, value)
 
     def _own(self, state):
         # Neither a parameter's data nor an array of the state is ever replaced, so their flat views can be kept.

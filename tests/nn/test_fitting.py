@@ -356,3 +356,16 @@ def test_a_callback_may_put_finite_parameters_back():
         history = model.fit(X, y, loss, optimizer, epochs=20, batch_size=8, callback=restored, random_state=0)
     assert len(history["loss"]) == 20
     assert np.isfinite(history["loss"][-1])
+
+
+def test_a_setting_that_compiled_epochs_do_not_know_is_refused_when_a_callback_sets_it():
+    X, y, loss = problem("MSELoss")
+    model = stack()
+    optimizer = nn.Adam(model.parameters())
+
+    def decaying(epoch, history):
+        optimizer.weight_decay = 0.1
+
+    with pytest.raises(NotPlain, match="without weight_decay"):
+        model.fit(X, y, loss, optimizer, epochs=2, callback=decaying)
+    model.fit(X, y, loss, optimizer, epochs=2, callback=decaying, compiled=False)

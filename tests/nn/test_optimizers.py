@@ -185,3 +185,9 @@ def test_the_updates_are_the_kernels(parameter):
     kernels.adam_update(p, parameter.grad, m, v, lr=0.1)
     nn.Adam([parameter], lr=0.1).step()
     np.testing.assert_array_equal(parameter.data, p)
+
+
+def test_the_parameters_of_an_optimizer_cannot_be_replaced():
+    optimizer = nn.SGD([nn.Parameter(np.zeros(2))])
+    with pytest.raises(AttributeError, match="parameters of an optimizer cannot be replaced"):
+        optimizer.parameters = optimizer.parameters
