@@ -110,3 +110,8 @@ def test_modes_reach_checkpoints_inside_of_other_models(rng):
     assert all(module._saved is None for module in model.modules())
     with pytest.raises(nn.NoForwardError):
         model.backward(x)
+
+
+def test_checkpoint_every_is_at_least_1():
+    with pytest.raises(ValueError, match="checkpoint_every must be at least 1; got -1"):
+        nn.Sequential(nn.ReLU(), checkpoint_every=-1)

@@ -79,3 +79,9 @@ def test_wrong_blocks():
         nn.Highway(3)(x)
     with pytest.raises(nn.ShapeError, match=r"all inputs must have shape \(n, any\) with the same n"):
         nn.Concat()(x, x[:1])
+
+
+@pytest.mark.parametrize("source", [-1, 1, 0.0])
+def test_from_arguments_checks_the_numbers_of_the_values(source):
+    with pytest.raises(ValueError, match="step 0 can only take the values 0 to 0"):
+        nn.Graph.from_arguments(1, [nn.ReLU()], [[source]])
