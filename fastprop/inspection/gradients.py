@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..nn.parameter import real_numbers
 from .kinks import explained, nudged
 from .observation import repeating
 from .tables import table
@@ -57,10 +58,7 @@ def numerical_gradient(f, x, h=1e-5):
 
 def float64_copy(name, array):
     """A copy of real numbers as a writeable C-contiguous float64 array."""
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers; got dtype {array.dtype.name}")
-    return np.array(array, dtype=np.float64, order="C")
+    return np.array(real_numbers(name, array), dtype=np.float64, order="C")
 
 
 class Differences(NamedTuple):

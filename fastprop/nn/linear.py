@@ -6,9 +6,10 @@ import numpy as np
 
 from ..kernels.codes import ACTIVATIONS
 from ..network import FLOAT_DTYPES
+from .allocation import sized
 from .init import INITIALIZERS
 from .module import Module, like, matrix, raw
-from .parameter import Parameter, sized
+from .parameter import Parameter
 
 IDENTITY = ACTIVATIONS["identity"]
 

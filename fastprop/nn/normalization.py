@@ -4,9 +4,10 @@ import operator
 
 import numpy as np
 
+from .allocation import sized
 from .errors import ShapeError
 from .module import Module, like, matrix, raw
-from .parameter import Parameter, sized
+from .parameter import Parameter
 
 
 class _Norm(Module):

@@ -1,53 +1,15 @@
-"""Parameter: an array and its gradient; and how large arrays may get while a model is read from a file."""
-
-import math
-from contextlib import contextmanager
-from contextvars import ContextVar
+"""Parameter: an array and its gradient."""
 
 import numpy as np
 
 from ..network import FLOAT_DTYPES
-
-_room = ContextVar("room", default=None)
-
-
-class Room:
-    """How many more numbers the parameters and buffers of a model can have.
-
-    Parameters
-    ----------
-    size : int
-    """
-
-    def __init__(self, size):
-        self.size = size
-
-
-@contextmanager
-def allocating_in(room):
-    """Let `sized` count down a `Room` in a block of code; None: do not count."""
-    token = _room.set(room)
-    try:
-        yield
-    finally:
-        _room.reset(token)
-
-
-def sized(*shape):
-    """The shape of an array for a parameter or buffer, if there is room for it: ask before it is allocated."""
-    room = _room.get()
-    if room is not None:
-        room.size -= math.prod(shape)
-        if room.size < 0:
-            raise ValueError(f"there are fewer numbers than the layers need, one of which has an array of shape {shape}")
-    return shape
 
 
 def real_numbers(name, values):
     """The values as an array; NumPy itself would turn text into numbers and drop imaginary parts."""
     values = np.asarray(values)
     if values.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be real numbers; got dtype {values.dtype.name}")
+        raise TypeError(f"{name} must be an array of real numbers; got dtype {values.dtype.name}")
     return values
 
 

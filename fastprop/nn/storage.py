@@ -15,7 +15,7 @@ import numpy as np
 
 from ..files import replacing
 from ..network import FLOAT_DTYPES
-from . import parameter
+from .allocation import Room, allocating_in
 
 KEY = "model"  # of the JSON text
 CHECKSUM = "sha256"  # files of earlier versions have none
@@ -84,7 +84,7 @@ def _loaded(description, state, known):
     expected = description.pop(CHECKSUM, None)
     if expected is not None and expected != _checksum(description, state):
         raise ValueError("the checksum is wrong")
-    model = _made(description, known, parameter.Room(sum(array.size for array in state.values())))
+    model = _made(description, known, Room(sum(array.size for array in state.values())))
     own = dict(model._state())
     for name, array in state.items():
         # A model's arrays can be float32 in the file and float64 after its __init__; nothing else was ever converted.
@@ -155,7 +155,7 @@ def _made(value, known, room):
         raise _UnknownClass(repr(value["class"]))
     make, is_own = known[value["class"]]
     arguments = {key: _made(argument, known, room) for key, argument in value["arguments"].items()}
-    with parameter.allocating_in(room if is_own else None):
+    with allocating_in(room if is_own else None):
         return make(**arguments)
 
 

@@ -53,7 +53,7 @@ def test_assigned_data_are_copied_into_the_parameter():
     with pytest.raises(TypeError, match="a parameter must be float32 or float64; got int64"):
         nn.Parameter([1, 2])
     for values, dtype in ((np.ones((2, 3), complex), "complex128"), (np.full((2, 3), "1"), "str")):
-        with pytest.raises(TypeError, match=f"data must be real numbers; got dtype {dtype}"):
+        with pytest.raises(TypeError, match=f"data must be an array of real numbers; got dtype {dtype}"):
             parameter.data = values
 
 
@@ -68,7 +68,7 @@ def test_a_parameter_of_any_memory_order_and_byte_order(rng):
             assert own.dtype == np.float64
     for wrong in (["1.0"], [1j], [None]):
         for name in ("data", "grad"):
-            with pytest.raises(TypeError, match=f"{name} of this parameter must be real numbers; got dtype"):
+            with pytest.raises(TypeError, match=f"{name} must be an array of real numbers; got dtype"):
                 setattr(nn.Parameter([0.0]), name, wrong)
 
 
@@ -101,7 +101,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
         model.load_state_dict({"0.weight": np.ones((2, 3)), "1.bias": np.ones(3)})
     with pytest.raises(ValueError, match=r"0.bias must have shape \(3,\); got \(2,\)"):
         model.load_state_dict({"0.weight": np.ones((2, 3)), "0.bias": np.ones(2)})
-    with pytest.raises(TypeError, match=r"0.bias must be real numbers; got dtype complex128"):
+    with pytest.raises(TypeError, match=r"0.bias must be an array of real numbers; got dtype complex128"):
         model.load_state_dict({"0.weight": np.ones((2, 3)), "0.bias": np.ones(3, complex)})
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
