@@ -5,11 +5,13 @@ kept in two forms: here one block shaped like the network's parameters, there a 
 """
 
 import copy
+import inspect
 
 import numpy as np
 
 from . import kernels
 from .patch import scikit_learns_class
+from .training import optimizer_from_dict
 
 # What an estimator shares with its copies, as `sklearn.clone` does: a callback knows where it reports to.
 SHARED = ("_skl_callbacks",)
@@ -51,11 +53,15 @@ class InteropMixin:
             raise TypeError(f"scikit-learn's class cannot have an activation of your own; got {self.activation!r}")
         scikit_learns = scikit_learns_class(_name(type(self)))
         state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
-        own_parameters = {name: state.pop(name) for name in self._get_param_names()}
-        theirs = scikit_learns(**{name: own_parameters[name] for name in scikit_learns._get_param_names()})
+        names = scikit_learns._get_param_names()
+        parameters = {name: state.pop(name, getattr(self, name)) for name in names}
+        # Neither parameters of ours that scikit-learn does not have nor those of a subclass
+        for name in {*_class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
+            state.pop(name, None)
+        theirs = scikit_learns(**parameters)
         vars(theirs).update(state)
         if "_optimizer" in vars(self):
-            theirs._optimizer = _scikit_learns_optimizer(self._optimizer)
+            theirs._optimizer = scikit_learns_optimizer(self._optimizer)
         return theirs
 
     @classmethod
@@ -107,12 +113,11 @@ class InteropMixin:
 
 def state_from_sklearn(cls, state):
     """The state for ``cls.__setstate__`` from the attributes or the pickled state of scikit-learn's estimator."""
-    state = {**cls().get_params(deep=False), **state}
+    own_defaults = {name: p.default for name, p in inspect.signature(cls.__init__).parameters.items() if p.default is not p.empty}
+    state = {**_class_of_ours(cls)().get_params(deep=False), **own_defaults, **state}
     state.pop("_sklearn_version", None)
     if cls._is_classifier:  # there `loss` is no parameter but set by __init__
         state.pop("loss", None)
-    if "_optimizer" in state:
-        state["_optimizer"] = _fields(state["_optimizer"])
     for name in NUMBERS:
         if state.get(name) is not None:
             state[name] = np.asarray(state[name], np.float64).tolist()
@@ -123,15 +128,30 @@ def _name(cls):
     return "MLPClassifier" if cls._is_classifier else "MLPRegressor"
 
 
+def _class_of_ours(cls):
+    """The estimator of fastprop's that a class is derived from, or is."""
+    return next(base for base in cls.__mro__ if base.__module__.partition(".")[0] == "fastprop")
+
+
 def _copied(state):
     # In one go, so that what the values share, such as a RandomState, they share afterwards.
     shared = {name: state[name] for name in SHARED if name in state}
     return copy.deepcopy({name: value for name, value in state.items() if name not in shared}) | shared
 
 
-def _scikit_learns_optimizer(ours):
+def fastprops_optimizer(optimizer):
+    """The estimator's attribute as fastprop's optimizer, given that, its `as_dict`, or an optimizer of scikit-learn's."""
+    if isinstance(optimizer, dict):
+        return optimizer_from_dict(optimizer)
+    return optimizer if hasattr(optimizer, "as_dict") else optimizer_from_dict(_fields(optimizer))
+
+
+def scikit_learns_optimizer(ours):
+    """A copy of the estimator's attribute as scikit-learn's optimizer."""
     from sklearn.neural_network import _stochastic_optimizers
 
+    if not hasattr(ours, "as_dict"):
+        return copy.deepcopy(ours)
     fields = ours.as_dict()
     name = fields["name"]
     slots = {slot: [array.copy() for array in getattr(ours, slot)] for slot in SLOTS[name]}
@@ -150,7 +170,7 @@ def _scikit_learns_optimizer(ours):
 
 def _fields(theirs):
     """scikit-learn's optimizer in the form of `fastprop.training.optimizer_from_dict`."""
-    fields = dict(vars(theirs))
+    fields = {name: value for name, value in vars(theirs).items() if name != "params"}  # scikit-learn 0.24 kept the weights there
     name = "adam" if "ms" in fields else "sgd"
     slots = [fields.pop(slot) for slot in SLOTS[name]]
     n_layers = len(slots[0]) // 2

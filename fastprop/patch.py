@@ -72,7 +72,12 @@ def unpatch_sklearn():
 def scikit_learns_class(name):
     """scikit-learn's own class, whether or not it is patched."""
     with _lock:
-        return _originals.get((MODULES[0], name)) or getattr(importlib.import_module(MODULES[0]), name)
+        return _originals.get((MODULES[1], name)) or getattr(importlib.import_module(MODULES[1]), name)
+
+
+def is_patched():
+    """Whether a patch is in force."""
+    return bool(_originals)
 
 
 class _Patch:

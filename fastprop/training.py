@@ -6,7 +6,6 @@ watches, or for a part of one where an epoch takes long.
 """
 
 import math
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from .kernels import active, layer_views
 from .kernels.codes import N_STATE_SLOTS
 from .network import Network
+from .warn import warn
 
 # An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
 # at 4 GFLOP/s; at that size a call's own cost does not count. A fixed number, not a measured time, keeps the sums reproducible.
@@ -257,7 +257,7 @@ def train(network: Network, data, rows, optimizer, history, random_state, option
             if observer is not None and observer.end():
                 stopped = True
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warn("Training interrupted by user.")
         for loss in losses:
             _end_epoch(network, loss, len(rows), optimizer, history, options, validation)
         stopped = True

@@ -1,8 +1,8 @@
 """What MLPClassifier and MLPRegressor share: parameters, the order of things in a fit, the attributes, input for prediction."""
 
 import math
-import warnings
 from abc import abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -16,14 +16,17 @@ from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ..interop import InteropMixin
-from ..lbfgs import packed_loss_gradient, packed_spans, train_lbfgs, unpack
+from ..interop import InteropMixin, fastprops_optimizer
+from ..lbfgs import packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
 from ..threads import n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
 from ..training import SGD, Adam, History, Options, Validation, train
+from ..warn import call, warn
 from .callbacks import CallbackMixin
 from .inputs import finite_rows, plain_rows, plain_training_data
-from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
+from .private_names import PrivateNamesMixin
+from .subclassing import SubclassingMixin
+from .weights import ACTIVATIONS, LOSSES, NoKernelError, WeightsMixin, network_type
 
 # What scikit-learn's estimators take without conversion.
 SPARSE_FORMATS = ("csr", "csc")
@@ -38,8 +41,11 @@ HISTORY = {
 }
 
 
-class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
+class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, PrivateNamesMixin, BaseEstimator):
     """Base of both estimators; the parameters are described there."""
+
+    # Parameters that scikit-learn does not have need a default here, for subclasses that set scikit-learn's by themselves.
+    n_jobs = None
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -124,7 +130,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     # What the two estimators differ in
 
     @abstractmethod
-    def _validate_input(self, X, y, incremental, reset):
+    def _checked_input(self, X, y, incremental, reset):
         """X as a float array, and y in the form of `Network.training_set`; may set attributes about classes."""
 
     @abstractmethod
@@ -133,27 +139,30 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
 
     @abstractmethod
     def _score_outputs(self, y, outputs, sample_weight):
-        """The score for early stopping of a network's outputs, where y is in the form of `_validate_input`."""
+        """The score for early stopping of a network's outputs, where y is in the form of `_checked_input`."""
 
     # Fitting
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
+        if replaced := self._replaced():
+            return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given = X, y, sample_weight
-        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        X, y = self._checked_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
             if not sample_weight.any():  # scikit-learn 1.7 does not check this itself
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         observer = self._observer(*given, incremental)
         self._random_state = check_random_state(self.random_state)
+        self.n_outputs_ = self._n_outputs(y)
         if first_pass:
-            self._initialize(X, self._n_outputs(y), hidden_layer_sizes)
+            self._make_network(X, hidden_layer_sizes)
         if self.solver == "lbfgs":
-            network = self._fit_lbfgs(X, y, sample_weight, observer)
+            network = self._train_lbfgs(X, y, sample_weight, observer)
         else:
-            network = self._fit_stochastic(X, y, sample_weight, incremental, observer)
+            network = self._train_stochastic(X, y, sample_weight, incremental, observer)
         if not np.isfinite(network.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -183,24 +192,25 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     def _n_outputs(self, y):
         return y.shape[1]
 
-    def _initialize(self, X, n_outputs, hidden_layer_sizes):
+    def _make_network(self, X, hidden_layer_sizes):
         if any(isinstance(size, (bool, np.bool_)) for size in hidden_layer_sizes):
             raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
-        sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
-        self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
+        sizes = [X.shape[1], *hidden_layer_sizes, self.n_outputs_]
+        self.n_layers_ = len(sizes)
         self.out_activation_ = self._out_activation()
         make, activation = network_type(self.activation)
         network = make(sizes, activation, LOSSES[self.out_activation_], X.dtype)
         network.initialize(self._random_state)
         self._use_network(network)
         self.n_iter_ = self.t_ = 0
-        if self.solver == "lbfgs":
-            return
-        history = History()
-        if self.early_stopping:
-            history = History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
-            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
-        self._store(history)
+        if self.solver != "lbfgs":
+            self._store(self._new_history())
+
+    def _new_history(self):
+        if not self.early_stopping:
+            return History()
+        self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+        return History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
 
     def _store(self, history):
         for name, attribute in HISTORY.items():
@@ -209,7 +219,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         if history.loss_curve:
             self.loss_ = history.loss_curve[-1]
 
-    def _fit_stochastic(self, X, y, sample_weight, incremental, observer):
+    def _train_stochastic(self, X, y, sample_weight, incremental, observer):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         network, history = self._trainable_network(), self._history()
@@ -219,6 +229,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         options = self._options(network, len(rows), incremental)
         data = network.training_set(X, y, sample_weight)
         if incremental and hasattr(self, "_optimizer"):
+            self._optimizer = fastprops_optimizer(self._optimizer)
             self._optimizer.attach(network)
         else:
             self._optimizer = self._make_optimizer(network)
@@ -231,21 +242,24 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         if validation is not None:
             self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
         if not finished and not incremental:
-            warnings.warn(
+            warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter:d}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return network
 
     def _history(self):
         """The history that training goes on with."""
-        if not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != bool(self.early_stopping):
+        # Where weights were set by hand, there is no history, or a part of one.
+        known = {name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)}
+        history = replace(History() if "loss_curve" in known else self._new_history(), **known)
+        after_lbfgs = "loss_curve" not in known and hasattr(self, "_coef_indptr")
+        if after_lbfgs or (history.best_loss is None) != bool(self.early_stopping):
             raise ValueError(
                 "training cannot go on with solver 'adam' or 'sgd' after solver 'lbfgs', nor with another value of "
                 "early_stopping: the earlier training left no history for it. Fit with warm_start=False, or a clone"
             )
-        return History(**{name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)})
+        return history
 
     def _hold_out(self, X, y, sample_weight, dtype):
         """The rows to train on, and the validation on the others."""
@@ -265,7 +279,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
             batch_size = min(200, n_samples)
         else:
             if self.batch_size > n_samples:
-                warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2)
+                warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
             batch_size = min(int(self.batch_size), n_samples)
         return Options(
             n_epochs=1 if incremental else self.max_iter,
@@ -285,7 +299,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         rates = self.learning_rate_init, self.learning_rate
         return SGD(network, *rates, momentum=self.momentum, nesterov=self.nesterovs_momentum, power_t=self.power_t)
 
-    def _fit_lbfgs(self, X, y, sample_weight, observer):
+    def _train_lbfgs(self, X, y, sample_weight, observer):
         network = self._trainable_network()
         if observer is not None:
             observer.watch(network)
@@ -306,17 +320,9 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         self._coef_indptr, self._intercept_indptr = packed_spans(network)
         # A callback's wish to stop is no failure to warn of.
         stopped = observer is not None and observer.stopped
-        self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
+        self.n_iter_ = result.nit if stopped else call(_check_optimize_result, "lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         return network
-
-    def _loss_grad_lbfgs(
-        self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None, intercept_grads=None
-    ):
-        """Loss and gradient by all weights and then all biases; the four lists are scikit-learn's buffers and not used."""
-        network = self._trainable_network()
-        data = network.training_set(X, y, sample_weight)
-        return packed_loss_gradient(packed_coef_inter, network, data, self.alpha, _clip(network))
 
     # Prediction
 
@@ -353,7 +359,10 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         """The network's outputs (n, n_outputs_) in NumPy's common dtype of X and the weights."""
         if "coefs_" not in self.__dict__:
             check_is_fitted(self)
-        network = self._current_network()
+        try:
+            network = self._current_network()
+        except NoKernelError:
+            return self._forward_pass_fast(X)
         rows = plain_rows(X, network.sizes[0], self.__dict__.get("feature_names_in_"))
         if rows is not None:
             rows = finite_rows(rows, float_dtype(rows, network), self.n_jobs)

@@ -2,18 +2,14 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
+from ..patch import scikit_learns_class
 from .base import BaseMLP
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
-
-
-def _is_stochastic(estimator):
-    if estimator.solver not in ("sgd", "adam"):
-        raise AttributeError(f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic.")
-    return True
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -113,9 +109,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         self
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
-    @available_if(_is_stochastic)
+    @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for one epoch, going on from the present weights and optimizer state.
@@ -138,7 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
     def predict(self, X):
         """The most probable class of each row, shape (n_samples,), or 0 and 1 for each label, shape (n_samples, n_labels)."""
@@ -155,7 +151,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
-    def _validate_input(self, X, y, incremental, reset):
+    def _checked_input(self, X, y, incremental, reset):
         X, y = self._validated(X, y, reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
@@ -176,6 +172,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _score_outputs(self, y, outputs, sample_weight):
         hits = decide(self._label_binarizer, outputs) == y
         return np.average(hits if hits.ndim == 1 else hits.all(axis=1), weights=sample_weight)
+
+    # scikit-learn's private methods, for code that calls them; see private_names
+    _validate_input = scikit_learns_class("MLPClassifier")._validate_input
+    _predict = scikit_learns_class("MLPClassifier")._predict
+
+    def _score(self, X, y, sample_weight=None):
+        return super()._score_with_function(X, y, sample_weight=sample_weight, score_function=accuracy_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
+from ..patch import scikit_learns_class
 from .base import BaseMLP
 from .targets import raveled
 
@@ -171,7 +172,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         self
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -191,14 +192,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         An integer ``random_state`` seeds every call anew, as in scikit-learn: all calls but the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
     def predict(self, X):
         """Predictions, shape (n_samples,), or (n_samples, n_outputs) for several outputs."""
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def _validate_input(self, X, y, incremental, reset):
+    def _checked_input(self, X, y, incremental, reset):
         X, y = self._validated(X, y, reset, y_numeric=True)
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
             raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
@@ -212,6 +213,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _score_outputs(self, y, outputs, sample_weight):
         return r2_score(y, outputs, sample_weight=sample_weight)
+
+    # scikit-learn's private methods, for code that calls them; see private_names
+    _validate_input = scikit_learns_class("MLPRegressor")._validate_input
+    _predict = scikit_learns_class("MLPRegressor")._predict
+
+    def _score(self, X, y, sample_weight=None):
+        return super()._score_with_function(X, y, sample_weight=sample_weight, score_function=r2_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

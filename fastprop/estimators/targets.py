@@ -5,10 +5,12 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import column_or_1d
 
+from ..warn import call
+
 
 def raveled(y):
     """y as it is, but a column of shape (n, 1) as a vector, with scikit-learn's DataConversionWarning."""
-    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+    return call(column_or_1d, y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def check_same_classes(y, classes):
@@ -61,4 +63,6 @@ def decode(binarizer: LabelBinarizer, decision):
     """Class labels (n,), or the int64 indicators of several labels, sparse if y was."""
     if binarizer.y_type_ == "multilabel-indicator":
         return binarizer.inverse_transform(decision.astype(np.int64))
-    return binarizer.classes_[decision.ravel().astype(np.intp, copy=False)]
+    if decision.ndim == 2:
+        decision = decision[:, -1]  # weights set by hand may have an output for each of two classes
+    return binarizer.classes_[decision.astype(np.intp, copy=False)]

@@ -5,19 +5,23 @@ the block itself, and other arrays in the lists, or other lists, are noticed by 
 network. The arrays that were there before stay as they are, because the user may have kept them.
 """
 
+from contextlib import suppress
 from operator import is_
 
 import numpy as np
 
-from ..interop import state_from_sklearn
+from ..interop import fastprops_optimizer, state_from_sklearn
 from ..network import Network
-from ..training import optimizer_from_dict
 
 # scikit-learn's names for the output activations and for those of the kernels
 LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 # Lists of numbers, one for each epoch; they are stored as arrays, as skops takes hundreds of bytes for an element of a list.
 CURVES = ("loss_curve_", "validation_scores_")
+
+
+class NoKernelError(ValueError):
+    """An activation has no kernel: scikit-learn predicts with each of its activations at each place."""
 
 
 def network_type(activation):
@@ -35,18 +39,28 @@ class WeightsMixin:
     def _current_network(self):
         """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
         network = self.__dict__.get("_network")
-        (make, activation), loss = network_type(self.activation), LOSSES[self.out_activation_]
         if (
             network is not None
+            and network.made_for == (self.activation, self.out_activation_, self.__dict__.get("n_layers_"))
             and len(self.coefs_) == len(network.coefs)
             and len(self.intercepts_) == len(network.intercepts)
             and all(map(is_, self.coefs_, network.coefs))
             and all(map(is_, self.intercepts_, network.intercepts))
-            and network.activation == activation
-            and network.loss == loss
         ):
             return network
-        return make.from_arrays(self.coefs_, self.intercepts_, activation, loss)
+        if isinstance(self.activation, str) and self.activation not in ACTIVATIONS:
+            raise NoKernelError(f"activation must be one of {list(ACTIVATIONS)}; got {self.activation!r}")
+        if self.out_activation_ not in LOSSES:
+            raise NoKernelError(f"out_activation_ must be one of {list(LOSSES)}; got {self.out_activation_!r}")
+        n = getattr(self, "n_layers_", len(self.coefs_) + 1) - 1
+        if min(len(self.coefs_), len(self.intercepts_)) < n:
+            raise ValueError(
+                f"coefs_ and intercepts_ must have the weights and biases of {n} consecutive layers, as n_layers_ is {n + 1}; "
+                f"got {len(self.coefs_)} and {len(self.intercepts_)}"
+            )
+        make, activation = network_type(self.activation)
+        # Fewer layers than there are weights: scikit-learn gives the outputs of a hidden layer then.
+        return make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, LOSSES[self.out_activation_])
 
     def _trainable_network(self):
         """The network with the estimator's present weights, of which ``coefs_`` and ``intercepts_`` are views from here on."""
@@ -58,6 +72,7 @@ class WeightsMixin:
     def _use_network(self, network):
         """Let ``coefs_`` and ``intercepts_`` be views of a network's parameters. New lists, as the old ones may be shared."""
         self._network = network
+        network.made_for = self.activation, self.out_activation_, self.__dict__.get("n_layers_")
         self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
 
     # The state holds each weight once, in the two lists, and the optimizer as a dict, so that there are only Python's, NumPy's and
@@ -67,7 +82,7 @@ class WeightsMixin:
         state = dict(super().__getstate__())
         state.pop("_network", None)
         if "_optimizer" in state:
-            state["_optimizer"] = state["_optimizer"].as_dict()
+            state["_optimizer"] = fastprops_optimizer(state["_optimizer"]).as_dict()
         for name in CURVES:
             if isinstance(state.get(name), list):
                 state[name] = np.array(state[name], dtype=np.float64)
@@ -78,12 +93,16 @@ class WeightsMixin:
             state = state_from_sklearn(type(self), state)
         super().__setstate__(state)
         if "_optimizer" in state:
-            self._optimizer = optimizer_from_dict(state["_optimizer"])
+            self._optimizer = fastprops_optimizer(state["_optimizer"])
         for name in CURVES:
             if isinstance(state.get(name), np.ndarray):
                 setattr(self, name, state[name].tolist())
-        if hasattr(self, "coefs_") and hasattr(self, "out_activation_"):
+        # Weights set by hand that do not make a network are left as they are.
+        with suppress(AttributeError, ValueError):
+            network = self._current_network()
+            if len(network.coefs) < len(self.coefs_):
+                return
             best_is_current = getattr(self, "_best_coefs", None) is self.coefs_
-            self._use_network(self._current_network())
+            self._use_network(network)
             if best_is_current:
                 self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_

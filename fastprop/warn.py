@@ -1,0 +1,30 @@
+"""Warnings that scikit-learn's estimators give too, in the name of the module that a user's filters know.
+
+A filter such as ``warnings.filterwarnings("ignore", module="sklearn")`` goes by the name of the module whose code warns. While
+`patch_sklearn` is in force that is scikit-learn's module of the estimators, because a script that does not know of fastprop has its
+filters for that one. Otherwise it is fastprop's: whoever imports fastprop's classes writes ``module="fastprop"``.
+"""
+
+import sys
+import types
+import warnings
+
+from .patch import MODULES, is_patched
+
+
+def warn(message, category=UserWarning):
+    """Warn in the name of the module described above."""
+    call(warnings.warn, message, category)
+
+
+def call(function, *arguments, **options):
+    """Call a function of which a warning about its caller is to bear the name of the module described above."""
+    caller = _call
+    if is_patched():
+        # `warnings` reads the name in the globals of the calling frame. To catch a warning and repeat it would not be thread-safe.
+        caller = types.FunctionType(_call.__code__, vars(sys.modules[MODULES[1]]))
+    return caller(function, *arguments, **options)
+
+
+def _call(function, *arguments, **options):
+    return function(*arguments, **options)
