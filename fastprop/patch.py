@@ -41,6 +41,9 @@ def patch_sklearn():
 
     Notes
     -----
+    A subclass that overrides private methods, which fastprop's compiled code does not call, runs scikit-learn's own code; a warning
+    says so where the class is defined. Filters for warnings of the module ``sklearn`` hold for those of fastprop's estimators.
+
     Only the names in `sklearn.neural_network` and in its module ``_multilayer_perceptron`` are replaced. A module that imported
     a class before keeps what it imported, and objects keep their class. While the patch is in force, an estimator of
     scikit-learn's own class cannot be pickled, as pickle does not find that class under its name, and a stored one is loaded
@@ -111,6 +114,7 @@ def _replace():
     from . import estimators
 
     modules = [importlib.import_module(name) for name in MODULES]
+    modules[1].BaseMultilayerPerceptron.register(estimators.base.BaseMLP)  # for isinstance; that of the base class is not replaced
     _originals.update({(module.__name__, name): getattr(module, name) for module in modules for name in NAMES})
     for module in modules:
         for name in NAMES:

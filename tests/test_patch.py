@@ -3,13 +3,15 @@
 import subprocess
 import sys
 import threading
+import warnings
 
+import numpy as np
 import pytest
 import sklearn.neural_network
 from sklearn.neural_network import _multilayer_perceptron
 
 import fastprop
-from fastprop import patch_sklearn, unpatch_sklearn
+from fastprop import patch_sklearn, training, unpatch_sklearn
 
 MODULES = (sklearn.neural_network, _multilayer_perceptron)
 THEIRS = sklearn.neural_network.MLPClassifier, sklearn.neural_network.MLPRegressor
@@ -121,6 +123,46 @@ def test_threads():
         thread.join()
     assert not errors
     assert _in_place() == THEIRS
+
+
+def _warning_modules(cls, monkeypatch):
+    """The warnings that scikit-learn's class gives too -> whether a filter for module="sklearn" silences each."""
+    X, y = np.linspace(-1, 1, 40).reshape(20, 2), np.arange(20.0)
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    def interrupted_fit():
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "run_epochs", interrupted)
+            cls(early_stopping=True).fit(X, y)
+
+    calls = {
+        "max_iter": lambda: cls(max_iter=2, random_state=0).fit(X, y),
+        "lbfgs": lambda: cls(max_iter=2, random_state=0, solver="lbfgs").fit(X, y),
+        "batch_size": lambda: cls(batch_size=30, tol=1e9, n_iter_no_change=1).fit(X, y),
+        "column": lambda: cls(tol=1e9, n_iter_no_change=1).fit(X, y[:, None]),
+        "interrupt": interrupted_fit,
+    }
+    silenced = {}
+    for name, call in calls.items():
+        for module in ("sklearn", "fastprop"):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                warnings.filterwarnings("ignore", module=module)
+                call()
+            silenced[name, module] = not caught
+    return silenced
+
+
+def test_filters_by_module(monkeypatch):
+    with patch_sklearn():
+        silenced = _warning_modules(sklearn.neural_network.MLPRegressor, monkeypatch)
+    assert {module for (_, module), is_silent in silenced.items() if is_silent} == {"sklearn"}
+    assert sum(silenced.values()) == 5
+    silenced = _warning_modules(fastprop.MLPRegressor, monkeypatch)
+    assert {module for (_, module), is_silent in silenced.items() if is_silent} == {"fastprop"}
+    assert sum(silenced.values()) == 5
 
 
 # python -m fastprop.patch

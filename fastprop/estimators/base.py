@@ -203,14 +203,14 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         network.initialize(self._random_state)
         self._use_network(network)
         self.n_iter_ = self.t_ = 0
-        if self.solver != "lbfgs":
-            self._store(self._new_history())
+        if self.solver == "lbfgs":
+            return
+        if self.early_stopping:
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+        self._store(self._new_history())
 
     def _new_history(self):
-        if not self.early_stopping:
-            return History()
-        self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
-        return History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
+        return History(best_loss=None, validation_scores=[], best_validation_score=-math.inf) if self.early_stopping else History()
 
     def _store(self, history):
         for name, attribute in HISTORY.items():
@@ -250,11 +250,12 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
 
     def _history(self):
         """The history that training goes on with."""
-        # Where weights were set by hand, there is no history, or a part of one.
+        # Where weights were set by hand, or scikit-learn before 1.0 stored the estimator, there is none or a part of one.
         known = {name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)}
-        history = replace(History() if "loss_curve" in known else self._new_history(), **known)
+        history = replace(self._new_history(), **known)
         after_lbfgs = "loss_curve" not in known and hasattr(self, "_coef_indptr")
-        if after_lbfgs or (history.best_loss is None) != bool(self.early_stopping):
+        by_score = history.best_loss is None, history.validation_scores is not None
+        if after_lbfgs or by_score != (bool(self.early_stopping),) * 2:
             raise ValueError(
                 "training cannot go on with solver 'adam' or 'sgd' after solver 'lbfgs', nor with another value of "
                 "early_stopping: the earlier training left no history for it. Fit with warm_start=False, or a clone"
@@ -271,8 +272,8 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         x, y = X[held_out].astype(dtype, copy=False), y[held_out]
         weight = None if sample_weight is None else sample_weight[held_out]
-        best = Network.from_arrays(self._best_coefs, self._best_intercepts)
-        return rows, Validation(x, lambda outputs: self._score_outputs(y, outputs, weight), best.params)
+        best = getattr(self, "_best_coefs", self.coefs_), getattr(self, "_best_intercepts", self.intercepts_)
+        return rows, Validation(x, lambda outputs: self._score_outputs(y, outputs, weight), Network.from_arrays(*best).params)
 
     def _options(self, network, n_samples, incremental):
         if self.batch_size == "auto":

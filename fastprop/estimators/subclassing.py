@@ -45,9 +45,8 @@ class SubclassingMixin:
         """The names that were replaced on this object, or on its class after the creation of that."""
         cls = type(self)
         names = [name for name, ours in cls._never_called.items() if getattr(cls, name) is not ours]
-        if not cls._own_names.isdisjoint(vars(self)) or not NEVER_CALLED.keys().isdisjoint(vars(self)):
-            names += [name for name in vars(self) if name in cls._own_names or name in NEVER_CALLED]
-        return names
+        taken = NEVER_CALLED.keys() | cls._own_names if is_patched() else NEVER_CALLED.keys()
+        return names + [name for name in vars(self) if name in taken]
 
     def _fit_as_scikit_learn(self, replaced, *arguments):
         if not is_patched() or FOR_PREDICTION.intersection(replaced):
@@ -90,8 +89,8 @@ def _insert_scikit_learns_code(cls):
 
 def _consequence(cls, names):
     return (
-        f"{cls.__name__} replaces {', '.join(names)}, which the compiled code of fastprop does not call: "
-        "scikit-learn's own code runs for it, at scikit-learn's speed"
+        f"{cls.__name__} replaces {', '.join(names)}, with which fastprop's compiled code cannot run: "
+        "scikit-learn's own code runs instead, at scikit-learn's speed"
     )
 
 

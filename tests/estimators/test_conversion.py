@@ -1,5 +1,6 @@
 """to_sklearn and from_sklearn: the same parameters, attributes and predictions, and training that goes on, in both directions."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -218,3 +219,45 @@ def test_a_stored_model_of_scikit_learn_loads_as_fastprops_under_the_patch(fitte
     assert type(loaded) is type(ours)
     assert_same(loaded.partial_fit(X, y), theirs.partial_fit(X, y))
     assert loaded.get_params().keys() == ours.get_params().keys()
+
+
+# Attributes that older versions of scikit-learn had not yet: the first version with them -> names
+NOT_BEFORE = {
+    (1, 0): ["best_loss_ of early stopping", "validation_scores_ without", "best_validation_score_ without", "feature_names_in_"],
+    (1, 6): ["_best_coefs without", "_best_intercepts without"],
+}
+
+
+def _as_stored_by(version, estimator):
+    """The state as an older scikit-learn stored it (compared with pickles of 1.2, 1.4 and 1.6; 0.24 by its source)."""
+    state = {**copy.deepcopy(vars(estimator)), "_sklearn_version": ".".join(map(str, version))}
+    when = "of early stopping" if estimator.early_stopping else "without"
+    for first, names in NOT_BEFORE.items():
+        for name in names if version < first else ():
+            if not name.partition(" ")[2] or name.endswith(when):
+                state.pop(name.partition(" ")[0], None)
+    if version < (1, 0) and "_optimizer" in state:
+        state["_optimizer"].params = [*state["coefs_"], *state["intercepts_"]]
+    return state
+
+
+@pytest.mark.parametrize("configuration", ["adam", "sgd", "lbfgs", "early stopping"])
+@pytest.mark.parametrize("version", [(0, 24, 2), (1, 2, 2), (1, 6, 1)], ids=str)
+def test_a_stored_model_of_an_older_scikit_learn(fitted, assert_same, version, configuration):
+    X, y, ours, theirs = fitted("binary", warm_start=True, **CONFIGURATIONS[configuration])
+    loaded = type(ours).__new__(type(ours))
+    loaded.__setstate__(_as_stored_by(version, theirs))
+    np.testing.assert_array_equal(loaded.predict(X), theirs.predict(X))
+    pickle.loads(pickle.dumps(loaded)).to_sklearn()
+    if configuration == "early stopping":  # its weights may differ: scikit-learn trains on the best ones themselves
+        np.testing.assert_allclose(loaded.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-9)
+    elif configuration != "lbfgs":
+        assert_same(loaded.partial_fit(X, y), theirs.partial_fit(X, y))
+
+
+def test_a_stored_model_of_a_subclass_of_scikit_learns(fitted, assert_same):
+    """Derived from scikit-learn's class, where there is no patch, it is stored without a version."""
+    X, y, ours, theirs = fitted()
+    loaded = type("Own", (type(ours),), {})()
+    loaded.__setstate__(copy.deepcopy(vars(theirs)))
+    assert_same(loaded.partial_fit(X, y), theirs.partial_fit(X, y))

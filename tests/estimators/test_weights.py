@@ -220,3 +220,84 @@ def test_the_optimizers_memory_reads_as_in_scikit_learn(fitted):
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-15)
         assert ours._optimizer.learning_rate == pytest.approx(theirs._optimizer.learning_rate, rel=1e-12)
         assert ours._optimizer.learning_rate_init == theirs._optimizer.learning_rate_init
+
+
+# Estimators that were never fitted: weights of other programs
+
+
+def _by_hand(pair, data, target, **attributes):
+    """X, ours, theirs with the same weights, set by hand with what scikit-learn needs to predict, and no more."""
+    X, y = data(target)
+    trained = pair(target, hidden_layer_sizes=(5, 4), activation="tanh", max_iter=3, random_state=0)[1].fit(X, y)
+    pair_by_hand = pair(target, activation="tanh", hidden_layer_sizes=(5, 4))
+    names = ["coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_"]
+    names += ["_label_binarizer", "classes_"] if hasattr(trained, "classes_") else []
+    for estimator in pair_by_hand:
+        for name in names:
+            setattr(estimator, name, copy.deepcopy(attributes.get(name, getattr(trained, name))))
+    return X, y, *pair_by_hand
+
+
+def _assert_same_predictions(X, ours, theirs):
+    for x in (X, X[:1], X.tolist(), X.astype(np.float32)):
+        np.testing.assert_allclose(
+            *(e.predict_proba(x) if hasattr(e, "classes_") else e.predict(x) for e in (ours, theirs)), rtol=1e-5, atol=1e-9
+        )
+        if hasattr(theirs, "classes_"):
+            np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+
+
+def test_weights_set_by_hand_predict(pair, data):
+    for target in ("binary", "multiclass", "multilabel", "one output", "two outputs"):
+        X, _, *estimators = _by_hand(pair, data, target)
+        _assert_same_predictions(X, *estimators)
+        _assert_same_predictions(X, *(pickle.loads(pickle.dumps(e)) for e in estimators))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softmax", "exp", "logistic", "identity"])
+def test_any_activation_of_scikit_learns_at_the_output(pair, data, activation):
+    X, y, *estimators = _by_hand(pair, data, "two outputs", out_activation_=activation)
+    _assert_same_predictions(X, *estimators)
+    _assert_same_predictions(X, *(copy.deepcopy(e) for e in estimators))
+    if activation in ("relu", "tanh"):
+        with pytest.raises(ValueError, match=f"out_activation_ must be one of .*; got '{activation}'"):
+            estimators[0].partial_fit(X, y)
+
+
+def test_outputs_of_a_hidden_layer(fitted):
+    """Fewer layers by n_layers_ give a hidden layer's outputs, in a fitted estimator too."""
+    X, _, *estimators = fitted("two outputs")
+    for estimator in estimators:
+        estimator.predict(X)
+        estimator.n_layers_, estimator.out_activation_ = 3, "relu"
+    assert estimators[0].predict(X).shape == (90, 4)
+    _assert_same_predictions(X, *estimators)
+    _assert_same_predictions(X, *map(copy.deepcopy, estimators))
+    for estimator in estimators:
+        estimator.n_layers_, estimator.out_activation_ = 4, "identity"
+    _assert_same_predictions(X, *estimators)
+    estimators[0].n_layers_ = 6
+    with pytest.raises(ValueError, match="5 consecutive layers, as n_layers_ is 6; got 3 and 3"):
+        estimators[0].predict(X)
+
+
+def test_an_output_for_each_of_two_classes(pair, data):
+    """As other libraries have it; scikit-learn itself has one output for two classes."""
+    softmax = {"coefs_": [np.eye(7)[:, :2]], "intercepts_": [np.array([0.3, 0.0])], "n_layers_": 2, "n_outputs_": 2}
+    X, _, *estimators = _by_hand(pair, data, "binary", out_activation_="softmax", **softmax)
+    _assert_same_predictions(X, *estimators)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_training_goes_on_from_weights_set_by_hand(pair, data, assert_same, early_stopping):
+    """scikit-learn needs the history to be set by hand too; here it begins anew where it is not."""
+    X, y, ours, theirs = _by_hand(pair, data, "multiclass")
+    history = {"validation_scores_": [], "best_validation_score_": -np.inf} if early_stopping else {"best_loss_": np.inf}
+    for name, value in {"t_": 0, "loss_curve_": [], "_no_improvement_count": 0, "best_loss_": None, **history}.items():
+        setattr(theirs, name, value)
+    for estimator in (ours, theirs):
+        estimator.n_features_in_ = X.shape[1]
+        estimator.set_params(random_state=0, early_stopping=early_stopping, warm_start=True, max_iter=2, tol=0.5)
+        estimator.fit(X, y) if early_stopping else estimator.partial_fit(X, y)
+    theirs.validation_scores_, theirs.best_validation_score_ = ours.validation_scores_, ours.best_validation_score_
+    assert_same(ours, theirs)
