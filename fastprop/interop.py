@@ -51,7 +51,7 @@ class InteropMixin:
         """
         if not isinstance(self.activation, str):
             raise TypeError(f"scikit-learn's class cannot have an activation of your own; got {self.activation!r}")
-        scikit_learns = scikit_learns_class(_name(type(self)))
+        scikit_learns = scikit_learns_class(self._scikit_learns_name())
         state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
         names = scikit_learns._get_param_names()
         parameters = {name: state.pop(name, getattr(self, name)) for name in names}
@@ -84,7 +84,7 @@ class InteropMixin:
         TypeError
             For another class.
         """
-        name = _name(cls)
+        name = cls._scikit_learns_name()
         if type(estimator) is not scikit_learns_class(name):
             given = type(estimator)
             raise TypeError(
@@ -122,10 +122,6 @@ def state_from_sklearn(cls, state):
         if state.get(name) is not None:
             state[name] = np.asarray(state[name], np.float64).tolist()
     return state
-
-
-def _name(cls):
-    return "MLPClassifier" if cls._is_classifier else "MLPRegressor"
 
 
 def _class_of_ours(cls):

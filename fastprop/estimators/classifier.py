@@ -2,12 +2,10 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
-from ..patch import scikit_learns_class
 from .base import BaseMLP
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
 
@@ -172,13 +170,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _score_outputs(self, y, outputs, sample_weight):
         hits = decide(self._label_binarizer, outputs) == y
         return np.average(hits if hits.ndim == 1 else hits.all(axis=1), weights=sample_weight)
-
-    # scikit-learn's private methods, for code that calls them; see private_names
-    _validate_input = scikit_learns_class("MLPClassifier")._validate_input
-    _predict = scikit_learns_class("MLPClassifier")._predict
-
-    def _score(self, X, y, sample_weight=None):
-        return super()._score_with_function(X, y, sample_weight=sample_weight, score_function=accuracy_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -4,11 +4,12 @@ fastprop's own training and prediction are compiled and call none of them. They 
 itself, so their signatures and results are those of its version.
 """
 
-from functools import wraps
+from types import MethodType
 
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.metrics import accuracy_score, r2_score
 
 from ..interop import scikit_learns_optimizer
+from ..patch import scikit_learns_class
 
 # The methods that fastprop's estimators have and never call -> what does the same in public.
 SET_WEIGHTS = "set coefs_ and intercepts_ and go on with partial_fit, or with fit and warm_start=True"
@@ -34,24 +35,54 @@ NEVER_CALLED = {
 }
 
 
+class TheirMethod:
+    """The function of the same name in scikit-learn's class. It is looked up in use, as fastprop does not import that module."""
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, estimator, cls):
+        function = getattr(scikit_learns_class(cls._scikit_learns_name()), self._name)
+        return function if estimator is None else MethodType(function, estimator)
+
+
 class PrivateNamesMixin:
-    """Needs scikit-learn's parameters and fitted attributes; `_validate_input`, `_predict` and `_score` are in the classes."""
+    """Needs scikit-learn's parameters and, once fitted, scikit-learn's attributes."""
 
-    _backprop = BaseMultilayerPerceptron._backprop
-    _compute_loss_grad = BaseMultilayerPerceptron._compute_loss_grad
-    _forward_pass = BaseMultilayerPerceptron._forward_pass
-    _forward_pass_fast = BaseMultilayerPerceptron._forward_pass_fast
-    _loss_grad_lbfgs = BaseMultilayerPerceptron._loss_grad_lbfgs
-    _fit_lbfgs = BaseMultilayerPerceptron._fit_lbfgs
-    _init_coef = BaseMultilayerPerceptron._init_coef
-    _initialize = BaseMultilayerPerceptron._initialize
-    _unpack = BaseMultilayerPerceptron._unpack
-    _update_no_improvement_count = BaseMultilayerPerceptron._update_no_improvement_count
-    _score_with_function = BaseMultilayerPerceptron._score_with_function
-    _check_solver = BaseMultilayerPerceptron._check_solver
+    _backprop = TheirMethod()
+    _compute_loss_grad = TheirMethod()
+    _forward_pass = TheirMethod()
+    _forward_pass_fast = TheirMethod()
+    _loss_grad_lbfgs = TheirMethod()
+    _fit_lbfgs = TheirMethod()
+    _init_coef = TheirMethod()
+    _initialize = TheirMethod()
+    _unpack = TheirMethod()
+    _update_no_improvement_count = TheirMethod()
+    _score_with_function = TheirMethod()
+    _validate_input = TheirMethod()
+    _predict = TheirMethod()
 
-    @wraps(BaseMultilayerPerceptron._fit_stochastic)
-    def _fit_stochastic(self, *arguments, **options):
+    # The two of which the original would not run: one needs an optimizer of its own, the other an instance of its own class.
+
+    def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental):
         if "_optimizer" in vars(self):
             self._optimizer = scikit_learns_optimizer(self._optimizer)
-        return BaseMultilayerPerceptron._fit_stochastic(self, *arguments, **options)
+        fit = scikit_learns_class(self._scikit_learns_name())._fit_stochastic
+        fit(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental)
+
+    def _score(self, X, y, sample_weight=None):
+        score = accuracy_score if self._is_classifier else r2_score
+        # An overridden `_score_with_function` is not called, as in scikit-learn.
+        return vars(PrivateNamesMixin)["_score_with_function"].__get__(self, type(self))(X, y, sample_weight, score)
+
+    # Called by fastprop too
+
+    def _check_solver(self):
+        if self.solver not in ("sgd", "adam"):
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
+        return True
+
+    @classmethod
+    def _scikit_learns_name(cls):
+        return "MLPClassifier" if cls._is_classifier else "MLPRegressor"

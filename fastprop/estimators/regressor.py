@@ -7,7 +7,6 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
-from ..patch import scikit_learns_class
 from .base import BaseMLP
 from .targets import raveled
 
@@ -213,13 +212,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _score_outputs(self, y, outputs, sample_weight):
         return r2_score(y, outputs, sample_weight=sample_weight)
-
-    # scikit-learn's private methods, for code that calls them; see private_names
-    _validate_input = scikit_learns_class("MLPRegressor")._validate_input
-    _predict = scikit_learns_class("MLPRegressor")._predict
-
-    def _score(self, X, y, sample_weight=None):
-        return super()._score_with_function(X, y, sample_weight=sample_weight, score_function=r2_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

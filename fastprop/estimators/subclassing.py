@@ -5,8 +5,7 @@ written for scikit-learn, scikit-learn's code runs instead of the compiled code.
 """
 
 import warnings
-
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from functools import cache
 
 from ..patch import is_patched, scikit_learns_class
 from .private_names import NEVER_CALLED
@@ -18,22 +17,15 @@ FOR_PREDICTION = {"_predict", "_forward_pass_fast"}
 class SubclassingMixin:
     """Looks at each subclass when it is created, and at each object when it is fitted."""
 
-    _never_called = None  # {name: function} of the methods in `NEVER_CALLED`
-    _own_names = frozenset()  # the private names that are ours and not scikit-learn's
     _runs_scikit_learn = False
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if _is_ours(cls):
-            if hasattr(cls, "_predict"):  # a complete estimator
-                cls._never_called = {name: getattr(cls, name) for name in NEVER_CALLED}
-                cls._own_names = _private_names(cls) - set(dir(scikit_learns_class(scikit_learns_name(cls))))
-            return
-        if cls._runs_scikit_learn or cls._never_called is None:
+        if _is_ours(cls) or cls._runs_scikit_learn:
             return
         names = _overridden(cls, NEVER_CALLED)
         if is_patched():
-            names += _overridden(cls, cls._own_names | {"_network"})
+            names += _overridden(cls, _own_names(_class_of_ours(cls)) | {"_network"})
         if not names:
             return
         if not is_patched():
@@ -43,30 +35,35 @@ class SubclassingMixin:
 
     def _replaced(self):
         """The names that were replaced on this object, or on its class after the creation of that."""
-        cls = type(self)
-        names = [name for name, ours in cls._never_called.items() if getattr(cls, name) is not ours]
-        taken = NEVER_CALLED.keys() | cls._own_names if is_patched() else NEVER_CALLED.keys()
-        return names + [name for name in vars(self) if name in taken]
+        names, never_called = [], NEVER_CALLED.keys()
+        for base in type(self).__mro__:
+            if not never_called.isdisjoint(base.__dict__.keys()):
+                names += never_called & base.__dict__.keys()
+            if _is_ours(base):
+                break
+        taken = never_called | _own_names(base) if is_patched() else never_called
+        return names if taken.isdisjoint(self.__dict__.keys()) else [*names, *(taken & self.__dict__.keys())]
 
     def _fit_as_scikit_learn(self, replaced, *arguments):
         if not is_patched() or FOR_PREDICTION.intersection(replaced):
             raise TypeError(_refusal(type(self), replaced))
         warnings.warn(_consequence(type(self), replaced), stacklevel=4)
-        return BaseMultilayerPerceptron._fit(self, *arguments)
-
-
-def scikit_learns_name(cls):
-    """The name of scikit-learn's class for one of fastprop's or a subclass of that."""
-    return "MLPClassifier" if cls._is_classifier else "MLPRegressor"
+        return scikit_learns_class(self._scikit_learns_name())._fit(self, *arguments)
 
 
 def _is_ours(cls):
-    return cls.__module__.partition(".")[0] == "fastprop"
+    return cls.__module__.startswith("fastprop.")
 
 
-def _private_names(cls):
-    names = {name for base in cls.__mro__ if _is_ours(base) for name in vars(base)}
-    return frozenset(name for name in names if name.startswith("_") and not name.startswith("__"))
+def _class_of_ours(cls):
+    return next(base for base in cls.__mro__ if _is_ours(base))
+
+
+@cache
+def _own_names(cls):
+    """The private names of a class of fastprop's that scikit-learn's class does not have."""
+    names = {name for base in cls.__mro__ if _is_ours(base) for name in vars(base) if name.startswith("_")}
+    return names - set(dir(scikit_learns_class(cls._scikit_learns_name())))
 
 
 def _overridden(cls, names):
@@ -78,7 +75,7 @@ def _insert_scikit_learns_code(cls):
     """Put the class that runs scikit-learn's code behind all classes of the user's and before the compiled one."""
     from . import scikit_learns_code
 
-    ours = next(base for base in cls.__mro__ if _is_ours(base))
+    ours = _class_of_ours(cls)
     theirs = scikit_learns_code.Classifier if cls._is_classifier else scikit_learns_code.Regressor
     bases = [theirs if base is ours else base for base in cls.__bases__]
     if theirs not in bases:
@@ -97,8 +94,8 @@ def _consequence(cls, names):
 def _refusal(cls, names):
     ways = dict.fromkeys(NEVER_CALLED[name] for name in names if name in NEVER_CALLED)
     return (
-        f"{cls.__name__} replaces {', '.join(names)}, but fastprop's compiled {scikit_learns_name(cls)} does not call "
+        f"{cls.__name__} replaces {', '.join(names)}, but fastprop's compiled {cls._scikit_learns_name()} does not call "
         f"{'them' if names[1:] else 'it'}. "
         + "".join(f"You can {way}. " for way in ways)
-        + f"To replace private methods, derive from sklearn.neural_network.{scikit_learns_name(cls)}"
+        + f"To replace private methods, derive from sklearn.neural_network.{cls._scikit_learns_name()}"
     )
