@@ -156,9 +156,8 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         observer = self._observer(*given, incremental)
         self._random_state = check_random_state(self.random_state)
-        self.n_outputs_ = self._n_outputs(y)
         if first_pass:
-            self._make_network(X, hidden_layer_sizes)
+            self._make_network(X, self._n_outputs(y), hidden_layer_sizes)
         if self.solver == "lbfgs":
             network = self._train_lbfgs(X, y, sample_weight, observer)
         else:
@@ -192,11 +191,11 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
     def _n_outputs(self, y):
         return y.shape[1]
 
-    def _make_network(self, X, hidden_layer_sizes):
+    def _make_network(self, X, n_outputs, hidden_layer_sizes):
         if any(isinstance(size, (bool, np.bool_)) for size in hidden_layer_sizes):
             raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
-        sizes = [X.shape[1], *hidden_layer_sizes, self.n_outputs_]
-        self.n_layers_ = len(sizes)
+        sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
+        self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
         make, activation = network_type(self.activation)
         network = make(sizes, activation, LOSSES[self.out_activation_], X.dtype)

@@ -25,7 +25,7 @@ class SubclassingMixin:
             return
         names = _overridden(cls, NEVER_CALLED)
         if is_patched():
-            names += _overridden(cls, _own_names(_class_of_ours(cls)) | {"_network"})
+            names += _overridden(cls, sorted(_own_names(_class_of_ours(cls)) | {"_network"}))
         if not names:
             return
         if not is_patched():
@@ -38,16 +38,16 @@ class SubclassingMixin:
         names, never_called = [], NEVER_CALLED.keys()
         for base in type(self).__mro__:
             if not never_called.isdisjoint(base.__dict__.keys()):
-                names += never_called & base.__dict__.keys()
+                names += sorted(never_called & base.__dict__.keys())
             if _is_ours(base):
                 break
         taken = never_called | _own_names(base) if is_patched() else never_called
-        return names if taken.isdisjoint(self.__dict__.keys()) else [*names, *(taken & self.__dict__.keys())]
+        return names if taken.isdisjoint(self.__dict__.keys()) else names + sorted(taken & self.__dict__.keys())
 
     def _fit_as_scikit_learn(self, replaced, *arguments):
         if not is_patched() or FOR_PREDICTION.intersection(replaced):
             raise TypeError(_refusal(type(self), replaced))
-        warnings.warn(_consequence(type(self), replaced), stacklevel=4)
+        warnings.warn(_consequence(type(self), replaced), stacklevel=5)
         return scikit_learns_class(self._scikit_learns_name())._fit(self, *arguments)
 
 

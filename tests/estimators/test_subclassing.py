@@ -195,8 +195,9 @@ def test_methods_replaced_on_an_object_or_later(data, monkeypatch):
     ours._init_coef = types.MethodType(zeros, ours)
     with pytest.raises(TypeError, match="replaces _init_coef"):
         ours.fit(X, y)
-    with patch_sklearn(), pytest.warns(UserWarning, match="replaces _init_coef"):
+    with patch_sklearn(), pytest.warns(UserWarning, match="replaces _init_coef") as caught:
         ours.fit(X, y)
+    assert caught[0].filename == __file__
     np.testing.assert_array_equal(ours.predict(X), theirs.fit(X, y).predict(X))
     del ours._init_coef
     pickle.loads(pickle.dumps(ours)).partial_fit(X, y)
