@@ -1,13 +1,13 @@
 """Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, and the loss by them."""
 
 import math
-import warnings
 from itertools import pairwise
 
 import numpy as np
 
 from . import training
 from .kernels import layer_views
+from .warn import warn
 
 # A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
 MIN_ROWS_PER_PART = 64
@@ -89,11 +89,10 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
         unpack(network, best[1])
         raise
     if overflowed is not None:
-        warnings.warn(
+        warn(
             f"Overflow in training: L-BFGS tried parameters whose loss is {overflowed}. X or y may have values that are too large "
             "and need to be scaled.",
             RuntimeWarning,
-            stacklevel=2,
         )
     return result
 

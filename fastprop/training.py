@@ -312,11 +312,10 @@ def run_epochs(network, data, orders, optimizer, options, losses):
 def _end_epoch(network, loss, n_rows, optimizer, history, options, validation):
     """Enter an epoch into the history; whether to stop after it."""
     if not math.isfinite(loss) and all(map(math.isfinite, history.loss_curve[-1:])):
-        warnings.warn(
+        warn(
             f"Overflow in training: the loss of epoch {history.n_epochs + 1} is {loss}. X or y may have values that are too large "
             "and need to be scaled, or learning_rate_init is too large.",
             RuntimeWarning,
-            stacklevel=3,
         )
     history.end_epoch(loss, n_rows)
     if options.verbose:
