@@ -229,7 +229,7 @@ NOT_BEFORE = {
 
 
 def _as_stored_by(version, estimator):
-    """The state as an older scikit-learn stored it (compared with pickles of 1.2, 1.4 and 1.6; 0.24 as its attributes are known)."""
+    """The state as an older scikit-learn stored it (compared with pickles of 1.2, 1.4 and 1.6, but not of 0.24)."""
     state = {**copy.deepcopy(vars(estimator)), "_sklearn_version": ".".join(map(str, version))}
     when = "of early stopping" if estimator.early_stopping else "without"
     for first, names in NOT_BEFORE.items():
