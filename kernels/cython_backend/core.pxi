@@ -56,12 +56,14 @@ cdef extern from "engine.h":
                             double, ptrdiff_t, ptrdiff_t *, void *, void *, double *, int) noexcept nogil
     const kernels KERNELS_f32
     const kernels KERNELS_f64
-    enum: CACHE_LINE
+    enum: CACHE_LINE, LAYER_COLUMNS, N_IN, N_OUT, OFFSET, SGD
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
     void threads_init() noexcept nogil
 
 cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
+
+include "sizes.pxi"
 
 threads_init()
 
@@ -98,10 +100,15 @@ cdef int check_memory(int status) except -1:
 
 def linear_forward(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, int activation, cnp.ndarray a, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
     cdef int status
+    check_sizes("x", rows * n_in, item, x)
+    check_sizes("weight", n_in * n_out, item, weight)
+    check_sizes("bias", n_out, item, bias)
+    check_sizes("a", rows * n_out, item, a)
     with nogil:
-        status = k.linear_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(bias), x.shape[0],
-                                  weight.shape[0], weight.shape[1], activation, cnp.PyArray_DATA(a), n_threads)
+        status = k.linear_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(bias), rows, n_in,
+                                  n_out, activation, cnp.PyArray_DATA(a), n_threads)
     check_memory(status)
 
 
@@ -109,10 +116,17 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
                     cnp.ndarray dx, cnp.ndarray dweight, cnp.ndarray dbias, int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef void *dx_data = data(dx)
+    cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
     cdef int status
+    check_sizes("da, a", rows * n_out, item, da, a)
+    check_sizes("x", rows * n_in, item, x)
+    check_sizes("weight", n_in * n_out, item, weight)
+    check_optional("dx", rows * n_in, item, dx)
+    check_sizes("dweight", n_in * n_out, item, dweight)
+    check_sizes("dbias", n_out, item, dbias)
     with nogil:
         status = k.linear_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(a),
-                                   x.shape[0], weight.shape[0], weight.shape[1], activation, accumulate, dx_data,
+                                   rows, n_in, n_out, activation, accumulate, dx_data,
                                    cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias), n_threads)
     check_memory(status)
 
@@ -120,6 +134,7 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
 def activation_forward(cnp.ndarray z, int activation, cnp.ndarray a, int n_threads):
     cdef const kernels *k = kernels_for(z)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(z)
+    check_sizes("a", n, cnp.PyArray_ITEMSIZE(z), a)
     with nogil:
         k.activation_forward(cnp.PyArray_DATA(z), n, activation, cnp.PyArray_DATA(a), n_threads)
 
@@ -127,6 +142,7 @@ def activation_forward(cnp.ndarray z, int activation, cnp.ndarray a, int n_threa
 def activation_backward(cnp.ndarray da, cnp.ndarray a, int activation, cnp.ndarray dz, int n_threads):
     cdef const kernels *k = kernels_for(da)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(da)
+    check_sizes("a, dz", n, cnp.PyArray_ITEMSIZE(da), a, dz)
     with nogil:
         k.activation_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(a), n, activation, cnp.PyArray_DATA(dz), n_threads)
 
@@ -134,6 +150,7 @@ def activation_backward(cnp.ndarray da, cnp.ndarray a, int activation, cnp.ndarr
 def dropout(cnp.ndarray x, uint64_t key, uint32_t threshold, double scale, cnp.ndarray y, int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(x)
+    check_sizes("y", n, cnp.PyArray_ITEMSIZE(x), y)
     with nogil:
         k.dropout(cnp.PyArray_DATA(x), n, key, threshold, scale, cnp.PyArray_DATA(y), n_threads)
 
@@ -150,35 +167,50 @@ def all_finite(cnp.ndarray x, int n_threads):
 def layer_norm_forward(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, double epsilon, cnp.ndarray y, cnp.ndarray mean,
                        cnp.ndarray rstd, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_units = x.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    check_sizes("x, y", rows * n_units, item, x, y)
+    check_sizes("gamma, beta", n_units, item, gamma, beta)
+    check_sizes("mean, rstd", rows, item, mean, rstd)
     with nogil:
-        k.layer_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), x.shape[0], x.shape[1], epsilon,
+        k.layer_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), rows, n_units, epsilon,
                              cnp.PyArray_DATA(y), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(rstd), n_threads)
 
 
 def layer_norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray rstd, bint accumulate,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_units = x.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    check_sizes("dy, x, dx", rows * n_units, item, dy, x, dx)
+    check_sizes("gamma, dgamma, dbeta", n_units, item, gamma, dgamma, dbeta)
+    check_sizes("mean, rstd", rows, item, mean, rstd)
     with nogil:
         k.layer_norm_backward(cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(mean),
-                              cnp.PyArray_DATA(rstd), x.shape[0], x.shape[1], accumulate, cnp.PyArray_DATA(dx),
+                              cnp.PyArray_DATA(rstd), rows, n_units, accumulate, cnp.PyArray_DATA(dx),
                               cnp.PyArray_DATA(dgamma), cnp.PyArray_DATA(dbeta), n_threads)
 
 
 def batch_norm_forward(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, double epsilon, cnp.ndarray y, cnp.ndarray mean,
                        cnp.ndarray rstd, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_units = x.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    check_sizes("x, y", rows * n_units, item, x, y)
+    check_sizes("gamma, beta, mean, rstd", n_units, item, gamma, beta, mean, rstd)
     with nogil:
-        k.batch_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), x.shape[0], x.shape[1], epsilon,
+        k.batch_norm_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta), rows, n_units, epsilon,
                              cnp.PyArray_DATA(y), cnp.PyArray_DATA(mean), cnp.PyArray_DATA(rstd), n_threads)
 
 
 def batch_norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray rstd, bint accumulate,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_units = x.shape[1], item = cnp.PyArray_ITEMSIZE(x)
     cdef int status
+    check_sizes("dy, x, dx", rows * n_units, item, dy, x, dx)
+    check_sizes("gamma, mean, rstd, dgamma", n_units, item, gamma, mean, rstd, dgamma)
+    check_sizes("dbeta", n_units, item, dbeta)
     with nogil:
         status = k.batch_norm_backward(cnp.PyArray_DATA(dy), cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(mean),
-                                       cnp.PyArray_DATA(rstd), x.shape[0], x.shape[1], accumulate, cnp.PyArray_DATA(dx),
+                                       cnp.PyArray_DATA(rstd), rows, n_units, accumulate, cnp.PyArray_DATA(dx),
                                        cnp.PyArray_DATA(dgamma), cnp.PyArray_DATA(dbeta), n_threads)
     check_memory(status)
 
@@ -186,37 +218,48 @@ def batch_norm_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma, cnp.nd
 def batch_norm_inference(cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray running_mean, cnp.ndarray running_var,
                          double epsilon, cnp.ndarray y, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef ptrdiff_t rows = x.shape[0], n_units = x.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    check_sizes("x, y", rows * n_units, item, x, y)
+    check_sizes("gamma, beta, running_mean, running_var", n_units, item, gamma, beta, running_mean, running_var)
     with nogil:
         k.batch_norm_inference(cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma), cnp.PyArray_DATA(beta),
-                               cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var), x.shape[0], x.shape[1], epsilon,
+                               cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var), rows, n_units, epsilon,
                                cnp.PyArray_DATA(y), n_threads)
 
 
 def softmax_forward(cnp.ndarray logits, cnp.ndarray probs, int n_threads):
     cdef const kernels *k = kernels_for(logits)
+    cdef ptrdiff_t rows = logits.shape[0], n_units = logits.shape[1], item = cnp.PyArray_ITEMSIZE(logits)
+    check_sizes("logits, probs", rows * n_units, item, logits, probs)
     with nogil:
-        k.softmax_forward(cnp.PyArray_DATA(logits), logits.shape[0], logits.shape[1], cnp.PyArray_DATA(probs), n_threads)
+        k.softmax_forward(cnp.PyArray_DATA(logits), rows, n_units, cnp.PyArray_DATA(probs), n_threads)
 
 
 def softmax_backward(cnp.ndarray dprobs, cnp.ndarray probs, cnp.ndarray dlogits, int n_threads):
     cdef const kernels *k = kernels_for(probs)
+    cdef ptrdiff_t rows = probs.shape[0], n_units = probs.shape[1], item = cnp.PyArray_ITEMSIZE(probs)
+    check_sizes("dprobs, probs, dlogits", rows * n_units, item, dprobs, probs, dlogits)
     with nogil:
-        k.softmax_backward(cnp.PyArray_DATA(dprobs), cnp.PyArray_DATA(probs), probs.shape[0], probs.shape[1],
+        k.softmax_backward(cnp.PyArray_DATA(dprobs), cnp.PyArray_DATA(probs), rows, n_units,
                            cnp.PyArray_DATA(dlogits), n_threads)
 
 
 def loss_forward(int loss, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
                  cnp.ndarray outputs, int n_threads):
     cdef const kernels *k = kernels_for(logits)
+    cdef ptrdiff_t rows = logits.shape[0], n_out = logits.shape[1], item = cnp.PyArray_ITEMSIZE(logits)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
     cdef void *outputs_data = data(outputs)
     cdef double loss_sum = 0
     cdef int status
+    check_sizes("logits", rows * n_out, item, logits)
+    check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_optional("outputs", rows * n_out, item, outputs)
     with nogil:
-        status = k.loss_forward(loss, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, logits.shape[0],
-                                logits.shape[1], outputs_data, &loss_sum, n_threads)
+        status = k.loss_forward(loss, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, rows, n_out,
+                                outputs_data, &loss_sum, n_threads)
     check_memory(status)
     return loss_sum
 
@@ -224,18 +267,23 @@ def loss_forward(int loss, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray t
 def loss_backward(int loss, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
                   double scale, cnp.ndarray dlogits, int n_threads):
     cdef const kernels *k = kernels_for(outputs)
+    cdef ptrdiff_t rows = outputs.shape[0], n_out = outputs.shape[1], item = cnp.PyArray_ITEMSIZE(outputs)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
+    check_sizes("outputs", rows * n_out, item, outputs)
+    check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_sizes("dlogits", rows * n_out, item, dlogits)
     with nogil:
-        k.loss_backward(loss, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, outputs.shape[0],
-                        outputs.shape[1], cnp.PyArray_DATA(dlogits), n_threads)
+        k.loss_backward(loss, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, rows, n_out,
+                        cnp.PyArray_DATA(dlogits), n_threads)
 
 
 def sgd_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum, bint nesterov, double l2,
                int n_threads):
     cdef const kernels *k = kernels_for(params)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    check_sizes("grad, velocity", n, cnp.PyArray_ITEMSIZE(params), grad, velocity)
     with nogil:
         k.sgd_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov, l2,
                      n, n_threads)
@@ -245,6 +293,7 @@ def adam_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray
                 double epsilon, Py_ssize_t step, double l2, int n_threads):
     cdef const kernels *k = kernels_for(params)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    check_sizes("grad, m, v", n, cnp.PyArray_ITEMSIZE(params), grad, m, v)
     with nogil:
         k.adam_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
                       beta_2, epsilon, step, l2, n, n_threads)
@@ -254,6 +303,7 @@ def momentum_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, 
                     double l2, int n_threads):
     cdef const kernels *k = kernels_for(params)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    check_sizes("grad, velocity", n, cnp.PyArray_ITEMSIZE(params), grad, velocity)
     with nogil:
         k.momentum_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov,
                           l2, n, n_threads)
@@ -263,6 +313,7 @@ def rmsprop_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray square_avg,
                    double l2, int n_threads):
     cdef const kernels *k = kernels_for(params)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    check_sizes("grad, square_avg", n, cnp.PyArray_ITEMSIZE(params), grad, square_avg)
     with nogil:
         k.rmsprop_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(square_avg), lr, alpha, epsilon, l2,
                          n, n_threads)
@@ -272,6 +323,7 @@ def adamw_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarra
                  double epsilon, Py_ssize_t step, double weight_decay, double l2, int n_threads):
     cdef const kernels *k = kernels_for(params)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
+    check_sizes("grad, m, v", n, cnp.PyArray_ITEMSIZE(params), grad, m, v)
     with nogil:
         k.adamw_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
                        beta_2, epsilon, step, weight_decay, l2, n, n_threads)
@@ -283,6 +335,7 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
     cdef const void *indptr_data = data(indptr)
     cdef int wide = is_wide(indptr), status
     cdef ptrdiff_t rows = n_rows(x, indptr)
+    check_sizes("outputs", rows * check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x), outputs)
     with nogil:
         status = k.network_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, rows,
                                    <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params), NULL,
@@ -338,6 +391,8 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     cdef const void *weight_data = data(sample_weight)
     cdef double loss_mean = 0
     cdef int status
+    check_targets(labels, targets, sample_weight, rows, check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x))
+    check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
     with nogil:
         status = k.network_loss_gradient(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data,
                                          targets_data, weight_data, rows, <const ptrdiff_t *>cnp.PyArray_DATA(layers),
@@ -357,7 +412,11 @@ def train_epochs(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.nda
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
+    cdef ptrdiff_t rows = n_rows(x, indptr), n_slots = 1 if optimizer == SGD else 2
     cdef int status
+    check_targets(labels, targets, sample_weight, rows, check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x))
+    check_sizes("state", n_slots * cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), state)
+    check_sizes("losses", orders.shape[0], sizeof(double), losses)
     with nogil:
         status = k.train_epochs(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data, targets_data,
                                 weight_data, <const ptrdiff_t *>cnp.PyArray_DATA(orders), orders.shape[0], orders.shape[1],
@@ -374,6 +433,7 @@ def shuffle_orders(cnp.ndarray rows, random_state, cnp.ndarray orders):
     cdef const ptrdiff_t *previous = <const ptrdiff_t *>cnp.PyArray_DATA(rows)
     cdef ptrdiff_t *order = <ptrdiff_t *>cnp.PyArray_DATA(orders)
     cdef bitgen_t *bits
+    check_sizes("rows", n, sizeof(ptrdiff_t), rows)
     from numpy.random import RandomState  # here, because importing it takes a while
     if type(random_state) is not RandomState or n > 0xFFFFFFFF:
         for row in orders:

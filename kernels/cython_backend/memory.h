@@ -47,6 +47,16 @@ static void give_back(void *block)
     free(head->bytes <= LARGEST_KEPT_BLOCK ? atomic_exchange(&kept_block, head) : head);
 }
 
+/* Items for which there is no memory, but few enough that no sum of sizes in bytes wraps. */
+#define MOST_ITEMS (PTRDIFF_MAX >> 20)
+
+/* a * b items, or where that would be more, MOST_ITEMS. */
+static ptrdiff_t n_items(ptrdiff_t a, ptrdiff_t b)
+{
+    ptrdiff_t product;
+    return __builtin_mul_overflow(a, b, &product) ? MOST_ITEMS : min_size(product, MOST_ITEMS);
+}
+
 /* The next so many bytes, from a cache line on, of the block that begins at base and of which `size` are taken; with base NULL only
  * the size means anything. */
 static void *cut(char *base, size_t *size, size_t bytes)

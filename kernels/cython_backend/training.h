@@ -242,9 +242,9 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
         const ptrdiff_t row = FN(row_at)(&t->data, i);
         const ptrdiff_t entries = FN(row_start)(x, row + 1) - FN(row_start)(x, row);
         longest = max_size(longest, entries);
-        total += entries;
+        total = min_size(total + entries, MOST_ITEMS);
     }
-    return min_size(total, longest * t->batch_size);
+    return min_size(total, n_items(longest, t->batch_size));
 }
 
 /* Lay the memory of a call out from `base` on and return its size in bytes; with base NULL only the size means anything. */
@@ -262,7 +262,7 @@ static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
     t->aligned = t->params;
     if (t->params && t->n_parts > 1 && (uintptr_t)t->params % CACHE_LINE != 0)
         t->aligned = FN(cut)(base, &size, n_params);
-    t->first_delta = FN(cut)(base, &size, t->extent.sparse ? t->batch_size * n_out : 0);
+    t->first_delta = FN(cut)(base, &size, t->extent.sparse ? n_items(t->batch_size, n_out) : 0);
     t->published = FN(cut)(base, &size, t->replicated ? 2 * t->n_parts * n_params : 0);
     for (int part = 0; part < t->n_parts; part++) {
         struct FN(replica) replica = {t->aligned, t->state, t->second_state};
