@@ -1,5 +1,9 @@
 """The layer table: the shape of a network as one small intp array that every back end reads (columns: `codes.LAYER_COLUMNS`)."""
 
+import operator
+import sys
+from itertools import accumulate, pairwise
+
 import numpy as np
 
 from .codes import ACTIVATIONS, LAYER_COLUMNS, LINKS
@@ -26,18 +30,19 @@ def layer_table(sizes, activation="relu", link="identity", dropout=None):
     ndarray of intp, shape (n_layers, 7)
         Rows (n_in, n_out, activation code, offset into the flat block, rate in units of 2^-53, seed, stream).
     """
+    sizes = [operator.index(size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {list(sizes)}")
+        raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {sizes}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {list(ACTIVATIONS)}; got {activation!r}")
     if link not in LINKS:
         raise ValueError(f"link must be one of {list(LINKS)}; got {link!r}")
-    n_in, n_out = np.array(sizes[:-1], dtype=np.intp), np.array(sizes[1:], dtype=np.intp)
-    codes = np.full(len(n_in), ACTIVATIONS[activation], dtype=np.intp)
-    codes[-1] = LINKS[link]
-    ends = np.cumsum((n_in + 1) * n_out)
-    layers = np.zeros((len(n_in), len(LAYER_COLUMNS)), np.intp)
-    layers[:, :4] = np.stack([n_in, n_out, codes, ends - (n_in + 1) * n_out], axis=1)
+    offsets = list(accumulate(((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)), initial=0))  # in integers that cannot wrap
+    if offsets[-1] > sys.maxsize:
+        raise ValueError(f"sizes must make at most {sys.maxsize} parameters; {sizes} make {offsets[-1]}")
+    layers = np.zeros((len(sizes) - 1, len(LAYER_COLUMNS)), np.intp)
+    layers[:, 0], layers[:, 1], layers[:, 2], layers[:, 3] = sizes[:-1], sizes[1:], ACTIVATIONS[activation], offsets[:-1]
+    layers[-1, 2] = LINKS[link]
     return layers if dropout is None else with_dropout(layers, dropout)
 
 
@@ -54,13 +59,13 @@ def with_dropout(layers, dropout):
 
 def n_parameters(layers):
     """The length of the flat block that a layer table describes."""
-    return int(((layers[:, 0] + 1) * layers[:, 1]).sum())
+    return sum((n_in + 1) * n_out for n_in, n_out in layers[:, :2].tolist())
 
 
 def layer_views(layers, block):
     """The (weight, bias) views of each layer into one flat block of parameters, gradients or moments, first layer first."""
     views = []
-    for n_in, n_out, _, offset in layers[:, :4]:
+    for n_in, n_out, _, offset in layers[:, :4].tolist():
         end = offset + n_in * n_out
         views.append((block[offset:end].reshape(n_in, n_out), block[end : end + n_out]))
     return views
