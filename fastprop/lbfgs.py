@@ -7,6 +7,7 @@ import numpy as np
 
 from . import training
 from .kernels import layer_views
+from .kernels.checks import private
 from .warn import warn
 
 # A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
@@ -116,4 +117,4 @@ def _rows_of(data, cut):
         return part._replace(x=data.x[cut])
     indptr = data.indptr[cut.start : cut.stop + 1]
     entries = slice(indptr[0], indptr[-1])
-    return part._replace(x=data.x[:, entries], indices=data.indices[entries], indptr=indptr - indptr[0])
+    return part._replace(x=data.x[:, entries], indices=data.indices[entries], indptr=private(indptr - indptr[0]))

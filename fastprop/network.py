@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from .kernels.checks import MAX_THREADS, NO_INDICES, features, output, raw_features
+from .kernels import checks
+from .kernels.checks import MAX_THREADS, NO_INDICES, NO_LABELS
 from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -26,7 +27,7 @@ class TrainingSet(NamedTuple):
 
     Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
     its CSR form. Of ``labels`` (n,) and ``targets`` (n, n_out) one is empty; ``problem`` is what a network
-    must have in common with the one that the data were checked for.
+    must have in common with the one that the data were checked for. All integers are read-only copies of what was given.
     """
 
     x: np.ndarray
@@ -44,6 +45,11 @@ class TrainingSet(NamedTuple):
     @property
     def n_samples(self):
         return len(self.indptr) - 1 if self.indptr.size else len(self.x)
+
+    @property
+    def rows(self):
+        """X as one object, a matrix or a SciPy CSR array."""
+        return one_matrix(self.x, self.indices, self.indptr, self.problem[1])
 
 
 class Network:
@@ -122,13 +128,15 @@ class Network:
             own[...] = given
         return network
 
+    # Views, so that whoever sets the shape of what he gets does not set it here.
+
     @property
     def layers(self):
-        return self._layers
+        return self._layers[...]
 
     @property
     def params(self):
-        return self._params
+        return self._params[...]
 
     @property
     def dtype(self):
@@ -217,9 +225,9 @@ class Network:
         array([[11.]])
         """
         n, rows = self._rows(x)
-        if rows[0] is not x or not n:
+        if not n or not isinstance(x, np.ndarray) or rows[0].ctypes.data != x.ctypes.data:
             raise ValueError(f"x must be a C-contiguous, aligned {self.dtype.name} array with rows, as it is read where it lies")
-        out = output("out", out, (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
+        out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
         return self.astype(self.dtype)._bound_forward(rows, out, _checked_threads(n_threads))
 
     def training_set(self, x, y, sample_weight=None):
@@ -236,14 +244,13 @@ class Network:
         Returns
         -------
         TrainingSet
-            Arrays that already fit are not copied, except class numbers.
+            Arrays of floats that already fit are not copied. Class numbers, and where the entries of a sparse X are, always are.
         """
         n, rows = self._rows(x)
-        labels, targets, weight = np.empty(0, np.intp), np.empty((0, 0), self.dtype), np.empty(0, self.dtype)
+        labels, targets, weight = NO_LABELS, np.empty((0, 0), self.dtype), np.empty(0, self.dtype)
         y = np.asarray(y)
         if self.loss == "softmax_cross_entropy" and y.ndim == 1:
-            # A copy: labels that change after the check could lead the kernels out of their arrays.
-            labels = _checked_indices("y", y.copy(), (n,), self.sizes[-1])
+            labels = _checked_indices("y", y, (n,), self.sizes[-1])
         else:
             shape = (n, self.sizes[-1])
             if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
@@ -286,10 +293,8 @@ class Network:
         float
             The mean loss of the batches, weighted by their numbers of rows; each is computed before its update.
         """
-        order = _checked_indices("order", order, (len(order),), data.n_samples)
-        options = {"batch_size": batch_size, "alpha": alpha, "clip": clip, "n_threads": n_threads}
-        losses = np.empty(1)
-        self.train_epochs(data, order.reshape(1, -1), optimizer, losses, **options)
+        orders, losses = _checked_indices("order", order, (len(order),), data.n_samples).reshape(1, -1), np.empty(1)
+        self._train_in_order(data, orders, optimizer, losses, batch_size, alpha, clip, n_threads)
         return float(losses[0])
 
     def train_epochs(self, data, orders, optimizer, losses, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
@@ -306,17 +311,22 @@ class Network:
         data, optimizer, batch_size, alpha, clip, n_threads
             As in `train_epoch`.
         """
-        self._check_data(data)
+        losses = checks.own_view(losses)
         orders = _checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)
+        if losses.dtype != np.float64 or not losses.flags.carray:
+            raise ValueError(f"losses must be a C-contiguous, writable float64 array; got {losses.dtype.name}")
+        self._train_in_order(data, orders, optimizer, losses, batch_size, alpha, clip, n_threads)
+
+    def _train_in_order(self, data, orders, optimizer, losses, batch_size, alpha, clip, n_threads):
+        """`train_epochs` in checked orders."""
+        self._check_data(data)
         batch_size = operator.index(batch_size)
         if batch_size < 1 or not orders.shape[1]:
             raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
-        if losses.dtype != np.float64 or not losses.flags.carray:
-            raise ValueError(f"losses must be a C-contiguous, writable float64 array; got {losses.dtype.name}")
-        self._check_state(optimizer)
-        step = np.array([optimizer.t], np.intp)
+        state = self._checked_state(optimizer)
+        step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
         try:
-            self._train_epochs(data, orders, optimizer, batch_size, alpha, clip, step, losses, _checked_threads(n_threads))
+            self._train_epochs(data, orders, optimizer, state, batch_size, alpha, clip, step, losses, _checked_threads(n_threads))
         finally:
             if step[0] > optimizer.t:
                 optimizer.advance(int(step[0]) - optimizer.t)
@@ -333,9 +343,9 @@ class Network:
         problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
 
-    def _train_epochs(self, data, orders, optimizer, batch_size, alpha, clip, step, losses, n_threads):
+    def _train_epochs(self, data, orders, optimizer, state, batch_size, alpha, clip, step, losses, n_threads):
         problem = orders, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
-        arrays = step, self._params, optimizer.state, losses
+        arrays = step, self._params, state, losses
         kernels.active.raw.train_epochs(*data.arrays, *problem, alpha, clip, batch_size, *arrays, n_threads)
 
     def _rows(self, x):
@@ -345,8 +355,7 @@ class Network:
             if x.ndim != 2 or x.shape[1] != self.sizes[0]:
                 raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")
             return len(x), (x, NO_INDICES, NO_INDICES)
-        x = x.tocsr().astype(self.dtype, copy=False)
-        return features("x", x, self.sizes[0], self._params), raw_features("x", x)
+        return sparse_rows("x", x, self.sizes[0], self._params)
 
     @property
     def _problem(self):
@@ -356,14 +365,15 @@ class Network:
         if data.problem != self._problem:
             raise ValueError("data must come from the training_set() of a network with the same loss, dtype, inputs and outputs")
 
-    def _check_state(self, optimizer):
+    def _checked_state(self, optimizer):
         shape = N_STATE_SLOTS[optimizer.name], len(self._params)
-        state = optimizer.state
+        state = checks.own_view(optimizer.state)
         if state.shape != shape or state.dtype != self._params.dtype or not state.flags.carray:
             raise ValueError(
                 f"the optimizer's state must be a C-contiguous {self.dtype.name} array of shape {shape}; "
                 f"got {state.dtype.name}, {state.shape}"
             )
+        return state
 
 
 def float_dtype(*arrays_or_dtypes):
@@ -380,21 +390,43 @@ def _zeros(n, dtype):
 
 
 def _aligned(array, dtype):
-    """A plain, C-contiguous, aligned array of a dtype in native byte order: the given one where it is that already."""
+    """A plain, C-contiguous, aligned array of a dtype in native byte order: a view of the given one where it is that already."""
+    array = checks.own_view(array)
     if type(array) is np.ndarray and array.dtype == dtype and (flags := array.flags).c_contiguous and flags.aligned:
         return array  # `np.require` takes longer to see this than a small network takes for a row
     return np.require(array, dtype, ["C", "A", "E"])
 
 
+def one_matrix(x, indices, indptr, n_in):
+    """Rows in the form of the raw kernels as one object, a matrix or a SciPy CSR array."""
+    if not indptr.size:
+        return x
+    from scipy.sparse import csr_array  # here, because importing it takes a while
+
+    return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, n_in))
+
+
+def sparse_rows(name, x, n_in, params):
+    """(n, rows) of sparse X (n, n_in) of any format and dtype, in the form of the raw kernels; see `checks.rows`."""
+    from scipy.sparse import coo_array, csc_array, issparse  # here, because importing it takes a while
+
+    x = (x if issparse(x) else x.tocsr()).astype(params.dtype, copy=False)
+    # SciPy converts by the integers that it finds, without a look at them: it gets checked ones that nobody can change.
+    if x.format == "csc":
+        shape, (_, (data, indices, indptr), _) = x.shape, checks.rows(name, x.T, x.shape[0], params)
+        x = csc_array((data[0], indices, indptr), shape=shape)
+    elif x.format == "coo":
+        x = coo_array((x.data, (checks.private(x.row), checks.private(x.col))), shape=x.shape)  # checks them
+    return checks.rows(name, x.tocsr(), n_in, params)[:2]
+
+
 def _checked_indices(name, values, shape, end):
-    """Integers in [0, end) as intp."""
-    values = np.asarray(values)
+    """Integers in [0, end) as a private intp array."""
+    values = checks.private(np.asarray(values))
     if values.shape != shape or values.dtype.kind not in "iub":
         raise ValueError(f"{name} must be integers of shape {shape}; got shape {values.shape}, dtype {values.dtype.name}")
-    values = _aligned(values, np.intp)
-    if values.size and not 0 <= values.min() <= values.max() < end:
-        raise ValueError(f"{name} must be in [0, {end}); got values from {values.min()} to {values.max()}")
-    return values
+    checks.in_range(name, values, end)
+    return checks.as_intp(values)
 
 
 def _checked_threads(n_threads):

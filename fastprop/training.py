@@ -285,6 +285,7 @@ def epochs_per_call(network, data, n_rows, options):
 
 def _shuffled(rows, random_state, options, n_epochs):
     """The orders of the next epochs, (n_epochs, n_rows). The permutations compose, as in scikit-learn."""
+    rows = np.ascontiguousarray(rows, np.intp)  # as the raw kernel reads them
     orders = np.empty((n_epochs, len(rows)), np.intp)
     if options.shuffle:
         active.raw.shuffle_orders(rows, random_state, orders)

@@ -22,6 +22,8 @@ FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
 INTP = np.dtype(np.intp)
 # Each takes up memory and a place in the system's table until the process ends: an absurd number is a mistake.
 MAX_THREADS = 1024
+# Updates done before a call, which counts on from there: no call can reach the end of the integers.
+MAX_STEP = 2**62
 # Name -> (smallest, largest, whether the largest is allowed). The ranges of scikit-learn, but lr = 0 is allowed.
 SCALARS = {
     "lr": (0.0, math.inf, False),
@@ -100,6 +102,11 @@ def hyper(optimizer, given, defaults):
 
 
 # Inputs
+
+
+def own_view(array):
+    """A view of an array, so that nobody else can change the shape, strides or dtype that the checks find."""
+    return array[...] if type(array) is np.ndarray else array
 
 
 def floats(name, array):
@@ -202,76 +209,110 @@ def sample_weight(weight, n_samples, first_name, first):
     return c_order("sample_weight", weight)
 
 
+def private(array):
+    """A read-only copy in C order and native byte order: what is an address in compiled code is checked where nobody can change it.
+
+    The kernels run without the GIL, so that another thread may change the caller's array at any time after its check.
+    """
+    dtype = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
+    copy = np.array(array, dtype, order="C", subok=False)
+    copy.setflags(write=False)
+    return copy
+
+
+# "Not given", to the raw kernels; read-only as what is given, which to Numba is part of the type.
+NO_INDICES, NO_LABELS = private(np.empty(0, np.int32)), private(np.empty(0, INTP))
+
+
+def in_range(name, values, n_values):
+    """Raise an error with the first of some integers that is not in [0, n_values)."""
+    # Seen as unsigned, the negative ones are the largest: one pass finds both kinds.
+    limit = min(n_values, 1 << 8 * values.itemsize - (values.dtype.kind == "i"))
+    unsigned = values.view(f"u{values.itemsize}")
+    if values.size and unsigned.max() >= limit:
+        where = tuple(map(int, np.unravel_index((unsigned >= limit).argmax(), values.shape)))
+        position = where[0] if values.ndim == 1 else where
+        raise ValueError(f"{name} must be in [0, {n_values}); got {values[where]} at position {position}")
+
+
+def as_intp(values):
+    """Private integers as private intp ones, which is no further copy where they are that already."""
+    converted = values.astype(INTP, copy=False)
+    converted.setflags(write=False)
+    return converted
+
+
 def indices(name, values, n_values, length=None):
-    """A vector of integers in [0, n_values), as a C-contiguous intp array."""
+    """A vector of integers in [0, n_values), as a private intp array."""
     _require_ndarray(name, values)
+    values = private(values)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers; got {values.dtype.name}")
     if values.ndim != 1 or length not in (None, len(values)):
         raise ValueError(f"{name} must have shape ({'n' if length is None else length},); got {values.shape}")
-    # Another integer dtype is converted, which needs a copy anyway; only a copy that could have been avoided is worth a warning.
-    converted = c_order(name, values) if values.dtype == INTP else np.ascontiguousarray(values, dtype=INTP)
-    # Seen as unsigned, the negative ones (and uint64 ones that wrapped) are the largest: one pass finds both kinds.
-    unsigned = converted.view(np.uintp)
-    if converted.size and unsigned.max() >= n_values:
-        where = int((unsigned >= n_values).argmax())
-        raise ValueError(f"{name} must be in [0, {n_values}); got {values[where]} at position {where}")
-    return converted
+    in_range(name, values, n_values)
+    return as_intp(values)
 
 
 def targets(loss, values, shape, first_name, first):
     """The targets of a loss as (labels, dense) for the raw kernels, one of which is empty: "not given"."""
     _require_ndarray("targets", values)
     native = FLOATS[first.dtype.char]
-    no_labels, meant_as_labels = np.empty(0, INTP), values.ndim == 1 or values.dtype.kind in "iub"
+    meant_as_labels = values.ndim == 1 or values.dtype.kind in "iub"
     if loss == "softmax_cross_entropy" and meant_as_labels:
         return indices("targets", values, shape[1], shape[0]), np.empty((0, 0), native)
     if loss == "binary_cross_entropy" and shape[1] == 1 and meant_as_labels:
         labels = values.astype(np.intp) if values.dtype.kind == "b" else values
-        return no_labels, indices("targets", labels, 2, shape[0]).astype(native)[:, None]
+        return NO_LABELS, indices("targets", labels, 2, shape[0]).astype(native)[:, None]
     like("targets", values, shape, first_name, first)
     if loss == "poisson" and (values < 0).any():
         where = tuple(int(i) for i in np.unravel_index((values < 0).argmax(), shape))
         raise ValueError(f"targets must not be negative; got {values[where]} at position {where}")
-    return no_labels, c_order("targets", values)
+    return NO_LABELS, c_order("targets", values)
 
 
 # Rows of features
 
-NO_INDICES = np.empty(0, np.int32)
 
+def rows(name, x, n_in, params):
+    """(n, rows, stored) of X (n, n_in), a matrix or a SciPy CSR array, of the dtype of params.
 
-def features(name, x, n_in, params):
-    """The number of rows of X (n, n_in), a matrix or a SciPy CSR array, of the dtype of params."""
+    ``rows`` is X in the form of the raw kernels, (x, indices, indptr), and ``stored`` a dict name -> array of the caller's arrays
+    that hold it: what an output must not overlap.
+    """
     if getattr(x, "format", None) != "csr":
+        x = own_view(x)
         n = matrix(name, x)[0]
         like(name, x, (n, n_in), "params", params)
-        return n
-    like(f"{name}.data", x.data, x.data.shape, "params", params)
-    if x.ndim != 2 or x.shape[1] != n_in:
-        raise ValueError(f"{name} must have shape (n, {n_in}); got {x.shape}")
-    n, starts, columns = x.shape[0], x.indptr, x.indices
+        return n, (c_order(name, x), NO_INDICES, NO_INDICES), {name: x}
+    # Each is read once, as the matrix may be given other arrays meanwhile.
+    shape, parts = x.shape, {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
+    for part, array in parts.items():
+        _require_ndarray(part, array)
+    return shape[0], _compressed_rows(name, shape, *parts.values(), n_in, params), parts
+
+
+def _compressed_rows(name, shape, data, columns, starts, n_in, params):
+    """The arrays of X in CSR form, checked, for the raw kernels."""
+    data, columns, starts = own_view(data), private(columns), private(starts)
+    like(f"{name}.data", data, (data.size,), "params", params)
+    if len(shape) != 2 or shape[1] != n_in:
+        raise ValueError(f"{name} must have shape (n, {n_in}); got {shape}")
     if starts.dtype != columns.dtype or starts.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
         raise TypeError(f"{name}.indptr and {name}.indices must both be int32 or both int64; got {starts.dtype}, {columns.dtype}")
-    if len(starts) != n + 1 or starts[0] != 0 or starts[-1] != len(columns) or (np.diff(starts) < 0).any():
-        raise ValueError(f"{name}.indptr must be {n + 1} numbers that rise from 0 to {len(columns)}, the number of indices")
-    if len(columns) != len(x.data) or (len(columns) and not 0 <= columns.min() <= columns.max() < n_in):
-        raise ValueError(f"{name}.indices must be {len(x.data)} numbers in [0, {n_in}), one for each of {name}.data")
-    return n
-
-
-def raw_features(name, x):
-    """X, as `features` checked it, in the form of the raw kernels: (x, indices, indptr)."""
-    if getattr(x, "format", None) != "csr":
-        return c_order(name, x), NO_INDICES, NO_INDICES
-    return c_order(f"{name}.data", x.data)[None], c_order(f"{name}.indices", x.indices), c_order(f"{name}.indptr", x.indptr)
-
-
-def stored_arrays(name, x):
-    """The arrays that hold X, by name: what an output must not overlap."""
-    if getattr(x, "format", None) != "csr":
-        return {name: x}
-    return {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
+    if columns.shape != data.shape:
+        raise ValueError(f"{name}.indices must have shape {data.shape}, as {name}.data; got {columns.shape}")
+    if starts.shape != (shape[0] + 1,):
+        raise ValueError(f"{name}.indptr must have shape ({shape[0] + 1},); got {starts.shape}")
+    # Neighbours are compared, not subtracted: a difference may wrap.
+    if starts[0] != 0 or starts[-1] != len(columns) or (falls := starts[1:] < starts[:-1]).any():
+        has = f"{starts[0]} to {starts[-1]}"
+        if starts[0] == 0 and starts[-1] == len(columns):
+            where = int(falls.argmax())
+            has = f"{starts[where]} before {starts[where + 1]} at position {where + 1}"
+        raise ValueError(f"{name}.indptr must rise from 0 to {len(columns)}, the number of {name}.indices; got {has}")
+    in_range(f"{name}.indices", columns, n_in)
+    return c_order(f"{name}.data", data)[None], columns, starts
 
 
 # Outputs
@@ -319,13 +360,16 @@ def updated(arrays, first, inputs):
 
 
 def network(layers, params):
-    """The (n_in, n_out, link code) of a network given as a layer table and its flat block of parameters."""
+    """The (layers, n_in, n_out, link code) of a network given as a layer table and its flat block of parameters.
+
+    The table is a private one.
+    """
     _require_ndarray("layers", layers)
-    n_columns = len(LAYER_COLUMNS)
-    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != n_columns or not len(layers) or not layers.flags.c_contiguous:
+    layers, n_columns = private(layers), len(LAYER_COLUMNS)
+    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != n_columns or not len(layers):
         raise ValueError(
-            f"layers must be a C-contiguous intp array of shape (n_layers, {n_columns}), as layer_table() returns it; "
-            f"got {layers.dtype.name}, shape {layers.shape}, strides {layers.strides}"
+            f"layers must be an intp array of shape (n_layers, {n_columns}), as layer_table() returns it; "
+            f"got {layers.dtype.name}, shape {layers.shape}"
         )
     rows = layers.tolist()
     n_before, end = rows[0][0], 0
@@ -341,4 +385,4 @@ def network(layers, params):
     floats("params", params)
     if params.shape != (end,):
         raise ValueError(f"params must have shape ({end},), as layers describes it; got {params.shape}")
-    return rows[0][0], n_before, rows[-1][2]
+    return layers, rows[0][0], n_before, rows[-1][2]

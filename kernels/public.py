@@ -19,8 +19,9 @@ HYPER_DEFAULTS = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "beta_1": 0.9, 
 class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
     """Every public kernel, computed by one back end.
 
-    Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers. Inputs that are not
-    C-contiguous, aligned and in native byte order are copied, and a `CopyWarning` says so; outputs that are not are refused.
+    Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers, which are always copied and
+    then checked, so that another thread may change the caller's during the call. Other inputs that are not C-contiguous, aligned
+    and in native byte order are copied, and a `CopyWarning` says so; outputs that are not are refused.
     Where no output is given, a new array is returned. Outputs must not overlap inputs, except where it says that they may be
     the same. Arrays without rows are valid: sums are 0. NaN and infinity propagate as in NumPy.
 
@@ -63,13 +64,12 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
         """
-        n_in, n_out, _ = checks.network(layers, params)
-        n = checks.features("x", x, n_in, params)
+        table, n_in, n_out, _ = checks.network(layers, params)
+        n, rows, stored = checks.rows("x", x, n_in, params)
         n_threads = checks.threads(n_threads)
-        inputs = checks.stored_arrays("x", x) | {"layers": layers, "params": params}
-        outputs = checks.output("out", out, (n, n_out), params, inputs)
+        outputs = checks.output("out", out, (n, n_out), params, stored | {"layers": layers, "params": params})
         if n:
-            self.raw.network_forward(*checks.raw_features("x", x), layers, checks.c_order("params", params), outputs, n_threads)
+            self.raw.network_forward(*rows, table, checks.c_order("params", params), outputs, n_threads)
         return outputs
 
     def network_loss_gradient(
@@ -116,15 +116,14 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
         """
-        shape = self._check_problem(x, layers, params, loss)
+        table, shape, rows, stored = self._check_problem(x, layers, params, loss)
         alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
         labels, dense = checks.targets(loss, targets, shape, "params", params)
         weight = checks.sample_weight(sample_weight, shape[0], "params", params)
-        inputs = checks.stored_arrays("x", x) | {"targets": targets, "sample_weight": sample_weight, "layers": layers}
-        gradient = checks.output("out", out, params.shape, params, inputs | {"params": params})
-        data = *checks.raw_features("x", x), labels, dense, weight
-        problem = layers, checks.c_order("params", params), LOSSES[loss], alpha, clip
-        loss_mean = self.raw.network_loss_gradient(*data, *problem, gradient, n_threads)
+        inputs = stored | {"targets": targets, "sample_weight": sample_weight, "layers": layers, "params": params}
+        gradient = checks.output("out", out, params.shape, params, inputs)
+        problem = table, checks.c_order("params", params), LOSSES[loss], alpha, clip
+        loss_mean = self.raw.network_loss_gradient(*rows, labels, dense, weight, *problem, gradient, n_threads)
         return loss_mean, gradient
 
     def train_epoch(
@@ -180,36 +179,31 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         TypeError, ValueError
             If an argument is not as described, or two of the arrays overlap; nothing was changed then.
         """
-        shape = self._check_problem(x, layers, params, loss)
+        table, shape, rows, stored = self._check_problem(x, layers, params, loss)
         code = checks.option("optimizer", optimizer, OPTIMIZERS)
         hyper = checks.hyper(optimizer, hyper, HYPER_DEFAULTS)
-        batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0)
+        batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0, checks.MAX_STEP)
         alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
         labels, dense = checks.targets(loss, targets, shape, "params", params)
         weight = checks.sample_weight(sample_weight, shape[0], "params", params)
-        rows = checks.indices("order", order, shape[0])
+        visits = checks.indices("order", order, shape[0])
         checks.like("state", state, (N_STATE_SLOTS[optimizer], len(params)), "params", params)
-        inputs = checks.stored_arrays("x", x) | {
-            "targets": targets,
-            "sample_weight": sample_weight,
-            "order": order,
-            "layers": layers,
-        }
+        inputs = stored | {"targets": targets, "sample_weight": sample_weight, "order": order, "layers": layers}
         raw_params = checks.output("params", params, params.shape, params, inputs)
         raw_state = checks.output("state", state, state.shape, params, inputs | {"params": params})
-        if not rows.size:
+        if not visits.size:
             return 0.0
-        data = *checks.raw_features("x", x), labels, dense, weight
-        problem = rows.reshape(1, -1), layers, LOSSES[loss], code, hyper, alpha, clip, batch_size, np.array([step], np.intp)
+        problem = visits.reshape(1, -1), table, LOSSES[loss], code, hyper, alpha, clip, batch_size, np.array([step], np.intp)
         losses = np.empty(1)
-        self.raw.train_epochs(*data, *problem, raw_params, raw_state, losses, n_threads)
+        self.raw.train_epochs(*rows, labels, dense, weight, *problem, raw_params, raw_state, losses, n_threads)
         return float(losses[0])
 
     def _check_problem(self, x, layers, params, loss):
-        """The shape (n, n_out) of the outputs of a network for rows x, after checks that these four fit together."""
+        """After checks that these four fit together: (layer table, shape (n, n_out) of the outputs, rows, stored), see `checks`."""
         checks.option("loss", loss, LOSSES)
-        n_in, n_out, link = checks.network(layers, params)
+        table, n_in, n_out, link = checks.network(layers, params)
         if link != LINKS[CANONICAL_LINK[loss]]:
             has = next(name for name, code in LINKS.items() if code == link)
             raise ValueError(f"layers must have the link {CANONICAL_LINK[loss]!r} for the loss {loss!r}; got {has!r}")
-        return checks.features("x", x, n_in, params), n_out
+        n, rows, stored = checks.rows("x", x, n_in, params)
+        return table, (n, n_out), rows, stored

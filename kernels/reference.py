@@ -22,6 +22,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import expit, xlogy
 
+from .checks import NO_INDICES
 from .codes import ACTIVATIONS, LINKS, LOSSES, OPTIMIZERS
 from .layer_table import layer_views
 from .plain import all_finite as all_finite
@@ -244,8 +245,7 @@ def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
 
 def bind_forward(x, layers, params, outputs, n_threads):
     """`network_forward` of dense x as a function without arguments; ``layers`` and ``params`` are not to change any more."""
-    no_indices = np.empty(0, np.int32)
-    return partial(network_forward, x, no_indices, no_indices, layers, params, outputs, n_threads)
+    return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, outputs, n_threads)
 
 
 def network_loss_gradient(

@@ -102,7 +102,7 @@ def test_labels_and_distributions_are_the_same():
 def test_a_training_set_copies_only_what_it_must():
     network = _network("squared_error")
     data = network.training_set(X, Y["squared_error"])
-    assert data.x is X
+    assert np.shares_memory(data.x, X)
     assert np.shares_memory(data.targets, Y["squared_error"])
     data = network.training_set(np.asfortranarray(X), Y["squared_error"].tolist(), [1] * N)
     assert data.x.flags.c_contiguous
@@ -174,7 +174,8 @@ def test_bad_data():
 
 def test_bad_calls():
     network, data = _network(), _network().training_set(X, Y["softmax_cross_entropy"])
-    adam = Adam(network)
+    adam, at_the_end = Adam(network), Adam(network)
+    at_the_end.t = 2**63 - 1
     call = {"data": data, "order": np.arange(N), "optimizer": adam, "batch_size": 5}
     wrong = [
         ({"order": np.array([0, N])}, "order must be in"),
@@ -182,6 +183,7 @@ def test_bad_calls():
         ({"order": np.array([0.0])}, "integers"),
         ({"order": np.empty(0, int)}, "at least 1"),
         ({"batch_size": 0}, "at least 1"),
+        ({"optimizer": at_the_end}, r"optimizer\.t must be at most 4611686018427387904"),
         ({"n_threads": 0}, "n_threads"),
         ({"n_threads": 10**6}, "n_threads"),
         ({"optimizer": Adam(Network([4, 3]))}, "state must be"),

@@ -223,10 +223,10 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             raise ValueError("partial_fit does not support early_stopping=True")
         network, history = self._trainable_network(), self._history()
         rows, validation = np.arange(X.shape[0]), None
-        if self.early_stopping:
-            rows, validation = self._hold_out(X, y, sample_weight, network.dtype)
-        options = self._options(network, len(rows), incremental)
         data = network.training_set(X, y, sample_weight)
+        if self.early_stopping:
+            rows, validation = self._hold_out(data.rows, y, sample_weight)
+        options = self._options(network, len(rows), incremental)
         if incremental and hasattr(self, "_optimizer"):
             self._optimizer = fastprops_optimizer(self._optimizer)
             self._optimizer.attach(network)
@@ -261,7 +261,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             )
         return history
 
-    def _hold_out(self, X, y, sample_weight, dtype):
+    def _hold_out(self, X, y, sample_weight):
         """The rows to train on, and the validation on the others."""
         # Only two classes are stratified, as in scikit-learn.
         stratify = y if self._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
@@ -269,7 +269,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         rows, held_out = train_test_split(np.arange(X.shape[0]), test_size=fraction, random_state=random_state, stratify=stratify)
         if len(held_out) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-        x, y = X[held_out].astype(dtype, copy=False), y[held_out]
+        x, y = X[held_out], y[held_out]
         weight = None if sample_weight is None else sample_weight[held_out]
         best = getattr(self, "_best_coefs", self.coefs_), getattr(self, "_best_intercepts", self.intercepts_)
         return rows, Validation(x, lambda outputs: self._score_outputs(y, outputs, weight), Network.from_arrays(*best).params)

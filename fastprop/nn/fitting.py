@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from ..network import one_matrix, sparse_rows
 from ..progress import progress as progress_bar
 from .errors import LayerError
 from .init import generator
@@ -207,7 +208,10 @@ def in_mode(model, training):
 
 def rows_of(X, dtype):
     """X as a matrix whose rows can be taken, in a dtype where one is given."""
-    return X.tocsr().astype(dtype or X.dtype, copy=False) if hasattr(X, "tocsr") else np.asarray(X, dtype)
+    if not hasattr(X, "tocsr"):
+        return np.asarray(X, dtype)
+    like = np.empty(0, dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+    return one_matrix(*sparse_rows("X", X, X.shape[-1], like)[1], X.shape[-1])
 
 
 def dense_rows(X, rows):

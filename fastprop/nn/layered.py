@@ -3,13 +3,12 @@
 from functools import partial
 
 import numpy as np
-from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 from .. import kernels
 from ..kernels.checks import NO_INDICES
 from ..kernels.codes import CANONICAL_LINK, LOSSES
-from ..network import Network
+from ..network import Network, one_matrix
 from .containers import Sequential, mlp
 from .linear import Linear
 from .module import raw
@@ -42,7 +41,7 @@ class LayeredNetwork(Network):
 
     def _forward(self, rows, outputs, n_threads):
         self._model.set_n_threads(n_threads)
-        hidden = self._hidden.forward(_dense(self._matrix(*rows)))
+        hidden = self._hidden.forward(_dense(one_matrix(*rows, self.sizes[0])))
         last = self._params[self._layers[-1, 3] :]
         raw.network_forward(hidden, NO_INDICES, NO_INDICES, self._last, last, outputs, n_threads)
 
@@ -51,13 +50,13 @@ class LayeredNetwork(Network):
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
         self._model.set_n_threads(n_threads)
-        loss = self._batch(_dense(self._matrix(*data[:3])), *data[3:6], alpha, clip, n_threads)
+        loss = self._batch(_dense(data.rows), *data[3:6], alpha, clip, n_threads)
         gradient[...] = self._gradient
         return loss
 
-    def _train_epochs(self, data, orders, optimizer, batch_size, alpha, clip, step, losses, n_threads):
+    def _train_epochs(self, data, orders, optimizer, state, batch_size, alpha, clip, step, losses, n_threads):
         self._model.set_n_threads(n_threads)
-        x = self._matrix(*data[:3])
+        x = data.rows
         for epoch, order in enumerate(orders):
             loss_sum = 0.0
             for start in range(0, len(order), batch_size):
@@ -66,11 +65,11 @@ class LayeredNetwork(Network):
                 loss_sum += len(rows) * self._batch(_dense(x[rows]), labels, targets, weight, alpha, clip, n_threads)
                 step += 1
                 if not weight.size or weight.sum(dtype=np.float64):
-                    self._update(optimizer, int(step[0]), n_threads)
+                    self._update(optimizer, state, int(step[0]), n_threads)
             losses[epoch] = loss_sum / len(order)
 
-    def _update(self, optimizer, step, n_threads):
-        arrays, hyper = (self._params, self._gradient, *optimizer.state), optimizer.hyper.tolist()
+    def _update(self, optimizer, state, step, n_threads):
+        arrays, hyper = (self._params, self._gradient, *state), optimizer.hyper.tolist()
         if optimizer.name == "sgd":
             raw.sgd_update(*arrays, *hyper, 0.0, n_threads)
         else:
@@ -98,10 +97,6 @@ class LayeredNetwork(Network):
             parameter.grad += alpha / total * parameter.data
         penalty = alpha / 2 * sum(float(np.vdot(parameter.data, parameter.data)) for parameter in self._weights)
         return (loss_sum / (self.sizes[-1] if self.loss == "squared_error" else 1) + penalty) / total
-
-    def _matrix(self, x, indices, indptr):
-        """X of a `TrainingSet`, dense or sparse, as one object."""
-        return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, self.sizes[0])) if indptr.size else x
 
 
 def _dense(x):

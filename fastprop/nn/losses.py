@@ -6,12 +6,10 @@ begins. The cross-entropies and the Poisson loss take logits, the output of a la
 
 import numpy as np
 
-from ..kernels.checks import NO_INDICES
+from ..kernels.checks import NO_LABELS, as_intp, private
 from ..kernels.codes import LOSSES
 from .errors import NoForwardError, ShapeError
 from .module import any_matrix, raw
-
-NO_LABELS = NO_INDICES.astype(np.intp)
 
 
 class Loss:
@@ -64,7 +62,7 @@ class Loss:
     def outputs(self):
         if self._saved is None:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
-        return self._saved[0]
+        return self._saved[0][...]  # a view, whose shape is nobody else's
 
     def targets(self, y, shape, dtype):
         """y, checked for outputs of a shape and dtype, as (labels, targets) of the raw kernels, one of which is empty."""
@@ -93,17 +91,13 @@ class SoftmaxCrossEntropy(Loss):
         y = np.asarray(y)
         if y.ndim == 2:
             return super().targets(y, shape, dtype)
-        n, n_classes = shape
+        (n, n_classes), y = shape, private(y)
         if y.shape != (n,) or y.dtype.kind not in "iu":
             raise ShapeError(
                 self, f"y must be {n} integer labels, or targets of shape {shape}; got shape {y.shape}, dtype {y.dtype.name}"
             )
-        # A copy, because labels that change after the check could lead the kernels out of their arrays.
-        labels = np.array(y, np.intp)
-        # Seen as unsigned, the negative ones are the largest: one pass finds both kinds.
-        if n and labels.view(np.uintp).max() >= n_classes:
-            check_range(self, y, n_classes - 1)
-        return labels, np.empty((0, 0), dtype)
+        check_range(self, y, n_classes - 1)
+        return as_intp(y), np.empty((0, 0), dtype)
 
     def _factor(self, shape):
         return 1 / shape[0]

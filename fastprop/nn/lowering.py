@@ -95,7 +95,7 @@ class CompiledEpochs:
         sizes = [linears[0].n_in, *(layer.n_out for layer in linears)]
         self._network = DroppingNetwork(sizes, activations, name, linears[0].weight.dtype)
         # Checked as layer and loss check them, so that an error is the same both ways.
-        X = X.tocsr() if hasattr(X, "tocsr") else matrix(linears[0], "X", X, sizes[0], self._network.dtype)
+        X = X if hasattr(X, "tocsr") else matrix(linears[0], "X", X, sizes[0], self._network.dtype)
         loss.targets(y, (X.shape[0], sizes[-1]), self._network.dtype)
         self._data = self._network.training_set(X, y)
         self._gradient_unit, self._loss_unit = units(sizes[-1])

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numba import prange
 
+from ..checks import NO_INDICES
 from .activations import RELU, activate, relu
 from .jit import Threaded, jit, readonly
 from .linear import CHUNK, forward_chunk, share
@@ -90,5 +91,4 @@ def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
 
 def bind_forward(x, layers, params, outputs, n_threads):
     """`network_forward` of dense x as a function without arguments; ``layers`` and ``params`` are not to change any more."""
-    no_indices = np.empty(0, np.int32)
-    return partial(network_forward, x, no_indices, no_indices, layers, params, outputs, n_threads)
+    return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, outputs, n_threads)

@@ -221,6 +221,24 @@ def test_bad_input(counts, pair, bad):
     assert errors[: len(errors) // 2] == errors[len(errors) // 2 :]
 
 
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csc_array])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_starts_that_wrap(counts, container, index_dtype, early_stopping):
+    """Row or column starts that rise if the differences of neighbours are computed in their own dtype."""
+    X, y = counts("multiclass")
+    good = container(X)
+    bad = good.copy()
+    bad.indices, bad.indptr = bad.indices.astype(index_dtype), bad.indptr.astype(index_dtype)
+    bad.indptr[1], bad.indptr[2:-1] = np.iinfo(index_dtype).max, -2
+    classifier = MLPClassifier((3,), max_iter=1, early_stopping=early_stopping, random_state=0)
+    with pytest.raises(ValueError, match=r"^x\.indptr must rise from 0 to .* before -2 at position 2$"):
+        classifier.fit(bad, y)
+    classifier.fit(good, y)
+    with pytest.raises(ValueError, match=r"^x\.indptr must rise from 0 to .* before -2 at position 2$"):
+        classifier.predict(bad)
+
+
 # Memory: 50 rows of 2,000,000 features would be 800 MB.
 
 SHAPE = 50, 2_000_000
