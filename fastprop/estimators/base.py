@@ -302,7 +302,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     def _loss_grad_lbfgs(
         self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None, intercept_grads=None
     ):
-        """Loss and gradient by all weights and then all biases; the four lists are scikit-learn's buffers and not used."""
+        """Loss and gradient with respect to all weights and then all biases; the four lists are scikit-learn's buffers, unused."""
         network = self._trainable_network()
         data = network.training_set(X, y, sample_weight)
         return packed_loss_gradient(packed_coef_inter, network, data, self.alpha, _clip(network))

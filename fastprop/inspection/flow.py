@@ -25,8 +25,8 @@ class GradientFlow:
     ----------
     model : model of fastprop.nn
     at : {'parameters', 'outputs'}, default='parameters'
-        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient by the layer's output. The second one
-        shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
+        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient with respect to the layer's output. The
+        second one shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
     layers : list of str, optional
         The names of the layers to watch; by default all that have parameters of their own.
     spike_factor : float, default=10.0

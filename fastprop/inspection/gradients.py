@@ -52,7 +52,7 @@ def numerical_gradient(f, x, h=1e-5):
 
 
 def central_differences(evaluate, array, positions, h):
-    """The derivatives of ``evaluate()`` by some elements of the C-contiguous ``array``, which is changed meanwhile and restored."""
+    """The derivatives of ``evaluate()`` with respect to some elements of a C-contiguous array, which is changed and restored."""
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
     flat = array.reshape(-1)

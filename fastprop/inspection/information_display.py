@@ -13,8 +13,8 @@ LOWEST = 0.01
 class InformationDisplay:
     """The information view of a prediction, on two Axes.
 
-    Left, against the probability p of the true class: the loss -log p, the size of the gradient by the logit ``|p - y|`` with
-    y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
+    Left, against the probability p of the true class: the loss -log p, the size ``|p - y|`` of the gradient with respect to the
+    logit, with y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
     (sigmoid, 1 - sigmoid), which is largest where the derivative is. Loss and entropy are in nats.
 
     Parameters

@@ -1,16 +1,25 @@
 """Models in files: the arrays of the state, and as JSON which classes with which arguments they belong to. No pickle."""
 
+from __future__ import annotations
+
 import json
 import zipfile
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .functions import Activation
+    from .module import Module
 
 KEY = "model"  # of the JSON text; parameters of a model cannot have this name, as Module has no such attribute
 DAMAGED = "{} is not a file that Module.save wrote, or it is damaged"
 
 
-def save(model, path):
+def save(model: Module, path: str | PathLike[str]) -> None:
     """Write a model; see `Module.save`."""
     text = json.dumps(_described(model))
     if Path(path).suffix == ".safetensors":
@@ -22,12 +31,13 @@ def save(model, path):
         np.savez(file, **{KEY: np.array(text)}, **model.state_dict())
 
 
-def load(path, custom=()):
+def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] = ()) -> Module:
     """The model that `Module.save` wrote, in training mode.
 
     Parameters
     ----------
     path : str or path
+        The file; the format is safetensors where its name ends so, else npz.
     custom : iterable
         Classes of your own derived from `Module`, and instances of `Activation`, that are in the model. Files hold only their
         names: reading a file never runs code from it.
@@ -35,6 +45,7 @@ def load(path, custom=()):
     Returns
     -------
     Module
+        A new model with the stored parameters.
 
     Raises
     ------
