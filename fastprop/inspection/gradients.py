@@ -1,11 +1,20 @@
 """Gradients checked against central differences: of any function of an array, and of all parameters of a model."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .observation import repeating
 from .tables import table
+
+if TYPE_CHECKING:
+    from ..nn import Loss, Module
+
+Verdict: TypeAlias = Literal["bug", "look again", "correct"]
 
 # Relative error below which a gradient is correct, and from which on it is wrong; in between, look again: a kink of ReLU within h
 # of a pre-activation does that, and so does a loss that is large beside its gradient.
@@ -18,7 +27,7 @@ ROUNDINGS = 10
 VERDICTS = ("bug", "look again", "correct")  # worst first
 
 
-def numerical_gradient(f, x, h=1e-5):
+def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np.float64]:
     """Gradient of a scalar function by central differences: ``(f(x + h e_i) - f(x - h e_i)) / (2 h)`` for every element i.
 
     The error is of order h^2 times the third derivative, plus rounding of order 1e-16 |f| / h.
@@ -36,6 +45,7 @@ def numerical_gradient(f, x, h=1e-5):
     Returns
     -------
     ndarray of float64, shape of x
+        The derivative with respect to each element.
 
     Raises
     ------
@@ -79,37 +89,53 @@ def _scalar(value):
 class ParameterCheck(NamedTuple):
     """One row of the table of `check_gradients`.
 
-    ``relative_error`` is ``|a - n| / (|a| + |n| + 1e-8)`` with Euclidean norms of the analytic and the numerical gradient,
-    ``max_difference`` the largest ``|a_i - n_i|``, ``norm`` is ``|a|``.
+    Parameters
+    ----------
+    name : str
+        The parameter's name in the model.
+    shape : tuple of int
+        Its shape.
+    norm : float
+        The Euclidean norm ``|a|`` of the analytic gradient.
+    relative_error : float
+        ``|a - n| / (|a| + |n| + 1e-8)`` with the Euclidean norms of the analytic and the numerical gradient.
+    max_difference : float
+        The largest ``|a_i - n_i|``.
+    verdict : {'correct', 'look again', 'bug'}
+        See `check_gradients`.
     """
 
     name: str
-    shape: tuple
+    shape: tuple[int, ...]
     norm: float
     relative_error: float
     max_difference: float
-    verdict: str
+    verdict: Verdict
 
 
 class GradientCheck:
     """What `check_gradients` found: a row for each parameter; printed, a table.
 
-    Attributes
+    Parameters
     ----------
     rows : list of ParameterCheck
         Of the parameters in the model's order, then of the input.
+
+    Attributes
+    ----------
     verdict : {'correct', 'look again', 'bug'}
         The worst of all rows.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: list[ParameterCheck]) -> None:
         self.rows = rows
 
     @property
-    def verdict(self):
+    def verdict(self) -> Verdict:
+        """The worst verdict of all rows."""
         return min((row.verdict for row in self.rows), key=VERDICTS.index)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> ParameterCheck:
         """The row of a parameter, by its name."""
         for row in self.rows:
             if row.name == name:
@@ -137,7 +163,17 @@ def compare_gradients(name, analytic, numerical, resolution=0.0):
     return ParameterCheck(name, analytic.shape, norm, error, largest, verdict)
 
 
-def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=0, raise_on=None):
+def check_gradients(
+    model: Module,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    h: float = 1e-5,
+    n_elements: int | None = None,
+    random_state: int | np.random.Generator | None = 0,
+    raise_on: Literal["bug", "look again"] | None = None,
+) -> GradientCheck:
     """Compare the gradients of a model's parameters, and of its input, with central differences of its loss.
 
     The model runs in training mode; every forward draws the same dropout masks, and running statistics do not change. Afterwards
@@ -146,9 +182,9 @@ def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
         In float64: in float32, the differences are mostly rounding.
-    loss : loss of fastprop.nn
+    loss : Loss
         ``loss(model(X), y)`` gives the number, ``loss.backward()`` its gradient.
     X : array-like, shape (n, n_in)
         A few rows are enough.

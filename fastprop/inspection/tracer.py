@@ -1,40 +1,65 @@
 """A step tracer: one forward and one backward of a small model, with every array on the way."""
 
+from __future__ import annotations
+
 import sys
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels, nn
 from .observation import mode, observed
+
+if TYPE_CHECKING:
+    from ..nn import Loss, Module
 
 # What only hands arrays on: its lines would repeat those of what it holds.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
 
 
 class TraceEntry(NamedTuple):
-    """One array of a traced step: 'forward', 'loss' or 'backward'; the layer's name; the array's name; a copy of it."""
+    """One array of a traced step.
 
-    stage: str
+    Parameters
+    ----------
+    stage : {'forward', 'loss', 'backward'}
+        When it was computed.
+    layer : str
+        The layer's name in the model.
+    name : str
+        The array's name, such as 'z' or 'dweight'.
+    value : ndarray
+        A copy of the array.
+    """
+
+    stage: Literal["forward", "loss", "backward"]
     layer: str
     name: str
-    value: np.ndarray
+    value: NDArray[Any]
 
 
 class StepTrace:
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
 
-    Attributes
+    Parameters
     ----------
     entries : list of TraceEntry
+        The arrays.
     loss : float
+        The value of the loss.
+    titles : dict
+        For each layer's name the heading of its arrays.
+    precision : int, default=4
+        Digits after the point.
     """
 
-    def __init__(self, entries, loss, titles, precision=4):
+    def __init__(self, entries: list[TraceEntry], loss: float, titles: Mapping[str, str], precision: int = 4) -> None:
         self.entries, self.loss = entries, loss
         self._titles, self._precision = titles, precision
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any]:
         """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
         for entry in self.entries:
             if entry[:3] == tuple(key):
@@ -61,18 +86,23 @@ class StepTrace:
         return head + text.replace("\n", "\n" + " " * len(head))
 
 
-def trace_step(model, loss, X, y, *, precision=4, file=None):
+def trace_step(
+    model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, *, precision: int = 4, file: TextIO | None = None
+) -> StepTrace:
     """Run one forward and one backward in training mode, and print every array on the way with its shape.
 
     Of a `Linear` layer, z is shown too, although the kernel never writes it: bias and activation are one pass with the product.
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
         A tiny one; of arrays with more than 200 numbers, only the corners are printed.
-    loss : loss of fastprop.nn
-    X, y : array-like
-        A few rows and their targets.
+    loss : Loss
+        The loss for the model's outputs and y.
+    X : array-like, shape (n, n_in)
+        A few rows.
+    y : array-like
+        Their targets.
     precision : int, default=4
         Digits after the point.
     file : file-like, optional
