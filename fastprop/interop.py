@@ -100,6 +100,7 @@ class InteropMixin:
         Returns
         -------
         self
+            This estimator.
         """
         vars(self).pop("_optimizer", None)
         return self
