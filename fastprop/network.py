@@ -109,6 +109,8 @@ class Network:
         self._layers = self._layer_table()
         self._layers.setflags(write=False)
         self._params = _zeros(kernels.n_parameters(self._layers), np.dtype(dtype))
+        self.coefs: tuple[Floats, ...]
+        self.intercepts: tuple[Floats, ...]
         self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
 
     def _layer_table(self):
@@ -178,7 +180,7 @@ class Network:
         """The dtype of the parameters, float32 or float64."""
         return self._params.dtype
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
 
     # Views do not survive a pickle or a deep copy as views, so only the block is kept.

@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
     isa: IsaName | None
     module: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.backend if self.isa is None else f"{self.backend} {self.isa}"
 
 

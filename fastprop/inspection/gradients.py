@@ -142,7 +142,7 @@ class GradientCheck:
                 return row
         raise KeyError(f"no gradient of {name!r} was checked; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         head = ("parameter", "shape", "|gradient|", "relative error", "max difference", "verdict")
         lines = []
         for row in self.rows:

@@ -70,7 +70,7 @@ class ActivationStatistics:
                 return row
         raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")
         lines = [
             (r.name, r.activation, str(r.n_units), f"{r.mean:.3g}", f"{r.std:.3g}", f"{r.saturated:.1%}", str(len(r.dead)))

@@ -37,7 +37,7 @@ class TraceEntry(NamedTuple):
     stage: Literal["forward", "loss", "backward"]
     layer: str
     name: str
-    value: NDArray[Any]
+    value: NDArray[Any] | np.float64
 
 
 class StepTrace:
@@ -59,14 +59,14 @@ class StepTrace:
         self.entries, self.loss = entries, loss
         self._titles, self._precision = titles, precision
 
-    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any]:
+    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any] | np.float64:
         """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
         for entry in self.entries:
             if entry[:3] == tuple(key):
                 return entry.value
         raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines, place = [], (None, None)
         for entry in self.entries:
             if entry.stage != place[0]:
@@ -77,7 +77,7 @@ class StepTrace:
             lines.append(self._line(entry))
         return "\n".join(lines)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<StepTrace: {len(self.entries)} arrays, loss {self.loss:.6g}>"
 
     def _line(self, entry):

@@ -41,7 +41,7 @@ class LayerError(Exception):
         names = [name for name, module in root.named_modules() if module is self.layer and name]
         return type(self)(self.layer, self.message, names[0]) if names else self
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = repr(self.layer)
         what = type(self.layer).__name__ if "\n" in text else text
         return f"layer '{self.name}', {what}: {self.message}" if self.name else f"{what}: {self.message}"

@@ -94,7 +94,7 @@ class Activation(Module):
         other.forget()
         return other
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Activation({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
 
 
@@ -154,7 +154,7 @@ class ElementwiseLoss(Loss):
         predictions = self.outputs
         return mapped(self.derivative, *self._saved) / predictions.size
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ElementwiseLoss({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
 
 

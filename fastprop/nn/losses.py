@@ -107,7 +107,7 @@ class Loss:
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 

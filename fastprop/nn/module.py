@@ -10,7 +10,7 @@ The layers call the raw kernels: a layer knows the shapes of its own arrays, so 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -362,7 +362,7 @@ class Module:
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         children = list(self.named_children())
         if not children:
             return f"{type(self).__name__}({self._summary()})"
@@ -392,7 +392,7 @@ def _line(name, module):
     return f"{text}  # {module.n_parameters:,} parameters: {', '.join(own)}" if own else text
 
 
-def checked_modules(modules):
+def checked_modules(modules: Iterable[Module]) -> list[Module]:
     """A list of the modules, if all are modules and none is there twice, itself or inside another."""
     modules = list(modules)
     for i, module in enumerate(modules):

@@ -78,7 +78,7 @@ class Optimizer:
         vars(self).update(state)
         self._flatten()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         hidden = ("parameters", "state", "t", "_flat")
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 

@@ -95,5 +95,5 @@ class Parameter:
         """The dtype of the array, float32 or float64."""
         return self._data.dtype
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype.name})"
