@@ -80,7 +80,24 @@ class _Optimizer:
 
 
 class SGD(_Optimizer):
-    """Gradient descent with momentum and a schedule; parameters as in scikit-learn's estimators."""
+    """Gradient descent with momentum and a schedule for the learning rate, as in scikit-learn's estimators.
+
+    Parameters
+    ----------
+    network : Network
+        Whose parameters it will change.
+    learning_rate_init : float, default=0.1
+        The learning rate at first.
+    lr_schedule : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        'invscaling' divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``; 'adaptive' divides the rate by 5 where
+        training would stop otherwise.
+    momentum : float, default=0.9
+        In [0, 1].
+    nesterov : bool, default=True
+        Whether to use Nesterov's momentum.
+    power_t : float, default=0.5
+        Exponent of the schedule 'invscaling'.
+    """
 
     name = "sgd"
 
@@ -102,10 +119,12 @@ class SGD(_Optimizer):
 
     @property
     def hyper(self) -> NDArray[np.float64]:
+        """What the kernels read: learning rate, momentum, nesterov."""
         return np.array([self.learning_rate, self.momentum, self.nesterov], dtype=np.float64)
 
     @property
     def velocities(self) -> list[Floats]:
+        """The velocity of every weight array, then of every bias."""
         return self._views(0)
 
     def iteration_ends(self, n_samples_seen: int) -> None:
@@ -124,7 +143,21 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam (Kingma and Ba, 2015), with epsilon outside the bias correction."""
+    """Adam (Kingma and Ba, 2015), with epsilon outside the bias correction.
+
+    Parameters
+    ----------
+    network : Network
+        Whose parameters it will change.
+    learning_rate_init : float, default=0.001
+        The learning rate.
+    beta_1 : float, default=0.9
+        Decay rate of the mean of the gradients, in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the mean of their squares, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps the divisor above 0.
+    """
 
     name = "adam"
 
@@ -141,14 +174,17 @@ class Adam(_Optimizer):
 
     @property
     def hyper(self) -> NDArray[np.float64]:
+        """What the kernels read: learning rate, beta_1, beta_2, epsilon."""
         return np.array([self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon], dtype=np.float64)
 
     @property
     def ms(self) -> list[Floats]:
+        """The mean gradient of every weight array, then of every bias."""
         return self._views(0)
 
     @property
     def vs(self) -> list[Floats]:
+        """The mean squared gradient of every weight array, then of every bias."""
         return self._views(1)
 
     def advance(self, n_updates: int) -> None:
@@ -236,11 +272,31 @@ def train(
     validation: Validation | None = None,
     observer: Any = None,
 ) -> bool:
-    """Train for epochs over ``rows`` of a `TrainingSet` until the stopping rule or ``options.n_epochs`` ends it.
+    """Train for epochs until the stopping rule or ``options.n_epochs`` ends it.
 
     Everything that it changes is in network, optimizer, history and validation, which are valid after an interrupt too: Ctrl-C
-    ends the training with a warning. With validation, the best parameters are put back at the end. An ``observer`` has ``begin()``
-    and ``end()``, which are called around each epoch; where ``end()`` returns True, training stops.
+    ends the training with a warning.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are updated in place.
+    data : TrainingSet
+        From ``network.training_set``.
+    rows : ndarray of int, shape (n_rows,)
+        The rows to train on.
+    optimizer : SGD or Adam
+        Made for the network.
+    history : History
+        Of earlier calls that this one continues, or a new one.
+    random_state : RandomState
+        For the orders of the rows.
+    options : Options
+        How to train.
+    validation : Validation, optional
+        For early stopping; the best parameters are put back at the end.
+    observer : object, optional
+        Its ``begin()`` and ``end()`` are called around each epoch; where ``end()`` returns True, training stops.
 
     Returns
     -------

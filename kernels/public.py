@@ -40,7 +40,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         The instruction set of a back end that is compiled for several.
     """
 
-    def __init__(self, raw: Any, backend: str, isa: str | None):
+    def __init__(self, raw: Any, backend: str, isa: str | None) -> None:
         self.raw, self.backend, self.isa = raw, backend, isa
 
     def __repr__(self) -> str:
