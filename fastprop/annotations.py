@@ -10,7 +10,8 @@ from .kernels.annotations import ActivationName, Floats, Integers, LossName, Spa
 # A matrix, dense or sparse. A data frame is array-like.
 MatrixLike: TypeAlias = ArrayLike | Sparse
 FloatDType: TypeAlias = type[np.float32] | type[np.float64] | np.dtype[Any] | Literal["float32", "float64"]
-# What seeds or draws the random numbers of fastprop.nn; scikit-learn's estimators take no Generator.
-RandomSource: TypeAlias = int | np.integer[Any] | np.random.Generator | np.random.RandomState | None
+# What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
+# NumPy imports numpy.random when it is first used.
+RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
 
 __all__ = ["ActivationName", "ArrayLike", "FloatDType", "Floats", "Integers", "LossName", "MatrixLike", "RandomSource", "Sparse"]

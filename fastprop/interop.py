@@ -90,7 +90,7 @@ class InteropMixin:
         >>> from sklearn.neural_network import MLPClassifier
         >>> import fastprop
         >>> X, y = load_iris(return_X_y=True)
-        >>> theirs = MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> theirs = MLPClassifier((5,), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
         >>> fastprop.MLPClassifier.from_sklearn(theirs).predict(X[:3])
         array([0, 0, 0])
         """

@@ -1,4 +1,4 @@
-"""Network: the layer sizes and one flat block of parameters, with the compiled calls that train and evaluate it.
+"""Network: layer sizes, one flat block of parameters, and the compiled calls on it. Half of this long file is docstrings.
 
 Knows the kernels and nothing above them. Data are checked once, when a `TrainingSet` is made; the calls on it go straight to the
 raw kernels of the active back end.

@@ -1,5 +1,6 @@
-"""Docstrings of public names pass numpydoc's validation, with an entry for each parameter."""
+"""Docstrings of public names pass numpydoc's validation, with an entry for each parameter, and their examples run."""
 
+import doctest
 import inspect
 from importlib import import_module
 
@@ -59,6 +60,12 @@ def test_numpydoc(package):
     assert names
     errors = [f"{name} {code}: {text}" for name in names for code, text in validate(name)["errors"] if code not in IGNORED]
     assert not errors, "\n".join(errors)
+
+
+# fastprop.nn and fastprop.inspection have such a test of their own.
+@pytest.mark.parametrize("module", ["network", "interop", "patch", "estimators.classifier", "estimators.regressor"])
+def test_examples(module):
+    assert doctest.testmod(import_module(f"fastprop.{module}")).failed == 0
 
 
 def _entries(estimator):

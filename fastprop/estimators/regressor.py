@@ -120,7 +120,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> from sklearn.datasets import load_diabetes
     >>> from fastprop import MLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> regressor = MLPRegressor(solver="lbfgs", max_iter=5000, random_state=0).fit(X, y)
+    >>> regressor = MLPRegressor(solver="lbfgs", max_iter=1000, tol=1.0, random_state=0).fit(X, y)
     >>> regressor.predict(X[:3]).shape
     (3,)
     """

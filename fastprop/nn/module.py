@@ -1,4 +1,4 @@
-"""Module: what all layers and containers share.
+"""Module: what all layers and containers share. Half of this long file is docstrings.
 
 A layer computes ``forward(x)`` and ``backward(dout, accumulate=False)``. In training mode the forward keeps in ``_saved`` what the
 backward needs; in evaluation mode it keeps nothing. What a layer is given and what it returns may be kept until the backward, so it
