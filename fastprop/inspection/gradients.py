@@ -193,7 +193,7 @@ def check_gradients(
     h : float, default=1e-5
         The step of the differences. Each element of a parameter costs two forwards.
     n_elements : int, optional
-        Check only so many elements, drawn at random, of each parameter and of X; by default all.
+        Check only this many elements, drawn at random, of each parameter and of X; by default all.
     random_state : int, Generator or None, default=0
         For the draw.
     raise_on : {None, 'bug', 'look again'}, default=None
