@@ -12,7 +12,8 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Loaded when they are first asked for, so that who wants only the kernels does not wait for scikit-learn.
+# Loaded when they are first asked for: the kernels alone do not wait for scikit-learn. Type checkers and editors, which do not run
+# this, read the names in __init__.pyi.
 _HOMES = {
     "LossCurveDisplay": ".inspection",
     "MLPClassifier": ".estimators",

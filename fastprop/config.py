@@ -1,5 +1,7 @@
 """What runs on this machine and why, for people: ``fastprop.show_config()`` and ``fastprop info``."""
 
+from __future__ import annotations
+
 import platform
 import subprocess
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from . import __version__, kernels
 
 
-def show_config():
+def show_config() -> None:
     """Print the back end that runs and why, what else could run, threads, versions and the processor; nothing is returned."""
     for name, value in _rows(kernels.describe()):
         print(f"{name:<16}{value}")

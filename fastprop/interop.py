@@ -4,14 +4,20 @@ Both classes have the same parameters and fitted attributes, so a conversion cop
 kept in two forms: here one block shaped like the network's parameters, there a list of arrays.
 """
 
+from __future__ import annotations
+
 import copy
 import inspect
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from . import kernels
 from .patch import scikit_learns_class
 from .training import optimizer_from_dict
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 # What an estimator shares with its copies, as `sklearn.clone` does: a callback knows where it reports to.
 SHARED = ("_skl_callbacks",)
@@ -24,7 +30,7 @@ SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",)}
 class InteropMixin:
     """For estimators whose attributes are scikit-learn's, `_network` and `_optimizer` apart."""
 
-    def to_sklearn(self):
+    def to_sklearn(self) -> Any:
         """This estimator as scikit-learn's own class, for tools that insist on it.
 
         Returns
@@ -65,7 +71,7 @@ class InteropMixin:
         return theirs
 
     @classmethod
-    def from_sklearn(cls, estimator):
+    def from_sklearn(cls, estimator: BaseEstimator) -> Self:
         """An estimator of scikit-learn's own class as this one.
 
         Parameters
@@ -83,6 +89,16 @@ class InteropMixin:
         ------
         TypeError
             For another class.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> import fastprop
+        >>> X, y = load_iris(return_X_y=True)
+        >>> theirs = MLPClassifier((5,), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> fastprop.MLPClassifier.from_sklearn(theirs).predict(X[:3])
+        array([0, 0, 0])
         """
         name = cls._scikit_learns_name()
         if type(estimator) is not scikit_learns_class(name):
@@ -95,7 +111,7 @@ class InteropMixin:
         ours.__setstate__(_copied(state_from_sklearn(cls, vars(estimator))))
         return ours
 
-    def drop_optimizer_state(self):
+    def drop_optimizer_state(self) -> Self:
         """Forget what only further training needs: the optimizer's moments and its step count.
 
         That is two numbers for each weight with 'adam' and one with 'sgd'; what is stored of an estimator is then little more than
@@ -106,6 +122,7 @@ class InteropMixin:
         Returns
         -------
         self
+            This estimator.
         """
         vars(self).pop("_optimizer", None)
         return self

@@ -37,7 +37,7 @@ def packed_spans(network):
 
 
 def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
-    """The loss and its gradient by the packed parameters; the network has these parameters afterwards."""
+    """The loss and its gradient with respect to the packed parameters; the network has these parameters afterwards."""
     unpack(network, packed)
     loss, gradient = network.loss_gradient(data, alpha, clip, n_threads)
     return loss, pack(network, gradient)

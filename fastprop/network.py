@@ -1,20 +1,29 @@
-"""Network: the layer sizes and one flat block of parameters, with the compiled calls that train and evaluate it.
+"""Network: layer sizes, one flat block of parameters, and the compiled calls on it. Half of this long file is docstrings.
 
 Knows the kernels and nothing above them. Data are checked once, when a `TrainingSet` is made; the calls on it go straight to the
 raw kernels of the active back end.
 """
 
+from __future__ import annotations
+
 import math
 import operator
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import kernels
+from .annotations import ActivationName, ArrayLike, FloatDType, Floats, Integers, LossName, MatrixLike
 from .kernels import checks
+from .kernels.annotations import Layers
 from .kernels.checks import MAX_THREADS, NO_INDICES, NO_LABELS
 from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+
+if TYPE_CHECKING:
+    from .training import SGD, Adam
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 CACHE_LINE = 64  # bytes
@@ -30,20 +39,22 @@ class TrainingSet(NamedTuple):
     must have in common with the one that the data were checked for. All integers are read-only copies of what was given.
     """
 
-    x: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
-    labels: np.ndarray
-    targets: np.ndarray
-    sample_weight: np.ndarray
-    problem: tuple
+    x: Floats
+    indices: NDArray[Any]
+    indptr: NDArray[Any]
+    labels: NDArray[np.intp]
+    targets: Floats
+    sample_weight: Floats
+    problem: tuple[Any, ...]
 
     @property
-    def arrays(self):
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The arrays, without the problem."""
         return self[:6]
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
+        """The number of rows."""
         return len(self.indptr) - 1 if self.indptr.size else len(self.x)
 
     @property
@@ -64,6 +75,7 @@ class Network:
     loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
         Decides the link that turns the last layer's logits into outputs: softmax, sigmoid, identity, exp.
     dtype : {float32, float64}
+        Of the parameters; data are converted to it.
 
     Attributes
     ----------
@@ -71,8 +83,10 @@ class Network:
         The table that the kernels read, see `kernels.layer_table`; read-only.
     params : ndarray, shape (n_parameters,)
         All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.
-    coefs, intercepts : tuple of ndarray
-        Views of each layer's weight (n_in, n_out) and bias (n_out,).
+    coefs : tuple of ndarray
+        Views of each layer's weight (n_in, n_out).
+    intercepts : tuple of ndarray
+        Views of each layer's bias (n_out,).
     n_weights : int
         The number of weights without the biases: 2 operations each for a row's way forward, 6 for forward and backward.
 
@@ -86,7 +100,13 @@ class Network:
     (4, 1)
     """
 
-    def __init__(self, sizes, activation="relu", loss="softmax_cross_entropy", dtype=np.float64):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: ActivationName | Sequence[ActivationName] = "relu",
+        loss: LossName = "softmax_cross_entropy",
+        dtype: FloatDType = np.float64,
+    ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
         if np.dtype(dtype) not in FLOAT_DTYPES:
@@ -97,6 +117,8 @@ class Network:
         self._layers = self._layer_table()
         self._layers.setflags(write=False)
         self._params = _zeros(kernels.n_parameters(self._layers), np.dtype(dtype))
+        self.coefs: tuple[Floats, ...]
+        self.intercepts: tuple[Floats, ...]
         self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
 
     def __setattr__(self, name, value):
@@ -113,8 +135,36 @@ class Network:
         return layers
 
     @classmethod
-    def from_arrays(cls, coefs, intercepts, activation="relu", loss="softmax_cross_entropy"):
-        """A network with copies of the given weights and biases, float32 if all of them fit into it, else float64."""
+    def from_arrays(
+        cls,
+        coefs: Sequence[ArrayLike],
+        intercepts: Sequence[ArrayLike],
+        activation: ActivationName | Sequence[ActivationName] = "relu",
+        loss: LossName = "softmax_cross_entropy",
+    ) -> Self:
+        """Make a network with copies of the given weights and biases.
+
+        Parameters
+        ----------
+        coefs : sequence of array-like, shapes (n_in, n_out)
+            The weights of consecutive layers.
+        intercepts : sequence of array-like, shapes (n_out,)
+            Their biases.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh'} or sequence of these
+            Of every hidden layer, or one for each.
+        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+            Decides the link, see `Network`.
+
+        Returns
+        -------
+        Network
+            In float32 if all arrays fit into it, else in float64.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit together.
+        """
         coefs, intercepts = [np.asarray(w) for w in coefs], [np.asarray(b) for b in intercepts]
         sizes = [w.shape[0] if w.ndim == 2 else -1 for w in coefs] + [w.shape[-1] if w.ndim else -1 for w in coefs[-1:]]
         shapes = list(pairwise(sizes))
@@ -131,18 +181,21 @@ class Network:
     # Views, so that whoever sets the shape of what he gets does not set it here.
 
     @property
-    def layers(self):
+    def layers(self) -> Layers:
+        """The layer table that the kernels read; read-only."""
         return self._layers[...]
 
     @property
-    def params(self):
+    def params(self) -> Floats:
+        """All weights and biases in one flat block."""
         return self._params[...]
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the parameters, float32 or float64."""
         return self._params.dtype
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
 
     # Views do not survive a pickle or a deep copy as views, so only the block is kept.
@@ -155,13 +208,24 @@ class Network:
         self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype)
         self._params[:] = params
 
-    def astype(self, dtype):
-        """A copy with its own block of parameters in another dtype."""
+    def astype(self, dtype: FloatDType) -> Self:
+        """Copy the network into another dtype.
+
+        Parameters
+        ----------
+        dtype : {float32, float64}
+            The dtype of the copy.
+
+        Returns
+        -------
+        Network
+            With its own block of parameters.
+        """
         network = type(self)(self.sizes, self.activation, self.loss, dtype)
         network._params[:] = self._params
         return network
 
-    def initialize(self, random_state):
+    def initialize(self, random_state: np.random.RandomState | np.random.Generator) -> None:
         """Draw all parameters from the uniform distribution that scikit-learn uses, in its order.
 
         For each layer first the weights, then the biases, both within ``sqrt(F / (n_in + n_out))``; F is 2 for a network with
@@ -170,7 +234,8 @@ class Network:
 
         Parameters
         ----------
-        random_state : numpy.random.RandomState or Generator
+        random_state : RandomState or Generator
+            What draws the numbers.
         """
         factor = 2.0 if self.activation == "sigmoid" else 6.0
         for weight, bias in zip(self.coefs, self.intercepts, strict=True):
@@ -178,15 +243,28 @@ class Network:
             weight[...] = random_state.uniform(-bound, bound, weight.shape)
             bias[...] = random_state.uniform(-bound, bound, bias.shape)
 
-    def forward(self, x, n_threads=1):
-        """The outputs, shape (n, n_out), for rows ``x`` (n, n_in), dense or sparse, converted to the network's dtype."""
+    def forward(self, x: MatrixLike, n_threads: int = 1) -> Floats:
+        """Compute the outputs for some rows.
+
+        Parameters
+        ----------
+        x : array-like or SciPy sparse matrix, shape (n, n_in)
+            Converted to the network's dtype.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The link of the loss applied: probabilities, rates or predictions.
+        """
         n, rows = self._rows(x)
         outputs = np.empty((n, self.sizes[-1]), self.dtype)
         if n:
             self._forward(rows, outputs, _checked_threads(n_threads))
         return outputs
 
-    def predictor(self, x, out, n_threads=1):
+    def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
         """The bare compiled forward pass with the present parameters: each call computes what `forward` does for what is in x then.
 
         The parameters are copied, into the order in which they will be read: few rows of a large network take less time than in
@@ -199,6 +277,7 @@ class Network:
         out : ndarray, shape (n, n_out), C-contiguous, of the network's dtype
             What a call overwrites with the outputs. Must not overlap x or the parameters.
         n_threads : int
+            Number of threads of each call.
 
         Returns
         -------
@@ -230,16 +309,18 @@ class Network:
         out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
         return self.astype(self.dtype)._bound_forward(rows, out, _checked_threads(n_threads))
 
-    def training_set(self, x, y, sample_weight=None):
+    def training_set(self, x: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> TrainingSet:
         """Check and convert data once, for any number of calls of `train_epoch` and `loss_gradient`.
 
         Parameters
         ----------
         x : array-like or SciPy sparse matrix, shape (n, n_in)
+            The rows.
         y : array-like
             Softmax: class numbers (n,), or distributions (n, n_out). Other losses: targets (n, n_out), or (n,) if n_out is 1;
             0 and 1 for binary_cross_entropy, not negative for poisson.
         sample_weight : array-like, shape (n,), optional
+            Finite; the loss of each row is multiplied by its weight.
 
         Returns
         -------
@@ -264,18 +345,48 @@ class Network:
                 raise ValueError(f"sample_weight must be {n} finite numbers; got shape {weight.shape}")
         return TrainingSet(*rows, labels, targets, weight, self._problem)
 
-    def loss_gradient(self, data, alpha=0.0, clip=0.0, n_threads=1):
-        """The mean loss over a `TrainingSet` and its gradient, shaped like `params`; see `kernels.network_loss_gradient`."""
+    def loss_gradient(self, data: TrainingSet, alpha: float = 0.0, clip: float = 0.0, n_threads: int = 1) -> tuple[float, Floats]:
+        """Compute the mean loss over a `TrainingSet` and its gradient; see `kernels.network_loss_gradient`.
+
+        Parameters
+        ----------
+        data : TrainingSet
+            From `training_set`.
+        alpha : float
+            Factor of the L2 term.
+        clip : float
+            Probabilities are clipped to [clip, 1 - clip] for the reported loss.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        loss_mean : float
+            In nats for the cross-entropies.
+        gradient : ndarray, shape (n_parameters,)
+            With respect to `params`, shaped like it.
+        """
         self._check_data(data)
         gradient = np.empty_like(self._params)
         return self._loss_gradient(data, alpha, clip, gradient, _checked_threads(n_threads)), gradient
 
-    def train_epoch(self, data, order, optimizer, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
+    def train_epoch(
+        self,
+        data: TrainingSet,
+        order: Integers,
+        optimizer: SGD | Adam,
+        *,
+        batch_size: int,
+        alpha: float = 0.0,
+        clip: float = 0.0,
+        n_threads: int = 1,
+    ) -> float:
         """Pass once over the rows ``order`` of a `TrainingSet` in mini-batches, updating the parameters in place.
 
         Parameters
         ----------
         data : TrainingSet
+            From `training_set`.
         order : ndarray of int, shape (n_visits,)
             Any rows in any order, at least one.
         optimizer : training.Adam or training.SGD
@@ -287,6 +398,7 @@ class Network:
         clip : float
             Probabilities are clipped to [clip, 1 - clip] for the reported loss.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
@@ -297,19 +409,40 @@ class Network:
         self._train_in_order(data, orders, optimizer, losses, batch_size, alpha, clip, n_threads)
         return float(losses[0])
 
-    def train_epochs(self, data, orders, optimizer, losses, *, batch_size, alpha=0.0, clip=0.0, n_threads=1):
-        """The same for several epochs in one call.
+    def train_epochs(
+        self,
+        data: TrainingSet,
+        orders: Integers,
+        optimizer: SGD | Adam,
+        losses: NDArray[np.float64],
+        *,
+        batch_size: int,
+        alpha: float = 0.0,
+        clip: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
+        """Run `train_epoch` several times in one call.
 
         After an interrupt ``optimizer.t`` still says how many updates were done.
 
         Parameters
         ----------
+        data : TrainingSet
+            From `training_set`.
         orders : ndarray of int, shape (n_epochs, n_visits)
             The rows of each epoch.
+        optimizer : training.Adam or training.SGD
+            Its state is updated too.
         losses : ndarray of float64, shape (n_epochs,), C-contiguous
             Written: what `train_epoch` returns, of each epoch.
-        data, optimizer, batch_size, alpha, clip, n_threads
-            As in `train_epoch`.
+        batch_size : int
+            The last batch of an epoch may be shorter.
+        alpha : float
+            Factor of the L2 term.
+        clip : float
+            Probabilities are clipped to [clip, 1 - clip] for the reported losses.
+        n_threads : int
+            Number of threads.
         """
         losses = checks.own_view(losses)
         orders = _checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)

@@ -5,6 +5,8 @@ built from ``coefs_`` and ``intercepts_``, one Gemm and one activation for each 
 float.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 ACTIVATIONS = {"identity": "Identity", "logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softmax": "Softmax", "exp": "Exp"}
@@ -12,7 +14,7 @@ ACTIVATIONS = {"identity": "Identity", "logistic": "Sigmoid", "tanh": "Tanh", "r
 CLASSIFIER_OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
 
 
-def register_onnx_converters():
+def register_onnx_converters() -> None:
     """Register a converter for `MLPClassifier` and one for `MLPRegressor` with skl2onnx, in this process; again does no harm.
 
     The classifier gives labels (int64 or strings; int64 indicators for several labels) and probabilities, and has skl2onnx's

@@ -8,6 +8,8 @@ In new code import ``fastprop.MLPClassifier``; who reads it then sees what runs.
 runs a script or module as ``python`` would, with `patch_sklearn` in force.
 """
 
+from __future__ import annotations
+
 import importlib.machinery
 import importlib.util
 import os
@@ -15,6 +17,8 @@ import sys
 import threading
 import types
 import zipfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 NAMES = ("MLPClassifier", "MLPRegressor")
 # Where scikit-learn keeps the two classes: the public module, and the one in which they are defined and pickles look for them.
@@ -27,7 +31,7 @@ _in_force = set()  # the patches that nothing has ended yet
 _originals = {}  # (module name, class name) -> scikit-learn's class, while there is a patch
 
 
-def patch_sklearn():
+def patch_sklearn() -> AbstractContextManager[object]:
     """Put fastprop's `MLPClassifier` and `MLPRegressor` in the place of scikit-learn's, in the whole process.
 
     From the call on, ``from sklearn.neural_network import MLPClassifier`` gives fastprop's class, until `unpatch_sklearn`, or to
@@ -62,7 +66,7 @@ def patch_sklearn():
     return patch
 
 
-def unpatch_sklearn():
+def unpatch_sklearn() -> None:
     """Put scikit-learn's own classes back, whatever was patched and wherever; without a patch, do nothing.
 
     The names get back exactly what they referred to before the first `patch_sklearn`.
@@ -127,7 +131,7 @@ def _restore():
     _originals.clear()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a script or module with the patch in force; see the module's text. Its exit code and exceptions are passed on."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -5,14 +5,20 @@ is scikit-learn's, so that one seed gives one result. One compiled call trains f
 watches, or for a part of one where an epoch takes long.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .annotations import Floats, Integers
 from .kernels import active, layer_views
 from .kernels.codes import N_STATE_SLOTS
-from .network import Network
+from .network import Network, TrainingSet
 from .warn import warn
 
 # An epoch is cut into calls of about this many floating-point operations, so that Ctrl-C is answered within a quarter of a second
@@ -29,13 +35,13 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 class _Optimizer:
     """The memory of an optimizer: ``state`` (n_slots, n_parameters), and ``t``, the number of updates done."""
 
-    name = None
+    name: Any = None
     # Whether the end of an epoch may change what the next one does, other than by the stopping rule.
     changes_every_epoch = False
     # Whether it computes ``learning_rate`` anew from ``learning_rate_init``, so that nobody else can set it.
     changes_the_rate = False
 
-    def __init__(self, network, learning_rate_init):
+    def __init__(self, network: Network, learning_rate_init: float) -> None:
         self.learning_rate_init = float(learning_rate_init)
         self.learning_rate = self.learning_rate_init
         self.t = 0
@@ -51,7 +57,7 @@ class _Optimizer:
         hidden = ("layers", "state")
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 
-    def attach(self, network):
+    def attach(self, network: Network) -> None:
         """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not."""
         if not np.array_equal(self.layers[:, :2], network.layers[:, :2]):
             raise ValueError(
@@ -61,18 +67,18 @@ class _Optimizer:
         # A memory map, as joblib may load it, is read-only.
         self.state = np.require(self.state, network.dtype, ["C", "A", "W", "E"])
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Everything it remembers, as Python and NumPy objects, uncopied; `optimizer_from_dict` is the way back."""
         return {"name": self.name, **vars(self)}
 
-    def advance(self, n_updates):
+    def advance(self, n_updates: int) -> None:
         """Count updates that were done."""
         self.t += n_updates
 
-    def iteration_ends(self, n_samples_seen):
+    def iteration_ends(self, n_samples_seen: int) -> None:
         """Adapt the learning rate after an epoch."""
 
-    def trigger_stopping(self, message, verbose):
+    def trigger_stopping(self, message: str, verbose: bool | int) -> bool:
         """Answer to no improvement: True to stop, False to go on with another learning rate."""
         if verbose:
             print(message + " Stopping.")
@@ -85,10 +91,26 @@ class _Optimizer:
 
 
 class SGD(_Optimizer):
-    """Gradient descent with momentum and a schedule; parameters as in scikit-learn's estimators.
+    """Gradient descent with momentum and a schedule for the learning rate, as in scikit-learn's estimators.
 
     ``learning_rate`` is what the next update uses. Between calls of `train`, ``learning_rate_init`` can be set, which scales it,
     and so can ``learning_rate`` itself, unless the schedule is 'invscaling'.
+
+    Parameters
+    ----------
+    network : Network
+        Whose parameters it will change.
+    learning_rate_init : float, default=0.1
+        The learning rate at first.
+    lr_schedule : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        'invscaling' divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``; 'adaptive' divides the rate by 5 where
+        training would stop otherwise.
+    momentum : float, default=0.9
+        In [0, 1].
+    nesterov : bool, default=True
+        Whether to use Nesterov's momentum.
+    power_t : float, default=0.5
+        Exponent of the schedule 'invscaling'.
     """
 
     name = "sgd"
@@ -98,29 +120,39 @@ class SGD(_Optimizer):
             vars(self)["learning_rate"] = value * (self.learning_rate / self.learning_rate_init)
         super().__setattr__(name, value)
 
-    def __init__(self, network, learning_rate_init=0.1, lr_schedule="constant", momentum=0.9, nesterov=True, power_t=0.5):
+    def __init__(
+        self,
+        network: Network,
+        learning_rate_init: float = 0.1,
+        lr_schedule: Literal["constant", "invscaling", "adaptive"] = "constant",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        power_t: float = 0.5,
+    ) -> None:
         super().__init__(network, learning_rate_init)
         self.lr_schedule, self.momentum, self.nesterov, self.power_t = lr_schedule, momentum, nesterov, power_t
 
     @property
-    def changes_every_epoch(self):
+    def changes_every_epoch(self) -> bool:
         return self.lr_schedule == "invscaling"
 
     changes_the_rate = changes_every_epoch
 
     @property
-    def hyper(self):
+    def hyper(self) -> NDArray[np.float64]:
+        """What the kernels read: learning rate, momentum, nesterov."""
         return np.array([self.learning_rate, self.momentum, self.nesterov], dtype=np.float64)
 
     @property
-    def velocities(self):
+    def velocities(self) -> list[Floats]:
+        """The velocity of every weight array, then of every bias."""
         return self._views(0)
 
-    def iteration_ends(self, n_samples_seen):
+    def iteration_ends(self, n_samples_seen: int) -> None:
         if self.lr_schedule == "invscaling":
             vars(self)["learning_rate"] = self.learning_rate_init / (n_samples_seen + 1) ** self.power_t
 
-    def trigger_stopping(self, message, verbose):
+    def trigger_stopping(self, message: str, verbose: bool | int) -> bool:
         if self.lr_schedule != "adaptive":
             return super().trigger_stopping(message, verbose)
         if self.learning_rate <= SMALLEST_ADAPTIVE_RATE:
@@ -136,28 +168,51 @@ class Adam(_Optimizer):
 
     Between calls of `train`, ``learning_rate_init`` can be set. ``learning_rate`` is what the last update used, with the bias
     corrections: scikit-learn has it as an attribute. It cannot be set.
+
+    Parameters
+    ----------
+    network : Network
+        Whose parameters it will change.
+    learning_rate_init : float, default=0.001
+        The learning rate.
+    beta_1 : float, default=0.9
+        Decay rate of the mean of the gradients, in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the mean of their squares, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps the divisor above 0.
     """
 
     name = "adam"
     changes_the_rate = True
 
-    def __init__(self, network, learning_rate_init=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    def __init__(
+        self,
+        network: Network,
+        learning_rate_init: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
         super().__init__(network, learning_rate_init)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     @property
-    def hyper(self):
+    def hyper(self) -> NDArray[np.float64]:
+        """What the kernels read: learning rate, beta_1, beta_2, epsilon."""
         return np.array([self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon], dtype=np.float64)
 
     @property
-    def ms(self):
+    def ms(self) -> list[Floats]:
+        """The mean gradient of every weight array, then of every bias."""
         return self._views(0)
 
     @property
-    def vs(self):
+    def vs(self) -> list[Floats]:
+        """The mean squared gradient of every weight array, then of every bias."""
         return self._views(1)
 
-    def advance(self, n_updates):
+    def advance(self, n_updates: int) -> None:
         super().advance(n_updates)
         vars(self)["learning_rate"] = self.learning_rate_init * math.sqrt(1 - self.beta_2**self.t) / (1 - self.beta_1**self.t)
 
@@ -177,26 +232,26 @@ class History:
     Under early stopping the validation score decides and ``best_loss`` is None; otherwise the two about validation are None.
     """
 
-    loss_curve: list = field(default_factory=list)
+    loss_curve: list[float] = field(default_factory=list)
     n_samples_seen: int = 0
     best_loss: float | None = math.inf
-    validation_scores: list | None = None
+    validation_scores: list[float] | None = None
     best_validation_score: float | None = None
     no_improvement_count: int = 0
     n_epochs: int = 0
 
-    def end_epoch(self, loss, n_samples):
+    def end_epoch(self, loss: float, n_samples: int) -> None:
         self.n_epochs += 1
         self.n_samples_seen += n_samples
         self.loss_curve.append(loss)
 
-    def judge_loss(self, tol):
+    def judge_loss(self, tol: float) -> None:
         """Count the last epoch as one without improvement if its loss is above the best one minus tol."""
         loss = self.loss_curve[-1]
         self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
         self.best_loss = min(self.best_loss, loss)
 
-    def judge_score(self, score, tol):
+    def judge_score(self, score: float, tol: float) -> bool:
         """The same for a validation score, where more is better; whether it is the best so far."""
         self.validation_scores.append(score)
         self.no_improvement_count = self.no_improvement_count + 1 if score < self.best_validation_score + tol else 0
@@ -210,9 +265,9 @@ class History:
 class Validation:
     """Early stopping: the rows to score on, what scores the outputs for them, and the parameters that scored best so far."""
 
-    x: np.ndarray
-    score: object
-    best_params: np.ndarray
+    x: NDArray[Any]
+    score: Callable[[Floats], float]
+    best_params: Floats
 
 
 @dataclass(frozen=True)
@@ -227,15 +282,45 @@ class Options:
     tol: float = 1e-4
     n_iter_no_change: float = 10
     n_threads: int = 1
-    verbose: bool = False
+    verbose: bool | int = False
 
 
-def train(network: Network, data, rows, optimizer, history, random_state, options, validation=None, observer=None):
-    """Train for epochs over ``rows`` of a `TrainingSet` until the stopping rule or ``options.n_epochs`` ends it.
+def train(
+    network: Network,
+    data: TrainingSet,
+    rows: Integers,
+    optimizer: SGD | Adam,
+    history: History,
+    random_state: np.random.RandomState,
+    options: Options,
+    validation: Validation | None = None,
+    observer: Any = None,
+) -> bool:
+    """Train for epochs until the stopping rule or ``options.n_epochs`` ends it.
 
     Everything that it changes is in network, optimizer, history and validation, which are valid after an interrupt too: Ctrl-C
-    ends the training with a warning. With validation, the best parameters are put back at the end. An ``observer`` has ``begin()``
-    and ``end()``, which are called around each epoch; where ``end()`` returns True, training stops.
+    ends the training with a warning.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are updated in place.
+    data : TrainingSet
+        From ``network.training_set``.
+    rows : ndarray of int, shape (n_rows,)
+        The rows to train on.
+    optimizer : SGD or Adam
+        Made for the network.
+    history : History
+        Of earlier calls that this one continues, or a new one.
+    random_state : RandomState
+        For the orders of the rows.
+    options : Options
+        How to train.
+    validation : Validation, optional
+        For early stopping; the best parameters are put back at the end.
+    observer : object, optional
+        Its ``begin()`` and ``end()`` are called around each epoch; where ``end()`` returns True, training stops.
 
     Returns
     -------

@@ -5,24 +5,29 @@ variables ``FASTPROP_BACKEND`` (cython, numba, reference) and ``FASTPROP_ISA`` (
 that cannot run is an error that says why: a silent fallback would make every measurement and every test a guess.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib
 import os
 import warnings
 from importlib import metadata, util
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .public import Kernels
+
+BackendName: TypeAlias = Literal["cython", "numba", "reference"]
+IsaName: TypeAlias = Literal["baseline", "avx2", "avx512"]
 
 
 class Candidate(NamedTuple):
     """One way to run the raw kernels; ``isa`` is None where it is not ours to choose."""
 
-    backend: str
-    isa: str | None
+    backend: BackendName
+    isa: IsaName | None
     module: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.backend if self.isa is None else f"{self.backend} {self.isa}"
 
 
@@ -82,18 +87,30 @@ def _obstacle(candidate):
     return None
 
 
-def available():
-    """The (backend, isa) pairs that can run here, best first; isa is None for back ends that do not let us choose it."""
+def available() -> list[tuple[BackendName, IsaName | None]]:
+    """List the back ends that can run here.
+
+    Returns
+    -------
+    list of (str, str or None)
+        Pairs (backend, isa), best first; isa is None for back ends whose instruction set is not chosen here.
+    """
     return [candidate[:2] for candidate in REGISTRY if _obstacle(candidate) is None]
 
 
-def unavailable():
-    """A dict (backend, isa) -> the reason why that one cannot run here."""
+def unavailable() -> dict[tuple[BackendName, IsaName | None], str]:
+    """List the back ends that cannot run here, with the reasons.
+
+    Returns
+    -------
+    dict
+        From the pair (backend, isa) to the reason, in words.
+    """
     reasons = {candidate[:2]: _obstacle(candidate) for candidate in REGISTRY}
     return {pair: why for pair, why in reasons.items() if why is not None}
 
 
-def load(backend=None, isa=None):
+def load(backend: BackendName | None = None, isa: IsaName | None = None) -> Kernels:
     """The kernels of one back end.
 
     Parameters
@@ -149,7 +166,7 @@ def _kernels(candidate):
     return Kernels(_import_raw(candidate), candidate.backend, candidate.isa)
 
 
-def _choose():
+def _choose() -> tuple[Kernels, str]:
     """The active kernels and, in words, why those."""
     forced = {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
     kernels, obstacles = _first(_matching(*(forced.get(name) for name in ENVIRONMENT)))
@@ -163,8 +180,15 @@ def _choose():
     return kernels, "the best that can run here"
 
 
-def describe():
-    """What runs and why, as a dict: the source of ``fastprop.show_config()`` and ``fastprop info``."""
+def describe() -> dict[str, Any]:
+    """Say what runs and why: the source of ``fastprop.show_config()`` and ``fastprop info``.
+
+    Returns
+    -------
+    dict
+        'backend' and 'isa' of the active kernels; 'why', in words; 'unavailable', see `unavailable`; 'n_cpus', the usable cores;
+        'environment', the variables that were read; 'versions' of the libraries, None where one is not installed.
+    """
     return {
         "backend": active.backend,
         "isa": active.isa,

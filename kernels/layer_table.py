@@ -1,16 +1,25 @@
 """The layer table: the shape of a network as one small intp array that every back end reads (columns: `codes.LAYER_COLUMNS`)."""
 
+from __future__ import annotations
+
 import operator
 import sys
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
 
+from .annotations import ActivationName, Floats, Layers, LinkName
 from .codes import ACTIVATIONS, LAYER_COLUMNS, LINKS
 from .random_bits import rate_number
 
 
-def layer_table(sizes, activation="relu", link="identity", dropout=None):
+def layer_table(
+    sizes: Sequence[int],
+    activation: ActivationName = "relu",
+    link: LinkName = "identity",
+    dropout: Sequence[tuple[float, int, int]] | None = None,
+) -> Layers:
     """Describe a plain stack of Linear layers for `network_forward`, `network_loss_gradient` and `train_epoch`.
 
     Parameters
@@ -57,13 +66,37 @@ def with_dropout(layers, dropout):
     return layers
 
 
-def n_parameters(layers):
-    """The length of the flat block that a layer table describes."""
+def n_parameters(layers: Layers) -> int:
+    """Length of the flat block that a layer table describes.
+
+    Parameters
+    ----------
+    layers : ndarray of intp, shape (n_layers, 7)
+        From `layer_table`.
+
+    Returns
+    -------
+    int
+        The number of weights and biases.
+    """
     return sum((n_in + 1) * n_out for n_in, n_out in layers[:, :2].tolist())
 
 
-def layer_views(layers, block):
-    """The (weight, bias) views of each layer into one flat block of parameters, gradients or moments, first layer first."""
+def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
+    """Return the views of each layer's weight and bias in a flat block of parameters, gradients or moments.
+
+    Parameters
+    ----------
+    layers : ndarray of intp, shape (n_layers, 7)
+        From `layer_table`.
+    block : ndarray, shape (n_parameters(layers),)
+        Not copied: what is written into a view is written into the block.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        The views of shape (n_in, n_out) and (n_out,), first layer first.
+    """
     views = []
     for n_in, n_out, _, offset in layers[:, :4].tolist():
         end = offset + n_in * n_out

@@ -3,9 +3,15 @@
 One object is one back end, so that nothing here knows which back ends exist; `dispatch` makes the objects.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from . import checks
+from .annotations import Floats, Hyper, Integers, Layers, LossName, OptimizerName, Sparse
 from .codes import CANONICAL_LINK, LINKS, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 from .public_layers import LayerKernels
 from .public_losses import LossKernels
@@ -29,23 +35,27 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
     ----------
     raw : module
         The unchecked functions, with the signatures of `reference`.
-    backend, isa : str, str or None
-        How `dispatch` names it.
+    backend : str
+        The name of the back end, as in `dispatch`.
+    isa : str or None
+        The instruction set of a back end that is compiled for several.
     """
 
-    def __init__(self, raw, backend, isa):
+    def __init__(self, raw: Any, backend: str, isa: str | None) -> None:
         self.raw, self.backend, self.isa = raw, backend, isa
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"
 
-    def network_forward(self, x, layers, params, out=None, n_threads=1):
+    def network_forward(
+        self, x: Floats | Sparse, layers: Layers, params: Floats, out: Floats | None = None, n_threads: int = 1
+    ) -> Floats:
         """The outputs of a plain stack of layers: ``a_0 = x``, ``a_l = f_l(a_(l-1) @ weight_l + bias_l)``.
 
         Parameters
         ----------
         x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
-            Sparse rows are never made dense.
+            The rows. Sparse rows are never made dense.
         layers : ndarray of intp, shape (n_layers, 7)
             From `layer_table`; its dropout is for `train_epoch` alone.
         params : ndarray, shape (n_parameters(layers),), dtype of x
@@ -53,6 +63,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         out : ndarray, shape (n, n_out), optional
             Overwritten with the result. Must not overlap the inputs.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
@@ -73,9 +84,19 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         return outputs
 
     def network_loss_gradient(
-        self, x, targets, layers, params, loss, alpha=0.0, sample_weight=None, clip=0.0, out=None, n_threads=1
-    ):
-        """Mean loss of a plain stack of layers and its gradient by all parameters, with scikit-learn's L2 term.
+        self,
+        x: Floats | Sparse,
+        targets: NDArray[Any],
+        layers: Layers,
+        params: Floats,
+        loss: LossName,
+        alpha: float = 0.0,
+        sample_weight: Floats | None = None,
+        clip: float = 0.0,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[float, Floats]:
+        """Mean loss of a plain stack of layers and its gradient with respect to all parameters, with an L2 term.
 
         With S the number of rows, or the sum of the sample weights: ``loss_mean = (loss_sum + alpha / 2 * |weights|^2) / S`` and
         ``gradient = (gradient of loss_sum + alpha * weights) / S``. Biases are not penalised. Squared error follows scikit-learn:
@@ -84,28 +105,33 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         Parameters
         ----------
         x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
+            The rows. Sparse rows are never made dense.
         targets : ndarray
             As in the forward kernel of the loss.
         layers : ndarray of intp, shape (n_layers, 7)
             From `layer_table`, with the loss's canonical link.
         params : ndarray, shape (n_parameters(layers),), dtype of x
+            All weights and biases; `layer_views` shows them.
         loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
             Their links are softmax, sigmoid, identity and exp.
         alpha : float
             Factor >= 0 of the L2 term.
         sample_weight : ndarray, shape (n,), dtype of x, optional
+            Finite; the loss of each row is multiplied by its weight.
         clip : float
             In [0, 0.5). Above 0, the two cross-entropies are reported as if of probabilities clipped to [clip, 1 - clip], as
             scikit-learn does with the dtype's epsilon; the gradient does not change.
         out : ndarray, shape and dtype of params, optional
             Overwritten with the gradient. Must not overlap the inputs.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         loss_mean : float
             In nats.
         gradient : ndarray, shape (n_parameters(layers),)
+            The gradient of loss_mean with respect to params: ``out`` if given.
 
         Raises
         ------
@@ -128,45 +154,59 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
 
     def train_epoch(
         self,
-        x,
-        targets,
-        order,
-        layers,
-        params,
-        state,
-        loss,
-        optimizer="adam",
-        hyper=None,
-        alpha=0.0,
-        batch_size=200,
-        step=0,
-        sample_weight=None,
-        clip=0.0,
-        n_threads=1,
-    ):
+        x: Floats | Sparse,
+        targets: NDArray[Any],
+        order: Integers,
+        layers: Layers,
+        params: Floats,
+        state: Floats,
+        loss: LossName,
+        optimizer: OptimizerName = "adam",
+        hyper: Hyper | None = None,
+        alpha: float = 0.0,
+        batch_size: int = 200,
+        step: int = 0,
+        sample_weight: Floats | None = None,
+        clip: float = 0.0,
+        n_threads: int = 1,
+    ) -> float:
         """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then `sgd_update` or `adam_update`.
 
         Here, unlike there, hidden activations are dropped where ``layers`` says so.
 
         Parameters
         ----------
-        x, targets, layers, loss, alpha, sample_weight, clip
-            As in `network_loss_gradient`.
-        order : ndarray, shape (n_visits,), of any integer dtype
+        x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
+            The rows of all batches. Sparse rows are never made dense.
+        targets : ndarray
+            As in the forward kernel of the loss.
+        order : ndarray of int, shape (n_visits,)
             The rows to visit, such as a permutation; any may be left out or repeated.
+        layers : ndarray of intp, shape (n_layers, 7)
+            From `layer_table`, with the canonical link of the loss.
         params : ndarray, shape (n_parameters(layers),), dtype of x, C-contiguous
             Updated in place; by several threads fastest where it begins on a cache line, as ``Network.params`` does.
         state : ndarray, shape (n_slots, n_parameters(layers)), dtype of x, C-contiguous
             The memory of the optimizer, zeros before the first step: (velocity,) of sgd, (m, v) of adam. Updated in place.
+        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+            As in `network_loss_gradient`.
         optimizer : {'sgd', 'adam'}
+            Whether `sgd_update` or `adam_update` changes the parameters.
         hyper : dict, optional
             'lr', 'momentum', 'nesterov' of sgd, 'lr', 'beta_1', 'beta_2', 'epsilon' of adam; what is missing has scikit-learn's
             default: 0.001, 0.9, True, 0.9, 0.999, 1e-8.
+        alpha : float
+            Factor >= 0 of the L2 term, as in `network_loss_gradient`.
         batch_size : int
             Rows in a mini-batch; the last may be shorter.
         step : int
-            How many steps were done before this epoch. They also number the masks of dropout.
+            Number of steps done before this epoch. They also number the masks of dropout.
+        sample_weight : ndarray, shape (n,), dtype of x, optional
+            As in `network_loss_gradient`.
+        clip : float
+            As in `network_loss_gradient`.
         n_threads : int
+            Number of threads.
 
         Returns
         -------

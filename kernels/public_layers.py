@@ -4,7 +4,12 @@ Every method here and in `public_losses` and `public` has three parts: checks th
 one call of the raw function. What is said of arrays in the docstring of `public.Kernels` holds for all of them.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from . import checks
+from .annotations import ActivationName, Floats
 from .codes import ACTIVATIONS
 from .random_bits import MASK_64, drop_threshold, stream_key
 
@@ -12,19 +17,31 @@ from .random_bits import MASK_64, drop_threshold, stream_key
 class LayerKernels:
     """Forward and backward of the layers."""
 
-    def linear_forward(self, x, weight, bias, activation="identity", out=None, n_threads=1):
+    def linear_forward(
+        self,
+        x: Floats,
+        weight: Floats,
+        bias: Floats,
+        activation: ActivationName = "identity",
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Affine map and activation: ``a = f(x @ weight + bias)``.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_in), float32 or float64
+            The inputs, one row for each sample.
         weight : ndarray, shape (n_in, n_out), dtype of x
+            The transpose of PyTorch's weight.
         bias : ndarray, shape (n_out,), dtype of x
+            Added to every row.
         activation : {'identity', 'relu', 'sigmoid', 'tanh'}
             f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
         out : ndarray, shape (n, n_out), optional
             Overwritten with the result. Must not overlap the inputs.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
@@ -52,18 +69,18 @@ class LayerKernels:
 
     def linear_backward(
         self,
-        da,
-        x,
-        weight,
-        a,
-        activation="identity",
-        need_dx=True,
-        accumulate=False,
-        dx=None,
-        dweight=None,
-        dbias=None,
-        n_threads=1,
-    ):
+        da: Floats,
+        x: Floats,
+        weight: Floats,
+        a: Floats,
+        activation: ActivationName = "identity",
+        need_dx: bool = True,
+        accumulate: bool = False,
+        dx: Floats | None = None,
+        dweight: Floats | None = None,
+        dbias: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Floats | Any, Floats, Floats]:
         """Backward of `linear_forward`: ``dz = da * f'(z)``, ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum dz``.
 
         f' comes from the activation: 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
@@ -71,22 +88,36 @@ class LayerKernels:
         Parameters
         ----------
         da : ndarray, shape (n, n_out), float32 or float64
-            Gradient of the loss by a.
-        x, weight, a : ndarray, shapes (n, n_in), (n_in, n_out), (n, n_out), dtype of da
-            Inputs and output of the forward.
+            Gradient of the loss with respect to a.
+        x : ndarray, shape (n, n_in), dtype of da
+            Input of the forward.
+        weight : ndarray, shape (n_in, n_out), dtype of da
+            Weight of the forward.
+        a : ndarray, shape (n, n_out), dtype of da
+            Output of the forward.
         activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            That of the forward.
         need_dx : bool
             False saves a matrix product where nothing is below the layer.
         accumulate : bool
             Add to ``dweight`` and ``dbias``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
-        dx, dweight, dbias : ndarray, shapes (n, n_in), (n_in, n_out), (n_out,), optional
-            Outputs. Must overlap neither the inputs nor each other.
+        dx : ndarray, shape (n, n_in), optional
+            Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
+        dweight : ndarray, shape (n_in, n_out), optional
+            The same for the weight.
+        dbias : ndarray, shape (n_out,), optional
+            The same for the bias.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
-        dx, dweight, dbias : ndarray
-            The outputs; None for dx unless ``need_dx``.
+        dx : ndarray, shape (n, n_in), or None
+            Gradient with respect to x; None unless ``need_dx``.
+        dweight : ndarray, shape (n_in, n_out)
+            Gradient with respect to the weight.
+        dbias : ndarray, shape (n_out,)
+            Gradient with respect to the bias.
 
         Raises
         ------
@@ -116,17 +147,19 @@ class LayerKernels:
         self.raw.linear_backward(da, x, weight, a, code, accumulate, raw_dx, dweight, dbias, n_threads)
         return raw_dx if need_dx else None, dweight, dbias
 
-    def activation_forward(self, z, activation, out=None, n_threads=1):
+    def activation_forward(self, z: Floats, activation: ActivationName, out: Floats | None = None, n_threads: int = 1) -> Floats:
         """An activation alone: ``a = f(z)``. `linear_forward` does it in one pass with the affine map.
 
         Parameters
         ----------
         z : ndarray, shape (n, n_units), float32 or float64
+            Pre-activations.
         activation : {'identity', 'relu', 'sigmoid', 'tanh'}
             f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``z`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
@@ -149,26 +182,30 @@ class LayerKernels:
         self.raw.activation_forward(checks.c_order("z", z), code, a, n_threads)
         return a
 
-    def activation_backward(self, da, a, activation, out=None, n_threads=1):
-        """Backward of `activation_forward`: ``dz = da * f'(z)``, by the derivative from a = f(z).
+    def activation_backward(
+        self, da: Floats, a: Floats, activation: ActivationName, out: Floats | None = None, n_threads: int = 1
+    ) -> Floats:
+        """Backward of `activation_forward`: ``dz = da * f'(z)``, where f' is computed from a = f(z).
 
         f' is 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
 
         Parameters
         ----------
         da : ndarray, shape (n, n_units), float32 or float64
-            Gradient of the loss by a.
+            Gradient of the loss with respect to a.
         a : ndarray, shape (n, n_units), dtype of da
             The output of the forward.
         activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            That of the forward.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``da`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_units)
-            dz: ``out`` if given.
+            The gradient dz: ``out`` if given.
 
         Raises
         ------
@@ -187,7 +224,9 @@ class LayerKernels:
         self.raw.activation_backward(checks.c_order("da", da), checks.c_order("a", a), code, dz, n_threads)
         return dz
 
-    def dropout_forward(self, x, rate, seed, stream=0, out=None, n_threads=1):
+    def dropout_forward(
+        self, x: Floats, rate: float, seed: int, stream: int = 0, out: Floats | None = None, n_threads: int = 1
+    ) -> Floats:
         """Inverted dropout: ``y = x / (1 - rate)`` where the element is kept, 0 where it is dropped.
 
         Whether element (i, j) is kept depends on (seed, stream, i * n_units + j) alone, by random bits that are computed for each
@@ -199,16 +238,19 @@ class LayerKernels:
             A NaN or infinity that is dropped gives 0 too.
         rate : float
             In [0, 1): how likely an element is to be dropped, rounded to a multiple of 2^-32.
-        seed, stream : int
-            In [0, 2^64). Each pair gives a mask of its own: one stream for each layer and step, for instance.
+        seed : int
+            In [0, 2^64).
+        stream : int
+            In [0, 2^64). Each pair of seed and stream gives its own mask: use one stream for each layer and step, for instance.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``x`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_units)
-            y: ``out`` if given.
+            The result y: ``out`` if given.
 
         Raises
         ------
@@ -223,23 +265,30 @@ class LayerKernels:
         """
         return self._dropout("x", x, rate, seed, stream, out, n_threads)
 
-    def dropout_backward(self, dy, rate, seed, stream=0, out=None, n_threads=1):
+    def dropout_backward(
+        self, dy: Floats, rate: float, seed: int, stream: int = 0, out: Floats | None = None, n_threads: int = 1
+    ) -> Floats:
         """Backward of `dropout_forward`: ``dx = dy / (1 - rate)`` where the element was kept, 0 where it was dropped.
 
         Parameters
         ----------
         dy : ndarray, shape (n, n_units), float32 or float64
-            Gradient of the loss by y.
-        rate, seed, stream : float, int, int
-            Those of the forward, from which the mask is computed again.
+            Gradient of the loss with respect to y.
+        rate : float
+            That of the forward.
+        seed : int
+            That of the forward.
+        stream : int
+            That of the forward. The mask is computed again from rate, seed and stream.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``dy`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_units)
-            dx: ``out`` if given.
+            The gradient dx: ``out`` if given.
 
         Raises
         ------
@@ -257,7 +306,7 @@ class LayerKernels:
         self.raw.dropout(checks.c_order(name, x), key, drop_threshold(rate), 1.0 / (1.0 - rate), y, n_threads)
         return y
 
-    def softmax_forward(self, logits, out=None, n_threads=1):
+    def softmax_forward(self, logits: Floats, out: Floats | None = None, n_threads: int = 1) -> Floats:
         """Softmax of every row: ``probs = exp(logits) / sum_c exp(logits)``, shifted by the row's maximum, so never overflowing.
 
         Parameters
@@ -267,10 +316,12 @@ class LayerKernels:
         out : ndarray, shape (n, n_classes), optional
             Overwritten with the result; may be ``logits`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_classes)
+            The probabilities: ``out`` if given.
 
         Raises
         ------
@@ -287,22 +338,24 @@ class LayerKernels:
         self.raw.softmax_forward(checks.c_order("logits", logits), probs, n_threads)
         return probs
 
-    def softmax_backward(self, dprobs, probs, out=None, n_threads=1):
+    def softmax_backward(self, dprobs: Floats, probs: Floats, out: Floats | None = None, n_threads: int = 1) -> Floats:
         """Backward of `softmax_forward`: ``dlogits = probs * (dprobs - sum_c dprobs * probs)``.
 
         Parameters
         ----------
         dprobs : ndarray, shape (n, n_classes), float32 or float64
-            Gradient of the loss by probs.
+            Gradient of the loss with respect to probs.
         probs : ndarray, shape (n, n_classes), dtype of dprobs
             The output of the forward.
         out : ndarray, shape (n, n_classes), optional
             Overwritten with the result; may be ``probs`` itself.
         n_threads : int
+            Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_classes)
+            The gradient dlogits: ``out`` if given.
 
         Raises
         ------

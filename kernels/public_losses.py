@@ -1,69 +1,27 @@
-"""The public kernels of losses: value and outputs from the logits, then the gradient by the logits from the outputs."""
+"""The public kernels of losses: value and outputs from the logits, then their gradient from the outputs."""
 
-import inspect
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
 
 from . import checks
+from .annotations import Floats
 from .codes import LOSSES
-
-# What all losses say of their arguments and results; `_shared` puts it into each docstring, so that help() shows it.
-_FORWARD = """\
-sample_weight : ndarray, shape (n,), dtype of {first}, optional
-    Finite; every row's loss is multiplied by its weight.{out}
-n_threads : int
-
-Returns
--------
-loss_sum : float
-    The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.{last}
-
-Raises
-------
-TypeError, ValueError
-    If an array is not as described; nothing was changed then."""
-_OUT = """
-out : ndarray, shape (n, {columns}), optional
-    Overwritten with {returned}; may be ``{first}`` itself."""
-_RETURNED = """
-{returned} : ndarray, shape (n, {columns})"""
-_BACKWARD = """\
-sample_weight : ndarray, shape (n,), dtype of {first}, optional
-    The weights given to the forward.
-scale : float
-    Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
-out : ndarray, shape (n, {columns}), optional
-    Overwritten with the gradient; may be ``{first}`` itself.
-n_threads : int
-
-Returns
--------
-ndarray, shape (n, {columns})
-    The gradient of scale * loss_sum by the logits.
-
-Raises
-------
-TypeError, ValueError
-    If an array is not as described; nothing was changed then."""
-
-
-def _shared(part, columns, first, returned=None):
-    """Fill ``{shared}`` in a docstring with a part from above."""
-    names = {"columns": columns, "first": first, "returned": returned}
-    out, last = (_OUT.format(**names), _RETURNED.format(**names)) if returned else ("", "")
-
-    def complete(function):
-        if function.__doc__ is not None:  # None under python -OO
-            text = part.format(**names, out=out, last=last)
-            function.__doc__ = inspect.cleandoc(function.__doc__).replace("{shared}", text)
-        return function
-
-    return complete
 
 
 class LossKernels:
     """Forward and backward of the losses, each fused with the link that turns logits into outputs."""
 
-    @_shared(_FORWARD, "n_classes", "logits", "probs")
-    def softmax_cross_entropy_forward(self, logits, targets, sample_weight=None, out=None, n_threads=1):
+    def softmax_cross_entropy_forward(
+        self,
+        logits: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[float, Floats]:
         """Softmax and cross-entropy: ``loss_sum = sum_i w_i sum_c y_ic (logsumexp(logits_i) - logits_ic)``.
 
         The loss comes from the logits, not from probabilities: it is finite for any finite logits.
@@ -71,9 +29,27 @@ class LossKernels:
         Parameters
         ----------
         logits : ndarray, shape (n, n_classes), float32 or float64
-        targets : ndarray, shape (n,) of any integer dtype, or shape (n, n_classes) of the dtype of logits
+            The unnormalised log-probabilities.
+        targets : ndarray of int, shape (n,), or ndarray, shape (n, n_classes), dtype of logits
             Labels in [0, n_classes), or the y themselves, whose rows need not sum to one.
-        {shared}
+        sample_weight : ndarray, shape (n,), dtype of logits, optional
+            Finite; the loss of each row is multiplied by its weight.
+        out : ndarray, shape (n, n_classes), optional
+            Overwritten with probs; may be ``logits`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        loss_sum : float
+            The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.
+        probs : ndarray, shape (n, n_classes)
+            The probabilities: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
 
         References
         ----------
@@ -81,21 +57,52 @@ class LossKernels:
         """
         return self._loss_forward("softmax_cross_entropy", "logits", logits, targets, sample_weight, out, n_threads)
 
-    @_shared(_BACKWARD, "n_classes", "probs")
-    def softmax_cross_entropy_backward(self, probs, targets, sample_weight=None, scale=1.0, out=None, n_threads=1):
+    def softmax_cross_entropy_backward(
+        self,
+        probs: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        scale: float = 1.0,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Backward of `softmax_cross_entropy_forward`: ``dlogits = scale * w_i * (probs * sum_c y_ic - y)``.
 
         Parameters
         ----------
         probs : ndarray, shape (n, n_classes), float32 or float64
             The second result of the forward.
-        targets : ndarray, shape (n,) of any integer dtype, or shape (n, n_classes) of the dtype of probs
-        {shared}
+        targets : ndarray of int, shape (n,), or ndarray, shape (n, n_classes), dtype of probs
+            Those of the forward.
+        sample_weight : ndarray, shape (n,), dtype of probs, optional
+            The weights given to the forward.
+        scale : float
+            Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
+        out : ndarray, shape (n, n_classes), optional
+            Overwritten with the gradient; may be ``probs`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
         """
         return self._loss_backward("softmax_cross_entropy", "probs", probs, targets, sample_weight, scale, out, n_threads)
 
-    @_shared(_FORWARD, "n_out", "logits", "probs")
-    def binary_cross_entropy_forward(self, logits, targets, sample_weight=None, out=None, n_threads=1):
+    def binary_cross_entropy_forward(
+        self,
+        logits: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[float, Floats]:
         """Sigmoid and binary cross-entropy: ``loss_sum = sum_i w_i sum_c max(z, 0) - z y + log(1 + exp(-|z|))``, z = logits_ic.
 
         One column is binary classification, several are multilabel.
@@ -103,9 +110,27 @@ class LossKernels:
         Parameters
         ----------
         logits : ndarray, shape (n, n_out), float32 or float64
-        targets : ndarray, shape (n, n_out) of the dtype of logits; if n_out is 1, also shape (n,) of integers or bools
+            The log-odds.
+        targets : ndarray, shape (n, n_out), dtype of logits; if n_out is 1, also ndarray of int or bool, shape (n,)
             The y in [0, 1] (not checked), or labels 0 and 1 (checked).
-        {shared}
+        sample_weight : ndarray, shape (n,), dtype of logits, optional
+            Finite; the loss of each row is multiplied by its weight.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with probs; may be ``logits`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        loss_sum : float
+            The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.
+        probs : ndarray, shape (n, n_out)
+            The probabilities: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
 
         References
         ----------
@@ -113,54 +138,145 @@ class LossKernels:
         """
         return self._loss_forward("binary_cross_entropy", "logits", logits, targets, sample_weight, out, n_threads)
 
-    @_shared(_BACKWARD, "n_out", "probs")
-    def binary_cross_entropy_backward(self, probs, targets, sample_weight=None, scale=1.0, out=None, n_threads=1):
+    def binary_cross_entropy_backward(
+        self,
+        probs: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        scale: float = 1.0,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Backward of `binary_cross_entropy_forward`: ``dlogits = scale * w_i * (probs - y)``.
 
         Parameters
         ----------
         probs : ndarray, shape (n, n_out), float32 or float64
             The second result of the forward.
-        targets : ndarray, shape (n, n_out) of the dtype of probs; if n_out is 1, also shape (n,) of integers or bools
-        {shared}
+        targets : ndarray, shape (n, n_out), dtype of probs; if n_out is 1, also ndarray of int or bool, shape (n,)
+            Those of the forward.
+        sample_weight : ndarray, shape (n,), dtype of probs, optional
+            The weights given to the forward.
+        scale : float
+            Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with the gradient; may be ``probs`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
         """
         return self._loss_backward("binary_cross_entropy", "probs", probs, targets, sample_weight, scale, out, n_threads)
 
-    @_shared(_FORWARD, "n_out", "predictions")
-    def squared_error_forward(self, predictions, targets, sample_weight=None, n_threads=1):
+    def squared_error_forward(
+        self, predictions: Floats, targets: NDArray[Any], sample_weight: Floats | None = None, n_threads: int = 1
+    ) -> float:
         """Half the squared error: ``loss_sum = sum_i w_i sum_c (predictions_ic - y_ic)^2 / 2``, not divided by n_out.
 
         Parameters
         ----------
         predictions : ndarray, shape (n, n_out), float32 or float64
+            The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-        {shared}
+            What they should be.
+        sample_weight : ndarray, shape (n,), dtype of predictions, optional
+            Finite; the loss of each row is multiplied by its weight.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        float
+            The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_forward("squared_error", *arrays, None, n_threads)[0]
 
-    @_shared(_BACKWARD, "n_out", "predictions")
-    def squared_error_backward(self, predictions, targets, sample_weight=None, scale=1.0, out=None, n_threads=1):
+    def squared_error_backward(
+        self,
+        predictions: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        scale: float = 1.0,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Backward of `squared_error_forward`: ``dpredictions = scale * w_i * (predictions - y)``.
 
         Parameters
         ----------
         predictions : ndarray, shape (n, n_out), float32 or float64
+            The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-        {shared}
+            Those of the forward.
+        sample_weight : ndarray, shape (n,), dtype of predictions, optional
+            The weights given to the forward.
+        scale : float
+            Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with the gradient; may be ``predictions`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
         """
         return self._loss_backward("squared_error", "predictions", predictions, targets, sample_weight, scale, out, n_threads)
 
-    @_shared(_FORWARD, "n_out", "log_rates", "rates")
-    def poisson_forward(self, log_rates, targets, sample_weight=None, out=None, n_threads=1):
+    def poisson_forward(
+        self,
+        log_rates: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[float, Floats]:
         """Exponential and half the Poisson deviance: ``loss_sum = sum_i w_i sum_c y log y - y z - y + exp(z)``, z = log_rates_ic.
 
         Parameters
         ----------
         log_rates : ndarray, shape (n, n_out), float32 or float64
+            The outputs of the last layer, logarithms of the rates.
         targets : ndarray, shape (n, n_out), dtype of log_rates
             Counts or rates y >= 0, with 0 log 0 = 0.
-        {shared}
+        sample_weight : ndarray, shape (n,), dtype of log_rates, optional
+            Finite; the loss of each row is multiplied by its weight.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with rates; may be ``log_rates`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        loss_sum : float
+            The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.
+        rates : ndarray, shape (n, n_out)
+            The rates exp(log_rates): ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
 
         References
         ----------
@@ -168,8 +284,15 @@ class LossKernels:
         """
         return self._loss_forward("poisson", "log_rates", log_rates, targets, sample_weight, out, n_threads)
 
-    @_shared(_BACKWARD, "n_out", "rates")
-    def poisson_backward(self, rates, targets, sample_weight=None, scale=1.0, out=None, n_threads=1):
+    def poisson_backward(
+        self,
+        rates: Floats,
+        targets: NDArray[Any],
+        sample_weight: Floats | None = None,
+        scale: float = 1.0,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Backward of `poisson_forward`: ``dlog_rates = scale * w_i * (rates - y)``.
 
         Parameters
@@ -178,7 +301,24 @@ class LossKernels:
             The second result of the forward.
         targets : ndarray, shape (n, n_out), dtype of rates
             Counts or rates y >= 0.
-        {shared}
+        sample_weight : ndarray, shape (n,), dtype of rates, optional
+            The weights given to the forward.
+        scale : float
+            Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
+        out : ndarray, shape (n, n_out), optional
+            Overwritten with the gradient; may be ``rates`` itself.
+        n_threads : int
+            Number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described; nothing was changed then.
         """
         return self._loss_backward("poisson", "rates", rates, targets, sample_weight, scale, out, n_threads)
 

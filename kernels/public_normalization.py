@@ -1,12 +1,25 @@
 """The public kernels of normalisation: of every row (layer norm), and of every column over the batch (batch norm)."""
 
+from __future__ import annotations
+
 from . import checks
+from .annotations import Floats
 
 
 class NormalizationKernels:
     """Forward and backward of layer norm and batch norm."""
 
-    def layer_norm_forward(self, x, gamma, beta, epsilon=1e-5, y=None, mean=None, rstd=None, n_threads=1):
+    def layer_norm_forward(
+        self,
+        x: Floats,
+        gamma: Floats,
+        beta: Floats,
+        epsilon: float = 1e-5,
+        y: Floats | None = None,
+        mean: Floats | None = None,
+        rstd: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Floats, Floats, Floats]:
         """Layer normalisation: ``y = (x - mean) * rstd * gamma + beta`` with the mean and variance of every row.
 
         ``mean_i = sum_j x_ij / n_units``; ``rstd_i = 1 / sqrt(sum_j (x_ij - mean_i)^2 / n_units + epsilon)``.
@@ -15,18 +28,29 @@ class NormalizationKernels:
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
             A row that holds a NaN or infinity gives a row of NaN.
-        gamma, beta : ndarray, shape (n_units,), dtype of x
+        gamma : ndarray, shape (n_units,), dtype of x
+            The scale of every column.
+        beta : ndarray, shape (n_units,), dtype of x
+            The shift of every column.
         epsilon : float
             > 0, in the units of x squared.
-        y, mean, rstd : ndarray, shapes (n, n_units), (n,), (n,), optional
-            Overwritten with the results. Must overlap neither the inputs nor each other.
+        y : ndarray, shape (n, n_units), optional
+            Overwritten with the result. Must overlap neither the inputs nor the other outputs.
+        mean : ndarray, shape (n,), optional
+            Overwritten with the mean of every row.
+        rstd : ndarray, shape (n,), optional
+            Overwritten with the reciprocal standard deviation of every row.
         n_threads : int
-            The result does not depend on it.
+            Number of threads. The result does not depend on it.
 
         Returns
         -------
-        y, mean, rstd : ndarray
-            The outputs; the last two are for the backward.
+        y : ndarray, shape (n, n_units)
+            The normalised rows.
+        mean : ndarray, shape (n,)
+            The mean of every row, for the backward.
+        rstd : ndarray, shape (n,)
+            The reciprocal standard deviation of every row, for the backward.
 
         Raises
         ------
@@ -40,30 +64,56 @@ class NormalizationKernels:
         shape = checks.normalized("x", x, axis=1)
         return self._forward(self.raw.layer_norm_forward, shape, shape[0], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
 
-    def layer_norm_backward(self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1):
-        """Backward of `layer_norm_forward`: with ``x_hat = (x - mean) * rstd`` and ``g = dy * gamma``,
+    def layer_norm_backward(
+        self,
+        dy: Floats,
+        x: Floats,
+        gamma: Floats,
+        mean: Floats,
+        rstd: Floats,
+        accumulate: bool = False,
+        dx: Floats | None = None,
+        dgamma: Floats | None = None,
+        dbeta: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Backward of `layer_norm_forward`.
 
+        With ``x_hat = (x - mean) * rstd`` and ``g = dy * gamma``:
         ``dx = rstd * (g - mean_j g - x_hat * mean_j (g * x_hat))``, the means over the row; ``dgamma = sum_i dy * x_hat``;
         ``dbeta = sum_i dy``.
 
         Parameters
         ----------
         dy : ndarray, shape (n, n_units), float32 or float64
-            Gradient of the loss by y.
-        x, gamma : ndarray, shapes (n, n_units), (n_units,), dtype of dy
-            Inputs of the forward.
-        mean, rstd : ndarray, shape (n,), dtype of dy
-            The second and third result of the forward.
+            Gradient of the loss with respect to y.
+        x : ndarray, shape (n, n_units), dtype of dy
+            Input of the forward.
+        gamma : ndarray, shape (n_units,), dtype of dy
+            The scale in the forward.
+        mean : ndarray, shape (n,), dtype of dy
+            The second result of the forward.
+        rstd : ndarray, shape (n,), dtype of dy
+            The third result of the forward.
         accumulate : bool
             Add to ``dgamma`` and ``dbeta``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
-        dx, dgamma, dbeta : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
-            Outputs. Must overlap neither the inputs nor each other.
+        dx : ndarray, shape (n, n_units), optional
+            Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
+        dgamma : ndarray, shape (n_units,), optional
+            The same for gamma.
+        dbeta : ndarray, shape (n_units,), optional
+            The same for beta.
         n_threads : int
-            The result does not depend on it.
+            Number of threads. The result does not depend on it.
 
         Returns
         -------
-        dx, dgamma, dbeta : ndarray
+        dx : ndarray, shape (n, n_units)
+            Gradient with respect to x.
+        dgamma : ndarray, shape (n_units,)
+            Gradient with respect to gamma.
+        dbeta : ndarray, shape (n_units,)
+            Gradient with respect to beta.
 
         Raises
         ------
@@ -78,7 +128,17 @@ class NormalizationKernels:
         arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
         return self._backward(self.raw.layer_norm_backward, shape, shape[0], arrays, accumulate, outputs, n_threads)
 
-    def batch_norm_forward(self, x, gamma, beta, epsilon=1e-5, y=None, mean=None, rstd=None, n_threads=1):
+    def batch_norm_forward(
+        self,
+        x: Floats,
+        gamma: Floats,
+        beta: Floats,
+        epsilon: float = 1e-5,
+        y: Floats | None = None,
+        mean: Floats | None = None,
+        rstd: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Floats, Floats, Floats]:
         """Batch normalisation in training: ``y = (x - mean) * rstd * gamma + beta`` with the mean and variance of every column.
 
         ``mean_j = sum_i x_ij / n``; ``rstd_j = 1 / sqrt(sum_i (x_ij - mean_j)^2 / n + epsilon)``: the biased variance, in two
@@ -88,18 +148,29 @@ class NormalizationKernels:
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
             A column that holds a NaN or infinity gives a column of NaN.
-        gamma, beta : ndarray, shape (n_units,), dtype of x
+        gamma : ndarray, shape (n_units,), dtype of x
+            The scale of every column.
+        beta : ndarray, shape (n_units,), dtype of x
+            The shift of every column.
         epsilon : float
             > 0, in the units of x squared. The variance of the batch is ``1 / rstd^2 - epsilon``.
-        y, mean, rstd : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
-            Overwritten with the results. Must overlap neither the inputs nor each other.
+        y : ndarray, shape (n, n_units), optional
+            Overwritten with the result. Must overlap neither the inputs nor the other outputs.
+        mean : ndarray, shape (n_units,), optional
+            Overwritten with the mean of every column.
+        rstd : ndarray, shape (n_units,), optional
+            Overwritten with the reciprocal standard deviation of every column.
         n_threads : int
-            The result does not depend on it.
+            Number of threads. The result does not depend on it.
 
         Returns
         -------
-        y, mean, rstd : ndarray
-            The outputs; the last two are for the backward and for running statistics.
+        y : ndarray, shape (n, n_units)
+            The normalised columns.
+        mean : ndarray, shape (n_units,)
+            The mean of every column, for the backward and for running statistics.
+        rstd : ndarray, shape (n_units,)
+            The reciprocal standard deviation of every column, for the same.
 
         Raises
         ------
@@ -114,30 +185,56 @@ class NormalizationKernels:
         shape = checks.normalized("x", x, axis=0)
         return self._forward(self.raw.batch_norm_forward, shape, shape[1], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
 
-    def batch_norm_backward(self, dy, x, gamma, mean, rstd, accumulate=False, dx=None, dgamma=None, dbeta=None, n_threads=1):
-        """Backward of `batch_norm_forward`, through the statistics too: with ``x_hat = (x - mean) * rstd``,
+    def batch_norm_backward(
+        self,
+        dy: Floats,
+        x: Floats,
+        gamma: Floats,
+        mean: Floats,
+        rstd: Floats,
+        accumulate: bool = False,
+        dx: Floats | None = None,
+        dgamma: Floats | None = None,
+        dbeta: Floats | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Backward of `batch_norm_forward`, through the statistics too.
 
+        With ``x_hat = (x - mean) * rstd``:
         ``dx = gamma * rstd * (dy - mean_i dy - x_hat * mean_i (dy * x_hat))``, the means over the column;
         ``dgamma = sum_i dy * x_hat``; ``dbeta = sum_i dy``.
 
         Parameters
         ----------
         dy : ndarray, shape (n, n_units), float32 or float64
-            Gradient of the loss by y.
-        x, gamma : ndarray, shapes (n, n_units), (n_units,), dtype of dy
-            Inputs of the forward.
-        mean, rstd : ndarray, shape (n_units,), dtype of dy
-            The second and third result of the forward.
+            Gradient of the loss with respect to y.
+        x : ndarray, shape (n, n_units), dtype of dy
+            Input of the forward.
+        gamma : ndarray, shape (n_units,), dtype of dy
+            The scale in the forward.
+        mean : ndarray, shape (n_units,), dtype of dy
+            The second result of the forward.
+        rstd : ndarray, shape (n_units,), dtype of dy
+            The third result of the forward.
         accumulate : bool
             Add to ``dgamma`` and ``dbeta``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
-        dx, dgamma, dbeta : ndarray, shapes (n, n_units), (n_units,), (n_units,), optional
-            Outputs. Must overlap neither the inputs nor each other.
+        dx : ndarray, shape (n, n_units), optional
+            Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
+        dgamma : ndarray, shape (n_units,), optional
+            The same for gamma.
+        dbeta : ndarray, shape (n_units,), optional
+            The same for beta.
         n_threads : int
-            The result does not depend on it.
+            Number of threads. The result does not depend on it.
 
         Returns
         -------
-        dx, dgamma, dbeta : ndarray
+        dx : ndarray, shape (n, n_units)
+            Gradient with respect to x.
+        dgamma : ndarray, shape (n_units,)
+            Gradient with respect to gamma.
+        dbeta : ndarray, shape (n_units,)
+            Gradient with respect to beta.
 
         Raises
         ------
@@ -152,26 +249,42 @@ class NormalizationKernels:
         arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
         return self._backward(self.raw.batch_norm_backward, shape, shape[1], arrays, accumulate, outputs, n_threads)
 
-    def batch_norm_inference(self, x, gamma, beta, running_mean, running_var, epsilon=1e-5, out=None, n_threads=1):
+    def batch_norm_inference(
+        self,
+        x: Floats,
+        gamma: Floats,
+        beta: Floats,
+        running_mean: Floats,
+        running_var: Floats,
+        epsilon: float = 1e-5,
+        out: Floats | None = None,
+        n_threads: int = 1,
+    ) -> Floats:
         """Batch normalisation in use: ``y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta``.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
-        gamma, beta : ndarray, shape (n_units,), dtype of x
-        running_mean, running_var : ndarray, shape (n_units,), dtype of x
-            Mean and variance of every column as estimated in training. A variance below -epsilon gives NaN.
+            The rows to normalise.
+        gamma : ndarray, shape (n_units,), dtype of x
+            The scale of every column.
+        beta : ndarray, shape (n_units,), dtype of x
+            The shift of every column.
+        running_mean : ndarray, shape (n_units,), dtype of x
+            Mean of every column as estimated in training.
+        running_var : ndarray, shape (n_units,), dtype of x
+            Variance of every column as estimated in training. One below -epsilon gives NaN.
         epsilon : float
             > 0, in the units of x squared.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``x`` itself.
         n_threads : int
-            The result does not depend on it.
+            Number of threads. The result does not depend on it.
 
         Returns
         -------
         ndarray, shape (n, n_units)
-            y: ``out`` if given.
+            The result y: ``out`` if given.
 
         Raises
         ------

@@ -1,6 +1,9 @@
 """The public kernels of updates: one step of an optimizer on an array of parameters, in place."""
 
+from __future__ import annotations
+
 from . import checks
+from .annotations import Floats
 
 
 def _flat(params, grad, state):
@@ -14,7 +17,17 @@ def _flat(params, grad, state):
 class UpdateKernels:
     """The steps of the optimizers."""
 
-    def sgd_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1):
+    def sgd_update(
+        self,
+        params: Floats,
+        grad: Floats,
+        velocity: Floats,
+        lr: float,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        l2: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
         """One step of gradient descent with momentum, in place, where g = grad + l2 * params.
 
         ``velocity = momentum * velocity - lr * g``; then ``params += velocity``, or with Nesterov's momentum
@@ -28,12 +41,16 @@ class UpdateKernels:
             Never changed.
         velocity : ndarray, shape and dtype of params, C-contiguous
             The memory of the optimizer, zeros before the first step. Updated in place.
-        lr, momentum : float
-            Learning rate >= 0; momentum in [0, 1].
+        lr : float
+            Learning rate >= 0.
+        momentum : float
+            In [0, 1].
         nesterov : bool
+            Whether to use Nesterov's momentum.
         l2 : float
             Factor >= 0 of the parameters in the gradient.
         n_threads : int
+            Number of threads.
 
         Raises
         ------
@@ -49,7 +66,17 @@ class UpdateKernels:
         grad, flat = _flat(params, grad, {"velocity": velocity})
         self.raw.sgd_update(flat[0], grad, flat[1], *rates, l2, n_threads)
 
-    def momentum_update(self, params, grad, velocity, lr, momentum=0.9, nesterov=False, l2=0.0, n_threads=1):
+    def momentum_update(
+        self,
+        params: Floats,
+        grad: Floats,
+        velocity: Floats,
+        lr: float,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        l2: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
         """One step of gradient descent with momentum in PyTorch's form, in place, where g = grad + l2 * params.
 
         ``velocity = momentum * velocity + g``; then ``params -= lr * velocity``, or with Nesterov's momentum
@@ -64,12 +91,16 @@ class UpdateKernels:
             Never changed.
         velocity : ndarray, shape and dtype of params, C-contiguous
             The memory of the optimizer, zeros before the first step. Updated in place.
-        lr, momentum : float
-            Learning rate >= 0; momentum in [0, 1].
+        lr : float
+            Learning rate >= 0.
+        momentum : float
+            In [0, 1].
         nesterov : bool
+            Whether to use Nesterov's momentum.
         l2 : float
             Factor >= 0 of the parameters in the gradient.
         n_threads : int
+            Number of threads.
 
         Raises
         ------
@@ -86,7 +117,17 @@ class UpdateKernels:
         grad, flat = _flat(params, grad, {"velocity": velocity})
         self.raw.momentum_update(flat[0], grad, flat[1], *rates, l2, n_threads)
 
-    def rmsprop_update(self, params, grad, square_avg, lr, alpha=0.99, epsilon=1e-8, l2=0.0, n_threads=1):
+    def rmsprop_update(
+        self,
+        params: Floats,
+        grad: Floats,
+        square_avg: Floats,
+        lr: float,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        l2: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
         """One step of RMSprop, in place, where g = grad + l2 * params.
 
         ``square_avg = alpha * square_avg + (1 - alpha) * g^2``; ``params -= lr * g / (sqrt(square_avg) + epsilon)``.
@@ -99,11 +140,16 @@ class UpdateKernels:
             Never changed.
         square_avg : ndarray, shape and dtype of params, C-contiguous
             The memory of the optimizer, zeros before the first step. Updated in place. A negative one gives NaN.
-        lr, alpha, epsilon : float
-            Learning rate >= 0; decay rate in [0, 1); epsilon > 0.
+        lr : float
+            Learning rate >= 0.
+        alpha : float
+            Decay rate in [0, 1).
+        epsilon : float
+            > 0, added to the root.
         l2 : float
             Factor >= 0 of the parameters in the gradient.
         n_threads : int
+            Number of threads.
 
         Raises
         ------
@@ -120,7 +166,20 @@ class UpdateKernels:
         grad, flat = _flat(params, grad, {"square_avg": square_avg})
         self.raw.rmsprop_update(flat[0], grad, flat[1], *rates, l2, n_threads)
 
-    def adam_update(self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, l2=0.0, n_threads=1):
+    def adam_update(
+        self,
+        params: Floats,
+        grad: Floats,
+        m: Floats,
+        v: Floats,
+        lr: float,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        step: int = 1,
+        l2: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
         """One step of Adam, in place, where g = grad + l2 * params.
 
         ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
@@ -132,15 +191,24 @@ class UpdateKernels:
             Updated in place.
         grad : ndarray, shape and dtype of params
             Never changed.
-        m, v : ndarray, shape and dtype of params, C-contiguous
-            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
-        lr, beta_1, beta_2, epsilon : float
-            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, outside the bias correction.
+        m : ndarray, shape and dtype of params, C-contiguous
+            Mean of the gradients, zeros before the first step. Updated in place.
+        v : ndarray, shape and dtype of params, C-contiguous
+            Mean of their squares, zeros before the first step. Updated in place. A negative v gives NaN.
+        lr : float
+            Learning rate >= 0.
+        beta_1 : float
+            Decay rate of m, in [0, 1).
+        beta_2 : float
+            Decay rate of v, in [0, 1).
+        epsilon : float
+            > 0, added outside the bias correction.
         step : int
             Counts from 1.
         l2 : float
             Factor >= 0 of the parameters in the gradient.
         n_threads : int
+            Number of threads.
 
         Raises
         ------
@@ -158,8 +226,20 @@ class UpdateKernels:
         self.raw.adam_update(flat[0], grad, *flat[1:], *rates, epsilon, step, l2, n_threads)
 
     def adamw_update(
-        self, params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-8, step=1, weight_decay=0.01, l2=0.0, n_threads=1
-    ):
+        self,
+        params: Floats,
+        grad: Floats,
+        m: Floats,
+        v: Floats,
+        lr: float,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        step: int = 1,
+        weight_decay: float = 0.01,
+        l2: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
         """One step of Adam in PyTorch's form with decoupled weight decay, in place, where g = grad + l2 * params.
 
         ``params *= 1 - lr * weight_decay``; ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
@@ -173,10 +253,18 @@ class UpdateKernels:
             Updated in place.
         grad : ndarray, shape and dtype of params
             Never changed.
-        m, v : ndarray, shape and dtype of params, C-contiguous
-            The memory of the optimizer, zeros before the first step. Updated in place. A negative v gives NaN.
-        lr, beta_1, beta_2, epsilon : float
-            Learning rate >= 0; decay rates in [0, 1); epsilon > 0, inside the bias correction.
+        m : ndarray, shape and dtype of params, C-contiguous
+            Mean of the gradients, zeros before the first step. Updated in place.
+        v : ndarray, shape and dtype of params, C-contiguous
+            Mean of their squares, zeros before the first step. Updated in place. A negative v gives NaN.
+        lr : float
+            Learning rate >= 0.
+        beta_1 : float
+            Decay rate of m, in [0, 1).
+        beta_2 : float
+            Decay rate of v, in [0, 1).
+        epsilon : float
+            > 0, added inside the bias correction.
         step : int
             Counts from 1.
         weight_decay : float
@@ -184,6 +272,7 @@ class UpdateKernels:
         l2 : float
             Factor >= 0 of the parameters, as they were before the decay, in the gradient.
         n_threads : int
+            Number of threads.
 
         Raises
         ------

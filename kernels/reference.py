@@ -263,7 +263,7 @@ def network_loss_gradient(
 
 
 def _drop(layer, step, x):
-    """What dropout makes of a hidden layer's activations, or of the gradient by them, in update number ``step``; 0: nothing."""
+    """What dropout makes of a hidden layer's activations, or of their gradient, in update number ``step``; 0: nothing."""
     dropout_, seed, stream = map(int, layer[4:])
     if not step or not dropout_:
         return x

@@ -1,12 +1,16 @@
 """What MLPClassifier and MLPRegressor share: parameters, the order of things in a fit, the attributes, input for prediction."""
 
+from __future__ import annotations
+
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -16,6 +20,7 @@ from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..annotations import Floats, Integers
 from ..interop import InteropMixin, fastprops_optimizer
 from ..lbfgs import packed_spans, train_lbfgs, unpack
 from ..network import FLOAT_DTYPES, Network, float_dtype
@@ -26,7 +31,10 @@ from .callbacks import CallbackMixin
 from .inputs import finite_rows, plain_rows, plain_training_data
 from .private_names import PrivateNamesMixin
 from .subclassing import SubclassingMixin
-from .weights import ACTIVATIONS, LOSSES, NoKernelError, WeightsMixin, network_type
+from .weights import ACTIVATIONS, LOSSES, ActivationName, NoKernelError, WeightsMixin, network_type
+
+if TYPE_CHECKING:
+    from ..nn import Activation
 
 # What scikit-learn's estimators take without conversion.
 SPARSE_FORMATS = ("csr", "csc")
@@ -47,7 +55,28 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
     # Parameters that scikit-learn does not have need a default here, for subclasses that set scikit-learn's by themselves.
     n_jobs = None
 
-    _parameter_constraints: ClassVar[dict] = {
+    # fastprop has no pages of its own. scikit-learn's page of the same class has these parameters too; without a page to link to,
+    # scikit-learn's HTML shows no descriptions, which are those of the docstring here.
+    _doc_link_module = "fastprop"
+    _doc_link_template = "https://scikit-learn.org/stable/modules/generated/sklearn.neural_network.{estimator_name}.html"
+
+    # Only once fitted; described in the estimators' docstrings.
+    coefs_: list[Floats]
+    intercepts_: list[Floats]
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    t_: int
+    n_iter_: int
+    n_layers_: int
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    out_activation_: Literal["softmax", "logistic", "identity", "exp"]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), Hidden(HasMethods(["value", "derivative"]))],  # the message is scikit-learn's
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
@@ -76,32 +105,32 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: int | Sequence[int] | Integers = (100,),
+        activation: ActivationName | Activation = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_jobs=None,
-    ):
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_jobs: int | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -326,7 +355,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
 
     # Prediction
 
-    def predictor(self, x, out, n_threads=1):
+    def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
         """The bare compiled forward pass with the present weights, bound to arrays: what is fast enough for one row after another.
 
         The weights are copied, into the order in which they will be read: few rows of a large network take less time than in
@@ -340,6 +369,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             What a call overwrites with the network's outputs: predictions of a regressor, probabilities of the classes or labels
             of a classifier, of two classes only that of the second.
         n_threads : int
+            Number of threads of each call.
 
         Returns
         -------

@@ -3,10 +3,14 @@
 Unless callbacks were set, nothing of this runs and `sklearn.callback` is not imported.
 """
 
+from __future__ import annotations
+
 from importlib.util import find_spec
+from typing import Any, Self
 
 from sklearn.utils import _safe_indexing
-from sklearn.utils.metaestimators import available_if
+
+from .decorators import available_if
 
 SUPPORTED = find_spec("sklearn.callback") is not None
 
@@ -15,7 +19,7 @@ class CallbackMixin:
     """Needs ``solver``, ``max_iter``, ``_store`` and, once training runs, the fitted attributes."""
 
     @available_if(lambda self: SUPPORTED)
-    def set_callbacks(self, *callbacks):
+    def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn's callbacks, such as ``sklearn.callback.ProgressBar()``; needs scikit-learn 1.9.
 
         A fit is one task. It has a subtask for each epoch, named 'epoch', or for each iteration of L-BFGS, named 'lbfgs-iter'.

@@ -1,14 +1,23 @@
 """MLPRegressor."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
+from ..annotations import ArrayLike, Floats, Integers, MatrixLike
 from .base import BaseMLP
+from .decorators import fits
 from .targets import raveled
+from .weights import ActivationName
+
+if TYPE_CHECKING:
+    from ..nn import Activation
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -20,7 +29,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     loss : {'squared_error', 'poisson'}, default='squared_error'
         Half of each, with an identity or an exponential output. With several outputs, the reported squared error is their mean,
-        its gradient that of their sum, as in scikit-learn.
+        while its gradient is that of their sum, as in scikit-learn.
     hidden_layer_sizes : array-like of int, or int, default=(100,)
         Units of each hidden layer; empty for a linear model.
     activation : {'identity', 'logistic', 'tanh', 'relu'} or nn.Activation, default='relu'
@@ -30,69 +39,91 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     alpha : float, default=0.0001
         L2 penalty of the weights: a mini-batch's loss has ``alpha / 2 * |weights|^2`` divided by its number of rows.
     batch_size : int or 'auto', default='auto'
-        'auto' is ``min(200, n_samples)``.
+        Rows in a mini-batch, for 'sgd' and 'adam'; 'auto' is ``min(200, n_samples)``.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Only for 'sgd'. 'invscaling' divides by ``(samples seen + 1) ** power_t``; 'adaptive' divides by 5 where training would
-        stop otherwise.
-    learning_rate_init, power_t : float, default=0.001, 0.5
+        Only for 'sgd'. 'invscaling' divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``; 'adaptive' divides the
+        rate by 5 where training would stop otherwise.
+    learning_rate_init : float, default=0.001
+        The learning rate at first, for 'sgd' and 'adam'.
+    power_t : float, default=0.5
+        Exponent of the schedule 'invscaling', only for 'sgd'.
     max_iter : int, default=200
-        The most epochs ('lbfgs': iterations).
+        The most epochs, or with 'lbfgs' iterations.
     shuffle : bool, default=True
-        Draw a new order of the rows for each epoch.
+        Draw a new order of the rows for each epoch, for 'sgd' and 'adam'.
     random_state : int, RandomState or None, default=None
         For the initial weights, the split of early stopping, and the shuffling.
     tol : float, default=1e-4
         Training stops after more than ``n_iter_no_change`` epochs in a row in which the loss (early stopping: the score) was not
-        better than the best one by ``tol``. For 'lbfgs', of the gradient.
+        better than the best one by ``tol``. For 'lbfgs', the bound of the largest element of the gradient.
     verbose : bool or int, default=False
         Print a line for each epoch.
     warm_start : bool, default=False
         Let `fit` go on from the present weights.
-    momentum, nesterovs_momentum : float, bool, default=0.9, True
-        Only for 'sgd'.
+    momentum : float, default=0.9
+        Of the updates, in [0, 1], only for 'sgd'.
+    nesterovs_momentum : bool, default=True
+        Use Nesterov's momentum, only for 'sgd'.
     early_stopping : bool, default=False
         Stop by the score on rows that are held out, and keep the weights that scored best. Not for 'lbfgs'.
     validation_fraction : float, default=0.1
         The part of the rows that early stopping holds out.
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        Only for 'adam'.
+    beta_1 : float, default=0.9
+        Decay rate of the mean of the gradients, in [0, 1), only for 'adam'.
+    beta_2 : float, default=0.999
+        Decay rate of the mean of their squares, in [0, 1), only for 'adam'.
+    epsilon : float, default=1e-8
+        Keeps the divisor above 0, only for 'adam'.
     n_iter_no_change : int or inf, default=10
+        The most epochs in a row without an improvement by ``tol``, for 'sgd' and 'adam'.
     max_fun : int, default=15000
-        The most evaluations of the loss, for 'lbfgs'.
+        The most evaluations of the loss, only for 'lbfgs'.
     n_jobs : int or None, default=None
         Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Not a parameter of
         scikit-learn's estimator.
 
     Attributes
     ----------
-    coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of the layers. What is assigned to them counts from the next call on.
+    coefs_ : list of ndarray
+        The layers' weights, of shape (n_in, n_out). What is assigned to them counts from the next call on.
+    intercepts_ : list of ndarray
+        The layers' biases, of shape (n_out,). What is assigned to them counts from the next call on.
     loss_ : float
-        Of the last epoch.
+        The loss of the last epoch.
     best_loss_ : float or None
-        None under early stopping.
+        The lowest loss of all epochs; None under early stopping.
     loss_curve_ : list of float
-        The loss of each epoch; solver 'sgd' or 'adam'.
-    validation_scores_, best_validation_score_ : list of float, float, or None
-        Coefficients of determination under early stopping.
+        The loss of each epoch, with solver 'sgd' or 'adam'.
+    validation_scores_ : list of float or None
+        Under early stopping the coefficient of determination of each epoch.
+    best_validation_score_ : float or None
+        The highest of these.
     t_ : int
-        How many samples the optimizer has seen.
-    n_iter_, n_layers_, n_outputs_, n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        Where X had names.
+        Number of samples that the optimizer has seen.
+    n_iter_ : int
+        Number of epochs, or with 'lbfgs' iterations.
+    n_layers_ : int
+        Number of layers, the inputs included.
+    n_outputs_ : int
+        Number of units of the last layer.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Names of the columns, where X had names.
     out_activation_ : {'identity', 'exp'}
+        What turns the last layer's logits into outputs.
 
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
     >>> from fastprop import MLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> regressor = MLPRegressor(solver="lbfgs", max_iter=5000, random_state=0).fit(X, y)
+    >>> regressor = MLPRegressor(solver="lbfgs", max_iter=1000, tol=1.0, random_state=0).fit(X, y)
     >>> regressor.predict(X[:3]).shape
     (3,)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }
@@ -100,33 +131,33 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: Literal["squared_error", "poisson"] = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] | Integers = (100,),
+        activation: ActivationName | Activation = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_jobs=None,
-    ):
+        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(
             hidden_layer_sizes,
             activation,
@@ -155,36 +186,55 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         self.loss = loss
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Train on X and y.
+    @fits
+    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on X and y, from new weights unless ``warm_start`` is set.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
+            The rows to train on. They are trained on in float32 if they have this dtype, else in float64.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Not negative for ``loss='poisson'``.
+            The targets, not negative for ``loss='poisson'``.
         sample_weight : array-like, shape (n_samples,), optional
-            A mini-batch whose weights sum to zero is skipped.
+            The loss of each row is multiplied by its weight. A mini-batch whose weights sum to zero is skipped.
 
         Returns
         -------
-        self
+        MLPRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or sample_weight is not as described, or the weights are not finite in the end.
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch (``solver='lbfgs'``: to the end), going on from the present weights and optimizer state.
+    @fits
+    def partial_fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train for one epoch, going on from the present weights and optimizer state.
+
+        Solver 'lbfgs' trains to the end instead, from the present weights.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            The rows to train on.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            As in `fit`.
+        sample_weight : array-like, shape (n_samples,), optional
             As in `fit`.
 
         Returns
         -------
-        self
+        MLPRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If X, y or sample_weight is not as described, or ``early_stopping`` is set.
 
         Notes
         -----
@@ -193,8 +243,26 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
-    def predict(self, X):
-        """Predictions, shape (n_samples,), or (n_samples, n_outputs) for several outputs."""
+    def predict(self, X: MatrixLike) -> Floats:
+        """Predict the targets of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            The rows to predict.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,) or (n_samples, n_outputs)
+            Float32 if X and the weights are, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X does not have the columns that `fit` had, or holds NaN or infinity.
+        """
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 

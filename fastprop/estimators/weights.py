@@ -7,6 +7,7 @@ network. The arrays that were there before stay as they are, because the user ma
 
 from contextlib import suppress
 from operator import is_
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..network import Network
 
 # scikit-learn's names for the output activations and for those of the kernels
 LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
+ActivationName: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 # Lists of numbers, one for each epoch; they are stored as arrays, as skops takes hundreds of bytes for an element of a list.
 CURVES = ("loss_curve_", "validation_scores_")

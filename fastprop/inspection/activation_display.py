@@ -1,10 +1,22 @@
 """ActivationDisplay: an activation and its derivative, as the kernels compute them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
 from .. import kernels
+from ..annotations import ActivationName, Floats
 from .drawing import axes_for
 from .observation import value_and_derivative
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from ..nn import Module
 
 
 class ActivationDisplay:
@@ -14,15 +26,21 @@ class ActivationDisplay:
 
     Parameters
     ----------
-    z, a, derivative : ndarray, shape (n_points,)
-        Pre-activations, activations f(z), and f'(z).
+    z : ndarray, shape (n_points,)
+        Pre-activations.
+    a : ndarray, shape (n_points,)
+        Activations f(z).
+    derivative : ndarray, shape (n_points,)
+        Derivatives f'(z).
     name : str, optional
         The activation's name in the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Where it was drawn.
     figure_ : matplotlib Figure
+        The figure of the Axes.
     lines_ : list of matplotlib Line2D
         The activation, then the derivative.
 
@@ -33,14 +51,27 @@ class ActivationDisplay:
     >>> ActivationDisplay.from_activation("sigmoid", ax=display.ax_)  # doctest: +SKIP
     """
 
-    def __init__(self, z, a, derivative, *, name=None):
+    ax_: Axes
+    figure_: Figure
+    lines_: list[Line2D]
+
+    def __init__(self, z: Floats, a: Floats, derivative: Floats, *, name: str | None = None) -> None:
         self.z = z
         self.a = a
         self.derivative = derivative
         self.name = name
 
     @classmethod
-    def from_activation(cls, activation, limits=(-5.0, 5.0), n_points=401, ax=None, *, name=None, line_kw=None):
+    def from_activation(
+        cls,
+        activation: ActivationName | Module,
+        limits: tuple[float, float] = (-5.0, 5.0),
+        n_points: int = 401,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        line_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw an activation and its derivative.
 
         Parameters
@@ -50,6 +81,7 @@ class ActivationDisplay:
         limits : (float, float), default=(-5.0, 5.0)
             The first and the last pre-activation.
         n_points : int, default=401
+            Number of pre-activations, equally spaced.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare activations.
         name : str, optional
@@ -60,6 +92,7 @@ class ActivationDisplay:
         Returns
         -------
         ActivationDisplay
+            What was drawn.
 
         Raises
         ------
@@ -74,13 +107,17 @@ class ActivationDisplay:
             name = activation if isinstance(activation, str) else getattr(activation, "name", type(activation).__name__)
         return cls(z, a[:, 0], derivative[:, 0], name=name).plot(ax, line_kw=line_kw)
 
-    def plot(self, ax=None, *, name=None, line_kw=None):
+    def plot(self, ax: Axes | None = None, *, name: str | None = None, line_kw: dict[str, Any] | None = None) -> Self:
         """Draw the two lines.
 
         Parameters
         ----------
-        ax, name, line_kw
-            As in `from_activation`; the name is by default that of the display.
+        ax : matplotlib Axes, optional
+            As in `from_activation`.
+        name : str, optional
+            For the legend; by default that of the display.
+        line_kw : dict, optional
+            As in `from_activation`.
 
         Returns
         -------

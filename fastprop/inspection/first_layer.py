@@ -1,10 +1,24 @@
 """FirstLayerWeightsDisplay: what each unit of the first layer looks at, as an image."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..annotations import ArrayLike
 from .drawing import axes_for, pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from sklearn.base import BaseEstimator
+
+    from ..network import Network
+    from ..nn import Module
 
 
 class FirstLayerWeightsDisplay:
@@ -25,10 +39,13 @@ class FirstLayerWeightsDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Where it was drawn.
     figure_ : matplotlib Figure
+        The figure of the Axes.
     image_ : matplotlib AxesImage
         All units, with a gap of one pixel (NaN) between them.
     colorbar_ : matplotlib Colorbar or None
+        The scale of the weights.
 
     Examples
     --------
@@ -40,7 +57,12 @@ class FirstLayerWeightsDisplay:
     >>> FirstLayerWeightsDisplay.from_model(model)  # doctest: +SKIP
     """
 
-    def __init__(self, weight, image_shape=None, *, name=None):
+    ax_: Axes
+    figure_: Figure
+    image_: AxesImage
+    colorbar_: Colorbar | None
+
+    def __init__(self, weight: ArrayLike, image_shape: tuple[int, int] | None = None, *, name: str | None = None) -> None:
         self.weight = np.asarray(weight)
         if self.weight.ndim != 2:
             raise ValueError(f"weight must have shape (n_in, n_units); got {self.weight.shape}")
@@ -51,13 +73,25 @@ class FirstLayerWeightsDisplay:
         self.name = name
 
     @classmethod
-    def from_model(cls, model, image_shape=None, n_units=None, ax=None, *, name=None, limit=None, colorbar=True, image_kw=None):
+    def from_model(
+        cls,
+        model: Module | Network | BaseEstimator,
+        image_shape: tuple[int, int] | None = None,
+        n_units: int | None = None,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        limit: float | None = None,
+        colorbar: bool = True,
+        image_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the first layer's weights of a model.
 
         Parameters
         ----------
-        model : model of fastprop.nn, MLPClassifier, MLPRegressor or Network
-            fastprop's or scikit-learn's; of a model of `fastprop.nn`, the first two-dimensional parameter is drawn.
+        model : Module, MLPClassifier, MLPRegressor or Network
+            Estimators may be fastprop's or scikit-learn's. Of a model of `fastprop.nn`, the first two-dimensional parameter is
+            drawn.
         image_shape : (int, int), optional
             Rows and columns of an image; square by default.
         n_units : int, optional
@@ -69,12 +103,14 @@ class FirstLayerWeightsDisplay:
         limit : float, optional
             The weight of the strongest colour; by default the largest one drawn. Give the same to several displays to compare.
         colorbar : bool, default=True
+            Whether to draw the scale of the weights.
         image_kw : dict, optional
             Passed on to matplotlib's ``imshow``.
 
         Returns
         -------
         FirstLayerWeightsDisplay
+            What was drawn.
 
         Raises
         ------
@@ -88,13 +124,29 @@ class FirstLayerWeightsDisplay:
         display = cls(_first_weight(model)[:, :n_units], image_shape, name=name)
         return display.plot(ax, limit=limit, colorbar=colorbar, image_kw=image_kw)
 
-    def plot(self, ax=None, *, name=None, limit=None, colorbar=True, image_kw=None):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        limit: float | None = None,
+        colorbar: bool = True,
+        image_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the images.
 
         Parameters
         ----------
-        ax, name, limit, colorbar, image_kw
-            As in `from_model`; the name is by default that of the display.
+        ax : matplotlib Axes, optional
+            As in `from_model`.
+        name : str, optional
+            The title; by default the name of the display.
+        limit : float, optional
+            As in `from_model`.
+        colorbar : bool, default=True
+            As in `from_model`.
+        image_kw : dict, optional
+            As in `from_model`.
 
         Returns
         -------

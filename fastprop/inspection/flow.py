@@ -1,10 +1,20 @@
 """Gradient flow: how large the gradient is at each layer and step, and a warning where it explodes."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .observation import observed, undisturbed
+
+if TYPE_CHECKING:
+    from ..nn import Loss, Module
+
+Place: TypeAlias = Literal["parameters", "outputs"]
 
 # A norm this many times the median of the layer's earlier ones is a spike, once there are MIN_HISTORY of them.
 SPIKE_FACTOR, MIN_HISTORY = 10.0, 5
@@ -23,10 +33,11 @@ class GradientFlow:
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
+        The model to watch.
     at : {'parameters', 'outputs'}, default='parameters'
-        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient by the layer's output. The second one
-        shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
+        The Euclidean norm of the gradients of all parameters of a layer, or of the gradient with respect to the layer's output. The
+        second one shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
     layers : list of str, optional
         The names of the layers to watch; by default all that have parameters of their own.
     spike_factor : float, default=10.0
@@ -37,8 +48,9 @@ class GradientFlow:
     Attributes
     ----------
     layers : list of str
-        The layers' names in the model, first layer first.
+        The names of the layers.
     norms : ndarray, shape (n_steps, n_layers)
+        The recorded norms.
 
     Examples
     --------
@@ -54,7 +66,15 @@ class GradientFlow:
     (['0', '2'], (3, 2))
     """
 
-    def __init__(self, model, at="parameters", *, layers=None, spike_factor=SPIKE_FACTOR, growth_limit=GROWTH_LIMIT):
+    def __init__(
+        self,
+        model: Module,
+        at: Place = "parameters",
+        *,
+        layers: Iterable[str] | None = None,
+        spike_factor: float = SPIKE_FACTOR,
+        growth_limit: float = GROWTH_LIMIT,
+    ) -> None:
         if at not in ("parameters", "outputs"):
             raise ValueError(f"at must be 'parameters' or 'outputs'; got {at!r}")
         self.model, self.at, self.spike_factor, self.growth_limit = model, at, spike_factor, growth_limit
@@ -69,16 +89,24 @@ class GradientFlow:
         self._norms = []
 
     @property
-    def norms(self):
+    def norms(self) -> NDArray[np.float64]:
+        """The norms, shape (n_steps, n_layers)."""
         return np.array(self._norms).reshape(-1, len(self.layers))
 
-    def backward(self, dout, accumulate=False):
-        """Run the model's backward, record the norms, and return what the backward returned.
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Any:
+        """Run the model's backward and record the norms.
 
         Parameters
         ----------
-        dout, accumulate
+        dout : ndarray
+            Gradient of the loss with respect to the model's output.
+        accumulate : bool
             As in `fastprop.nn.Module.backward`.
+
+        Returns
+        -------
+        ndarray
+            What the model's backward returned.
 
         Raises
         ------
@@ -102,7 +130,7 @@ class GradientFlow:
             self._append([by_name[name] for name in self.layers])
         return dx
 
-    def record(self):
+    def record(self) -> None:
         """Record the norms of the parameters' gradients that the last backward left.
 
         Raises
@@ -119,8 +147,19 @@ class GradientFlow:
             raise ValueError("gradients by outputs are not kept: call backward() of this flow in the place of the model's")
         self._append(self._parameter_norms())
 
-    def ratio(self, step=-1):
-        """The norm at the first layer divided by that at the last: below 1 the gradient vanishes with depth, above 1 it grows."""
+    def ratio(self, step: int = -1) -> float:
+        """Divide the norm at the first layer by that at the last.
+
+        Parameters
+        ----------
+        step : int, default=-1
+            The number of the step, counted from 0; the last one by default.
+
+        Returns
+        -------
+        float
+            Below 1 the gradient vanishes with depth, above 1 it grows.
+        """
         first, last = self.norms[step, [0, -1]]
         return float(first / last)
 
@@ -159,18 +198,23 @@ class GradientFlow:
         return None
 
 
-def gradient_flow(model, loss, X, y, at="parameters", **options):
+def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Place = "parameters", **options: Any) -> GradientFlow:
     """Run one forward and backward in training mode, and record the norms of the gradients.
 
     Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
 
     Parameters
     ----------
-    model : model of fastprop.nn
-    loss : loss of fastprop.nn
-    X, y : array-like
-        A batch and its targets.
+    model : Module
+        The model to watch.
+    loss : Loss
+        The loss for the model's outputs and y.
+    X : array-like, shape (n, n_in)
+        The rows of a batch.
+    y : array-like
+        Its targets.
     at : {'parameters', 'outputs'}, default='parameters'
+        Which norms, see `GradientFlow`.
     **options
         As in `GradientFlow`.
 

@@ -1,8 +1,23 @@
 """GradientFlowDisplay: the norm of the gradient by layer, or by step, on a logarithmic scale."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .drawing import axes_for, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from .flow import GradientFlow
+
+Kind: TypeAlias = Literal["layers", "steps"]
 
 NORM = "norm of the gradient (log scale)"
 
@@ -15,14 +30,18 @@ class GradientFlowDisplay:
     Parameters
     ----------
     layers : list of str
+        The names of the layers.
     norms : ndarray, shape (n_steps, n_layers)
+        The recorded norms.
     name : str, optional
         The model's name in the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Where it was drawn.
     figure_ : matplotlib Figure
+        The figure of the Axes.
     lines_ : list of matplotlib Line2D
         One line over the layers; or one for each layer, over the steps.
 
@@ -33,7 +52,11 @@ class GradientFlowDisplay:
     >>> GradientFlowDisplay.from_flow(flow, name="relu")  # doctest: +SKIP
     """
 
-    def __init__(self, layers, norms, *, name=None):
+    ax_: Axes
+    figure_: Figure
+    lines_: list[Line2D]
+
+    def __init__(self, layers: Iterable[str], norms: ArrayLike, *, name: str | None = None) -> None:
         self.layers = list(layers)
         self.norms = np.asarray(norms, dtype=np.float64)
         if self.norms.ndim != 2 or self.norms.shape[1] != len(self.layers) or not len(self.norms):
@@ -41,7 +64,15 @@ class GradientFlowDisplay:
         self.name = name
 
     @classmethod
-    def from_flow(cls, flow, kind="layers", ax=None, *, name=None, line_kw=None):
+    def from_flow(
+        cls,
+        flow: GradientFlow,
+        kind: Kind = "layers",
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        line_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw what a `GradientFlow` recorded.
 
         Parameters
@@ -60,6 +91,7 @@ class GradientFlowDisplay:
         Returns
         -------
         GradientFlowDisplay
+            What was drawn.
 
         Raises
         ------
@@ -70,13 +102,21 @@ class GradientFlowDisplay:
         """
         return cls(flow.layers, flow.norms, name=name).plot(kind, ax, line_kw=line_kw)
 
-    def plot(self, kind="layers", ax=None, *, name=None, line_kw=None):
+    def plot(
+        self, kind: Kind = "layers", ax: Axes | None = None, *, name: str | None = None, line_kw: dict[str, Any] | None = None
+    ) -> Self:
         """Draw the lines.
 
         Parameters
         ----------
-        kind, ax, name, line_kw
-            As in `from_flow`; the name is by default that of the display.
+        kind : {'layers', 'steps'}, default='layers'
+            As in `from_flow`.
+        ax : matplotlib Axes, optional
+            As in `from_flow`.
+        name : str, optional
+            For the legend; by default that of the display.
+        line_kw : dict, optional
+            As in `from_flow`.
 
         Returns
         -------

@@ -1,14 +1,23 @@
 """Gradients checked against central differences: of any function of an array, and of all parameters of a model."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..nn.parameter import real_numbers
 from .kinks import explained, nudged
 from .observation import repeating
 from .tables import table
+
+if TYPE_CHECKING:
+    from ..nn import Loss, Module
+
+Verdict: TypeAlias = Literal["bug", "look again", "kink", "correct"]
 
 # Relative error below which a gradient is correct, and from which on it is wrong; in between, look again: a loss that is large
 # beside its gradient does that.
@@ -21,7 +30,7 @@ ROUNDINGS = 10
 VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
 
-def numerical_gradient(f, x, h=1e-5):
+def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np.float64]:
     """Gradient of a scalar function by central differences: ``(f(x + h e_i) - f(x - h e_i)) / (2 h)`` for every element i.
 
     The error is of order h^2 times the third derivative, plus rounding of order 1e-16 |f| / h.
@@ -39,6 +48,7 @@ def numerical_gradient(f, x, h=1e-5):
     Returns
     -------
     ndarray of float64, shape of x
+        The derivative with respect to each element.
 
     Raises
     ------
@@ -97,44 +107,60 @@ def _scalar(value):
 class ParameterCheck(NamedTuple):
     """One row of the table of `check_gradients`.
 
-    ``relative_error`` is ``|a - n| / (|a| + |n| + 1e-8)`` with Euclidean norms of the analytic and the numerical gradient,
-    ``max_difference`` the largest ``|a_i - n_i|``, ``norm`` is ``|a|``.
+    Parameters
+    ----------
+    name : str
+        The parameter's name in the model.
+    shape : tuple of int
+        Its shape.
+    norm : float
+        The Euclidean norm ``|a|`` of the analytic gradient.
+    relative_error : float
+        ``|a - n| / (|a| + |n| + 1e-8)`` with the Euclidean norms of the analytic and the numerical gradient.
+    max_difference : float
+        The largest ``|a_i - n_i|``.
+    verdict : {'correct', 'look again', 'bug'}
+        See `check_gradients`.
     """
 
     name: str
-    shape: tuple
+    shape: tuple[int, ...]
     norm: float
     relative_error: float
     max_difference: float
-    verdict: str
+    verdict: Verdict
 
 
 class GradientCheck:
     """What `check_gradients` found: a row for each parameter; printed, a table.
 
-    Attributes
+    Parameters
     ----------
     rows : list of ParameterCheck
         Of the parameters in the model's order, then of the input.
+
+    Attributes
+    ----------
     verdict : {'correct', 'kink', 'look again', 'bug'}
         The worst of all rows, in this order.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: list[ParameterCheck]) -> None:
         self.rows = rows
 
     @property
-    def verdict(self):
+    def verdict(self) -> Verdict:
+        """The worst verdict of all rows."""
         return min((row.verdict for row in self.rows), key=VERDICTS.index)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> ParameterCheck:
         """The row of a parameter, by its name."""
         for row in self.rows:
             if row.name == name:
                 return row
         raise KeyError(f"no gradient of {name!r} was checked; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         head = ("parameter", "shape", "|gradient|", "relative error", "max difference", "verdict")
         lines = []
         for row in self.rows:
@@ -229,7 +255,17 @@ class Problem:
         return row._replace(verdict="kink") if explained(self, i, positions, analytic, numerical, sides, tolerance) else row
 
 
-def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=0, raise_on=None):
+def check_gradients(
+    model: Module,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    h: float = 1e-5,
+    n_elements: int | None = None,
+    random_state: int | np.random.Generator | None = 0,
+    raise_on: Literal["bug", "look again"] | None = None,
+) -> GradientCheck:
     """Compare the gradients of a model's parameters, and of its input, with central differences of its loss.
 
     The model runs in training mode; every forward draws the same dropout masks. Afterwards model and loss are what they were, but
@@ -242,9 +278,9 @@ def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
         In float64: in float32, the differences are mostly rounding.
-    loss : loss of fastprop.nn
+    loss : Loss
         ``loss(model(X), y)`` gives the number, ``loss.backward()`` its gradient.
     X : array-like, shape (n, n_in)
         A few rows are enough.
@@ -253,7 +289,7 @@ def check_gradients(model, loss, X, y, *, h=1e-5, n_elements=None, random_state=
     h : float, default=1e-5
         The step of the differences, above 0. Each element of a parameter costs two forwards.
     n_elements : int, optional
-        Check only so many elements, drawn at random, of each parameter and of X; by default all.
+        Check only this many elements, drawn at random, of each parameter and of X; by default all.
     random_state : int, Generator or None, default=0
         For the draw.
     raise_on : {None, 'bug', 'look again'}, default=None

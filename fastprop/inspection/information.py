@@ -1,13 +1,18 @@
 """Entropy, cross-entropy and KL divergence of the rows of a batch, in nats."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr, xlogy
 
 # By how much the sum of a row may differ from 1: what float32 probabilities of thousands of classes add up to.
 SUM_TOLERANCE = 1e-4
 
 
-def entropy(p):
+def entropy(p: ArrayLike) -> Any:
     """Entropy of every row: ``H(p) = -sum_c p_c log p_c``, with 0 log 0 = 0.
 
     Parameters
@@ -32,13 +37,15 @@ def entropy(p):
     return entr(_distributions("p", p)).sum(axis=-1)
 
 
-def cross_entropy(p, q):
+def cross_entropy(p: ArrayLike, q: ArrayLike) -> Any:
     """Cross-entropy of every row: ``H(p, q) = -sum_c p_c log q_c = H(p) + KL(p || q)``.
 
     Parameters
     ----------
-    p, q : array-like, shape (n, n_classes) or (n_classes,)
-        Distributions, p the targets, q the predictions.
+    p : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions, the targets.
+    q : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions, the predictions.
 
     Returns
     -------
@@ -58,13 +65,15 @@ def cross_entropy(p, q):
     return -xlogy(p, q).sum(axis=-1)
 
 
-def kl_divergence(p, q):
+def kl_divergence(p: ArrayLike, q: ArrayLike) -> Any:
     """Kullback-Leibler divergence of every row: ``KL(p || q) = sum_c p_c log(p_c / q_c)``.
 
     Parameters
     ----------
-    p, q : array-like, shape (n, n_classes) or (n_classes,)
-        Distributions.
+    p : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions, the targets.
+    q : array-like, shape (n, n_classes) or (n_classes,)
+        Distributions, the predictions.
 
     Returns
     -------

@@ -1,10 +1,21 @@
 """InformationDisplay: what a probability costs, how hard it is pushed, and how uncertain it is."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels
 from .drawing import pair_of_axes_for
 from .information import entropy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # How close to 0 the probabilities begin: the loss there is 4.6 nats, and the other curves can still be seen beside it.
 LOWEST = 0.01
@@ -13,8 +24,8 @@ LOWEST = 0.01
 class InformationDisplay:
     """The information view of a prediction, on two Axes.
 
-    Left, against the probability p of the true class: the loss -log p, the size of the gradient by the logit ``|p - y|`` with
-    y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
+    Left, against the probability p of the true class: the loss -log p, the size ``|p - y|`` of the gradient with respect to the
+    logit, with y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
     (sigmoid, 1 - sigmoid), which is largest where the derivative is. Loss and entropy are in nats.
 
     Parameters
@@ -27,7 +38,9 @@ class InformationDisplay:
     Attributes
     ----------
     axes_ : two matplotlib Axes
+        Where it was drawn.
     figure_ : matplotlib Figure
+        The figure of the Axes.
     lines_ : list of six matplotlib Line2D
         Loss, gradient size and entropy against p; sigmoid, derivative and entropy against z.
 
@@ -37,13 +50,17 @@ class InformationDisplay:
     >>> InformationDisplay().plot()  # doctest: +SKIP
     """
 
-    def __init__(self, p=None, z=None):
+    axes_: Sequence[Axes] | NDArray[Any]
+    figure_: Figure
+    lines_: list[Line2D]
+
+    def __init__(self, p: ArrayLike | None = None, z: ArrayLike | None = None) -> None:
         self.p = np.linspace(LOWEST, 1, 200) if p is None else np.asarray(p, dtype=np.float64)
         self.z = np.linspace(-6, 6, 241) if z is None else np.asarray(z, dtype=np.float64)
         if self.p.ndim != 1 or not ((self.p > 0) & (self.p <= 1)).all():
             raise ValueError(f"p must be a vector of probabilities in (0, 1]; got shape {self.p.shape}")
 
-    def plot(self, axes=None, *, line_kw=None):
+    def plot(self, axes: Sequence[Axes] | NDArray[Any] | None = None, *, line_kw: dict[str, Any] | None = None) -> Self:
         """Draw the curves.
 
         Parameters

@@ -1,9 +1,20 @@
 """LossCurveDisplay: training loss and validation score by epoch, drawn with matplotlib, which is imported when it is needed."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from .drawing import axes_for, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from sklearn.base import BaseEstimator
 
 # out_activation_ -> what the loss is measured in
 UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error", "exp": "half Poisson deviance"}
@@ -40,6 +51,7 @@ class LossCurveDisplay:
     score_ax_ : matplotlib Axes or None
         The second axis, of the scores.
     figure_ : matplotlib Figure
+        The figure of the Axes.
     lines_ : list of matplotlib Line2D
         The line of the loss, then those of the validation loss and of the score if there are any.
 
@@ -54,7 +66,21 @@ class LossCurveDisplay:
     >>> LossCurveDisplay.from_estimator(large, ax=display.ax_, name="50 units")  # doctest: +SKIP
     """
 
-    def __init__(self, loss_curve, validation_scores=None, *, name=None, unit=None, score_name="score", validation_losses=None):
+    ax_: Axes
+    score_ax_: Axes | None
+    figure_: Figure
+    lines_: list[Line2D]
+
+    def __init__(
+        self,
+        loss_curve: Sequence[float],
+        validation_scores: Sequence[float] | None = None,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        score_name: str = "score",
+        validation_losses: Sequence[float] | None = None,
+    ) -> None:
         self.loss_curve = loss_curve
         self.validation_losses = validation_losses
         self.validation_scores = validation_scores
@@ -63,23 +89,34 @@ class LossCurveDisplay:
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator, ax=None, *, name=None, loss_kw=None, score_kw=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        loss_kw: dict[str, Any] | None = None,
+        score_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the loss curve of a fitted estimator.
 
         Parameters
         ----------
         estimator : MLPClassifier, MLPRegressor or Pipeline
-            fastprop's or scikit-learn's, fitted with solver 'adam' or 'sgd'; of a pipeline, the last step.
+            Fitted with solver 'adam' or 'sgd', of fastprop or of scikit-learn; of a pipeline, the last step.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare estimators.
         name : str, optional
             For the legend; by default the name of the class.
-        loss_kw, score_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the one and the other line.
+        loss_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the line of the loss.
+        score_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the line of the scores.
 
         Returns
         -------
         LossCurveDisplay
+            What was drawn.
 
         Raises
         ------
@@ -106,8 +143,17 @@ class LossCurveDisplay:
 
     @classmethod
     def from_history(
-        cls, history, ax=None, *, name=None, unit=None, validation_scores=None, score_name="score", loss_kw=None, score_kw=None
-    ):
+        cls,
+        history: Mapping[str, Sequence[float]],
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        validation_scores: Sequence[float] | None = None,
+        score_name: str = "score",
+        loss_kw: dict[str, Any] | None = None,
+        score_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the learning curves of a model of `fastprop.nn`.
 
         Parameters
@@ -124,12 +170,15 @@ class LossCurveDisplay:
             For instance accuracies that a callback of ``fit`` collected, for the second axis.
         score_name : str, default='score'
             What the validation score is.
-        loss_kw, score_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the one and the other line.
+        loss_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the line of the loss.
+        score_kw : dict, optional
+            Passed on to matplotlib's ``plot`` for the line of the scores.
 
         Returns
         -------
         LossCurveDisplay
+            What was drawn.
 
         Raises
         ------
@@ -144,13 +193,26 @@ class LossCurveDisplay:
         display = cls(history["loss"], validation_scores, name=name, unit=unit, score_name=score_name, **losses)
         return display.plot(ax, loss_kw=loss_kw, score_kw=score_kw)
 
-    def plot(self, ax=None, *, name=None, loss_kw=None, score_kw=None):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        loss_kw: dict[str, Any] | None = None,
+        score_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the curves.
 
         Parameters
         ----------
-        ax, name, loss_kw, score_kw
-            As in `from_estimator`; the name is by default that of the display.
+        ax : matplotlib Axes, optional
+            As in `from_estimator`.
+        name : str, optional
+            For the legend; by default that of the display.
+        loss_kw : dict, optional
+            As in `from_estimator`.
+        score_kw : dict, optional
+            As in `from_estimator`.
 
         Returns
         -------

@@ -1,12 +1,18 @@
 """Statistics of activations: how many values are saturated, and which units are dead."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels, nn
 from .observation import observed, undisturbed, value_and_derivative
 from .tables import table
+
+if TYPE_CHECKING:
+    from ..nn import Module
 
 # Of the activation's largest derivative: where a value has less than this, hardly any gradient comes through.
 SATURATED = 0.05
@@ -18,8 +24,22 @@ ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Activation)
 class LayerActivations(NamedTuple):
     """One row of the table of `activation_statistics`.
 
-    ``mean`` and ``std`` are of all activations, ``saturated`` is the share of them that are saturated, ``dead`` is an array with
-    the numbers of the units that are saturated in every row.
+    Parameters
+    ----------
+    name : str
+        The layer's name in the model.
+    activation : str
+        The name of the activation.
+    n_units : int
+        Number of units.
+    mean : float
+        Mean of all activations.
+    std : float
+        Standard deviation of all activations.
+    saturated : float
+        The share of the activations that are saturated.
+    dead : ndarray of int
+        The numbers of the units that are saturated in every row.
     """
 
     name: str
@@ -28,28 +48,29 @@ class LayerActivations(NamedTuple):
     mean: float
     std: float
     saturated: float
-    dead: np.ndarray
+    dead: NDArray[np.intp]
 
 
 class ActivationStatistics:
     """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
 
-    Attributes
+    Parameters
     ----------
     rows : list of LayerActivations
+        In the order of the layers.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: list[LayerActivations]) -> None:
         self.rows = rows
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> LayerActivations:
         """The row of a layer, by its name."""
         for row in self.rows:
             if row.name == name:
                 return row
         raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")
         lines = [
             (r.name, r.activation, str(r.n_units), f"{r.mean:.3g}", f"{r.std:.3g}", f"{r.saturated:.1%}", str(len(r.dead)))
@@ -58,7 +79,7 @@ class ActivationStatistics:
         return table(head, lines, "<<>>>>>")
 
 
-def activation_statistics(model, X):
+def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     """How saturated the activations of a model are on some data, in evaluation mode.
 
     A value is saturated where its activation's derivative is below 5 % of the largest: relu for z <= 0, sigmoid for ``|z| > 4.4``,
@@ -66,8 +87,10 @@ def activation_statistics(model, X):
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
+        Its modes are the same afterwards.
     X : array-like, shape (n, n_in)
+        The rows to compute the activations for.
 
     Returns
     -------

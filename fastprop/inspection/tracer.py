@@ -1,47 +1,76 @@
 """A step tracer: one forward and one backward of a small model, with every array on the way."""
 
+from __future__ import annotations
+
 import sys
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels, nn
 from .observation import observed, undisturbed
+
+if TYPE_CHECKING:
+    from ..nn import Loss, Module
 
 # What only hands arrays on: its lines would repeat those of what it holds.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
 
 
 class TraceEntry(NamedTuple):
-    """One array of a traced step: 'forward', 'loss' or 'backward'; the layer's name; the array's name; a copy of it."""
+    """One array of a traced step.
 
-    stage: str
+    Parameters
+    ----------
+    stage : {'forward', 'loss', 'backward'}
+        When it was computed.
+    layer : str
+        The layer's name in the model.
+    name : str
+        The array's name, such as 'z' or 'dweight'.
+    value : ndarray
+        A copy of the array.
+    """
+
+    stage: Literal["forward", "loss", "backward"]
     layer: str
     name: str
-    value: np.ndarray
+    value: NDArray[Any] | np.float64
 
 
 class StepTrace:
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
 
-    Attributes
+    Parameters
     ----------
     entries : list of TraceEntry
+        The arrays.
     loss : float
+        The value of the loss.
+    titles : dict
+        For each layer's name the heading of its arrays.
+    loss_title : str
+        The heading of the arrays of the loss.
+    precision : int, default=4
+        Digits after the point.
     """
 
-    def __init__(self, entries, loss, titles, loss_title, precision=4):
+    def __init__(
+        self, entries: list[TraceEntry], loss: float, titles: Mapping[str, str], loss_title: str, precision: int = 4
+    ) -> None:
         self.entries, self.loss = entries, loss
         self._titles, self._loss_title, self._precision = titles, loss_title, precision
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any] | np.float64:
         """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
         for entry in self.entries:
             if entry[:3] == tuple(key):
                 return entry.value
         raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines, place = [], (None, None)
         for entry in self.entries:
             if entry.stage != place[0]:
@@ -53,7 +82,7 @@ class StepTrace:
             lines.append(self._line(entry))
         return "\n".join(lines)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<StepTrace: {len(self.entries)} arrays, loss {self.loss:.6g}>"
 
     def _line(self, entry):
@@ -62,7 +91,9 @@ class StepTrace:
         return head + text.replace("\n", "\n" + " " * len(head))
 
 
-def trace_step(model, loss, X, y, *, precision=4, file=None):
+def trace_step(
+    model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, *, precision: int = 4, file: TextIO | None = None
+) -> StepTrace:
     """Run one forward and one backward in training mode, and print every array on the way with its shape.
 
     Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
@@ -71,11 +102,14 @@ def trace_step(model, loss, X, y, *, precision=4, file=None):
 
     Parameters
     ----------
-    model : model of fastprop.nn
+    model : Module
         A tiny one; of arrays with more than 200 numbers, only the corners are printed.
-    loss : loss of fastprop.nn
-    X, y : array-like
-        A few rows and their targets.
+    loss : Loss
+        The loss for the model's outputs and y.
+    X : array-like, shape (n, n_in)
+        A few rows.
+    y : array-like
+        Their targets.
     precision : int, default=4
         Digits after the point.
     file : file-like, optional

@@ -1,7 +1,10 @@
 """The activations as layers of their own, and softmax."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from ..annotations import ArrayLike, Floats
 from ..kernels.codes import ACTIVATIONS
 from .errors import ShapeError
 from .module import Module, any_matrix, like, raw
@@ -12,14 +15,14 @@ class _Elementwise(Module):
 
     _code = None
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         a = np.empty_like(x)
         raw.activation_forward(x, self._code, a, self.n_threads)
         self._saved = a if self.training else None
         return a
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         a = self._saved
         if a is None:
             raise self.no_forward()
@@ -58,7 +61,7 @@ class Softmax(Module):
     Before a cross-entropy it is not needed: `SoftmaxCrossEntropy` takes logits.
     """
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         if x.shape[1] == 0:
             raise ShapeError(self, f"x must have at least one class; got shape {x.shape}")
@@ -67,7 +70,7 @@ class Softmax(Module):
         self._saved = probs if self.training else None
         return probs
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         probs = self._saved
         if probs is None:
             raise self.no_forward()

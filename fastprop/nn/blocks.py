@@ -1,9 +1,13 @@
 """Blocks with branches: Residual, Highway, DenseConcat. Where a value goes two ways, its gradients are added."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from itertools import accumulate as running_sums
 
 import numpy as np
 
+from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
 from .errors import ShapeError
 from .init import generator
 from .linear import Linear
@@ -23,17 +27,17 @@ class Residual(Module):
     He, Zhang, Ren, Sun, *Deep residual learning for image recognition* (2016).
     """
 
-    def __init__(self, block):
+    def __init__(self, block: Module) -> None:
         (self.block,) = checked_modules([block])
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         y = self.block.forward(x)
         if y.shape != x.shape:
             raise ShapeError(self, f"the block's output must have the shape of its input, {x.shape}; got {y.shape}")
         return y + x
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         return self.block.backward(dout, accumulate) + dout
 
 
@@ -45,30 +49,41 @@ class Highway(Module):
     n : int
         The number of columns of x and y.
     activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+        That of f.
     gate_bias : float
         Where b_t begins; below zero the layer begins near the identity.
     random_state : int, Generator, RandomState or None
+        For the initial weights.
     dtype : {float64, float32}
+        Of the parameters; inputs are converted to it.
 
     References
     ----------
     Srivastava, Greff, Schmidhuber, *Highway networks* (2015).
     """
 
-    def __init__(self, n, activation="relu", gate_bias=-1.0, *, random_state=None, dtype=np.float64):
+    def __init__(
+        self,
+        n: int,
+        activation: ActivationName = "relu",
+        gate_bias: float = -1.0,
+        *,
+        random_state: RandomSource = None,
+        dtype: FloatDType = np.float64,
+    ) -> None:
         random_state = generator(random_state)
         self.transform = Linear(n, n, activation=activation, random_state=random_state, dtype=dtype)
         self.gate = Linear(n, n, activation="sigmoid", init="xavier_normal", random_state=random_state, dtype=dtype)
         self.gate.bias.data[...] = gate_bias
         self.n, self.activation, self.gate_bias, self.dtype = self.gate.n_in, activation, gate_bias, self.gate.dtype
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self.n, self.dtype)
         f, t = self.transform.forward(x), self.gate.forward(x)
         self._saved = (x, f, t) if self.training else None
         return t * f + (1 - t) * x
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
         x, f, t = self._saved
@@ -93,17 +108,17 @@ class DenseConcat(Module):
     Huang, Liu, van der Maaten, Weinberger, *Densely connected convolutional networks* (2017).
     """
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Iterable[Module]) -> None:
         self.blocks = checked_modules(blocks)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         values = [any_matrix(self, "x", x)]
         for block in self.blocks:
             values.append(block.forward(np.concatenate(values, axis=1)))
         self._saved = list(running_sums(value.shape[1] for value in values[:-1])) if self.training else None
         return np.concatenate(values, axis=1)
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
         dout = any_matrix(self, "dout", dout)

@@ -1,16 +1,22 @@
 """Gradient clipping, between backward and the optimizer's step."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
+from .parameter import Parameter
 
-def clip_grad_norm(parameters, max_norm):
+
+def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients together so that their norm is at most ``max_norm``; their direction stays.
 
     Parameters
     ----------
     parameters : iterable of Parameter
+        Such as ``model.parameters()``; those without a gradient are left out.
     max_norm : float
         Above 0.
 
@@ -33,12 +39,13 @@ def clip_grad_norm(parameters, max_norm):
     return norm
 
 
-def clip_grad_value(parameters, value):
+def clip_grad_value(parameters: Iterable[Parameter], value: float) -> None:
     """Clip every element of every gradient to [-value, value], which changes the direction.
 
     Parameters
     ----------
     parameters : iterable of Parameter
+        Such as ``model.parameters()``; those without a gradient are left out.
     value : float
         Above 0.
     """

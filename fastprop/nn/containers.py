@@ -1,15 +1,26 @@
 """Sequential, and what saves memory in it: Checkpoint."""
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
+from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, MatrixLike, RandomSource
 from . import fitting
 from .errors import LayerError
 from .init import generator
 from .linear import Linear
 from .module import Module, checked_modules
+
+if TYPE_CHECKING:
+    from .functions import Activation
+    from .init import Initializer
+    from .losses import Loss
+    from .optimizers import Optimizer
 
 
 class Sequential(Module):
@@ -18,8 +29,9 @@ class Sequential(Module):
     Parameters
     ----------
     *layers : Module
+        From the first to the last; none may be there twice.
     checkpoint_every : int or None
-        Keep only the input of every so many layers, and compute the others again in the backward; see `Checkpoint`.
+        Keep only the input of every group of this many layers, and compute the others again in the backward; see `Checkpoint`.
 
     Examples
     --------
@@ -35,8 +47,8 @@ class Sequential(Module):
     (5, 3)
     """
 
-    def __init__(self, *layers, checkpoint_every=None):
-        self.layers = checked_modules(layers)
+    def __init__(self, *layers: Module, checkpoint_every: int | None = None) -> None:
+        self.layers: list[Module] = checked_modules(layers)
         self.checkpoint_every = checkpoint_every
         self._stages = self.layers
         if checkpoint_every is not None:
@@ -45,27 +57,31 @@ class Sequential(Module):
             starts = range(0, len(layers), checkpoint_every)
             self._stages = [Checkpoint(Sequential(*layers[start : start + checkpoint_every])) for start in starts]
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"layers": self.layers, "checkpoint_every": self.checkpoint_every}
 
     @classmethod
-    def from_arguments(cls, layers, checkpoint_every):
+    def from_arguments(cls, layers: Iterable[Module], checkpoint_every: int | None) -> Self:
         return cls(*layers, checkpoint_every=checkpoint_every)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    @overload
+    def __getitem__(self, index: int) -> Any: ...  # mostly a Linear, whose weight one wants to see
+    def __getitem__(self, index: Any) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
-    def modules(self):
+    def modules(self) -> list[Module]:
         hidden = [stage for stage in self._stages if stage not in self.layers]
         return super().modules() + [module for stage in hidden for module in (stage, stage.block)]
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         try:
             for stage in self._stages:
                 x = stage.forward(x)
@@ -73,8 +89,23 @@ class Sequential(Module):
             raise error.located_in(self) from None
         return x
 
-    def backward(self, dout, accumulate=False, need_dx=True):
-        """As in `Module`; ``need_dx=False`` saves the gradient by the input where nobody asks for it, and returns None."""
+    def backward(self, dout: ArrayLike, accumulate: bool = False, need_dx: bool = True) -> Floats | Any:
+        """Run the backward of every layer, from the last to the first.
+
+        Parameters
+        ----------
+        dout : ndarray
+            Gradient of the loss with respect to the output, shaped like it.
+        accumulate : bool
+            Add to the gradients of the parameters instead of overwriting them.
+        need_dx : bool
+            False saves computing the gradient with respect to the input.
+
+        Returns
+        -------
+        ndarray or None
+            The gradient with respect to the input; None unless ``need_dx``.
+        """
         try:
             for stage in self._stages[:0:-1]:
                 dout = stage.backward(dout, accumulate)
@@ -87,21 +118,21 @@ class Sequential(Module):
 
     def fit(
         self,
-        X,
-        y,
-        loss,
-        optimizer,
-        epochs=10,
-        batch_size=32,
+        X: MatrixLike,
+        y: ArrayLike,
+        loss: Loss,
+        optimizer: Optimizer,
+        epochs: int = 10,
+        batch_size: int = 32,
         *,
-        validation_data=None,
-        shuffle=True,
-        random_state=None,
-        callback=None,
-        progress=False,
-        compiled=None,
-        n_jobs=None,
-    ):
+        validation_data: tuple[MatrixLike, ArrayLike] | None = None,
+        shuffle: bool = True,
+        random_state: RandomSource = None,
+        callback: Callable[[int, dict[str, list[float]]], object] | None = None,
+        progress: bool = False,
+        compiled: bool | None = None,
+        n_jobs: int | None = None,
+    ) -> dict[str, list[float]]:
         """Train in mini-batches, in training mode; afterwards every module has the mode that it had before.
 
         A plain stack runs each epoch in one compiled call, as the estimators do: `Linear` layers with biases, each with its
@@ -112,13 +143,17 @@ class Sequential(Module):
         Parameters
         ----------
         X : array-like or SciPy sparse matrix, shape (n, n_in)
+            The rows to train on.
         y : array-like
             As the loss takes it.
         loss : Loss
+            What is minimised.
         optimizer : Optimizer
             Made from ``model.parameters()``; a later fit goes on with its state.
-        epochs, batch_size : int
-            The last batch of an epoch may be shorter.
+        epochs : int
+            Number of passes over the data.
+        batch_size : int
+            Rows in a mini-batch; the last of an epoch may have fewer.
         validation_data : (X, y), optional
             The loss on them is computed after each epoch, in evaluation mode.
         shuffle : bool
@@ -166,7 +201,14 @@ class Sequential(Module):
         )
 
 
-def mlp(sizes, activation="relu", *, init="he_normal", random_state=None, dtype=np.float64):
+def mlp(
+    sizes: Sequence[int],
+    activation: ActivationName | Activation = "relu",
+    *,
+    init: Initializer = "he_normal",
+    random_state: RandomSource = None,
+    dtype: FloatDType = np.float64,
+) -> Sequential:
     """A `Sequential` of Linear layers: the activation after each but the last.
 
     Parameters
@@ -174,8 +216,18 @@ def mlp(sizes, activation="relu", *, init="he_normal", random_state=None, dtype=
     sizes : sequence of int
         Numbers of units from the inputs to the outputs.
     activation : {'identity', 'relu', 'sigmoid', 'tanh'} or Activation
-    init, random_state, dtype
+        Of all hidden layers.
+    init : str or callable
+        As in `Linear`.
+    random_state : int, Generator, RandomState or None
         As in `Linear`; a number seeds one generator for all layers.
+    dtype : {float64, float32}
+        Of all parameters.
+
+    Returns
+    -------
+    Sequential
+        The layers, an `Activation` after each Linear layer where it is one of your own.
 
     Examples
     --------
@@ -205,22 +257,23 @@ class Checkpoint(Module):
     Parameters
     ----------
     block : Module
+        Any module, such as a `Sequential`.
 
     References
     ----------
     Chen, Xu, Zhang, Guestrin, *Training deep nets with sublinear memory cost* (2016).
     """
 
-    def __init__(self, block):
+    def __init__(self, block: Module) -> None:
         (self.block,) = checked_modules([block])
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         out = self.block.forward(x)
         self.block.forget()
         self._saved = x if self.training else None
         return out
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
         modules = self.block.modules()

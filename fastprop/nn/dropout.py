@@ -1,9 +1,13 @@
 """Dropout, whose mask is computed from a counter instead of being stored."""
 
+from __future__ import annotations
+
 import operator
+from typing import Any
 
 import numpy as np
 
+from ..annotations import ArrayLike, Floats, RandomSource
 from ..kernels.random_bits import drop_threshold, stream_key
 from .init import generator
 from .module import Module, any_matrix, like, raw
@@ -22,16 +26,17 @@ class Dropout(Module):
     Attributes
     ----------
     seed : int
+        Seed of all masks of this layer.
     n_forwards : int
-        How many forwards in training mode there were, compiled ones too. Seed and number determine the mask, in every back end and
-        for any number of threads; set the number back to repeat a run.
+        Number of forwards in training mode, compiled ones included. Seed and number determine the mask, in every back end and for
+        any number of threads; set the number back to repeat a run.
 
     References
     ----------
     Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting* (2014), section 10 for the scaling.
     """
 
-    def __init__(self, p=0.5, random_state=None):
+    def __init__(self, p: float = 0.5, random_state: RandomSource = None) -> None:
         if not 0 <= p < 1:
             raise ValueError(f"p must be in [0, 1); got {p!r}")
         self.p, self.n_forwards = float(p), 0
@@ -42,10 +47,10 @@ class Dropout(Module):
         else:
             self.seed = int(generator(random_state).uniform(0, 2**53))
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"p": self.p, "random_state": self.seed}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         if not self.training:
             self._saved = None
             return x
@@ -55,7 +60,7 @@ class Dropout(Module):
         self._saved = x.shape, x.dtype, stream_key(self.seed, self.n_forwards)
         return self._masked(x)
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
         shape, dtype, _ = self._saved

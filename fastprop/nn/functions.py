@@ -4,11 +4,16 @@ A function that was compiled with ``numba.njit`` takes and returns numbers; it r
 function takes and returns whole arrays, in Python: right for NumPy expressions, but slower, as each operation is a pass by itself.
 """
 
+from __future__ import annotations
+
 import copy
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import numpy as np
 
+from ..annotations import ArrayLike, Floats
 from .errors import ShapeError
 from .losses import Loss, dense
 from .module import Module, any_matrix, like
@@ -25,8 +30,11 @@ class Activation(Module):
 
     Parameters
     ----------
-    value, derivative : functions of z
-        Compiled with ``numba.njit`` they take and return one number; others take and return arrays, see `nn.functions`.
+    value : callable
+        The function of z. Compiled with ``numba.njit``, it takes and returns one number; otherwise it takes and returns arrays, see
+        `nn.functions`.
+    derivative : callable
+        Its derivative, in the same form.
     name : str, optional
         By default the name of the value's function.
     points : array-like of float, optional
@@ -51,35 +59,43 @@ class Activation(Module):
     ValueError: the derivative of 'sin' is wrong: at 5.4808 it is -0.719016, finite differences of the value give 0.694994
     """
 
-    def __init__(self, value, derivative, name=None, *, points=POINTS):
+    def __init__(
+        self, value: Callable[..., Any], derivative: Callable[..., Any], name: str | None = None, *, points: ArrayLike = POINTS
+    ) -> None:
         self.value, self.derivative = value, derivative
         self.name = getattr(value, "__name__", "activation") if name is None else name
         check_derivative(self.name, functools.partial(mapped, value), functools.partial(mapped, derivative), points)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         self._saved = x if self.training else None
         return mapped(self.value, x)
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         x = self._saved
         if x is None:
             raise self.no_forward()
         return like(self, "dout", dout, x.shape, x.dtype) * mapped(self.derivative, x)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {}
 
-    def stored_name(self):
+    def stored_name(self) -> str:
         return f"Activation:{self.name}"
 
-    def copied(self):
-        """Another layer with the same functions: each place in a model needs its own."""
+    def copied(self) -> Self:
+        """Return another layer with the same functions: each place in a model needs its own.
+
+        Returns
+        -------
+        Activation
+            The new layer.
+        """
         other = copy.copy(self)
         other.forget()
         return other
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Activation({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
 
 
@@ -88,8 +104,10 @@ class ElementwiseLoss(Loss):
 
     Parameters
     ----------
-    value, derivative : functions of prediction and target
-        The derivative is by the prediction. As in `Activation`, njit functions of numbers or functions of arrays.
+    value : callable
+        The function of prediction and target. As in `Activation`, an njit function of numbers or a function of arrays.
+    derivative : callable
+        Its derivative with respect to the prediction, in the same form.
     name : str, optional
         By default the name of the value's function.
     points : array-like of float, optional
@@ -111,25 +129,33 @@ class ElementwiseLoss(Loss):
     0.6625
     """
 
-    def __init__(self, value, derivative, name=None, *, points=POINTS, targets=(0.05, 0.95)):
+    def __init__(
+        self,
+        value: Callable[..., Any],
+        derivative: Callable[..., Any],
+        name: str | None = None,
+        *,
+        points: ArrayLike = POINTS,
+        targets: Iterable[float] = (0.05, 0.95),
+    ) -> None:
         self.value, self.derivative = value, derivative
         self.name = getattr(value, "__name__", "loss") if name is None else name
         for y in targets:
             by_prediction = [lambda p, f=f, y=y: mapped(f, p, np.full_like(p, y)) for f in (value, derivative)]
             check_derivative(f"{self.name}, for target {y}", *by_prediction, points)
 
-    def __call__(self, outputs, y):
+    def __call__(self, outputs: ArrayLike, y: ArrayLike) -> float:
         z = any_matrix(self, "outputs", outputs)
         if not z.size:
             raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
         self._saved = z, dense(self, y, z.shape, z.dtype)
         return float(mapped(self.value, *self._saved).mean(dtype=np.float64))
 
-    def backward(self):
+    def backward(self) -> Floats:
         predictions = self.outputs
         return mapped(self.derivative, *self._saved) / predictions.size
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ElementwiseLoss({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
 
 

@@ -1,10 +1,17 @@
 """Graph: values that go several ways and come together again.
 
-The rule is one line of `Graph.backward`: the gradient by a value is the sum of what comes back from everywhere that it went.
+The rule is one line of `Graph.backward`: the gradient with respect to a value is the sum of what comes back from everywhere that
+it went.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 
+from ..annotations import ArrayLike, Floats
 from .errors import LayerError, ShapeError
 from .module import Module, Node, checked_modules, like
 
@@ -12,20 +19,23 @@ from .module import Module, Node, checked_modules, like
 class Value(Node):
     """A `Node` with arithmetic: ``+`` is `Add`, ``*`` is `Multiply`."""
 
-    def applied(self, module, inputs):
+    def applied(self, module: Module, inputs: tuple[Any, ...]) -> Value:
         if not all(isinstance(value, Node) for value in inputs):
             raise TypeError(f"{module!r} must be called with values of the graph alone; got {inputs!r}")
         return Value(module, inputs)
 
-    def __add__(self, other):
+    def __add__(self, other: Value) -> Value:
         return Add()(self, other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Value) -> Value:
         return Multiply()(self, other)
 
 
 class Input(Value):
     """An input of a `Graph`."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 class Graph(Module):
@@ -34,7 +44,9 @@ class Graph(Module):
     Parameters
     ----------
     inputs : Input or sequence of Input
-    output : what a module, or ``+`` or ``*``, returned for inputs or for other such values
+        The order in which the graph takes them.
+    output : Value
+        What a module, or ``+`` or ``*``, returned for inputs or for other such values.
 
     Examples
     --------
@@ -52,7 +64,7 @@ class Graph(Module):
     >>> block = nn.Graph(x, nn.Linear(3, 3, activation="relu", random_state=0)(x) + x)
     """
 
-    def __init__(self, inputs, output):
+    def __init__(self, inputs: Value | Iterable[Value], output: Value) -> None:
         inputs = [inputs] if isinstance(inputs, Node) else list(inputs)
         nodes = _in_order(output, inputs)
         index = {id(node): i for i, node in enumerate(nodes)}
@@ -62,12 +74,27 @@ class Graph(Module):
         self.steps = checked_modules(module for module, _ in steps)
         self._n_inputs, self._sources = n_inputs, [sources for _, sources in steps]
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"n_inputs": self._n_inputs, "steps": self.steps, "sources": self._sources}
 
     @classmethod
-    def from_arguments(cls, n_inputs, steps, sources):
-        """A graph from its steps, each a module, and the numbers of the values that each takes: inputs first, then steps."""
+    def from_arguments(cls, n_inputs: int, steps: Iterable[Module], sources: Iterable[list[int]]) -> Self:
+        """Make a graph from its steps.
+
+        Parameters
+        ----------
+        n_inputs : int
+            The number of inputs.
+        steps : list of Module
+            The modules, each after those whose outputs it takes.
+        sources : list of list of int
+            For each step the numbers of the values that it takes: inputs first, then the outputs of the steps.
+
+        Returns
+        -------
+        Graph
+            The graph whose output is that of the last step.
+        """
         for i, numbers in enumerate(sources, start=n_inputs):
             if not all(isinstance(number, int) and 0 <= number < i for number in numbers):
                 raise ValueError(f"step {i - n_inputs} can only take the values 0 to {i - 1}; got {numbers}")
@@ -75,7 +102,7 @@ class Graph(Module):
         graph._build(n_inputs, list(zip(steps, sources, strict=True)))
         return graph
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: ArrayLike) -> Floats:
         if len(inputs) != self._n_inputs:
             raise ShapeError(self, f"this graph has {self._n_inputs} inputs; got {len(inputs)}")
         values = list(inputs)
@@ -84,7 +111,7 @@ class Graph(Module):
         self._saved = [np.shape(value) for value in inputs] if self.training else None
         return values[-1]
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Any:
         if self._saved is None:
             raise self.no_forward()
         gradients = [None] * (self._n_inputs + len(self.steps))
@@ -122,14 +149,14 @@ def _in_order(output, inputs):
 class _Joint(Module):
     """Several inputs of one shape, one output."""
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: ArrayLike) -> Floats:
         inputs = [np.asarray(x) for x in inputs]
         if len({x.shape for x in inputs}) > 1:
             raise ShapeError(self, f"all inputs must have one shape; got {[x.shape for x in inputs]}")
         self._saved = inputs if self.training else None
         return self._value(inputs)
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> tuple[Floats, ...]:
         if self._saved is None:
             raise self.no_forward()
         dout = np.asarray(dout)
@@ -151,7 +178,7 @@ class Add(_Joint):
 class Multiply(_Joint):
     """``x * y``, element by element; the gradients are ``dout * y`` and ``dout * x``."""
 
-    def forward(self, x, y):
+    def forward(self, x: ArrayLike, y: ArrayLike) -> Floats:
         return super().forward(x, y)
 
     def _value(self, inputs):
@@ -164,7 +191,7 @@ class Multiply(_Joint):
 class Concat(Module):
     """Its inputs (n, n_i) side by side, (n, sum of n_i); every input receives its columns of the gradient."""
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: ArrayLike) -> Floats:
         inputs = [np.asarray(x) for x in inputs]
         if any(x.ndim != 2 for x in inputs) or len({len(x) for x in inputs}) > 1:
             raise ShapeError(self, f"all inputs must have shape (n, any) with the same n; got {[x.shape for x in inputs]}")
@@ -172,7 +199,7 @@ class Concat(Module):
         self._saved = (np.cumsum([x.shape[1] for x in inputs])[:-1], out.shape, out.dtype) if self.training else None
         return out
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> tuple[Floats, ...]:
         if self._saved is None:
             raise self.no_forward()
         cuts, shape, dtype = self._saved

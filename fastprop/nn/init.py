@@ -10,9 +10,22 @@ Glorot and Bengio, *Understanding the difficulty of training deep feedforward ne
 He, Zhang, Ren, Sun, *Delving deep into rectifiers* (2015), equation 10.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+
+from ..annotations import RandomSource
+
+if TYPE_CHECKING:
+    from .linear import Linear
+
+Initializer: TypeAlias = (
+    Literal["he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "zeros", "scikit_learn"] | Callable[[Any, Any], object]
+)
 
 
 def generator(random_state):
@@ -20,36 +33,86 @@ def generator(random_state):
     return random_state if hasattr(random_state, "uniform") else np.random.default_rng(random_state)
 
 
-def he_normal(layer, random_state=None):
-    """Weights from N(0, 2 / n_in)."""
+def he_normal(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights from N(0, 2 / n_in).
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
     _normal(layer, math.sqrt(2 / layer.n_in), random_state)
 
 
-def he_uniform(layer, random_state=None):
-    """Weights within sqrt(6 / n_in), which has the variance of `he_normal`."""
+def he_uniform(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights within sqrt(6 / n_in), which has the variance of `he_normal`.
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
     _uniform(layer, math.sqrt(6 / layer.n_in), random_state)
 
 
-def xavier_normal(layer, random_state=None):
-    """Weights from N(0, 2 / (n_in + n_out))."""
+def xavier_normal(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights from N(0, 2 / (n_in + n_out)).
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
     _normal(layer, math.sqrt(2 / (layer.n_in + layer.n_out)), random_state)
 
 
-def xavier_uniform(layer, random_state=None):
-    """Weights within sqrt(6 / (n_in + n_out)), which has the variance of `xavier_normal`."""
+def xavier_uniform(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights within sqrt(6 / (n_in + n_out)), which has the variance of `xavier_normal`.
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
     _uniform(layer, math.sqrt(6 / (layer.n_in + layer.n_out)), random_state)
 
 
-def zeros(layer, random_state=None):
-    """All weights zero: a layer that learns nothing below it, for a last layer or to show why others begin elsewhere."""
+def zeros(layer: Linear, random_state: RandomSource = None) -> None:
+    """Set all weights to zero.
+
+    Such a layer passes no gradient on to those below it: for a last layer, or to show why others begin elsewhere.
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        Not used.
+    """
     _fill(layer, 0.0)
 
 
-def scikit_learn(layer, random_state=None):
-    """Weights, then biases, within sqrt(6 / (n_in + n_out)), for sigmoid sqrt(2 / (n_in + n_out)), as `fastprop.MLPClassifier`.
+def scikit_learn(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights, then biases, as `fastprop.MLPClassifier` does.
 
-    One RandomState for all layers, from the first to the last, gives the estimator's numbers. Note that scikit-learn looks at the
-    activation of the hidden layers also for the last layer.
+    Both are within sqrt(6 / (n_in + n_out)), for sigmoid within sqrt(2 / (n_in + n_out)). One RandomState for all layers, from the
+    first to the last, gives the estimator's numbers. Note that scikit-learn looks at the activation of the hidden layers also for
+    the last layer.
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
     """
     bound = math.sqrt((2 if layer.activation == "sigmoid" else 6) / (layer.n_in + layer.n_out))
     draw = generator(random_state)

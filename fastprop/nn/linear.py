@@ -1,13 +1,17 @@
 """Linear: the affine layer with a fused activation."""
 
+from __future__ import annotations
+
 import operator
+from typing import Any
 
 import numpy as np
 
+from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
 from ..kernels.codes import ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .allocation import sized
-from .init import INITIALIZERS
+from .init import INITIALIZERS, Initializer
 from .module import Module, like, matrix, raw
 from .parameter import Parameter
 
@@ -21,7 +25,10 @@ class Linear(Module):
 
     Parameters
     ----------
-    n_in, n_out : int
+    n_in : int
+        Number of columns of x.
+    n_out : int
+        Number of units.
     bias : bool
         Whether there is one.
     activation : {'identity', 'relu', 'sigmoid', 'tanh'}
@@ -31,11 +38,14 @@ class Linear(Module):
     random_state : int, Generator, RandomState or None
         For init. Give several layers one Generator, or different numbers: the same number draws the same weights.
     dtype : {float64, float32}
+        Of the parameters; inputs are converted to it.
 
     Attributes
     ----------
-    weight, bias : Parameter, shapes (n_in, n_out) and (n_out,)
-        PyTorch's weight is the transpose of this one. Without a bias it is None.
+    weight : Parameter, shape (n_in, n_out)
+        The transpose of PyTorch's weight.
+    bias : Parameter, shape (n_out,), or None
+        None without a bias.
 
     Examples
     --------
@@ -46,7 +56,17 @@ class Linear(Module):
     (2, 3)
     """
 
-    def __init__(self, n_in, n_out, bias=True, *, activation="identity", init="he_normal", random_state=None, dtype=np.float64):
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        bias: bool = True,
+        *,
+        activation: ActivationName = "identity",
+        init: Initializer = "he_normal",
+        random_state: RandomSource = None,
+        dtype: FloatDType = np.float64,
+    ) -> None:
         self.n_in, self.n_out = operator.index(n_in), operator.index(n_out)
         if min(self.n_in, self.n_out) < 1:
             raise ValueError(f"n_in and n_out must be at least 1; got {n_in} and {n_out}")
@@ -65,10 +85,10 @@ class Linear(Module):
         self._zeros = None if bias else np.zeros(self.n_out, dtype)
         (init if callable(init) else INITIALIZERS[init])(self, random_state)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"bias": self.has_bias}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         weight = like(self, "weight", self.weight.data, (self.n_in, self.n_out), self.dtype)
         bias = self._zeros if self.bias is None else like(self, "bias", self.bias.data, (self.n_out,), self.dtype)
         x = matrix(self, "x", x, self.n_in, self.dtype)
@@ -77,8 +97,23 @@ class Linear(Module):
         self._saved = (x, weight, a) if self.training else None
         return a
 
-    def backward(self, dout, accumulate=False, need_dx=True):
-        """As in `Module`; ``need_dx=False`` saves a matrix product where nothing is below the layer, and returns None."""
+    def backward(self, dout: ArrayLike, accumulate: bool = False, need_dx: bool = True) -> Floats | Any:
+        """Run the backward of the last forward.
+
+        Parameters
+        ----------
+        dout : ndarray, shape (n, n_out)
+            Gradient of the loss with respect to the output.
+        accumulate : bool
+            Add to the gradients of the parameters instead of overwriting them.
+        need_dx : bool
+            False saves a matrix product where nothing is below the layer.
+
+        Returns
+        -------
+        ndarray, shape (n, n_in), or None
+            The gradient with respect to the input; None unless ``need_dx``.
+        """
         if self._saved is None:
             raise self.no_forward()
         x, weight, a = self._saved

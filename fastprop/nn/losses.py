@@ -1,11 +1,17 @@
-"""Losses: the mean as a number, and its gradient by the model's output.
+"""Losses: the mean as a number, and its gradient with respect to the model's output.
 
-``loss(outputs, y)`` returns the mean, ``loss.backward()`` the gradient of that mean by the outputs, with which `Module.backward`
-begins. The cross-entropies and the Poisson loss take logits, the output of a last layer without an activation.
+``loss(outputs, y)`` returns the mean, ``loss.backward()`` the gradient of that mean with respect to the outputs, with which
+`Module.backward` begins. The cross-entropies and the Poisson loss take logits, the output of a last layer without an activation.
 """
 
-import numpy as np
+from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annotations import ArrayLike, FloatDType, Floats
 from ..kernels.checks import NO_LABELS, as_intp, private
 from ..kernels.codes import LOSSES
 from .errors import NoForwardError, ShapeError
@@ -21,11 +27,11 @@ class Loss:
         The model's outputs of the last call behind the loss's link: probabilities, predictions or rates.
     """
 
-    code = None  # in kernels.codes.LOSSES
-    n_threads = 1
-    _saved = None
+    code: int | None = None  # in kernels.codes.LOSSES
+    n_threads: int = 1
+    _saved: Any = None
 
-    def __call__(self, outputs, y):
+    def __call__(self, outputs: ArrayLike, y: ArrayLike) -> float:
         """The mean loss, a float.
 
         Parameters
@@ -49,8 +55,14 @@ class Loss:
         self._saved = probs, labels, targets, no_weight
         return self._factor(z.shape) * loss_sum
 
-    def backward(self):
-        """The gradient of the last value by the outputs, shape (n, n_out)."""
+    def backward(self) -> Floats:
+        """Return the gradient of the last value with respect to the outputs.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            What `Module.backward` begins with.
+        """
         if self._saved is None:
             raise NoForwardError(self, "backward needs a call of the loss before it")
         probs = self._saved[0]
@@ -59,13 +71,31 @@ class Loss:
         return dlogits
 
     @property
-    def outputs(self):
+    def outputs(self) -> Floats:
+        """The model's outputs in the last call, after the loss's link: probabilities, predictions or rates."""
         if self._saved is None:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
         return self._saved[0][...]  # a view, whose shape is nobody else's
 
-    def targets(self, y, shape, dtype):
-        """y, checked for outputs of a shape and dtype, as (labels, targets) of the raw kernels, one of which is empty."""
+    def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
+        """Check y for outputs of a given shape and dtype.
+
+        Parameters
+        ----------
+        y : array-like
+            As the loss takes it.
+        shape : tuple of int
+            The shape (n, n_out) of the outputs.
+        dtype : {float32, float64}
+            The dtype of the outputs.
+
+        Returns
+        -------
+        labels : ndarray of intp, shape (n,) or (0,)
+            Class numbers, if y holds these.
+        targets : ndarray, shape (n, n_out) or (0, 0)
+            The targets otherwise.
+        """
         return NO_LABELS, dense(self, y, shape, dtype)
 
     def _factor(self, shape):
@@ -75,7 +105,7 @@ class Loss:
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
@@ -87,7 +117,7 @@ class SoftmaxCrossEntropy(Loss):
 
     code = LOSSES["softmax_cross_entropy"]
 
-    def targets(self, y, shape, dtype):
+    def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         y = np.asarray(y)
         if y.ndim == 2:
             return super().targets(y, shape, dtype)
@@ -112,7 +142,7 @@ class BinaryCrossEntropy(Loss):
 
     code = LOSSES["binary_cross_entropy"]
 
-    def targets(self, y, shape, dtype):
+    def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         targets = dense(self, y, shape, dtype)
         check_range(self, targets, 1)
         return NO_LABELS, targets
@@ -140,7 +170,7 @@ class PoissonLoss(Loss):
 
     code = LOSSES["poisson"]
 
-    def targets(self, y, shape, dtype):
+    def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         targets = dense(self, y, shape, dtype)
         check_range(self, targets, np.inf)
         return NO_LABELS, targets

@@ -1,21 +1,30 @@
-"""Module: what all layers and containers share.
+"""Module: what all layers and containers share. Half of this long file is docstrings.
 
 A layer computes ``forward(x)`` and ``backward(dout, accumulate=False)``. In training mode the forward keeps in ``_saved`` what the
 backward needs; in evaluation mode it keeps nothing. What a layer is given and what it returns may be kept until the backward, so it
-must not be changed before. ``backward`` writes the gradients of the parameters, and returns the gradient by the input.
+must not be changed before. ``backward`` writes the gradients of the parameters, and returns the gradient with respect to the input.
 
 The layers call the raw kernels: a layer knows the shapes of its own arrays, so that only what comes from outside is checked.
 """
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from .. import kernels
+from ..annotations import ArrayLike, Floats
 from ..network import FLOAT_DTYPES
 from . import storage
 from .errors import LayerError, NoForwardError, ShapeError
 from .parameter import Parameter, real_numbers, writeable
+
+if TYPE_CHECKING:
+    from .graph import Value
 
 raw = kernels.active.raw  # chosen once, when fastprop.kernels is imported
 # Arguments of a layer that say how it began, not what it is.
@@ -28,10 +37,10 @@ class Node:
     A module that is called with nodes returns one. The arithmetic is in `graph`.
     """
 
-    def __init__(self, module=None, inputs=()):
+    def __init__(self, module: Module | None = None, inputs: tuple[Node, ...] = ()) -> None:
         self.module, self.inputs = module, inputs
 
-    def applied(self, module, inputs):
+    def applied(self, module: Module, inputs: tuple[Any, ...]) -> Node:
         """The node of the module's output for these inputs, of which this node is one."""
         raise NotImplementedError
 
@@ -50,13 +59,17 @@ class Module:
         For the kernels, 1 at first; set by `set_n_threads`.
     """
 
-    training = True
-    n_threads = 1
-    recomputing = False  # set by `Checkpoint`: repeat the last forward, random numbers and all
-    buffers = ()  # names of arrays that belong to the state but have no gradient
-    _saved = None
+    training: bool = True
+    n_threads: int = 1
+    recomputing: bool = False  # set by `Checkpoint`: repeat the last forward, random numbers and all
+    buffers: tuple[str, ...] = ()  # names of arrays that belong to the state but have no gradient
+    _saved: Any = None
 
-    def __call__(self, *inputs):
+    @overload
+    def __call__(self, x: Value, /, *more: Value) -> Value: ...
+    @overload
+    def __call__(self, x: ArrayLike, /, *more: ArrayLike) -> Floats: ...
+    def __call__(self, *inputs: Any) -> Any:
         if inputs and isinstance(inputs[0], Node):
             return inputs[0].applied(self, inputs)
         try:
@@ -64,36 +77,61 @@ class Module:
         except LayerError as error:
             raise error.located_in(self) from None
 
-    def forward(self, x):
-        """The output for the input x; in training mode, what `backward` needs is kept."""
+    def forward(self, x: Any) -> Any:
+        """Compute the output for an input; in training mode, what `backward` needs is kept.
+
+        Parameters
+        ----------
+        x : array-like, shape (n, n_in)
+            The rows. A module may take several inputs.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The output.
+        """
         raise NotImplementedError
 
-    def backward(self, dout, accumulate=False):
-        """Backward of the last forward.
+    def backward(self, dout: Any, accumulate: bool = False) -> Any:
+        """Run the backward of the last forward.
 
         Parameters
         ----------
         dout : ndarray
-            Gradient of the loss by the output, shaped like it.
+            Gradient of the loss with respect to the output, shaped like it.
         accumulate : bool
             Add to the gradients of the parameters instead of overwriting them, for instance over micro-batches.
 
         Returns
         -------
         ndarray
-            The gradient by the input; a tuple where there are several inputs.
+            The gradient with respect to the input; a tuple where there are several inputs.
         """
         raise NotImplementedError
 
-    def no_forward(self):
-        """The error for a backward without a forward."""
+    def no_forward(self) -> NoForwardError:
+        """Make the error for a backward without a forward.
+
+        Returns
+        -------
+        NoForwardError
+            To be raised.
+        """
         hint = "" if self.training else "; it is in evaluation mode, which keeps nothing: call train() first"
         return NoForwardError(self, f"backward needs a forward in training mode before it{hint}")
 
     # What there is inside
 
-    def named_children(self):
-        """(name, module) of each module directly inside, in order."""
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Iterate over the modules directly inside, in order.
+
+        Yields
+        ------
+        name : str
+            The name of the attribute, or the number in a list.
+        module : Module
+            The module.
+        """
         for name, value in vars(self).items():
             if name.startswith("_"):
                 continue
@@ -102,70 +140,158 @@ class Module:
             elif isinstance(value, list):
                 yield from ((str(i), module) for i, module in enumerate(value) if isinstance(module, Module))
 
-    def named_modules(self, prefix=""):
-        """(name, module) of this module, whose name is empty, and of all inside, such as '2.block'."""
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Iterate over this module and all inside.
+
+        Parameters
+        ----------
+        prefix : str
+            The name of this module; the names of the others begin with it.
+
+        Yields
+        ------
+        name : str
+            The path to the module, such as '2.block'.
+        module : Module
+            The module.
+        """
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
-    def named_parameters(self):
-        """(name, parameter) of all parameters, such as '0.weight'."""
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Iterate over the parameters of this module and all inside.
+
+        Yields
+        ------
+        name : str
+            The path to the parameter, such as '0.weight'.
+        parameter : Parameter
+            The parameter.
+        """
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
                     yield f"{prefix}.{name}" if prefix else name, value
 
-    def named_buffers(self):
-        """(name, array) of what belongs to the state but has no gradient, such as running means."""
+    def named_buffers(self) -> Iterator[tuple[str, Floats]]:
+        """Iterate over what belongs to the state but has no gradient, such as running means.
+
+        Yields
+        ------
+        name : str
+            The path to the array, such as '1.running_mean'.
+        array : ndarray
+            The array itself.
+        """
         for prefix, module in self.named_modules():
             for name in module.buffers:
                 yield f"{prefix}.{name}" if prefix else name, getattr(module, name)
 
-    def modules(self):
-        """A list of this module and all inside, also of those without a name, which containers make for themselves."""
+    def modules(self) -> list[Module]:
+        """List this module and all inside, also those without a name, which containers make for themselves.
+
+        Returns
+        -------
+        list of Module
+            Each before those inside it.
+        """
         return [self, *(module for _, child in self.named_children() for module in child.modules())]
 
-    def parameters(self):
-        """A list of all parameters, for an optimizer."""
+    def parameters(self) -> list[Parameter]:
+        """List all parameters, for an optimizer.
+
+        Returns
+        -------
+        list of Parameter
+            In the order of `named_parameters`.
+        """
         return [parameter for _, parameter in self.named_parameters()]
 
     @property
-    def n_parameters(self):
-        """How many numbers training changes."""
+    def n_parameters(self) -> int:
+        """Number of floats that training changes."""
         return sum(parameter.size for parameter in self.parameters())
 
     # Modes
 
-    def train(self, mode=True):
-        """Set the training mode of this module and all inside, and return it."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of this module and all inside.
+
+        Parameters
+        ----------
+        mode : bool
+            False for the evaluation mode.
+
+        Returns
+        -------
+        Module
+            This one.
+        """
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self):
-        """Set the evaluation mode: Dropout does nothing, BatchNorm1d uses its running statistics, nothing is kept for backward."""
+    def eval(self) -> Self:
+        """Set the evaluation mode of this module and all inside.
+
+        Dropout does nothing then, BatchNorm1d uses its running statistics, and nothing is kept for a backward.
+
+        Returns
+        -------
+        Module
+            This one.
+        """
         return self.train(False)
 
-    def set_n_threads(self, n_threads):
-        """Let the kernels of this module and all inside use so many threads, and return it."""
+    def set_n_threads(self, n_threads: int) -> Self:
+        """Set the number of threads for the kernels of this module and all inside.
+
+        Parameters
+        ----------
+        n_threads : int
+            At least 1.
+
+        Returns
+        -------
+        Module
+            This one.
+        """
         n_threads = kernels.checks.threads(n_threads)
         for module in self.modules():
             module.n_threads = n_threads
         return self
 
-    def forget(self):
+    def forget(self) -> None:
         """Drop what the last forward kept for backward, here and in all modules inside."""
         for module in self.modules():
             module._saved = None
 
     # State
 
-    def state_dict(self):
-        """A dict name -> copy of the array, of all parameters and buffers."""
+    def state_dict(self) -> dict[str, Floats]:
+        """Copy all parameters and buffers.
+
+        Returns
+        -------
+        dict
+            From the names, such as '0.weight', to the copies.
+        """
         return {name: array.copy() for name, array in self._state()}
 
-    def load_state_dict(self, state):
-        """Copy arrays, named and shaped as in `state_dict`, into the parameters and buffers; nothing is changed on an error."""
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Copy arrays into the parameters and buffers.
+
+        Parameters
+        ----------
+        state : dict
+            Arrays named and shaped as in `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ; nothing was changed then.
+        """
         own = dict(self._state())
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
         if missing or unknown:
@@ -182,16 +308,27 @@ class Module:
         yield from ((name, parameter.data) for name, parameter in self.named_parameters())
         yield from self.named_buffers()
 
-    def save(self, path):
-        """Write layers and parameters to a file that `load` reads: safetensors where the name ends so, else npz.
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write layers and parameters to a file that `load` reads.
 
         An existing file is replaced as a whole at the end: after an error, or when the process is killed, it is still there. The
         file has a checksum, which `load` compares.
+
+        Parameters
+        ----------
+        path : str or path
+            The format is safetensors where the name ends so, else npz.
         """
         storage.save(self, path)
 
-    def arguments(self):
-        """The arguments of ``__init__`` that make a module like this one, by name."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__`` that make a module like this one.
+
+        Returns
+        -------
+        dict
+            From the names of the arguments to their values.
+        """
         names = [name for name in inspect.signature(type(self)).parameters if name not in BEGINNINGS]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
@@ -199,12 +336,29 @@ class Module:
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_arguments(cls, **arguments):
-        """The inverse of `arguments`."""
+    def from_arguments(cls, **arguments: Any) -> Self:
+        """Make a module from what `arguments` returned.
+
+        Parameters
+        ----------
+        **arguments
+            By name.
+
+        Returns
+        -------
+        Module
+            A new one.
+        """
         return cls(**arguments)
 
-    def stored_name(self):
-        """The name under which `load` finds what makes such a module."""
+    def stored_name(self) -> str:
+        """Return the name under which `load` finds what makes such a module.
+
+        Returns
+        -------
+        str
+            By default the name of the class.
+        """
         return type(self).__name__
 
     # Caches hold whole batches, and nobody expects them in a file or a copy.
@@ -217,7 +371,7 @@ class Module:
         for name in self.buffers:
             setattr(self, name, writeable(getattr(self, name)))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         children = list(self.named_children())
         if not children:
             return f"{type(self).__name__}({self._summary()})"
@@ -247,7 +401,7 @@ def _line(name, module):
     return f"{text}  # {module.n_parameters:,} parameters: {', '.join(own)}" if own else text
 
 
-def checked_modules(modules):
+def checked_modules(modules: Iterable[Module]) -> list[Module]:
     """A list of the modules, if all are modules and none is there twice, itself or inside another."""
     modules = list(modules)
     for i, module in enumerate(modules):

@@ -1,9 +1,12 @@
 """BatchNorm1d and LayerNorm."""
 
+from __future__ import annotations
+
 import operator
 
 import numpy as np
 
+from ..annotations import ArrayLike, FloatDType, Floats
 from .allocation import sized
 from .errors import ShapeError
 from .module import Module, like, matrix, raw
@@ -26,7 +29,7 @@ class _Norm(Module):
         """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
         return like(self, name, array, (self._n_units,), self.dtype)
 
-    def backward(self, dout, accumulate=False):
+    def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
         x, weight, mean, rstd = self._saved
@@ -44,7 +47,9 @@ class LayerNorm(_Norm):
     normalized_shape : int
         The number of columns of x.
     eps : float
+        Above 0, in the units of x squared.
     dtype : {float64, float32}
+        Of the parameters; inputs are converted to it.
 
     References
     ----------
@@ -53,11 +58,11 @@ class LayerNorm(_Norm):
 
     _backward_kernel = staticmethod(raw.layer_norm_backward)
 
-    def __init__(self, normalized_shape, eps=1e-5, *, dtype=np.float64):
+    def __init__(self, normalized_shape: int, eps: float = 1e-5, *, dtype: FloatDType = np.float64) -> None:
         super().__init__(normalized_shape, eps, dtype)
         self.normalized_shape = self._n_units
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self._n_units, self.dtype)
         weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
         y, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
@@ -76,15 +81,22 @@ class BatchNorm1d(_Norm):
     num_features : int
         The number of columns of x.
     eps : float
+        Above 0, in the units of x squared.
     momentum : float
         The weight of a new batch in the running statistics: ``running = (1 - momentum) running + momentum batch``.
     dtype : {float64, float32}
+        Of the parameters; inputs are converted to it.
 
     Attributes
     ----------
-    weight, bias : Parameter, shape (num_features,)
-    running_mean, running_var : ndarray, shape (num_features,)
-        0 and 1 at first. As in PyTorch, the running variance is of the unbiased variances, n / (n - 1) of the biased ones.
+    weight : Parameter, shape (num_features,)
+        The scale of every column, 1 at first.
+    bias : Parameter, shape (num_features,)
+        The shift of every column, 0 at first.
+    running_mean : ndarray, shape (num_features,)
+        0 at first.
+    running_var : ndarray, shape (num_features,)
+        1 at first. As in PyTorch, a running mean of the unbiased variances, which are n / (n - 1) times the biased ones.
 
     References
     ----------
@@ -94,7 +106,7 @@ class BatchNorm1d(_Norm):
     buffers = ("running_mean", "running_var")
     _backward_kernel = staticmethod(raw.batch_norm_backward)
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, *, dtype=np.float64):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, dtype: FloatDType = np.float64) -> None:
         super().__init__(num_features, eps, dtype)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be in [0, 1]; got {momentum!r}")
@@ -102,7 +114,7 @@ class BatchNorm1d(_Norm):
         n_units = self.num_features
         self.running_mean, self.running_var = np.zeros(sized(n_units), dtype), np.ones(sized(n_units), dtype)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self._n_units, self.dtype)
         weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
         y = np.empty_like(x)

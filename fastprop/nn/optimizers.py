@@ -1,7 +1,12 @@
 """Optimizers, with PyTorch's names and formulas: each step is one kernel for each parameter."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import numpy as np
 
+from ..annotations import ArrayLike, Floats
 from .module import raw
 from .parameter import Parameter, writeable
 
@@ -21,20 +26,22 @@ class Optimizer:
     Attributes
     ----------
     parameters : tuple of Parameter
+        What `step` changes.
     state : tuple of tuple of ndarray
         For every parameter the arrays that the optimizer remembers, shaped like it. What is assigned is copied into them.
     t : int
-        The number of steps done.
+        Number of steps done.
     """
 
-    n_threads = 1
-    n_slots = 1
+    n_threads: int = 1
+    n_slots: int = 1
 
-    def __init__(self, params, lr, weight_decay):
+    def __init__(self, params: Iterable[Parameter], lr: float, weight_decay: float) -> None:
         self.parameters = tuple(params)
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
             raise TypeError("params must be parameters, such as model.parameters(), at least one")
-        self.lr, self.weight_decay = lr, float(weight_decay)
+        self.lr: float = lr
+        self.weight_decay = float(weight_decay)
         if not self.lr >= 0 or not self.weight_decay >= 0:
             raise ValueError(f"lr and weight_decay must not be negative; got {lr} and {weight_decay}")
         self.t = 0
@@ -52,11 +59,12 @@ class Optimizer:
         self._flat = [[array.reshape(-1) for array in group] for group in arrays]
 
     @property
-    def state(self):
+    def state(self) -> tuple[tuple[Floats, ...], ...]:
+        """For every parameter the arrays that the optimizer remembers; what is assigned is copied into them."""
         return self._state
 
     @state.setter
-    def state(self, values):
+    def state(self, values: Iterable[Iterable[ArrayLike]]) -> None:
         values = [[np.asarray(array) for array in slots] for slots in values]
         own, given = ([[array.shape for array in slots] for slots in state] for state in (self._state, values))
         if own != given:
@@ -65,7 +73,7 @@ class Optimizer:
             for array, new in zip(mine, theirs, strict=True):
                 array[...] = new
 
-    def step(self):
+    def step(self) -> None:
         """Change every parameter by its gradient; parameters without a gradient stay as they are."""
         self.t += 1
         for parameter, (data, *slots) in zip(self.parameters, self._flat, strict=True):
@@ -73,12 +81,12 @@ class Optimizer:
             if grad is not None:
                 self._update(data, grad.reshape(-1), *slots)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set all gradients to zero: needed before ``backward(..., accumulate=True)``, as others overwrite them."""
         for parameter in self.parameters:
             parameter.grad_buffer()[...] = 0
 
-    def _update(self, data, grad, *slots):
+    def _update(self, data: Floats, grad: Floats, *slots: Floats) -> None:
         raise NotImplementedError
 
     # Views do not survive a pickle or a deep copy as views.
@@ -90,7 +98,7 @@ class Optimizer:
         vars(self).update(state)
         self._own(tuple(tuple(writeable(array) for array in slots) for slots in self._state))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         hidden = ("parameters", "t", "_state", "_flat")
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if k not in hidden)})"
 
@@ -102,18 +110,31 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
-        See `Optimizer`; weight_decay is for all parameters, biases included.
+    params : iterable of Parameter
+        As in `Optimizer`.
+    lr : float
+        As in `Optimizer`.
     momentum : float
         In [0, 1].
+    weight_decay : float
+        As in `Optimizer`, for all parameters, biases included.
     nesterov : bool
+        Whether to use Nesterov's momentum.
 
     References
     ----------
     Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
     """
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, *, weight_decay=0.0, nesterov=False):
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        *,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
         super().__init__(params, lr, weight_decay)
         if not 0 <= momentum <= 1 or (nesterov and momentum == 0):
             raise ValueError(f"momentum must be in [0, 1], and above 0 for nesterov; got {momentum!r}")
@@ -131,11 +152,16 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
-        See `Optimizer`.
+    params : iterable of Parameter
+        As in `Optimizer`.
+    lr : float
+        As in `Optimizer`.
     betas : (float, float)
-        b1 and b2, in [0, 1).
+        The decay rates b1 and b2, in [0, 1).
     eps : float
+        Above 0; ``eps_hat`` says where it is added.
+    weight_decay : float
+        As in `Optimizer`.
     eps_hat : bool
         False: eps as above, in algorithm 1 of the paper and in ``torch.optim.Adam``. True: eps is the paper's epsilon-hat (end of
         its section 2), ``p -= lr sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)``, as in scikit-learn, Keras and
@@ -149,9 +175,19 @@ class Adam(Optimizer):
 
     n_slots = 2
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, *, eps_hat=True):
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        eps_hat: bool = True,
+    ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.betas, self.eps, self.eps_hat = tuple(float(beta) for beta in betas), float(eps), bool(eps_hat)
+        self.betas = float(betas[0]), float(betas[1])
+        self.eps, self.eps_hat = float(eps), bool(eps_hat)
         if not (0 <= self.betas[0] < 1 and 0 <= self.betas[1] < 1 and self.eps > 0):
             raise ValueError(f"betas must be in [0, 1) and eps above 0; got {betas} and {eps}")
 
@@ -166,14 +202,34 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: ``p *= 1 - lr * weight_decay`` before Adam's step, whose g is the gradient alone.
 
-    The form is ``torch.optim.AdamW``'s; parameters as in `Adam`.
+    The form is that of ``torch.optim.AdamW``.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        As in `Optimizer`.
+    lr : float
+        As in `Optimizer`.
+    betas : (float, float)
+        The decay rates b1 and b2, in [0, 1).
+    eps : float
+        Above 0, added as in algorithm 1 of Adam's paper.
+    weight_decay : float
+        Not negative, for all parameters, biases included.
 
     References
     ----------
     Loshchilov and Hutter, *Decoupled weight decay regularization* (2019).
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, eps_hat=False)
 
     def _update(self, data, grad, m, v):
@@ -188,18 +244,25 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
-        See `Optimizer`.
+    params : iterable of Parameter
+        As in `Optimizer`.
+    lr : float
+        As in `Optimizer`.
     alpha : float
         In [0, 1).
     eps : float
+        Above 0.
+    weight_decay : float
+        As in `Optimizer`.
 
     References
     ----------
     Tieleman and Hinton, *Lecture 6.5 - rmsprop*, Coursera: Neural networks for machine learning (2012).
     """
 
-    def __init__(self, params, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self, params: Iterable[Parameter], lr: float = 0.01, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, lr, weight_decay)
         self.alpha, self.eps = float(alpha), float(eps)
         if not (0 <= self.alpha < 1 and self.eps > 0):

@@ -1,7 +1,12 @@
 """Parameter: an array and its gradient."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from ..annotations import ArrayLike, Floats
 from ..network import FLOAT_DTYPES
 
 
@@ -14,7 +19,7 @@ def real_numbers(name, values):
 
 
 class Parameter:
-    """An array that training changes, and the gradient of the loss by it.
+    """An array that training changes, and the gradient of the loss with respect to it.
 
     Parameters
     ----------
@@ -39,7 +44,7 @@ class Parameter:
 
     __slots__ = ("_data", "_grad")
 
-    def __init__(self, data):
+    def __init__(self, data: ArrayLike) -> None:
         data = np.asarray(data)
         dtype = data.dtype.newbyteorder("=")
         if dtype not in FLOAT_DTYPES:
@@ -47,24 +52,32 @@ class Parameter:
         self._data, self._grad = writeable(data, dtype), None
 
     @property
-    def data(self):
+    def data(self) -> Floats:
+        """The array. What is assigned is copied into it."""
         return self._data
 
     @data.setter
-    def data(self, values):
+    def data(self, values: ArrayLike) -> None:
         if values is not self._data:
             self._data[...] = self._like("data", values)
 
     @property
-    def grad(self):
+    def grad(self) -> Floats | Any:
+        """The gradient of the loss with respect to the array; None before the first backward."""
         return self._grad
 
     @grad.setter
-    def grad(self, values):
+    def grad(self, values: ArrayLike | None) -> None:
         self._grad = None if values is None else writeable(self._like("grad", values), self.dtype)
 
-    def grad_buffer(self):
-        """The array for a backward to write the gradient into or to add it to: `grad`, zeros where there was none."""
+    def grad_buffer(self) -> Floats:
+        """Return the array for a backward to write the gradient into, or to add it to.
+
+        Returns
+        -------
+        ndarray
+            `grad`, zeros where there was none.
+        """
         if self._grad is None:
             self._grad = np.zeros_like(self._data)
         return self._grad
@@ -80,18 +93,21 @@ class Parameter:
         self._data, self._grad = (None if array is None else writeable(array) for array in (slots["_data"], slots["_grad"]))
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
         return self._data.shape
 
     @property
-    def size(self):
+    def size(self) -> int:
+        """The number of elements."""
         return self._data.size
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array, float32 or float64."""
         return self._data.dtype
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype.name})"
 
 

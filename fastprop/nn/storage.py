@@ -4,12 +4,17 @@ The JSON text has a checksum of itself and of all arrays, so that damage, also a
 Nothing is made from a description before the sizes in it were compared with the arrays in the file.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 import zipfile
+from collections.abc import Iterable
 from io import BytesIO
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +22,17 @@ from ..files import replacing
 from ..network import FLOAT_DTYPES
 from .allocation import Room, allocating_in
 
+if TYPE_CHECKING:
+    from .functions import Activation
+    from .module import Module
+
 KEY = "model"  # of the JSON text
 CHECKSUM = "sha256"  # files of earlier versions have none
 DAMAGED = "{} is not a file that Module.save wrote, or it is damaged: {}"
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def save(model, path):
+def save(model: Module, path: str | PathLike[str]) -> None:
     """Write a model; see `Module.save`."""
     description, state = _described(model), model.state_dict()
     strange = [f"{name} is {array.dtype.name}" for name, array in state.items() if array.dtype.kind not in "biufc"]
@@ -45,12 +54,13 @@ def save(model, path):
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def load(path, custom=()):
+def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] = ()) -> Module:
     """The model that `Module.save` wrote, in training mode.
 
     Parameters
     ----------
     path : str or path
+        The file; the format is safetensors where its name ends so, else npz.
     custom : iterable
         Classes of your own derived from `Module`, and instances of `Activation`, that are in the model. Files hold only their
         names: reading a file never runs code from it.
@@ -58,6 +68,7 @@ def load(path, custom=()):
     Returns
     -------
     Module
+        A new model with the stored parameters.
 
     Raises
     ------

@@ -1,10 +1,14 @@
-"""The HTML that a notebook shows: every parameter, and no link to a page about another class."""
+"""The HTML that a notebook shows: every parameter with its description, and the links."""
 
+import html as html_module
+import inspect
 import re
 
 import pytest
+import sklearn
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 import fastprop
 
@@ -28,18 +32,28 @@ def test_an_estimator(data, pair, target, fitted, solver):
     assert ours._repr_mimebundle_()["text/html"]
     assert type(ours).__name__ in html
     assert ("Fitted" if fitted else "Not fitted") in html
-    # scikit-learn would link to its own page, which does not know n_jobs; fastprop has no pages of its own.
-    assert _links(html) == []
-    assert ours._get_doc_link() == ""
+    # fastprop has no pages of its own; scikit-learn's page of the same class has these parameters too, n_jobs apart.
+    assert {link.partition("#")[0] for link in _links(html)} == {ours._get_doc_link()}
+    assert ours._get_doc_link().endswith(f"/sklearn.neural_network.{type(ours).__name__}.html")
+
+
+@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="scikit-learn 1.9 began to show all of them")
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_every_parameter_and_attribute_has_its_description(data, pair, target):
+    ours, _ = pair(target, early_stopping=True, **SMALL)
+    html = ours.fit(*data(target))._repr_html_()
+    described = set(re.findall(r'param-doc-description"\s*style="[^"]*">\s*(\w+): ', html))
+    fitted = {name for name in vars(ours) if name.endswith("_") and not name.startswith("_")}
+    assert described == set(inspect.signature(type(ours)).parameters) | fitted
+    assert "Not a parameter of<br>scikit-learn" in html_module.unescape(html)
 
 
 def test_a_pipeline(data, pair):
-    """The links of the other steps stay."""
-    ours, theirs = (make_pipeline(StandardScaler(), e).fit(*data("multiclass")) for e in pair("multiclass", **SMALL))
-    links = _links(ours._repr_html_())
-    assert any("StandardScaler" in link for link in links)
-    assert not [link for link in links if "MLP" in link]
-    assert [link for link in _links(theirs._repr_html_()) if "MLP" in link]
+    """The links of the other steps stay, and a user's subclass has none."""
+    ours, _ = pair("multiclass", **SMALL)
+    links = _links(make_pipeline(StandardScaler(), ours).fit(*data("multiclass"))._repr_html_())
+    assert {re.search(r"\.(\w+)\.html", link)[1] for link in links if "generated" in link} >= {"StandardScaler", "MLPClassifier"}
+    assert type("Mine", (fastprop.MLPClassifier,), {"__module__": "mine"})()._get_doc_link() == ""
 
 
 def test_a_user_can_set_a_link_in_a_subclass():

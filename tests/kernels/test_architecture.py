@@ -90,7 +90,9 @@ def test_raw_signatures_are_those_of_the_reference(backend):
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_public_signatures_and_help(name):
     function = getattr(kernels, name)
-    assert str(inspect.signature(function)) == SIGNATURES[name]
+    signature = inspect.signature(function)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    assert str(inspect.Signature(bare)) == SIGNATURES[name]
     text = inspect.getdoc(function)
     assert "{" not in text.replace("{'", "")
     for section in ("Parameters\n------", "Raises\n------"):

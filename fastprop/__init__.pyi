@@ -1,0 +1,26 @@
+"""What ``fastprop/__init__.py`` loads when it is asked for, for those who do not run it: type checkers and editors."""
+
+from . import inspection as inspection
+from . import kernels as kernels
+from . import nn as nn
+from .config import show_config as show_config
+from .estimators import MLPClassifier as MLPClassifier
+from .estimators import MLPRegressor as MLPRegressor
+from .inspection import LossCurveDisplay as LossCurveDisplay
+from .network import Network as Network
+from .patch import patch_sklearn as patch_sklearn
+from .patch import unpatch_sklearn as unpatch_sklearn
+
+__version__: str
+__all__ = [
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Network",
+    "inspection",
+    "kernels",
+    "nn",
+    "patch_sklearn",
+    "show_config",
+    "unpatch_sklearn",
+]

@@ -1,0 +1,35 @@
+"""The types that the annotations of the public functions share."""
+
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+# float32 or float64, all arrays of a call of one dtype
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Integers: TypeAlias = NDArray[np.integer[Any]]
+# A layer table, see `layer_table`.
+Layers: TypeAlias = NDArray[np.intp]
+
+ActivationName: TypeAlias = Literal["identity", "relu", "sigmoid", "tanh"]
+LinkName: TypeAlias = Literal["identity", "sigmoid", "softmax", "exp"]
+LossName: TypeAlias = Literal["softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson"]
+OptimizerName: TypeAlias = Literal["sgd", "adam"]
+
+
+class Sparse(Protocol):
+    """A sparse array or matrix of SciPy."""
+
+    def tocsr(self, copy: bool = ...) -> Any:
+        """The same in CSR form."""
+
+
+class Hyper(TypedDict, total=False):
+    """The hyperparameters of the optimizers in `train_epoch`."""
+
+    lr: float
+    momentum: float
+    nesterov: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float

@@ -1,0 +1,66 @@
+"""Right uses of fastprop.nn and fastprop.inspection: they run, and type checkers have nothing to say against them."""
+
+import io
+from typing import assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastprop import nn
+from fastprop.annotations import Floats
+from fastprop.inspection import GradientFlow, activation_statistics, check_gradients, entropy, numerical_gradient, trace_step
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(12, 4)), np.arange(12) % 3
+
+model = nn.Sequential(
+    nn.Linear(4, 6, activation="relu", init="he_uniform", random_state=rng),
+    nn.Residual(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6, init=nn.init.zeros))),
+    nn.Tanh(),
+    nn.Dropout(0.1, random_state=0),
+    nn.Linear(6, 3, dtype="float64"),
+)
+loss, optimizer = nn.SoftmaxCrossEntropy(), nn.Adam(model.parameters(), lr=0.01, betas=(0.9, 0.99))
+assert_type(model(X), Floats)
+assert_type(loss(model(X), y), float)
+model.backward(loss.backward()).sum()
+optimizer.step()
+history = model.fit(X, y, loss, optimizer, epochs=2, validation_data=(X, y), callback=lambda epoch, history: epoch > 3)
+assert_type(history, dict[str, list[float]])
+assert_type(model.train().eval(), nn.Sequential)
+model[0].weight.data = np.zeros((4, 6))
+for name, parameter in model.named_parameters():
+    assert_type(name, str)
+    assert_type(parameter.data, Floats)
+    parameter.grad = None
+    parameter.data = parameter.data.tolist()
+state = model.state_dict()
+model.load_state_dict(state)
+nn.clip_grad_norm(model.parameters(), 1.0)
+
+
+class Scale(nn.Module):
+    """A module of one's own, with narrower types than those of `Module`."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def forward(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.factor * x
+
+    def backward(self, dout: NDArray[np.float64], accumulate: bool = False) -> NDArray[np.float64]:
+        return self.factor * dout
+
+
+a, b = nn.Input(), nn.Input()
+graph = nn.Graph([a, b], nn.Tanh()(a) * b + a)
+assert_type(graph(X, X), Floats)
+small = nn.Sequential(Scale(2.0), nn.mlp([4, 3], random_state=0))
+
+verdict = check_gradients(small, loss, X, y, raise_on="bug").verdict
+trace = trace_step(small, loss, X[:2], y[:2].tolist(), file=io.StringIO())
+value = trace["loss", "", "loss"]
+flow = GradientFlow(model, "outputs", layers=["0"])
+assert_type(activation_statistics(model, X)["0"].dead, NDArray[np.intp])
+assert_type(numerical_gradient(lambda x: (x**2).sum(), [1.0, 2.0]), NDArray[np.float64])
+entropy([0.5, 0.5])
