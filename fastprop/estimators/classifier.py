@@ -64,8 +64,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default=15000
         The most evaluations of the loss, for 'lbfgs'.
     n_jobs : int or None, default=None
-        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Not a parameter of
-        scikit-learn's estimator.
+        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
+        limit of threadpoolctl. Not a parameter of scikit-learn's estimator.
 
     Attributes
     ----------
