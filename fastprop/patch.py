@@ -46,6 +46,10 @@ def patch_sklearn():
     scikit-learn's own class cannot be pickled, as pickle does not find that class under its name, and a stored one is loaded
     as fastprop's. Processes that the ``spawn`` method of `multiprocessing` starts are not patched.
 
+    `MLPRegressor` fits several outputs, and its tag ``target_tags.multi_output`` says so. scikit-learn's class does so too, but
+    its tag is False, by which other packages decide to train one network for each output. While the patch is in force,
+    fastprop's tag is scikit-learn's, so that they train the same models as without it.
+
     Examples
     --------
     >>> from fastprop import patch_sklearn
@@ -73,6 +77,11 @@ def scikit_learns_class(name):
     """scikit-learn's own class, whether or not it is patched."""
     with _lock:
         return _originals.get((MODULES[0], name)) or getattr(importlib.import_module(MODULES[0]), name)
+
+
+def is_in_force():
+    """Whether scikit-learn's names are fastprop's classes at present."""
+    return bool(_originals)
 
 
 class _Patch:

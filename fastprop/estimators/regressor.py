@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
 from ..network import FLOAT_DTYPES
+from ..patch import is_in_force, scikit_learns_class
 from .base import SPARSE_FORMATS, BaseMLP
 from .targets import raveled
 
@@ -62,8 +63,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     max_fun : int, default=15000
         The most evaluations of the loss, for 'lbfgs'.
     n_jobs : int or None, default=None
-        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Not a parameter of
-        scikit-learn's estimator.
+        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
+        limit of threadpoolctl. Not a parameter of scikit-learn's estimator.
 
     Attributes
     ----------
@@ -220,5 +221,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.multi_output = True
+        # scikit-learn's own class says False in 1.7 to 1.9, although it fits several outputs; see `patch_sklearn`.
+        theirs = scikit_learns_class("MLPRegressor")().__sklearn_tags__() if is_in_force() else None
+        tags.target_tags.multi_output = theirs is None or theirs.target_tags.multi_output
         return tags
