@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastprop import MLPClassifier, __version__, kernels, nn, threadpool
 from fastprop.threads import available_cores, effective_n_threads, n_threads_of_prediction
 
+threadpoolctl = pytest.importorskip("threadpoolctl", minversion="3.2")  # older ones know no other libraries than their own
 OPTIONS = {"batch_size": 200, "random_state": 0}
 FEW_EPOCHS = {"tol": 1e9, "n_iter_no_change": 2} | OPTIONS
 
@@ -26,7 +26,7 @@ def eight_cores(monkeypatch):
 
 
 def entries():
-    return [entry for entry in threadpool_info() if entry["user_api"] == "fastprop"]
+    return [entry for entry in threadpoolctl.threadpool_info() if entry["user_api"] == "fastprop"]
 
 
 def threads():
@@ -52,26 +52,26 @@ def test_info():
 def test_a_limit_is_an_upper_bound_and_ends_with_its_block():
     unlimited = [8, 8, 7, 16, 8]
     assert threads() == unlimited
-    with threadpool_limits(3):
+    with threadpoolctl.threadpool_limits(3):
         assert threads() == [3, 3, 2, 3, 3]
         assert entries()[0]["num_threads"] == available_cores() == 3
-        with threadpool_limits(1):
+        with threadpoolctl.threadpool_limits(1):
             assert threads() == [1] * 5
-        with threadpool_limits(12):
+        with threadpoolctl.threadpool_limits(12):
             assert threads() == [8, 8, 7, 12, 8]
-        with threadpool_limits(1, user_api="blas"):
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
             assert threads() == [3, 3, 2, 3, 3]
         assert threads() == [3, 3, 2, 3, 3]
     assert threads() == unlimited
-    with threadpool_limits(threadpool_info()):
+    with threadpoolctl.threadpool_limits(threadpoolctl.threadpool_info()):
         assert threads() == unlimited
 
 
 def test_blocks_that_overlap_in_two_threads_keep_apart():
     with ThreadPoolExecutor(1) as other:
-        outer = other.submit(threadpool_limits, 2).result()
+        outer = other.submit(threadpoolctl.threadpool_limits, 2).result()
         assert effective_n_threads() == 8
-        with threadpool_limits(1):
+        with threadpoolctl.threadpool_limits(1):
             assert other.submit(effective_n_threads).result() == 2
             other.submit(outer.restore_original_limits).result()
         assert effective_n_threads() == other.submit(effective_n_threads).result() == 8
@@ -91,7 +91,7 @@ def test_fits_obey():
 
     for fit in (estimator, modules):
         one, two = fit(1), fit(2)  # which differ by rounding
-        with threadpool_limits(1):
+        with threadpoolctl.threadpool_limits(1):
             np.testing.assert_array_equal(fit(2), one)
         assert kernels.active.backend == "reference" or (two != one).any()
 
