@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from .kernels.checks import MAX_THREADS, NO_INDICES, features, output, raw_features
+from .kernels.checks import MAX_THREADS, NO_INDICES, features, integer, output, raw_features
 from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -83,7 +83,7 @@ class Network:
             raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
-        self.sizes = tuple(operator.index(size) for size in sizes)
+        self.sizes = tuple(integer("sizes", size) for size in sizes)
         self.n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
         self.activation, self.loss = activation, loss
         self._layers = self._layer_table()

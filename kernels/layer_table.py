@@ -1,7 +1,11 @@
 """The layer table: the shape of a network as one small intp array that every back end reads (columns: `codes.LAYER_COLUMNS`)."""
 
+import sys
+from itertools import pairwise
+
 import numpy as np
 
+from .checks import integer
 from .codes import ACTIVATIONS, LAYER_COLUMNS, LINKS
 from .random_bits import rate_number
 
@@ -26,8 +30,11 @@ def layer_table(sizes, activation="relu", link="identity", dropout=None):
     ndarray of intp, shape (n_layers, 7)
         Rows (n_in, n_out, activation code, offset into the flat block, rate in units of 2^-53, seed, stream).
     """
+    sizes = [integer("sizes", size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {list(sizes)}")
+        raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {sizes}")
+    if sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)) > sys.maxsize:
+        raise ValueError(f"sizes must describe a network that memory can hold; got {sizes}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {list(ACTIVATIONS)}; got {activation!r}")
     if link not in LINKS:

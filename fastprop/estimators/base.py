@@ -1,6 +1,7 @@
 """What MLPClassifier and MLPRegressor share: parameters, the order of things in a fit, the attributes, input for prediction."""
 
 import math
+import operator
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
@@ -14,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
 from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..interop import InteropMixin
 from ..kernels import active
@@ -23,10 +24,9 @@ from ..network import FLOAT_DTYPES, Network, float_dtype
 from ..threads import FLOPS_OF_A_CALL, n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
 from ..training import SGD, Adam, History, Options, Validation, train
 from .callbacks import CallbackMixin
+from .input import host_array, validated
 from .weights import ACTIVATIONS, LOSSES, WeightsMixin, network_type
 
-# What scikit-learn's estimators take without conversion.
-SPARSE_FORMATS = ("csr", "csc")
 # History's field -> the estimator's attribute
 HISTORY = {
     "loss_curve": "loss_curve_",
@@ -140,7 +140,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight=None, incremental=False):
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        given = X, y, sample_weight
+        given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -164,17 +164,21 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
 
     def _hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size <= 0 for size in sizes):
+        try:
+            sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+            if any(isinstance(size, (bool, np.bool_)) for size in sizes):
+                raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
+            integers = [operator.index(size) for size in sizes]
+        except TypeError as error:
+            raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}: {error}") from None
+        if any(size <= 0 for size in integers):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return integers
 
     def _n_outputs(self, y):
         return y.shape[1]
 
     def _initialize(self, X, n_outputs, hidden_layer_sizes):
-        if any(isinstance(size, (bool, np.bool_)) for size in hidden_layer_sizes):
-            raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
         sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
@@ -343,7 +347,7 @@ class BaseMLP(WeightsMixin, CallbackMixin, InteropMixin, BaseEstimator):
         if "coefs_" not in self.__dict__:
             check_is_fitted(self)
         if not self._is_plain(X):
-            X = validate_data(self, X, accept_sparse=SPARSE_FORMATS, reset=False)
+            X = validated(self, host_array(X, "X"), reset=False)
         network = self._current_network()
         if X.dtype != network.dtype and (dtype := float_dtype(X, network)) != network.dtype:
             network = network.astype(dtype)

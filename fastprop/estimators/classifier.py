@@ -5,10 +5,10 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
-from sklearn.utils.validation import validate_data
 
 from ..network import FLOAT_DTYPES
-from .base import SPARSE_FORMATS, BaseMLP
+from .base import BaseMLP
+from .input import host_array, validated
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
 
 
@@ -138,6 +138,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         An integer ``random_state`` seeds every call anew, as in scikit-learn: all calls but the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
+        y, classes = host_array(y, "y"), host_array(classes, "classes")
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
@@ -158,7 +159,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(self, X, y, accept_sparse=SPARSE_FORMATS, multi_output=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
+        X, y = validated(self, X, y, multi_output=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)

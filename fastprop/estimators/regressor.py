@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import validate_data
 
 from ..network import FLOAT_DTYPES
 from ..patch import is_in_force, scikit_learns_class
-from .base import SPARSE_FORMATS, BaseMLP
+from .base import BaseMLP
+from .input import validated
 from .targets import raveled
 
 
@@ -202,9 +202,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE_FORMATS, multi_output=True, y_numeric=True, dtype=FLOAT_DTYPES[::-1], reset=reset
-        )
+        X, y = validated(self, X, y, multi_output=True, y_numeric=True, dtype=FLOAT_DTYPES[::-1], reset=reset)
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
             raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
         y = raveled(y)

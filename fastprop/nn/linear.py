@@ -1,9 +1,8 @@
 """Linear: the affine layer with a fused activation."""
 
-import operator
-
 import numpy as np
 
+from ..kernels.checks import integer
 from ..kernels.codes import ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .init import INITIALIZERS
@@ -46,7 +45,7 @@ class Linear(Module):
     """
 
     def __init__(self, n_in, n_out, bias=True, *, activation="identity", init="he_normal", random_state=None, dtype=np.float64):
-        self.n_in, self.n_out = operator.index(n_in), operator.index(n_out)
+        self.n_in, self.n_out = integer("n_in", n_in), integer("n_out", n_out)
         if min(self.n_in, self.n_out) < 1:
             raise ValueError(f"n_in and n_out must be at least 1; got {n_in} and {n_out}")
         if activation not in ACTIVATIONS:

@@ -1,0 +1,70 @@
+"""What users pass as X, y and weights, on its way to NumPy: tensors, and errors that name the array or the column."""
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+
+def host_array(array, name):
+    """A tensor of another library as NumPy's array, whatever scikit-learn's ``array_api_dispatch`` says; all else as it is."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+        return array
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError) as error:  # on another device, or with a gradient
+        raise TypeError(f"{name} cannot be converted to a NumPy array: {error}") from error
+
+
+def validated(estimator, X, *y, reset, **options):
+    """scikit-learn's `validate_data`, for sparse X too.
+
+    An error names the column that is no number, and leaves the estimator as it was. Dates are an error in `fit`, too: scikit-learn
+    makes numbers of them there where X has nothing else, but not in `predict`.
+    """
+    names = vars(estimator).get("feature_names_in_")
+    if _holds_dates(X):
+        raise TypeError(_not_a_number(X))
+    try:
+        valid = validate_data(estimator, X, *y, accept_sparse=("csr", "csc"), reset=reset, **options)
+        # Without a dtype among the options, scikit-learn passes on the objects of some frames.
+        return valid.astype(np.float64) if not y and valid.dtype.kind == "O" else valid
+    except Exception as error:
+        if reset and names is None:
+            vars(estimator).pop("feature_names_in_", None)
+        elif reset:
+            estimator.feature_names_in_ = names
+        if isinstance(error, (TypeError, ValueError)) and (found := _not_a_number(X)):
+            raise (ValueError if isinstance(error, ValueError) else TypeError)(found) from error
+        raise
+
+
+def _holds_dates(X):
+    """Whether an array, or the first column of a frame, has dates or times."""
+    if hasattr(X, "columns") and len(X.columns):
+        X = X[X.columns[0]]
+    return getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M")
+
+
+def _not_a_number(X):
+    """What X has beside numbers, in words; None where it has nothing else."""
+    if hasattr(X, "columns"):
+        for name in X.columns:
+            column = X[name]
+            for value in _others(np.asarray(column)):
+                # scikit-learn takes NA of a nullable dtype as NaN.
+                if type(value).__name__ != "NAType" or column.dtype == object:
+                    return f"X must hold numbers; its column {name!r} of dtype {column.dtype} has {value!r}"
+    elif _holds_dates(X):
+        return f"X must hold numbers; got dtype {X.dtype}"
+    return None
+
+
+def _others(values):
+    """The values that are no real numbers, but for None."""
+    if values.dtype.kind in "biuf":
+        return
+    for value in values:
+        try:
+            float(value.item() if isinstance(value, np.complexfloating) else value)
+        except (TypeError, ValueError):
+            if value is not None:
+                yield value
