@@ -201,3 +201,11 @@ def test_bad_calls():
         network.train_epoch(**call | {"batch_size": 2.5})
     np.testing.assert_array_equal(network.params, before)
     assert adam.t == 0
+
+
+@pytest.mark.parametrize("make", [Network, kernels.layer_table])
+def test_sizes_that_are_no_numbers_of_units(make):
+    with pytest.raises(TypeError, match=r"^sizes must be an integer; got 8\.0"):
+        make([4, 8.0, 3])
+    with pytest.raises(ValueError, match=r"^sizes must describe a network that memory can hold"):
+        make([4, 2**62, 3])

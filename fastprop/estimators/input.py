@@ -33,7 +33,8 @@ def validated(estimator, X, *y, reset, **options):
         elif reset:
             estimator.feature_names_in_ = names
         if isinstance(error, (TypeError, ValueError)) and (found := _not_a_number(X)):
-            raise (ValueError if isinstance(error, ValueError) else TypeError)(found) from error
+            reason, _, _ = str(error).partition("\n")
+            raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}") from error
         raise
 
 
@@ -62,9 +63,12 @@ def _others(values):
     """The values that are no real numbers, but for None."""
     if values.dtype.kind in "biuf":
         return
-    for value in values:
+    if values.dtype.kind in "mM":
+        yield from values
+        return
+    for value in values.tolist():
         try:
-            float(value.item() if isinstance(value, np.complexfloating) else value)
+            float(value)
         except (TypeError, ValueError):
             if value is not None:
                 yield value

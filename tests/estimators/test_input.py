@@ -78,6 +78,7 @@ def test_a_column_that_is_no_number_is_named():
     for values, error, words in [
         (pd.date_range("2020", periods=12), TypeError, "of dtype datetime64.* has .*2020-01-01"),
         (pd.date_range("2020", periods=12, tz="UTC"), TypeError, "of dtype datetime64.* has Timestamp"),
+        (pd.date_range("2020", periods=12).as_unit("ns"), TypeError, "of dtype datetime64.* has .*2020-01-01"),
         (pd.to_timedelta(np.arange(12), unit="D"), TypeError, "of dtype timedelta64"),
         (pd.Categorical(["u", "v"] * 6), ValueError, "of dtype category has 'u'"),
         ([1.5, None, 2, "u"] * 3, ValueError, "of dtype object has 'u'"),
