@@ -111,7 +111,7 @@ class Network:
             raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
-        self.sizes = tuple(operator.index(size) for size in sizes)
+        self.sizes = tuple(checks.integer("sizes", size) for size in sizes)
         self.n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
         self.activation, self.loss = activation, loss
         self._layers = self._layer_table()

@@ -53,6 +53,10 @@ def patch_sklearn() -> AbstractContextManager[object]:
     scikit-learn's own class cannot be pickled, as pickle does not find that class under its name, and a stored one is loaded
     as fastprop's. Processes that the ``spawn`` method of `multiprocessing` starts are not patched.
 
+    `MLPRegressor` fits several outputs, and its tag ``target_tags.multi_output`` says so. scikit-learn's class does so too, but
+    its tag is False, by which other packages decide to train one network for each output. While the patch is in force,
+    fastprop's tag is scikit-learn's, so that they train the same models as without it.
+
     Examples
     --------
     >>> from fastprop import patch_sklearn

@@ -8,6 +8,8 @@ import time
 
 import joblib
 
+from .threadpool import thread_limit
+
 # Below this many floating-point operations for each thread, waking the threads and waiting for them costs more than it saves:
 # a fork-join takes some microseconds, in which one core does some 10^5 operations.
 FLOPS_PER_THREAD = 1e6
@@ -44,7 +46,8 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
     Parameters
     ----------
     n_jobs : int or None
-        None: as many as the work justifies, at most `available_cores`. n > 0: exactly n. -1: all cores; -2: all but one, ...
+        None: as many as the work justifies, at most `available_cores`. n > 0: n, whatever the cores. -1: all cores; -2: all but
+        one, ... A limit of threadpoolctl is an upper bound for each of these.
     flops : float
         The floating-point operations of one step, such as one mini-batch.
 
@@ -64,7 +67,7 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
     n_jobs = operator.index(n_jobs)
     if n_jobs == 0:
         raise ValueError("n_jobs == 0 has no meaning; pass None, -1 or the number of threads")
-    return n_jobs if n_jobs > 0 else max(1, available_cores() + 1 + n_jobs)
+    return min(n_jobs, thread_limit()) if n_jobs > 0 else max(1, available_cores() + 1 + n_jobs)
 
 
 def n_threads_of_steps(n_jobs, n_rows, n_weights):
@@ -92,7 +95,7 @@ def n_threads_of_prediction(n_jobs, n_rows, flops_per_row):
     if n_jobs is not None:
         return effective_n_threads(n_jobs)
     justified = _justified(n_rows, flops_per_row, FLOPS_OF_AN_AWAKE_THREAD if soon else FLOPS_TO_WAKE_A_THREAD)
-    return 1 if justified < 2 else int(min(justified, _cores_in_second(int(now))))
+    return 1 if justified < 2 else int(min(justified, _cores_in_second(int(now)), thread_limit()))
 
 
 _last_prediction = -math.inf
@@ -101,7 +104,7 @@ _last_prediction = -math.inf
 @functools.lru_cache(maxsize=1)
 def _cores_in_second(second):
     """To look anew takes 2.6 us, as 13 rows of 64-100-10 do."""
-    return available_cores()
+    return _cores()
 
 
 def _justified(n_rows, flops_per_row, flops_per_thread):
@@ -111,6 +114,11 @@ def _justified(n_rows, flops_per_row, flops_per_thread):
 
 
 def available_cores():
+    """The cores that a computation may use here: `_cores`, and at most threadpoolctl's limit."""
+    return min(_cores(), thread_limit())
+
+
+def _cores():
     """The cores that this process may use: affinity, cgroup, LOKY_MAX_CPU_COUNT (as joblib counts) and OMP_NUM_THREADS."""
     affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     cores = _count_cores(joblib.cpu_count, affinity, os.environ.get("LOKY_MAX_CPU_COUNT"), int(time.monotonic()))

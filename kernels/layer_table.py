@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -10,6 +9,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from .annotations import ActivationName, Floats, Layers, LinkName
+from .checks import integer
 from .codes import ACTIVATIONS, LAYER_COLUMNS, LINKS
 from .random_bits import rate_number
 
@@ -39,7 +39,7 @@ def layer_table(
     ndarray of intp, shape (n_layers, 7)
         Rows (n_in, n_out, activation code, offset into the flat block, rate in units of 2^-53, seed, stream).
     """
-    sizes = [operator.index(size) for size in sizes]
+    sizes = [integer("sizes", size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {sizes}")
     if activation not in ACTIVATIONS:

@@ -210,3 +210,11 @@ def test_what_the_parameters_were_made_for_cannot_be_replaced():
     for name in ("sizes", "activation", "loss", "coefs", "intercepts"):
         with pytest.raises(AttributeError, match=f"{name} of a Network cannot be replaced"):
             setattr(network, name, getattr(network, name))
+
+
+@pytest.mark.parametrize("make", [Network, kernels.layer_table])
+def test_sizes_that_are_no_numbers_of_units(make):
+    with pytest.raises(TypeError, match=r"^sizes must be an integer; got 8\.0"):
+        make([4, 8.0, 3])
+    with pytest.raises(ValueError, match=r"^sizes must make at most"):
+        make([4, 2**62, 3])

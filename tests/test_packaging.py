@@ -28,6 +28,16 @@ def test_metadata():
     assert needed == {"numpy", "scipy", "scikit-learn"}
 
 
+def test_ci_tests_the_oldest_versions_that_are_allowed():
+    file = Path(__file__).parents[1] / ".ci" / "floor.txt"
+    if not file.exists():
+        pytest.skip("not a checkout")
+    pins = dict(line.split("==") for line in file.read_text().splitlines() if not line.startswith("#"))
+    for requirement in (line for line in metadata.requires("fastprop-mlp") if "extra ==" not in line):
+        name, bound = requirement.split(">=")
+        assert f"{pins[name]}.".startswith(f"{bound}."), requirement
+
+
 def test_numba_is_an_extra():
     (numba,) = (line for line in metadata.requires("fastprop-mlp") if line.startswith("numba"))
     assert 'extra == "numba"' in numba

@@ -79,6 +79,15 @@ def test_unpatch_in_a_block():
     assert _in_place() == THEIRS
 
 
+def test_tags():
+    """Under the patch scikit-learn's; without it, the one that does not tell what the estimator can is different."""
+    theirs = [cls().__sklearn_tags__() for cls in THEIRS]
+    with patch_sklearn():
+        assert [cls().__sklearn_tags__() for cls in OURS] == theirs
+    theirs[1].target_tags.multi_output = True
+    assert [cls().__sklearn_tags__() for cls in OURS] == theirs
+
+
 def test_what_was_there_before_comes_back(monkeypatch):
     class Other:
         pass

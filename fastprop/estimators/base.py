@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,26 +19,25 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
 from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..annotations import Floats, Integers
 from ..interop import InteropMixin, fastprops_optimizer
 from ..lbfgs import packed_spans, train_lbfgs, unpack
-from ..network import FLOAT_DTYPES, Network, float_dtype
+from ..network import Network, float_dtype
 from ..threads import n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
 from ..training import SGD, Adam, History, Options, Validation, train
 from ..warn import call, warn
 from .callbacks import CallbackMixin
-from .inputs import finite_rows, plain_rows, plain_training_data
+from .inputs import finite_rows, plain_rows
 from .private_names import PrivateNamesMixin
 from .subclassing import SubclassingMixin
+from .validation import host_array, validated
 from .weights import ACTIVATIONS, LOSSES, ActivationName, NoKernelError, WeightsMixin, network_type
 
 if TYPE_CHECKING:
     from ..nn import Activation
 
-# What scikit-learn's estimators take without conversion.
-SPARSE_FORMATS = ("csr", "csc")
 # History's field -> the estimator's attribute
 HISTORY = {
     "loss_curve": "loss_curve_",
@@ -177,7 +177,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        given = X, y, sample_weight
+        given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
         X, y = self._checked_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -199,30 +199,23 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             observer.finish()
         return self
 
-    def _validated(self, X, y, reset, **checks):
-        """X in one of the two float dtypes and y as scikit-learn validates them."""
-        if not reset:
-            plain = plain_training_data(
-                X, y, self.__dict__.get("n_features_in_"), self.__dict__.get("feature_names_in_"), self.n_jobs
-            )
-            if plain is not None:
-                return plain
-        checks |= {"accept_sparse": SPARSE_FORMATS, "multi_output": True, "dtype": FLOAT_DTYPES[::-1]}
-        return validate_data(self, X, y, reset=reset, **checks)
-
     def _hidden_layer_sizes(self):
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size <= 0 for size in sizes):
+        try:
+            sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+            if any(isinstance(size, (bool, np.bool_)) for size in sizes):
+                raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
+            integers = [operator.index(size) for size in sizes]
+        except TypeError as error:
+            raise TypeError(f"hidden_layer_sizes must be integers, got {sizes}: {error}") from None
+        if any(size <= 0 for size in integers):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return integers
 
     def _n_outputs(self, y):
         return y.shape[1]
 
     def _make_network(self, X, n_outputs, hidden_layer_sizes):
-        if any(isinstance(size, (bool, np.bool_)) for size in hidden_layer_sizes):
-            raise TypeError("an integer is required")  # NumPy's, which scikit-learn passes on
         sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
@@ -397,7 +390,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         if rows is not None:
             rows = finite_rows(rows, float_dtype(rows, network), self.n_jobs)
         if rows is None:
-            rows = validate_data(self, X, accept_sparse=SPARSE_FORMATS, reset=False)
+            rows = validated(self, host_array(X, "X"), reset=False)
         if rows.dtype != network.dtype and (dtype := float_dtype(rows, network)) != network.dtype:
             network = network.astype(dtype)
         return network.forward(rows, n_threads_of_prediction(self.n_jobs, rows.shape[0], 2 * network.n_weights))

@@ -15,6 +15,7 @@ from ..annotations import ArrayLike, Floats, Integers, MatrixLike
 from .base import BaseMLP
 from .decorators import available_if, fits
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
+from .validation import host_array, training_data
 from .weights import ActivationName
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default=15000
         The most evaluations of the loss, only for 'lbfgs'.
     n_jobs : int or None, default=None
-        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Not a parameter of
-        scikit-learn's estimator.
+        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
+        limit of threadpoolctl. Not a parameter of scikit-learn's estimator.
 
     Attributes
     ----------
@@ -244,6 +245,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         An integer ``random_state`` seeds every call anew, as in scikit-learn: all calls but the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
+        y, classes = host_array(y, "y"), host_array(classes, "classes")
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
@@ -319,7 +321,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     def _checked_input(self, X, y, incremental, reset):
-        X, y = self._validated(X, y, reset)
+        X, y = training_data(self, X, y, reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)

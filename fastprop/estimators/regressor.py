@@ -11,9 +11,11 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
+from ..patch import is_patched, scikit_learns_class
 from .base import BaseMLP
 from .decorators import fits
 from .targets import raveled
+from .validation import training_data
 from .weights import ActivationName
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     max_fun : int, default=15000
         The most evaluations of the loss, only for 'lbfgs'.
     n_jobs : int or None, default=None
-        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Not a parameter of
-        scikit-learn's estimator.
+        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
+        limit of threadpoolctl. Not a parameter of scikit-learn's estimator.
 
     Attributes
     ----------
@@ -267,7 +269,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def _checked_input(self, X, y, incremental, reset):
-        X, y = self._validated(X, y, reset, y_numeric=True)
+        X, y = training_data(self, X, y, reset, y_numeric=True)
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
             raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
         y = raveled(y)
@@ -284,5 +286,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.multi_output = True
+        # scikit-learn's own class says False in 1.7 to 1.9, although it fits several outputs; see `patch_sklearn`.
+        theirs = scikit_learns_class("MLPRegressor")().__sklearn_tags__() if is_patched() else None
+        tags.target_tags.multi_output = theirs is None or theirs.target_tags.multi_output
         return tags

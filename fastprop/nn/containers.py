@@ -169,7 +169,7 @@ class Sequential(Module):
         compiled : bool, optional
             True: raise an error that gives the reason if epochs cannot be compiled. False: layer by layer in any case.
         n_jobs : int, optional
-            Threads. None: as many as the work justifies; -1: all cores.
+            Threads. None: as many as the work justifies; -1: all cores; never more than a limit of threadpoolctl.
 
         Returns
         -------

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from .. import threadpool  # noqa: F401 - so that threadpoolctl knows of fastprop before the first fit
 from ..network import one_matrix, sparse_rows
 from ..progress import progress as progress_bar
 from .errors import LayerError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
+from ..kernels.checks import integer
 from ..kernels.codes import ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .allocation import sized
@@ -67,7 +67,7 @@ class Linear(Module):
         random_state: RandomSource = None,
         dtype: FloatDType = np.float64,
     ) -> None:
-        self.n_in, self.n_out = operator.index(n_in), operator.index(n_out)
+        self.n_in, self.n_out = integer("n_in", n_in), integer("n_out", n_out)
         if min(self.n_in, self.n_out) < 1:
             raise ValueError(f"n_in and n_out must be at least 1; got {n_in} and {n_out}")
         if activation not in ACTIVATIONS:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 
 from ..annotations import ArrayLike, FloatDType, Floats
+from ..kernels.checks import integer
 from .allocation import sized
 from .errors import ShapeError
 from .module import Module, like, matrix, raw
@@ -19,7 +18,7 @@ class _Norm(Module):
     _backward_kernel = None
 
     def __init__(self, n_units, eps, dtype):
-        n_units = operator.index(n_units)
+        n_units = integer("the number of units", n_units)
         if n_units < 1 or not eps > 0:
             raise ValueError(f"the number of units must be at least 1 and eps above 0; got {n_units} and {eps}")
         self.eps, self.dtype, self._n_units = float(eps), np.dtype(dtype), n_units

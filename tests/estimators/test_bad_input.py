@@ -59,7 +59,6 @@ PARAMETERS = [
     {"hidden_layer_sizes": (3, 0)},
     {"hidden_layer_sizes": [2, -1]},
     {"hidden_layer_sizes": 0},
-    {"hidden_layer_sizes": [3.0]},
     {"hidden_layer_sizes": 2.5},
     {"activation": "sigmoid"},
     {"solver": "newton"},

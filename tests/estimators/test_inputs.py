@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from fastprop import MLPClassifier, MLPRegressor
-from fastprop.estimators import base
+from fastprop.estimators import base, validation
 
 NAMES = ["a", "b", "c"]
 ROWS = np.arange(12.0).reshape(4, 3) % 5
@@ -110,7 +110,7 @@ def test_plain_numbers_need_no_validation(cls, X, inputs, monkeypatch):
                 without.setattr(base, "plain_rows", lambda *args: None)
                 expected = model._outputs(given)
             with monkeypatch.context() as quick:
-                quick.setattr(base, "validate_data", _must_not_run)
+                quick.setattr(base, "validated", _must_not_run)
                 outputs = model._outputs(given)
                 model.score(given, y[: len(given)])
             assert outputs.dtype == expected.dtype, name
@@ -137,10 +137,10 @@ def test_later_partial_fits_need_no_validation(cls, X, inputs, monkeypatch):
         (model, y), (other, _) = _fitted(cls, X), _fitted(cls, X)
         y = y[: len(given)]
         with monkeypatch.context() as without:
-            without.setattr(base, "plain_training_data", lambda *args: None)
+            without.setattr(validation, "plain_training_data", lambda *args: None)
             other.partial_fit(given, y)
         with monkeypatch.context() as quick:
-            quick.setattr(base, "validate_data", _must_not_run)
+            quick.setattr(validation, "validated", _must_not_run)
             model.partial_fit(given, pd.Series(y) if "frame" in name else y)
         for ours, expected in zip(model.coefs_, other.coefs_, strict=True):
             np.testing.assert_array_equal(ours, expected, err_msg=name)
@@ -157,7 +157,7 @@ def test_odd_targets_get_scikit_learns_messages(cls, y, monkeypatch):
     y = y if y is None else np.array(y)
     result, caught = _outcome(lambda: type(model.partial_fit(ROWS, y)))
     model, _ = _fitted(cls, ROWS)
-    monkeypatch.setattr(base, "plain_training_data", lambda *args: None)
+    monkeypatch.setattr(validation, "plain_training_data", lambda *args: None)
     assert (result, caught) == _outcome(lambda: type(model.partial_fit(ROWS, y)))
 
 
@@ -165,7 +165,7 @@ def test_classes_that_are_strings(monkeypatch):
     y = np.array(["no", "yes", "perhaps", "yes"])
     model = MLPClassifier(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(ROWS, y)
     with monkeypatch.context() as quick:
-        quick.setattr(base, "validate_data", _must_not_run)
+        quick.setattr(validation, "validated", _must_not_run)
         model.partial_fit(ROWS, y)
     with pytest.raises(ValueError, match="`y` has classes not in"):
         model.partial_fit(ROWS, np.array(["no", "yes", "never", "zebra"]))

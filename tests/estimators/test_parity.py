@@ -27,8 +27,6 @@ def check(data, pair, assert_same, tolerance):
         X, y = data(target, n_samples=n_samples, dtype=dtype)
         sample_weight = np.random.default_rng(1).uniform(0.1, 3, n_samples) if weighted else None
         allowed = tolerance[dtype]
-        if dtype == "float32" and parameters.get("solver") == "lbfgs":
-            allowed *= 10  # the line search multiplies rounding errors: of 240 such fits, 2 differ by more than 2e-4
         streams = np.random.RandomState(5), np.random.RandomState(5)
         estimators = pair(target, **BASE | parameters)
         for estimator, stream in zip(estimators, streams, strict=True):
@@ -124,7 +122,10 @@ def test_adam_options(check, parameters):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_float32(check, target, activation, solver, weighted):
-    check(target, weighted, dtype="float32", activation=activation, solver=solver, max_iter=10)
+    """With lbfgs, the same path is promised until a line search decides by rounding errors: it may take another point, from which
+    the path goes elsewhere. In float32 this happens from the third iteration on, with some versions of SciPy and BLAS."""
+    max_iter = 2 if solver == "lbfgs" else 10
+    check(target, weighted, dtype="float32", activation=activation, solver=solver, max_iter=max_iter)
 
 
 def test_the_default_learning_rate_for_200_epochs(check):

@@ -35,6 +35,10 @@ def test_linear_refuses_what_it_does_not_know():
         nn.Linear(2, 3, activation="gelu")
     with pytest.raises(ValueError, match="n_in and n_out must be at least 1; got 0 and 3"):
         nn.Linear(0, 3)
+    with pytest.raises(TypeError, match=r"^n_out must be an integer; got 8\.0"):
+        nn.Linear(2, 8.0)
+    with pytest.raises(TypeError, match=r"^the number of units must be an integer; got '4'"):
+        nn.LayerNorm("4")
     with pytest.raises(ValueError, match=r"init must be one of .* got 'he'"):
         nn.Linear(2, 3, init="he")
     with pytest.raises(TypeError, match="dtype must be float32 or float64; got int64"):

@@ -1,0 +1,87 @@
+"""What users pass as X, y and weights, on its way to NumPy: tensors, and errors that name the array or the column."""
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+from ..network import FLOAT_DTYPES
+from .inputs import plain_training_data
+
+
+def host_array(array, name):
+    """A tensor of another library as NumPy's array, whatever scikit-learn's ``array_api_dispatch`` says; all else as it is."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
+        return array
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError) as error:  # on another device, or with a gradient
+        raise TypeError(f"{name} cannot be converted to a NumPy array: {error}") from error
+
+
+def validated(estimator, X, *y, reset, **options):
+    """scikit-learn's `validate_data`, for sparse X too.
+
+    An error names the column that is no number, and leaves the estimator as it was. Dates are an error in `fit`, too: scikit-learn
+    makes numbers of them there where X has nothing else, but not in `predict`.
+    """
+    names = vars(estimator).get("feature_names_in_")
+    if _holds_dates(X):
+        raise TypeError(_not_a_number(X))
+    try:
+        valid = validate_data(estimator, X, *y, accept_sparse=("csr", "csc"), reset=reset, **options)
+        # Without a dtype among the options, scikit-learn passes on the objects of some frames.
+        return valid.astype(np.float64) if not y and valid.dtype.kind == "O" else valid
+    except Exception as error:
+        if reset and names is None:
+            vars(estimator).pop("feature_names_in_", None)
+        elif reset:
+            estimator.feature_names_in_ = names
+        if isinstance(error, (TypeError, ValueError)) and (found := _not_a_number(X)):
+            reason, _, _ = str(error).partition("\n")
+            raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}") from error
+        raise
+
+
+def training_data(estimator, X, y, reset, **options):
+    """(X, y) for training: X in one of the two dtypes of the kernels, and y as scikit-learn validates it."""
+    if not reset:
+        own = vars(estimator)
+        plain = plain_training_data(X, y, own.get("n_features_in_"), own.get("feature_names_in_"), estimator.n_jobs)
+        if plain is not None:
+            return plain
+    return validated(estimator, X, y, reset=reset, multi_output=True, dtype=FLOAT_DTYPES[::-1], **options)
+
+
+def _holds_dates(X):
+    """Whether an array, or the first column of a frame, has dates or times."""
+    if hasattr(X, "columns") and len(X.columns):
+        X = X[X.columns[0]]
+    return getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M")
+
+
+def _not_a_number(X):
+    """What X has beside numbers, in words; None where it has nothing else."""
+    if hasattr(X, "columns"):
+        for name in X.columns:
+            column = X[name]
+            for value in _others(np.asarray(column)):
+                # scikit-learn takes NA of a nullable dtype as NaN.
+                if type(value).__name__ != "NAType" or column.dtype == object:
+                    return f"X must hold numbers; its column {name!r} of dtype {column.dtype} has {value!r}"
+    elif _holds_dates(X):
+        return f"X must hold numbers; got dtype {X.dtype}"
+    return None
+
+
+def _others(values):
+    """The values that are no real numbers, but for None."""
+    if values.dtype.kind in "biuf":
+        return
+    if values.dtype.kind in "mM":
+        yield from values
+        return
+    for value in values.tolist():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            if value is not None:
+                yield value
