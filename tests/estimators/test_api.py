@@ -93,7 +93,7 @@ def test_regression_in_cross_validation(data, pair):
 def test_parallel_fits(data, pair, backend):
     X, y = data("multiclass")
     ours, _ = pair("multiclass", **SMALL)
-    with joblib.parallel_config(backend=backend):
+    with joblib.parallel_backend(backend):
         parallel = cross_val_score(ours, X, y, cv=4, n_jobs=2)
         bagged = BaggingClassifier(ours, n_estimators=4, random_state=0, n_jobs=2).fit(X, y).predict(X)
     np.testing.assert_array_equal(parallel, cross_val_score(ours, X, y, cv=4))
