@@ -3,7 +3,8 @@
 A module that cannot be built is left out with a warning, and fastprop runs on the next best back end. Environment variables:
 
 FASTPROP_BUILD_ISAS
-    The instruction sets to build, such as "baseline,avx2"; by default all that the processor's family has.
+    The instruction sets to build beside baseline, which the others need, such as "avx2,avx512"; by default all that the processor's
+    family has.
 FASTPROP_BUILD_FLAGS
     Flags for compiler and linker behind all others, for sanitizers. With them a module that cannot be built is an error.
 """
@@ -63,7 +64,7 @@ if wanted := os.environ.get("FASTPROP_BUILD_ISAS"):
         raise SystemExit(
             f"FASTPROP_BUILD_ISAS must name some of {isas}, separated by commas; got {wanted!r}, with {sorted(unknown)}"
         )
-    isas = wanted.split(",")
+    isas = list(dict.fromkeys(["baseline", *wanted.split(",")]))
 
 setup(
     ext_modules=cythonize(
