@@ -1,6 +1,12 @@
 """The compiled back end: one source, built once for each instruction set. Everything else is in pyproject.toml and setup.cfg.
 
-A module that cannot be built is left out with a warning, and fastprop runs on the next best back end.
+A module that cannot be built is left out with a warning, and fastprop runs on the next best back end. Environment variables:
+
+FASTPROP_BUILD_ISAS
+    The instruction sets to build beside baseline, which the others need, such as "avx2,avx512"; by default all that the processor's
+    family has.
+FASTPROP_BUILD_FLAGS
+    Flags for compiler and linker behind all others, for sanitizers. With them a module that cannot be built is an error.
 """
 
 import os
@@ -23,6 +29,7 @@ ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"],
 }
+FLAGS = os.environ.get("FASTPROP_BUILD_FLAGS", "").split()
 
 
 def extension(isa):
@@ -31,8 +38,8 @@ def extension(isa):
         [str(SOURCES / f"_{isa}.pyx")],
         depends=[str(path) for pattern in ("*.h", "*.pxi") for path in SOURCES.glob(pattern)],
         include_dirs=[numpy.get_include(), str(SOURCES)],
-        extra_compile_args=COMMON + ISA_FLAGS[isa],
-        extra_link_args=["-pthread"],
+        extra_compile_args=COMMON + ISA_FLAGS[isa] + FLAGS,
+        extra_link_args=["-pthread", *FLAGS],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     )
 
@@ -46,12 +53,18 @@ class build_ext(setuptools_build_ext):  # named so because setuptools reads [bui
 
     def build_extensions(self):
         for ext in self.extensions:
-            ext.optional = True  # set here, because cythonize() makes new Extension objects and forgets it
+            ext.optional = not FLAGS  # set here, because cythonize() makes new Extension objects and forgets it
         super().build_extensions()
 
 
 is_x86_64 = platform.machine().lower() in {"x86_64", "amd64"} and sys.maxsize > 2**32
 isas = list(ISA_FLAGS) if is_x86_64 else ["baseline"]
+if wanted := os.environ.get("FASTPROP_BUILD_ISAS"):
+    if unknown := set(wanted.split(",")) - set(isas):
+        raise SystemExit(
+            f"FASTPROP_BUILD_ISAS must name some of {isas}, separated by commas; got {wanted!r}, with {sorted(unknown)}"
+        )
+    isas = list(dict.fromkeys(["baseline", *wanted.split(",")]))
 
 setup(
     ext_modules=cythonize(

@@ -3,6 +3,7 @@
 import io
 from itertools import groupby
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -28,7 +29,8 @@ LINES = {
 def svg(figure):
     """The figure as text for a page."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    with rc_context({"svg.hashsalt": "fastprop"}):  # the same figure gives the same text
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
@@ -60,6 +62,36 @@ def speedups(cases):
     peers = {label: bar for ax in axes for bar, label in zip(*ax.get_legend_handles_labels(), strict=True)}  # of any panel
     figure.legend(peers.values(), peers, loc="outside lower center", fontsize=8, ncols=len(peers), frameon=False)
     figure.suptitle("An epoch of fit: how many times as long as with fastprop", fontsize=12)
+    return figure
+
+
+def summary(cases):
+    """The same in one panel, for the README: the peers of every configuration, with the most threads of the run."""
+    fits = select(cases, family="fit", n_threads=max(case.n_threads for case in select(cases, family="fit")))
+    names = distinct(fits, "configuration")[::-1]
+    peers = [name for name in list(COLOURS)[1:4] if select(fits, contender=name)]
+    figure = Figure(figsize=(7.5, 1.2 + 0.42 * len(names)), layout="constrained")
+    ax = figure.subplots()
+    for i, peer in enumerate(peers):
+        for dtype, filled in (("float32", True), ("float64", False)):
+            # Of several contests of a configuration the first, as in the table.
+            found = {case.configuration: case for case in reversed(select(fits, contender=peer, dtype=dtype))}
+            at = [names.index(name) + 0.22 * ((len(peers) - 1) / 2 - i) for name in found]
+            face = COLOURS[peer] if filled else "white"
+            ratios = [case.fastprop_times_faster for case in found.values()]
+            ax.plot(ratios, at, "o", markersize=6, color=COLOURS[peer], markerfacecolor=face, label=f"{peer}, {dtype}")
+    ax.axvline(1, color="black", linewidth=1)
+    for at in range(1, len(names)):
+        ax.axhline(at - 0.5, color="#dddddd", linewidth=0.7)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    _logarithmic(ax.xaxis)
+    ax.grid(alpha=0.3, axis="x", linewidth=0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(f"times as long as fastprop, {_threads(fits[0].n_threads)}; left of 1 the other is faster")
+    ax.set_title("An epoch of training", fontsize=11, loc="left")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=max(1, len(peers)), frameon=False)
     return figure
 
 

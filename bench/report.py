@@ -3,7 +3,7 @@
 Run as::
 
     python -m bench.report run.json                         # report.html and report.md
-    python -m bench.report run.json --readme                # the section of README.md between its markers
+    python -m bench.report run.json --readme                # docs/performance.md and .svg, and the section of README.md
     python -m bench.report before.json after.json           # prints what moved, and writes both pages
 """
 
@@ -24,6 +24,8 @@ from .workloads import CONFIGURATIONS
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = re.compile(r"(?<=<!-- performance: begin -->\n).*?(?=<!-- performance: end -->)", re.DOTALL)
+# Beside the README: the same markers, for everything; the picture of both.
+PERFORMANCE, PICTURE = Path("docs", "performance.md"), Path("docs", "performance.svg")
 README_WIDTH = 132
 # An aim that takes a larger share of the multiply-add peak counts as out of reach.
 NEAR_PEAK = 0.9
@@ -41,14 +43,16 @@ def main(argv=None):
     parser.add_argument("runs", nargs="+", metavar="RUN.json", help="one file of pytest bench --benchmark-json, or two to compare")
     parser.add_argument("--output", default="report", metavar="NAME", help="write NAME.html and NAME.md (default: report)")
     parser.add_argument("--plots", metavar="FOLDER", help="also write the pictures there, as PNG files")
-    parser.add_argument("--readme", nargs="?", const=README, metavar="FILE", help="rewrite the section of this file instead")
+    parser.add_argument(
+        "--readme", nargs="?", const=README, metavar="FILE", help="rewrite the section of this README, and docs/ beside it"
+    )
     arguments = parser.parse_args(argv)
     if len(arguments.runs) > 2:
         parser.error("give one run, or two to compare")
     try:
         runs = [read(path) for path in arguments.runs]
         if arguments.readme:
-            rewrite_readme(Path(arguments.readme), runs[-1])
+            publish(Path(arguments.readme), runs[-1])
             return 0
     except (OSError, ValueError) as error:
         print(f"bench.report: {error}", file=sys.stderr)
@@ -118,6 +122,11 @@ def losses_text(cases, longest=None):
 
 def verdict(cases):
     """What the table of epochs says against fastprop, in sentences."""
+    return " ".join(filter(None, [close_text(cases), aims_text(cases)]))
+
+
+def close_text(cases):
+    """In which cells of the table of epochs a peer was as good a choice, and where the advantage is least and most."""
     fits = tables.compared(select(cases, family="fit"))
     if not fits:
         return ""
@@ -126,24 +135,30 @@ def verdict(cases):
     for case in fits:
         ratios.setdefault(case.configuration, []).append(case.fastprop_times_faster)
     by_gain = sorted((statistics.median(of_one), name) for name, of_one in ratios.items())
-    said = [
-        f"Where fastprop is not the best choice: in {len(close)} of the table's {len(fits)} comparisons a peer was faster, or less "
-        "than 10 % slower" + (f": {', '.join(map(_cell_and_ratio, close))}." if close else "."),
+    return (
+        f"Where fastprop is not the best choice: in {len(close)} of the run's {len(fits)} comparisons of epochs a peer was faster, "
+        f"or less than 10 % slower{': ' if close else ''}{', '.join(map(_cell_and_ratio, close))}. "
         f"The advantage is least for {_shape(by_gain[0][1])}, where the median of the ratios is {by_gain[0][0]:.2f}, and most for "
-        f"{_shape(by_gain[-1][1])}, with {by_gain[-1][0]:.1f}.",
-    ]
-    missed = [(case.fastprop_times_faster / aim, aim, case) for case in fits if (aim := tables.aim_of(case))]
-    n_aims, missed = len(missed), [each for each in missed if each[0] < 1]
-    if missed:
-        _, aim, case = min(missed, key=lambda each: each[0])
-        said.append(f"Of {n_aims} aims {len(missed)} were missed, farthest by {_cell_and_ratio(case)} instead of {aim:g}.")
-        shares = [share for _, aim, case in missed if (share := _share_of_peak(cases, case, aim)) is not None]
-        if beyond := sum(share > NEAR_PEAK for share in shares):
-            said.append(
-                f"To reach {beyond} of them fastprop would have to run at more than {100 * NEAR_PEAK:.0f} % of this processor's "
-                "multiply-add peak."
-            )
-    return " ".join(said)
+        f"{_shape(by_gain[-1][1])}, with {by_gain[-1][0]:.1f}."
+    )
+
+
+def aims_text(cases):
+    """How many of the factors that were aimed at were missed."""
+    fits = tables.compared(select(cases, family="fit"))
+    shares = [(case.fastprop_times_faster / aim, aim, case) for case in fits if (aim := tables.aim_of(case))]
+    missed = [each for each in shares if each[0] < 1]
+    if not missed:
+        return ""
+    _, aim, case = min(missed, key=lambda each: each[0])
+    said = f"Of {len(shares)} aims {len(missed)} were missed, farthest by {_cell_and_ratio(case)} instead of {aim:g}."
+    peaks = [share for _, aim, case in missed if (share := _share_of_peak(cases, case, aim)) is not None]
+    if beyond := sum(share > NEAR_PEAK for share in peaks):
+        said += (
+            f" To reach {beyond} of them fastprop would have to run at more than {100 * NEAR_PEAK:.0f} % of this processor's "
+            "multiply-add peak."
+        )
+    return said
 
 
 def _share_of_peak(cases, theirs, aim):
@@ -258,14 +273,13 @@ def _html_row(cells, tag):
     return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
-# README
+# README and docs/performance.md
 
 
-def readme_section(run):
-    """What stands between the markers: the figures, and what they do not show."""
-    beyond_fits = [case for case in run.cases if case.family != "fit"]
+def performance_section(run):
+    """What stands between the markers of docs/performance.md: the figures, and what they do not show."""
     noisy = tables.noisy_line(run.cases)
-    parts = [
+    return _section(
         f"{headline(run)} {limits_text(run)}",
         "Training: an epoch of `fit`, medians, half the distance of the quartiles, and how many times as long the others take; "
         'losses were compared before times. ReLU, Adam, random data, every batch used. "Of peak" is the multiply-add peak as '
@@ -274,32 +288,62 @@ def readme_section(run):
         verdict(run.cases),
         tables.ratio_table(run.cases, "predict", "`predict_proba`, float32"),
         tables.ratio_table(run.cases, "convergence", "a whole `fit`"),
-        "The others that are as good a choice, by this run:" if losses_text(beyond_fits) else "",
-        losses_text(beyond_fits, longest=15),
+        *_as_good(run.cases),
         f"{noisy}." if noisy else "",
-    ]
+    )
+
+
+def readme_section(run):
+    """What stands between the markers of the README: a row for each configuration, the picture, and who else is as good."""
+    fits = select(run.cases, family="fit")
+    n_threads = max(case.n_threads for case in fits)
+    threads = "one thread" if n_threads == 1 else f"{n_threads} threads"
+    return _section(
+        headline(run),
+        f"An epoch of `fit` with {threads}, in float32 / float64, and how many times as long the others take for the same work:",
+        tables.summary_table(fits, n_threads, _shape),
+        f"![How many times as long as fastprop the others take for an epoch of fit]({PICTURE.as_posix()})",
+        close_text(run.cases),
+        *_as_good(run.cases),
+    )
+
+
+def _as_good(cases):
+    found = losses_text([case for case in cases if case.family != "fit"], longest=15)
+    return ("Other cases in which a peer is as good a choice, or a better one:", found) if found else ()
+
+
+def _section(*parts):
     return "\n\n".join(_wrapped(part) for part in parts if part) + "\n"
 
 
 def _wrapped(part):
     """Prose in lines of the README's width; tables and lists as they are."""
-    return part if part.startswith(("| ", "* ")) else textwrap.fill(part, README_WIDTH, break_on_hyphens=False)
+    return part if part.startswith(("| ", "* ", "![")) else textwrap.fill(part, README_WIDTH, break_on_hyphens=False)
 
 
-def rewrite_readme(path, run):
-    """Replace what is between the markers.
+def publish(readme, run):
+    """Rewrite what is between the markers of the README and of docs/performance.md beside it, and the picture of both.
 
     Raises
     ------
     ValueError
-        If the run has no fits, or the file no markers; nothing is written then.
+        If the run has no fits, or a file not the markers; nothing is written then.
     """
     if not select(run.cases, family="fit", contender="fastprop"):
         raise ValueError("the run has no epochs of fit; make it with pytest bench, or pytest bench -m table")
-    text = path.read_text(encoding="utf-8")
-    if len(SECTION.findall(text)) != 1:
-        raise ValueError(f"{path} must have the markers 'performance: begin' and 'performance: end' once")
-    write_text(path, SECTION.sub(lambda _: readme_section(run), text))
+    from . import plots
+
+    texts = {}
+    for path, section in ((readme, readme_section(run)), (readme.parent / PERFORMANCE, performance_section(run))):
+        text = path.read_text(encoding="utf-8")
+        if len(SECTION.findall(text)) != 1:
+            raise ValueError(f"{path} must have the markers 'performance: begin' and 'performance: end' once")
+        texts[path] = SECTION.sub(lambda _, section=section: section, text)
+    picture = plots.svg(plots.summary(run.cases))
+    for path, text in texts.items():
+        write_text(path, text)
+    write_text(readme.parent / PICTURE, picture)
 
 
 if __name__ == "__main__":

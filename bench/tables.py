@@ -61,6 +61,20 @@ def fit_table(cases, goals=True):
     return table(["configuration", "fastprop", "GFLOP/s (of peak)", "ping-pong", *(f"{TIMES} {peer}" for peer in peers)], rows)
 
 
+def summary_table(fits, n_threads, label):
+    """A row for each configuration: fastprop's epochs and the peers' factors, in float32 / float64."""
+    peers = [name for name in PEERS[:3] if select(fits, contender=name)]
+    rows = []
+    for name in distinct(fits, "configuration"):
+        cells = {}
+        for case in select(fits, configuration=name, n_threads=n_threads):
+            told = duration(case.median) if case.contender == "fastprop" else f"{case.fastprop_times_faster:.1f}"
+            cells.setdefault((case.contender, case.dtype), told)
+        found = [[cells.get((who, dtype), NONE) for dtype in ("float32", "float64")] for who in ("fastprop", *peers)]
+        rows.append([label(name), *(" / ".join(pair) for pair in found)])
+    return table(["configuration", "fastprop", *(f"{TIMES} {peer}" for peer in peers)], rows)
+
+
 def _is_told_elsewhere(fits, ours):
     same = select(fits, configuration=ours.configuration, dtype=ours.dtype, n_threads=ours.n_threads, contender="fastprop")
     return len(same) > 1

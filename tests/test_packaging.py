@@ -1,5 +1,6 @@
 """What is installed: metadata, console script, files, and what an import drags in."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -11,6 +12,7 @@ import fastprop
 from fastprop import kernels
 
 COMPILED = kernels.active.backend == "cython"
+SETUP = Path(__file__).parents[1] / "setup.py"
 
 
 def imported_by(code):
@@ -93,3 +95,13 @@ def test_estimators_add_nothing_to_scikit_learns_import():
     # Cython's compiled modules register an entry each, named after their version.
     extra = {name for name in ours - theirs if not name.startswith("_cython")}
     assert extra <= {"fastprop"}
+
+
+@pytest.mark.skipif(not SETUP.exists(), reason="not in a checkout")
+def test_unknown_instruction_sets_are_refused():
+    environment = os.environ | {"FASTPROP_BUILD_ISAS": "baseline,sse9"}
+    command = [sys.executable, SETUP.name, "--name"]
+    result = subprocess.run(command, cwd=SETUP.parent, env=environment, capture_output=True, text=True)
+    assert result.returncode
+    assert "FASTPROP_BUILD_ISAS must name some of" in result.stderr
+    assert "sse9" in result.stderr

@@ -1,4 +1,4 @@
-"""The README is right: its snippets run, its commands are there, the folders it names exist."""
+"""README and guide are right: their snippets run, their links lead somewhere, the commands and folders of the README exist."""
 
 import importlib.util
 import re
@@ -10,25 +10,41 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+PAGES = {path.relative_to(README.parent).as_posix(): path for path in [README, *sorted(README.parent.glob("docs/**/*.md"))]}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A snippet with this text runs only where this module is installed.
 NEEDS = {"import njit": "numba", "Display": "matplotlib", "sklearn.callback": "sklearn.callback"}
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))
 
 
-def test_there_is_a_snippet_for_each_way_in():
-    assert len(SNIPPETS) >= 4
+def test_the_readme_is_short_and_has_a_snippet_for_each_way_in():
+    assert len(TEXT.splitlines()) <= 250
+    assert len(SNIPPET.findall(TEXT)) >= 3
 
 
-@pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_snippet(number, tmp_path):
-    snippet = SNIPPETS[number]
-    for text, module in NEEDS.items():
-        if text in snippet and importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    # In a process of its own, as a reader would run it; from a folder where nothing of ours can be imported by accident.
-    result = subprocess.run([sys.executable, "-W", "error", "-c", snippet], cwd=tmp_path, capture_output=True, text=True)
+def can_run(snippet):
+    return all(text not in snippet or importlib.util.find_spec(module) for text, module in NEEDS.items())
+
+
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if SNIPPET.search(text)])
+def test_snippets(name, tmp_path):
+    """Each with names of its own, as a reader would run it; those of a page share a process, because imports take a while."""
+    found = [(TEXTS[name].count("\n", 0, match.start(1)), match[1]) for match in SNIPPET.finditer(TEXTS[name])]
+    snippets = [(line, snippet) for line, snippet in found if can_run(snippet)]
+    # A traceback has the line of the page.
+    run = f"for n, text in {snippets!r}: exec(compile('\\n' * n + text, {name!r}, 'exec'), {{'__name__': '__main__'}})"
+    # From a folder where nothing of ours can be imported by accident.
+    result = subprocess.run([sys.executable, "-W", "error", "-c", run], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not (README.parent / "setup.py").exists(), reason="not in a checkout")
+@pytest.mark.parametrize("name", PAGES)
+def test_links(name):
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if not link.startswith(("http", "#")):
+            assert (PAGES[name].parent / link.partition("#")[0]).exists(), link
 
 
 def test_each_command_is_one_line():

@@ -121,6 +121,13 @@ enum { SUM_ROWS = 128, SUM_VECTORS = 4 };
 #define CACHE_LINE 64
 #define HUGE_PAGE (2 * 1024 * 1024)
 
+/* Sanitizers see what the compiler reads and writes, and not what intrinsics do: simd.h then does without the latter. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 #define CONCATENATE_(a, b) a##_##b
 #define CONCATENATE(a, b) CONCATENATE_(a, b)
 /* FN(name) is name_f32 or name_f64: every header below is included once for each real type. */

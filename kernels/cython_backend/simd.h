@@ -58,7 +58,7 @@ ALWAYS_INLINE INT_VEC FN(first_lanes)(ptrdiff_t count)
 /* The first `count` lanes, 0 < count <= LANES; nothing beyond them is touched in memory. */
 ALWAYS_INLINE VEC FN(load_first)(const REAL *p, ptrdiff_t count)
 {
-#ifdef MASK_LOAD
+#if defined(MASK_LOAD) && !SANITIZED
     return (VEC)MASK_LOAD(p, count);
 #else
     VEC v = {};
@@ -71,7 +71,7 @@ ALWAYS_INLINE VEC FN(load_first)(const REAL *p, ptrdiff_t count)
 /* Without AVX2's masked store, for which an EPYC takes 13 cycles. */
 ALWAYS_INLINE void FN(store_first)(REAL *p, VEC v, ptrdiff_t count)
 {
-#ifdef MASK_STORE
+#if defined(MASK_STORE) && !SANITIZED
     MASK_STORE(p, count, v);
 #else
     const union { VEC whole; FN(half_vec) half[2]; } u = {v};
@@ -98,7 +98,7 @@ ALWAYS_INLINE void FN(store_upto)(REAL *p, VEC v, ptrdiff_t left)
 /* To memory past the caches; p lies on a register's boundary, and streams_done() is to follow before another thread reads it. */
 ALWAYS_INLINE void FN(stream)(REAL *p, VEC v)
 {
-#ifdef VECTOR_STREAM
+#if defined(VECTOR_STREAM) && !SANITIZED
     VECTOR_STREAM(p, v);
 #else
     FN(store)(p, v);

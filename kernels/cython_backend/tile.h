@@ -39,17 +39,21 @@ ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const REAL *gate)
     }
 }
 
-ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const enum epilogue epilogue, const struct FN(panel) *p,
-                                  const VEC *acc, const REAL *gate, REAL *c)
+ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const VEC *acc, ptrdiff_t c_stride, ptrdiff_t last, REAL *c)
 {
-    const ptrdiff_t c_stride = p->c_stride, gate_stride = p->gate_stride, last = p->last;
     UNROLL for (int i = 0; i < rows; i++) {
         UNROLL for (int j = 0; j < vectors - 1; j++)
-            FN(store)(c + i * c_stride + j * LANES, FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES));
-        const int j = vectors - 1;
-        const VEC v = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
-        FN(store_upto)(c + i * c_stride + j * LANES, v, last);
+            FN(store)(c + i * c_stride + j * LANES, acc[i * vectors + j]);
+        FN(store_upto)(c + i * c_stride + (vectors - 1) * LANES, acc[i * vectors + vectors - 1], last);
     }
+}
+
+ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum epilogue epilogue, const REAL *gate,
+                                   ptrdiff_t gate_stride, VEC *acc)
+{
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            acc[i * vectors + j] = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
 }
 
 /* acc += A(:, k) B(k, :), a and b being at k. */
@@ -98,18 +102,22 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
         STEPS;
     }
 #undef STEPS
-    if (p->accumulate)
+    /* Only a weight gradient is added to what is there, only an input gradient has gates, and PACKING and FETCHING have whole
+     * panels: the code of what a kind cannot have would be a third of the module. */
+    if (kind == TRANSPOSED && p->accumulate)
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors; j++)
                 acc[i * vectors + j] += FN(load_upto)(c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
-
-    switch (p->epilogue) {
-    case STORE_RELU: FN(store_tile)(rows, vectors, STORE_RELU, p, acc, NULL, c); break;
-    case GATE_RELU: FN(store_tile)(rows, vectors, GATE_RELU, p, acc, gate, c); break;
-    case GATE_SIGMOID: FN(store_tile)(rows, vectors, GATE_SIGMOID, p, acc, gate, c); break;
-    case GATE_TANH: FN(store_tile)(rows, vectors, GATE_TANH, p, acc, gate, c); break;
-    default: FN(store_tile)(rows, vectors, STORE, p, acc, NULL, c); break;
-    }
+    if (kind != TRANSPOSED && p->epilogue == STORE_RELU)
+        FN(finish_tile)(rows, vectors, STORE_RELU, NULL, 0, acc);
+    if (kind == PLAIN && vectors <= TILE_VECTORS)
+        switch (p->epilogue) {
+        case GATE_RELU: FN(finish_tile)(rows, vectors, GATE_RELU, gate, p->gate_stride, acc); break;
+        case GATE_SIGMOID: FN(finish_tile)(rows, vectors, GATE_SIGMOID, gate, p->gate_stride, acc); break;
+        case GATE_TANH: FN(finish_tile)(rows, vectors, GATE_TANH, gate, p->gate_stride, acc); break;
+        default: break;
+        }
+    FN(store_tile)(rows, vectors, acc, p->c_stride, kind == PACKING || kind == FETCHING ? LANES : last, c);
 }
 
 typedef void (*FN(tile_fn))(const struct FN(panel) *, const REAL *, const REAL *, REAL *);

@@ -138,48 +138,75 @@ def test_two_runs(path, stored, tmp_path, capsys):
     assert "What changed" in (tmp_path / "page.html").read_text()
 
 
-def test_readme(path, stored, tmp_path, capsys):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- performance: begin -->\nold\n<!-- performance: end -->\nafter\n")
+MARKERS = "before\n<!-- performance: begin -->\nold\n<!-- performance: end -->\nafter\n"
+
+
+@pytest.fixture
+def readme(tmp_path):
+    """A README with docs/performance.md beside it."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", report.PERFORMANCE):
+        (tmp_path / name).write_text(MARKERS)
+    return tmp_path / "README.md"
+
+
+def published(readme):
+    """The texts of README and docs/performance.md with single spaces, and the picture."""
+    files = readme, readme.parent / report.PERFORMANCE, readme.parent / report.PICTURE
+    return [" ".join(path.read_text().split()) for path in files]
+
+
+def test_readme_and_performance_page(path, stored, readme, capsys):
     assert report.main([str(path), "--readme", str(readme)]) == 0
-    text = readme.read_text()
-    assert text.startswith("before\n<!-- performance: begin -->\nMeasured on 2026-11-22, a processor, 2 cores")
-    assert text.endswith("<!-- performance: end -->\nafter\n")
-    assert "old" not in text
-    text = " ".join(text.split())
+    short, long, picture = published(readme)
+    for text in (short, long):
+        assert text.startswith("before <!-- performance: begin --> Measured on 2026-11-22, a processor, 2 cores")
+        assert text.endswith("<!-- performance: end --> after")
+        assert "old" not in text
+        lost = "scikit-learn on wide float32 2T (\N{MULTIPLICATION SIGN} 0.75)"
+        assert f"in 1 of the run's 3 comparisons of epochs a peer was faster, or less than 10 % slower: {lost}." in text
+        assert "least for wide (256-1024-1024-10), where the median of the ratios is 0.75, and most for digits (64-100-10)" in text
     for said in ("digits float32 2T", "aim 8", "1 of 10 cases had quartiles"):
-        assert said in text
-    lost = "scikit-learn on wide float32 2T (\N{MULTIPLICATION SIGN} 0.75)"
-    assert f"in 1 of the table's 3 comparisons a peer was faster, or less than 10 % slower: {lost}." in text
-    assert "least for wide (256-1024-1024-10), where the median of the ratios is 0.75, and most for digits (64-100-10)" in text
-    assert f"Of 3 aims 2 were missed, farthest by {lost} instead of 3.2." in text
-    assert "To reach 1 of them fastprop would have to run at more than 90 % of this processor's multiply-add peak." in text
-    assert all(len(line) <= 132 for line in readme.read_text().splitlines() if line[:1] not in "|*")
-    before = readme.read_text()
-    report.main([str(path), "--readme", str(readme)])
-    assert readme.read_text() == before
-    readme.write_text("no markers")
+        assert said in long
+        assert said not in short
+    assert f"Of 3 aims 2 were missed, farthest by {lost} instead of 3.2." in long
+    assert "To reach 1 of them fastprop would have to run at more than 90 % of this processor's multiply-add peak." in long
+    assert "| digits (64-100-10) | 1.00 ms / \N{EN DASH} | 16.0 / \N{EN DASH} | 5.0 / \N{EN DASH} |" in short
+    assert "](docs/performance.svg)" in short
+    ET.fromstring(picture)
+    assert all(len(line) <= 132 for line in readme.read_text().splitlines() if line[:1] not in "|*!")
+    assert report.main([str(path), "--readme", str(readme)]) == 0
+    assert published(readme) == [short, long, picture]
+
+
+def test_nothing_is_published_by_halves(path, stored, readme, capsys):
+    page = readme.parent / report.PERFORMANCE
+    page.write_text("no markers")
     assert report.main([str(path), "--readme", str(readme)]) == 2
-    assert readme.read_text() == "no markers"
+    assert "performance.md must have the markers" in capsys.readouterr().err
+    page.write_text(MARKERS)
     stored["benchmarks"] = []
     path.write_text(json.dumps(stored))
     assert report.main([str(path), "--readme", str(readme)]) == 2
     assert "the run has no epochs of fit" in capsys.readouterr().err
+    assert readme.read_text() == page.read_text() == MARKERS
+    assert not (readme.parent / report.PICTURE).exists()
 
 
-def test_readme_from_the_table_alone(path, stored, tmp_path):
+def test_published_from_the_table_alone(path, stored, readme):
     """As `pytest bench -m table` leaves it: fits, and nothing else."""
     stored["benchmarks"] = [row for row in stored["benchmarks"] if row["extra_info"].get("family") == "fit"]
     stored["facts"] = []
     path.write_text(json.dumps(stored))
-    readme = tmp_path / "README.md"
-    readme.write_text("<!-- performance: begin -->\n<!-- performance: end -->\n")
     assert report.main([str(path), "--readme", str(readme)]) == 0
-    text = " ".join(readme.read_text().split())
-    for said in ("a processor", "2026-11-22", "numpy 2.0", "100 GFLOP/s float32", "5.0, aim 8", "fastprop is not the best choice"):
-        assert said in text
-    assert "None" not in text
-    assert "by this run:" not in text
+    short, long, _ = published(readme)
+    for said in ("a processor", "2026-11-22", "numpy 2.0", "fastprop is not the best choice"):
+        assert said in short
+        assert said in long
+    assert "5.0, aim 8" in long
+    assert "None" not in short + long
+    assert "Other cases" not in short + long
 
 
 def test_the_tables_of_nn():
@@ -198,5 +225,8 @@ def test_the_tables_of_nn():
     assert tables.nn_table([]) == tables.layer_table([]) == ""
 
 
-def test_the_checkouts_readme_has_the_markers():
-    assert len(report.SECTION.findall(report.README.read_text(encoding="utf-8"))) == 1
+def test_the_checkout_has_what_is_published():
+    root = report.README.parent
+    for path in (report.README, root / report.PERFORMANCE):
+        assert len(report.SECTION.findall(path.read_text(encoding="utf-8"))) == 1
+    assert (root / report.PICTURE).stat().st_size < 100_000
