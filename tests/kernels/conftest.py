@@ -289,6 +289,12 @@ def call(request, rng, dtype):
     return make_calls(7, rng, dtype)[request.param]
 
 
+@pytest.fixture
+def calls(rng, dtype):
+    """A valid call of each public kernel: id -> Call."""
+    return make_calls(7, rng, dtype)
+
+
 @pytest.fixture(params=list(make_calls(2, np.random.default_rng(0), np.float32)))
 def empty_call(request, rng, dtype):
     """The same without rows."""
