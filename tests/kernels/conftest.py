@@ -51,8 +51,9 @@ def compare(actual, expected, allowed):
         excess = np.where(wrong, np.abs(actual - expected) / np.maximum(allowed, np.finfo(np.float64).tiny), 0)
         where = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), expected.shape)
         raise AssertionError(
-            f"{wrong.sum()} of {wrong.size} elements are off; at {tuple(map(int, where))}: got {actual[where]}, "
-            f"expected {expected[where]}, which is {float(excess[where]):.3g} times the tolerance {float(allowed[where]):.3g}"
+            f"{wrong.sum()} of {wrong.size} elements, shape {expected.shape}, are off; at {tuple(map(int, where))}: "
+            f"got {actual[where]}, expected {expected[where]}, which is {float(excess[where]):.3g} times the tolerance "
+            f"{float(allowed[where]):.3g}"
         )
 
 
@@ -101,6 +102,15 @@ def backend(request):
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", params=dispatch.BACKENDS)
+def each_source(request):
+    """The same of one instruction set alone: for what does not depend on the width of a register."""
+    try:
+        return kernels.load(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def oracle():
     """The reference kernels, to be given float64."""
@@ -114,12 +124,6 @@ def dtype(request):
 
 @pytest.fixture(params=list(ACTIVATIONS))
 def activation(request):
-    return request.param
-
-
-@pytest.fixture(params=SIZES)
-def size(request):
-    """One of `sizes`, for kernels whose blocks make a test of its own for each worth its time."""
     return request.param
 
 
@@ -295,7 +299,19 @@ def calls(rng, dtype):
     return make_calls(7, rng, dtype)
 
 
-@pytest.fixture(params=list(make_calls(2, np.random.default_rng(0), np.float32)))
-def empty_call(request, rng, dtype):
+@pytest.fixture
+def empty_calls(rng, dtype):
     """The same without rows."""
-    return make_calls(0, rng, dtype)[request.param]
+    return make_calls(0, rng, dtype)
+
+
+# What Numba would compile anew
+
+
+def pytest_collection_modifyitems(items):
+    """Numba compiles a minute for a second dtype, to do the same: that is for a full run."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        backend = params.get("backend") or params.get("each_source")
+        if getattr(backend, "backend", backend) == "numba" and params.get("dtype") == "float32":
+            item.add_marker("full")
