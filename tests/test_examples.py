@@ -174,6 +174,7 @@ def test_the_readmes_cython_code_is_cython(tmp_path):
     assert "KERNELS_f64.linear_forward(" in source.with_suffix(".c").read_text()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "needs"), [("kernels_njit", "numba"), ("kernels_cython", "Cython")])
 def test_compiled_loops(run, python_loop, name, needs):
     pytest.importorskip(needs)

@@ -51,6 +51,7 @@ def measured(**what):
     return map(int, output.split())
 
 
+@pytest.mark.pairwise
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -76,6 +76,7 @@ def test_import_of_fastprop_alone_imports_nothing():
     assert imported_by("import fastprop") - imported_by("import importlib") <= {"fastprop"}
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not COMPILED, reason="no compiled module here")
 def test_estimators_add_nothing_to_scikit_learns_import():
     ours = imported_by("from fastprop import MLPClassifier")

@@ -20,15 +20,29 @@ def test_there_is_a_snippet_for_each_way_in():
     assert len(SNIPPETS) >= 4
 
 
+def missing_module(snippet):
+    return next((m for text, m in NEEDS.items() if text in snippet and importlib.util.find_spec(m) is None), None)
+
+
+def run(code, folder):
+    """From a folder where nothing of ours can be imported by accident."""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_snippets_one_after_another(tmp_path):
+    """In one process, with names of their own: to import scikit-learn takes longer than most of them."""
+    snippets = [snippet for snippet in SNIPPETS if missing_module(snippet) is None]
+    run(f"for code in {snippets!r}:\n    print(code, flush=True)\n    exec(code, {{'__name__': '__main__'}})", tmp_path)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_snippet(number, tmp_path):
-    snippet = SNIPPETS[number]
-    for text, module in NEEDS.items():
-        if text in snippet and importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    # In a process of its own, as a reader would run it; from a folder where nothing of ours can be imported by accident.
-    result = subprocess.run([sys.executable, "-W", "error", "-c", snippet], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    """In a process of its own, as a reader would run it."""
+    if (module := missing_module(SNIPPETS[number])) is not None:
+        pytest.skip(f"{module} is not installed")
+    run(SNIPPETS[number], tmp_path)
 
 
 def test_each_command_is_one_line():
