@@ -4,6 +4,8 @@ The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to
 everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
 """
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -305,13 +307,39 @@ def empty_calls(rng, dtype):
     return make_calls(0, rng, dtype)
 
 
-# What Numba would compile anew
+# Numba compiles for a minute what these tests call, and again for a second dtype
 
 
 def pytest_collection_modifyitems(items):
-    """Numba compiles a minute for a second dtype, to do the same: that is for a full run."""
+    """What Numba computes with a second dtype is for a full run."""
     for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        backend = params.get("backend") or params.get("each_source")
-        if getattr(backend, "backend", backend) == "numba" and params.get("dtype") == "float32":
+        if uses_numba(item) and str(item.callspec.params.get("dtype")) == "float32":
             item.add_marker("full")
+
+
+def uses_numba(item):
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    backend = params.get("backend") or params.get("each_source")
+    return getattr(backend, "backend", backend) == "numba"
+
+
+def pytest_collection_finish(session):
+    """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
+    numba_tests = [item for item in session.items if uses_numba(item)]
+    if len(numba_tests) < 300 or session.config.option.collectonly:
+        return  # for a few tests it would be more than they need
+    dtypes = {str(item.callspec.params.get("dtype", "float64")) for item in numba_tests}
+    process = subprocess.Popen([sys.executable, __file__, *sorted(dtypes, reverse=True)], stderr=subprocess.DEVNULL)
+    session.config.add_cleanup(process.kill)
+
+
+def compile_with_numba(dtype):
+    backend = kernels.load("numba")
+    for n_threads in (1, 2):
+        for call in make_calls(7, np.random.default_rng(0), dtype).values():
+            call.results(backend, n_threads=n_threads)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        compile_with_numba(np.dtype(name))
