@@ -160,7 +160,8 @@ for _ in range(3):
 """
 
 
-@pytest.mark.parametrize("first", [pytest.param("fit", marks=pytest.mark.full), "other_libraries"])
+@pytest.mark.full
+@pytest.mark.parametrize("first", ["fit", "other_libraries"])
 def test_after_other_libraries_threads(first):
     """scikit-learn's OpenMP, NumPy's BLAS and, where it is installed, PyTorch use their threads before and between fits."""
     environment = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}

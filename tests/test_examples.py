@@ -67,6 +67,7 @@ def test_the_list_of_examples_is_complete():
     assert sorted(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \| .+ \|$", text, re.MULTILINE)) == SCRIPTS
 
 
+@pytest.mark.full
 def test_as_a_reader_runs_it(tmp_path):
     """From the command line, into the current folder."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / "information_view.py")]

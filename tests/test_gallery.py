@@ -37,11 +37,8 @@ def test_there_are_five():
     assert len(SCRIPTS) == 5
 
 
-@pytest.mark.parametrize(
-    "script",
-    [pytest.param(path, marks=[] if path.stem == "classifier_comparison" else pytest.mark.full) for path in SCRIPTS],
-    ids=lambda script: script.stem,
-)
+@pytest.mark.full
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_same_scores(script):
     theirs, their_module = _output(script)
     ours, our_module = _output(script, "-m", "fastprop.patch")

@@ -59,6 +59,7 @@ def test_every_public_name_is_there():
         _ = fastprop.nonsense
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not COMPILED, reason="no compiled module here, so Numba may be needed")
 def test_numba_is_not_imported_where_a_compiled_module_is():
     code = """

@@ -179,6 +179,7 @@ def test_a_script_runs_as_by_itself(folder, arguments):
     assert patched.stderr.split() == ["fastprop.estimators.classifier", "fastprop.estimators.regressor"]
 
 
+@pytest.mark.full
 def test_a_module_runs_as_by_itself(folder):
     alone, patched = _run_both(folder / "scripts", "-m", "script", "-m", "1")
     assert alone.returncode == patched.returncode == 0

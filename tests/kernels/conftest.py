@@ -307,13 +307,13 @@ def empty_calls(rng, dtype):
     return make_calls(0, rng, dtype)
 
 
-# Numba compiles for a minute what these tests call, and again for a second dtype
+# Numba compiles for a minute what these tests call, and again for other types of arrays
 
 
 def pytest_collection_modifyitems(items):
-    """What Numba computes with a second dtype is for a full run."""
+    """What Numba computes with a second dtype, or from read-only arrays, is for a full run."""
     for item in items:
-        if uses_numba(item) and str(item.callspec.params.get("dtype")) == "float32":
+        if uses_numba(item) and (str(item.callspec.params.get("dtype")) == "float32" or item.get_closest_marker("other_types")):
             item.add_marker("full")
 
 

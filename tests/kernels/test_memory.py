@@ -82,6 +82,7 @@ def test_inputs_of_any_layout_are_copied_and_this_is_said(call):
         np.testing.assert_array_equal(other, kept)
 
 
+@pytest.mark.other_types
 @pytest.mark.parametrize("dtype", [np.dtype(np.float64)], ids=str)
 def test_read_only_and_memory_mapped_inputs(backend, call, tmp_path):
     expected = call.results(backend)

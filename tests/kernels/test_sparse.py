@@ -227,6 +227,7 @@ def test_same_bits_at_every_run(backend, problem, rows, rng, optimizer):
             assert [np.array(v).tobytes() for v in run] == [np.array(v).tobytes() for v in runs[0]]
 
 
+@pytest.mark.other_types
 def test_the_width_of_the_indices_changes_no_bit(backend, problem, rows, rng, index_dtype):
     given, order = problem(rows(60, 40), "softmax_cross_entropy", 5, (8,), True), rng.permutation(60)
     other = given["x"].copy()
@@ -236,6 +237,7 @@ def test_the_width_of_the_indices_changes_no_bit(backend, problem, rows, rng, in
     assert [np.array(v).tobytes() for v in runs[0]] == [np.array(v).tobytes() for v in runs[1]]
 
 
+@pytest.mark.other_types
 @one_dtype
 def test_read_only_rows(each_source, problem, rows):
     backend = each_source
