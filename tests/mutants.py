@@ -67,7 +67,7 @@ MUTANTS = [
     ("fastprop/threads.py", "max(1, available_cores() + {{1|0}} + n_jobs)", "tests/test_threads.py"),
     # Estimators
     ("fastprop/estimators/base.py", "batch_size = min({{200|100}}, n_samples)", E + "parity.py"),
-    ("fastprop/estimators/base.py", "if len(held_out) {{< 2|< 1}}:", E + "bad_input.py"),
+    ("fastprop/estimators/base.py", "if len(held_out) {{< 2|< 1}}:", E + "messages.py"),
     ("fastprop/estimators/classifier.py", "np.hstack([{{1 - outputs, outputs|outputs, 1 - outputs}}])", E + "parity.py"),
     ("fastprop/estimators/weights.py", "and {{all(map(is_, self.intercepts_, network.intercepts))|True}}", E + "weights.py"),
     ("fastprop/interop.py", 'theirs.t = {{fields["t"]|0}}', E + "conversion.py"),
