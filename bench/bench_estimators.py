@@ -41,7 +41,7 @@ def bench_fit_epoch(contest, arena, n_threads, configuration, dtype, contender):
     _fit(contest, arena, configuration, dtype, n_threads, contender)
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("contender", ["fastprop", *OTHERS])
 @pytest.mark.parametrize("dtype", ["float32"])
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -72,7 +72,7 @@ def bench_fit_data(contest, arena, n_threads, data, dtype, contender):
     contest(hold, contender, f"fit {source}, an epoch, {dtype}, {n_threads}T", "data", **facts)
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("contender", ESTIMATORS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("data", ["digits data", "word counts"])

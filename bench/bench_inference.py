@@ -34,7 +34,7 @@ def bench_predict(contest, arena, n_threads, net, n_rows, contender):
     contest(hold, contender, group, "predict", effort=Effort(budget=1.0), **facts)
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("contender", PREDICTORS)
 @pytest.mark.parametrize("net", NETS)
 def bench_predict_after_a_pause(contest, arena, n_threads, net, contender):

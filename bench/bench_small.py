@@ -107,7 +107,7 @@ def bench_first_result(benchmark, finish, tmp_path, quick, contender):
     finish("first result", contender, "float64", 1)
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("contender", ["fastprop", "scikit-learn"])
 @pytest.mark.parametrize("problem", ["mnist", "word counts"])
 def bench_memory(fact, tmp_path, problem, contender):
@@ -146,7 +146,7 @@ def is_shipped(path):
     return path.suffix != ".c" and "__pycache__" not in path.parts and path.is_file()
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.benchmark(timer=REPLAY.clock)
 @pytest.mark.parametrize("contender", ["fastprop", "scikit-learn"])
 @pytest.mark.parametrize(("backend", "kind"), SEARCHES, ids=[kind for _, kind in SEARCHES])

@@ -39,7 +39,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "full: left out by --quick")
+    config.addinivalue_line("markers", "long: left out by --quick")
     config.addinivalue_line("markers", "table: a cell of the table of fit epochs against the peers")
     given = " ".join([*config.invocation_params.args, os.environ.get("PYTEST_ADDOPTS", "")])
     for option, value in DISPLAY.items():
@@ -48,7 +48,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """--quick leaves out what is marked full, and what a module's ``is_quick(**params)`` does not want.
+    """--quick leaves out what is marked long, and what a module's ``is_quick(**params)`` does not want.
 
     What runs on one thread comes first, then what runs on several: a process for either is started once.
     """
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         is_quick = getattr(item.module, "is_quick", lambda **params: True)
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        (left_out if item.get_closest_marker("full") or not is_quick(**params) else kept).append(item)
+        (left_out if item.get_closest_marker("long") or not is_quick(**params) else kept).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
 

@@ -1,12 +1,39 @@
-"""What tests in several folders share: the machine code of the compiled modules."""
+"""What tests in several folders share: which cases are for a full run, and the machine code of the compiled modules."""
 
 import functools
+import itertools
 import re
 import shutil
 import subprocess
 from typing import NamedTuple
 
 import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as full the cases of tests marked pairwise that are not needed for every pair of values."""
+    tests = {}
+    for item in items:
+        if item.get_closest_marker("pairwise"):
+            tests.setdefault((item.parent, item.originalname), []).append(item)
+    for cases in tests.values():
+        needed = covering([{name: repr(value) for name, value in item.callspec.params.items()} for item in cases])
+        for i in set(range(len(cases))) - needed:
+            cases[i].add_marker("full")
+
+
+def covering(cases):
+    """Indices of so many cases (dicts) that each two values of two names that meet in some case meet in one of these.
+
+    One after the other, each time the first of those with the most pairs that are new.
+    """
+    pairs = [set(itertools.combinations(sorted(case.items()), 2)) for case in cases]
+    missing, chosen = set().union(*pairs), set()
+    while missing:
+        best = max(range(len(cases)), key=lambda i: len(pairs[i] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return chosen
 
 
 class Instruction(NamedTuple):

@@ -113,6 +113,7 @@ def test_other_python_threads_run_during_a_fit(counted, monkeypatch, n_jobs):
     assert sum(progress) > 0
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_the_same_bits_in_every_run(problem, dtype, solver, n_jobs):
@@ -121,6 +122,7 @@ def test_the_same_bits_in_every_run(problem, dtype, solver, n_jobs):
         np.testing.assert_array_equal(other, first)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("n_jobs", [2, 3, 4])
 def test_bound_between_thread_counts(problem, dtype, n_jobs, activation):
@@ -158,6 +160,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("first", ["fit", "other_libraries"])
 def test_after_other_libraries_threads(first):
     """scikit-learn's OpenMP, NumPy's BLAS and, where it is installed, PyTorch use their threads before and between fits."""

@@ -67,6 +67,7 @@ def test_the_list_of_examples_is_complete():
     assert sorted(re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \| .+ \|$", text, re.MULTILINE)) == SCRIPTS
 
 
+@pytest.mark.full
 def test_as_a_reader_runs_it(tmp_path):
     """From the command line, into the current folder."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / "information_view.py")]
@@ -174,6 +175,7 @@ def test_the_readmes_cython_code_is_cython(tmp_path):
     assert "KERNELS_f64.linear_forward(" in source.with_suffix(".c").read_text()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "needs"), [("kernels_njit", "numba"), ("kernels_cython", "Cython")])
 def test_compiled_loops(run, python_loop, name, needs):
     pytest.importorskip(needs)

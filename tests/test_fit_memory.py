@@ -52,8 +52,16 @@ def measured(**what):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "estimator"),
+    [
+        ("float32", "MLPClassifier"),
+        *(
+            pytest.param(*case, marks=pytest.mark.full)
+            for case in (("float32", "MLPRegressor"), ("float64", "MLPClassifier"), ("float64", "MLPRegressor"))
+        ),
+    ],
+)
 @pytest.mark.parametrize(
     "size",
     [{"n": 60_000, "n_features": 200, "hidden": (10,)}, {"n": 200, "n_features": 500, "hidden": (1500, 1000)}],

@@ -37,6 +37,7 @@ def test_there_are_five():
     assert len(SCRIPTS) == 5
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_same_scores(script):
     theirs, their_module = _output(script)

@@ -71,6 +71,7 @@ def test_every_public_name_is_there():
         _ = fastprop.nonsense
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not COMPILED, reason="no compiled module here, so Numba may be needed")
 def test_numba_is_not_imported_where_a_compiled_module_is():
     code = """
@@ -88,6 +89,7 @@ def test_import_of_fastprop_alone_imports_nothing():
     assert imported_by("import fastprop") - imported_by("import importlib") <= {"fastprop"}
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not COMPILED, reason="no compiled module here")
 def test_estimators_add_nothing_to_scikit_learns_import():
     ours = imported_by("from fastprop import MLPClassifier")

@@ -176,6 +176,8 @@ def test_filters_by_module(monkeypatch):
 
 # python -m fastprop.patch
 
+full = pytest.mark.full  # each starts two processes that import scikit-learn
+
 SCRIPT = """
 import atexit, pickle, sys
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -212,7 +214,14 @@ def _run_both(folder, *arguments, options=()):
     return _run(folder, *options, *arguments), _run(folder, *options, "-m", "fastprop.patch", *arguments)
 
 
-@pytest.mark.parametrize("arguments", [["scripts/script.py", "-m", "--x=1", "a b"], ["link.py"], ["scripts/../link.py"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scripts/script.py", "-m", "--x=1", "a b"],
+        *(pytest.param([link], marks=full) for link in ("link.py", "scripts/../link.py")),
+    ],
+    ids=str,
+)
 def test_a_script_runs_as_by_itself(folder, arguments):
     alone, patched = _run_both(folder, *arguments)
     assert alone.returncode == patched.returncode == 0
@@ -221,6 +230,7 @@ def test_a_script_runs_as_by_itself(folder, arguments):
     assert patched.stderr.split() == ["fastprop.estimators.classifier", "fastprop.estimators.regressor"]
 
 
+@pytest.mark.full
 def test_a_module_runs_as_by_itself(folder):
     alone, patched = _run_both(folder / "scripts", "-m", "script", "-m", "1")
     assert alone.returncode == patched.returncode == 0
@@ -228,6 +238,7 @@ def test_a_module_runs_as_by_itself(folder):
     assert patched.stderr.split() == ["fastprop.estimators.classifier", "fastprop.estimators.regressor"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["scripts", "1"], ["-m", "scripts", "2"]], ids=str)
 def test_a_folder_runs_as_by_itself(folder, arguments):
     if arguments[0] == "-m":
@@ -236,6 +247,7 @@ def test_a_folder_runs_as_by_itself(folder, arguments):
     assert alone.stdout == patched.stdout != ""
 
 
+@pytest.mark.full
 def test_a_safe_path_stays_safe(folder):
     (folder / "safe.py").write_text("import sys; print(sys.path[:2])")
     alone, patched = _run_both(folder, "safe.py", options=["-P"])
@@ -243,7 +255,15 @@ def test_a_safe_path_stays_safe(folder):
 
 
 @pytest.mark.parametrize(
-    "code", ["import sys; sys.exit(3)", "import sys; sys.exit('why')", "raise SystemExit", "1 / 0", "x = ", "exit(False)"], ids=str
+    "code",
+    [
+        "import sys; sys.exit(3)",
+        *(
+            pytest.param(code, marks=full)
+            for code in ("import sys; sys.exit('why')", "raise SystemExit", "1 / 0", "x = ", "exit(False)")
+        ),
+    ],
+    ids=str,
 )
 def test_exit_codes(folder, code):
     (folder / "ends.py").write_text(code)

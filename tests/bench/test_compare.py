@@ -43,11 +43,13 @@ def noise(request):
     return request.param
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("seed", range(8))
 def test_two_runs_of_the_same_code_are_not_marked(seed, noise, in_turns):
     assert not compare(*(made_up_run(s, noise=noise, in_turns=in_turns) for s in (seed, seed + 100))).marked
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("factor", "word"), [(1.2, "slower"), (1 / 1.2, "faster")])
 def test_a_fifth_in_one_kernel_is_marked_and_nothing_else(seed, noise, factor, word, in_turns):

@@ -121,6 +121,7 @@ def test_page_and_pictures(path, tmp_path):
         assert said in text
 
 
+@pytest.mark.full
 def test_two_runs(path, stored, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     output = ["--output", str(tmp_path / "page")]

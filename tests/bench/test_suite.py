@@ -230,6 +230,7 @@ def test_how_many_epochs_a_sample_has(held_up):
     assert training._epochs_of_a_sample(Fit(), seconds=3.0, effort=effort) == training.MIN_EPOCHS
 
 
+@pytest.mark.full
 def test_a_search_leaves_no_workers_behind():
     """For which the end of the process would wait."""
     outcome = searches.time_searches("loky", 2, ["fastprop"], contest.Effort(0, 0, 1, 1))

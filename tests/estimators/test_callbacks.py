@@ -71,6 +71,7 @@ def _weights(estimator):
 
 
 @needs_callbacks
+@pytest.mark.pairwise
 @pytest.mark.parametrize("target", ["multiclass", "binary", "multilabel", "two outputs", "poisson"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_tasks(data, pair, assert_same, target, way):
@@ -298,6 +299,7 @@ def test_without_callbacks_nothing_of_it_runs(data, pair, monkeypatch):
     assert not [name for name in importers if name.startswith("fastprop")]
 
 
+@pytest.mark.full
 def test_older_versions_have_no_set_callbacks(pair):
     """What looks for callbacks asks whether there is a method for them."""
     for target in ("multiclass", "one output"):

@@ -15,6 +15,7 @@ def _partial_fit(estimator, X, y, classes=None, **options):
     return estimator.partial_fit(X, y, **options, **({} if classes is None else {"classes": classes}))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("seed", [0, "stream"])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", TARGETS)
@@ -76,6 +77,7 @@ def test_partial_fit_in_another_dtype_keeps_the_weights_dtype(data, pair, assert
         assert estimators[0].coefs_[0].dtype == first
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", TARGETS)

@@ -88,6 +88,7 @@ def _can_go_on(estimator):
     return not estimator.early_stopping and hasattr(estimator, "partial_fit") and estimator.solver != "lbfgs"
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_both_directions(fitted, assert_same, target, configuration):
@@ -107,6 +108,7 @@ def test_both_directions(fitted, assert_same, target, configuration):
         assert_same(converted[1], theirs)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("options", [{"dtype": np.float32}, {"sparse": True}], ids=["float32", "sparse"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", ["multiclass", "two outputs"])

@@ -48,6 +48,7 @@ def _said(call):
     return [(warning.category, str(warning.message)) for warning in caught] + error
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel", "one output", "two outputs", "poisson"])
 def test_fit_and_predict(data, pair, assert_same, tolerance, library, target, dtype):

@@ -59,7 +59,12 @@ print("done")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself Ctrl-C there")
 @pytest.mark.parametrize(
-    ("solver", "early_stopping"), [("adam", False), ("sgd", False), ("adam", True), ("sgd", True), ("lbfgs", False)]
+    ("solver", "early_stopping"),
+    [
+        ("adam", True),
+        ("lbfgs", False),
+        *(pytest.param(*case, marks=pytest.mark.full) for case in (("adam", False), ("sgd", False), ("sgd", True))),
+    ],
 )
 def test_a_signal(solver, early_stopping):
     # The timeout only keeps a failure from lasting for hours.
@@ -167,6 +172,7 @@ def test_scikit_learns_lbfgs_raises_too(data, monkeypatch):
         theirs.fit(X, y)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weights", ["none", "some zero", "negative"])
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "two outputs", "poisson"])

@@ -65,6 +65,7 @@ def _assert_close(got, expected, dtype):
     np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[dtype] * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.pairwise
 @needs_onnx
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
@@ -77,6 +78,7 @@ def test_classifier(data, target, activation, dtype):
     np.testing.assert_array_equal(labels, model.predict(X))
 
 
+@pytest.mark.pairwise
 @needs_onnx
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 5, 4)], ids=str)

@@ -58,6 +58,7 @@ def _decided(probabilities):
     return (np.abs(probabilities - 0.5) > 1e-3).all(axis=1) & (top[:, -1] - top[:, -2] > 1e-3)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -67,6 +68,7 @@ def test_trajectory(check, target, activation, solver, weighted):
     check(target, weighted, activation=activation, solver=solver, learning_rate_init=rate)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", TARGETS)
@@ -76,6 +78,7 @@ def test_early_stopping(check, target, solver, weighted):
     )
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
 @pytest.mark.parametrize("momentum", [{"momentum": 0}, {"momentum": 0.5}, {"nesterovs_momentum": False}], ids=str)
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
@@ -85,6 +88,7 @@ def test_schedule(check, schedule, momentum, early_stopping):
     assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_samples", [30, 90])
 @pytest.mark.parametrize("batch_size", ["auto", 1, 7, 29, 30])
 @pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
@@ -93,6 +97,7 @@ def test_batches(check, target, n_samples, batch_size, shuffle):
     check(target, n_samples=n_samples, batch_size=batch_size, shuffle=shuffle, max_iter=6)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("sizes", [(), [], 4, (1,), (3, 1, 2, 5), range(2, 4), np.array([6])], ids=str)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_hidden_layers(check, sizes, solver):
@@ -117,6 +122,7 @@ def test_adam_options(check, parameters):
     check("multiclass", solver="adam", **parameters)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -147,6 +153,7 @@ def test_digits(digits, assert_same):
     assert_same(*digits)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("activation", ["relu", "identity", "logistic"])

@@ -95,6 +95,7 @@ def compare_predictions(ours, theirs, X, y, tolerance):
     assert ours.score(X, y) == pytest.approx(theirs.score(X, y), rel=100 * tolerance, abs=100 * tolerance)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", TARGETS)
@@ -102,6 +103,7 @@ def test_trajectory(check, target, solver, weighted):
     check(target, weighted=weighted, solver=solver, learning_rate_init=0.01)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("container", [*CONTAINERS, wide, disordered], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_formats(check, container, solver):
@@ -109,12 +111,14 @@ def test_formats(check, container, solver):
     check("two outputs", container, solver=solver)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_float32(check, target, solver):
     check(target, dtype="float32", solver=solver, max_iter=10)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("container", [sp.csr_array, sp.csc_matrix], ids=lambda c: c.__name__)
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("target", TARGETS)
@@ -300,6 +304,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_nothing_is_made_dense_in_compiled_code():
     child = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)

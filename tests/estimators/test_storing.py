@@ -58,6 +58,7 @@ def fitted(data, pair):
     return fitted
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "poisson"])
@@ -76,6 +77,7 @@ def test_round_trip_and_further_training(fitted, target, configuration, store):
         assert type(getattr(again, name)) is type(getattr(ours, name))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("target", ["multiclass", "two outputs"])
 def test_whose_objects_are_in_the_state(fitted, target, configuration):
@@ -91,6 +93,7 @@ def test_whose_objects_are_in_the_state(fitted, target, configuration):
     assert {module.partition(".")[0] for module in modules} <= {"fastprop", "numpy", "sklearn"}
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "one output", "poisson"])
 def test_skops_has_to_trust_the_class_only(fitted, target, configuration):
@@ -101,6 +104,7 @@ def test_skops_has_to_trust_the_class_only(fitted, target, configuration):
         assert io.get_untrusted_types(data=io.dumps(estimator)) == [f"{type(ours).__module__}.{type(ours).__name__}"]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)

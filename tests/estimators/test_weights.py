@@ -143,6 +143,7 @@ def test_another_number_of_hidden_units(fitted):
         ours.partial_fit(X, y)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("round_trip", ROUND_TRIPS)
 @pytest.mark.parametrize("parameters", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
 def test_round_trip(fitted, round_trip, parameters):

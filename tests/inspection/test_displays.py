@@ -183,6 +183,7 @@ def test_information_on_given_axes():
         InformationDisplay(p=[0.0, 0.5])
 
 
+@pytest.mark.full
 def test_without_matplotlib():
     code = """
 import sys; sys.modules['matplotlib'] = None

@@ -211,6 +211,7 @@ def test_errors(draw, module):
     assert not plt.get_fignums()
 
 
+@pytest.mark.full
 def test_without_matplotlib():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
@@ -225,6 +226,7 @@ def test_without_matplotlib():
     assert "fastprop-mlp[plot]" in result.stdout
 
 
+@pytest.mark.full
 def test_matplotlib_is_imported_only_to_draw():
     code = "import sys, fastprop; fastprop.LossCurveDisplay; fastprop.MLPClassifier; print('matplotlib' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -4,6 +4,8 @@ The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to
 everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
 """
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,8 +53,9 @@ def compare(actual, expected, allowed):
         excess = np.where(wrong, np.abs(actual - expected) / np.maximum(allowed, np.finfo(np.float64).tiny), 0)
         where = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), expected.shape)
         raise AssertionError(
-            f"{wrong.sum()} of {wrong.size} elements are off; at {tuple(map(int, where))}: got {actual[where]}, "
-            f"expected {expected[where]}, which is {float(excess[where]):.3g} times the tolerance {float(allowed[where]):.3g}"
+            f"{wrong.sum()} of {wrong.size} elements, shape {expected.shape}, are off; at {tuple(map(int, where))}: "
+            f"got {actual[where]}, expected {expected[where]}, which is {float(excess[where]):.3g} times the tolerance "
+            f"{float(allowed[where]):.3g}"
         )
 
 
@@ -101,6 +104,15 @@ def backend(request):
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", params=dispatch.BACKENDS)
+def each_source(request):
+    """The same of one instruction set alone: for what does not depend on the width of a register."""
+    try:
+        return kernels.load(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def oracle():
     """The reference kernels, to be given float64."""
@@ -114,12 +126,6 @@ def dtype(request):
 
 @pytest.fixture(params=list(ACTIVATIONS))
 def activation(request):
-    return request.param
-
-
-@pytest.fixture(params=SIZES)
-def size(request):
-    """One of `sizes`, for kernels whose blocks make a test of its own for each worth its time."""
     return request.param
 
 
@@ -289,7 +295,51 @@ def call(request, rng, dtype):
     return make_calls(7, rng, dtype)[request.param]
 
 
-@pytest.fixture(params=list(make_calls(2, np.random.default_rng(0), np.float32)))
-def empty_call(request, rng, dtype):
+@pytest.fixture
+def calls(rng, dtype):
+    """A valid call of each public kernel: id -> Call."""
+    return make_calls(7, rng, dtype)
+
+
+@pytest.fixture
+def empty_calls(rng, dtype):
     """The same without rows."""
-    return make_calls(0, rng, dtype)[request.param]
+    return make_calls(0, rng, dtype)
+
+
+# Numba compiles for a minute what these tests call, and again for other types of arrays
+
+
+def pytest_collection_modifyitems(items):
+    """What Numba computes with a second dtype, or from read-only arrays, is for a full run."""
+    for item in items:
+        if uses_numba(item) and (str(item.callspec.params.get("dtype")) == "float32" or item.get_closest_marker("other_types")):
+            item.add_marker("full")
+
+
+def uses_numba(item):
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    backend = params.get("backend") or params.get("each_source")
+    return getattr(backend, "backend", backend) == "numba"
+
+
+def pytest_collection_finish(session):
+    """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
+    numba_tests = [item for item in session.items if uses_numba(item)]
+    if len(numba_tests) < 300 or session.config.option.collectonly:
+        return  # for a few tests it would be more than they need
+    dtypes = {str(item.callspec.params.get("dtype", "float64")) for item in numba_tests}
+    process = subprocess.Popen([sys.executable, __file__, *sorted(dtypes, reverse=True)], stderr=subprocess.DEVNULL)
+    session.config.add_cleanup(process.kill)
+
+
+def compile_with_numba(dtype):
+    backend = kernels.load("numba")
+    for n_threads in (1, 2):
+        for call in make_calls(7, np.random.default_rng(0), dtype).values():
+            call.results(backend, n_threads=n_threads)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        compile_with_numba(np.dtype(name))

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,17 +17,42 @@ def backend():
 
 
 @pytest.fixture
-def refused(backend, call):
-    """refused(error, message, **changes): the call with these changes raises, and no array has changed."""
+def dtype():
+    """They are also the same for both dtypes, but where a test says otherwise."""
+    return np.dtype(np.float32)
 
-    def check(error, message, **changes):
+
+both_dtypes = pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+
+
+@pytest.fixture
+def refused(backend, request):
+    """refused(error, message, **changes): the call with these changes raises, and no array has changed.
+
+    The call is that of the test, or, where it goes through several, ``of``.
+    """
+
+    def check(error, message, of=None, **changes):
+        call = of or request.getfixturevalue("call")
         arrays = call.arrays | {name: value for name, value in changes.items() if isinstance(value, np.ndarray)}
         kept = {name: array.tobytes() for name, array in arrays.items()}
         with pytest.raises(error, match=message):
             call(backend, **changes)
-        assert kept == {name: array.tobytes() for name, array in arrays.items()}
+        assert kept == {name: array.tobytes() for name, array in arrays.items()}, call.name
 
     return check
+
+
+@pytest.fixture
+def calls_with(calls):
+    """calls_with(condition): the calls to which a test applies, of which there must be some."""
+
+    def chosen(condition):
+        found = [call for call in calls.values() if condition(call)]
+        assert found
+        return found
+
+    return chosen
 
 
 def other_float(array):
@@ -50,6 +76,7 @@ def test_what_is_not_an_array(call, refused):
             refused(TypeError, message + "NoneType", **{name: None})
 
 
+@both_dtypes
 def test_two_dtypes_in_one_call(call, refused):
     for name, array in float_arrays(call).items():
         if (call.name, name) in ALONE:
@@ -57,6 +84,7 @@ def test_two_dtypes_in_one_call(call, refused):
         refused(TypeError, f"^{name} must|^[a-z_]+ must have the dtype of {name}; got", **{name: other_float(array)})
 
 
+@both_dtypes
 def test_wrong_dtype(call, refused):
     for name, array in float_arrays(call).items():
         for wrong in ("int64", "float16", "complex128", "object", "longdouble", "bool"):
@@ -76,17 +104,19 @@ def test_wrong_shape(call, refused):
             refused((ValueError, TypeError), "^[a-z_]+ (row 0 )?must ", **{name: np.zeros(shape, array.dtype)})
 
 
-def test_wrong_outputs(call, refused):
-    for name, array in (call.outputs | call.updated).items():
-        read_only = array.copy()
-        read_only.flags.writeable = False
-        refused(ValueError, f"^{name} must be C-contiguous, aligned and writeable; got a read-only", **{name: read_only})
-        strided = np.repeat(array, 2, axis=-1)[..., ::2]
-        refused(ValueError, f"^{name} must be C-contiguous, .* got a strided", **{name: strided})
-        unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
-        refused(ValueError, f"^{name} must be C-contiguous, .* got an unaligned", **{name: unaligned})
-        swapped = array.astype(array.dtype.newbyteorder())
-        refused(TypeError, f"^{name} must be float.* in native byte order; got", **{name: swapped})
+@both_dtypes
+def test_wrong_outputs(calls_with, refused):
+    for call in calls_with(lambda call: call.outputs or call.updated):
+        for name, array in (call.outputs | call.updated).items():
+            read_only = array.copy()
+            read_only.flags.writeable = False
+            refused(ValueError, f"^{name} must be C-contiguous, aligned and writeable; got a read-only", call, **{name: read_only})
+            strided = np.repeat(array, 2, axis=-1)[..., ::2]
+            refused(ValueError, f"^{name} must be C-contiguous, .* got a strided", call, **{name: strided})
+            unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+            refused(ValueError, f"^{name} must be C-contiguous, .* got an unaligned", call, **{name: unaligned})
+            swapped = array.astype(array.dtype.newbyteorder())
+            refused(TypeError, f"^{name} must be float.* in native byte order; got", call, **{name: swapped})
 
 
 def overlapping(first, second, shift):
@@ -100,22 +130,20 @@ def overlapping(first, second, shift):
     return views[1], views[0]
 
 
-def test_overlap(call, refused):
-    for name, written in (call.outputs | call.updated).items():
-        for other, array in call.arrays.items():
+def test_overlap(calls_with, refused):
+    for call in calls_with(lambda call: call.outputs or call.updated):
+        for (name, written), (other, array) in product((call.outputs | call.updated).items(), call.arrays.items()):
             if other == name or (other in call.outputs and name in call.updated):
                 continue
             for shift in (0, 8):
                 if shift == 0 and (other == call.in_place_of or array.dtype.kind == "i"):
                     continue
                 a, b = overlapping(array, np.nan_to_num(written), shift)
-                changes = {other: a, name: b}
                 if array.dtype.kind == "i":
                     # Writing the second has damaged the labels: put the first's back, which then damages the second.
                     a[...] = array
-                refused(
-                    ValueError, f"^({name} must not overlap {other}|{other} must not overlap {name}); they share memory", **changes
-                )
+                message = f"^({name} must not overlap {other}|{other} must not overlap {name}); they share memory"
+                refused(ValueError, message, call, **{other: a, name: b})
 
 
 def test_overlap_with_a_strided_input_is_an_error_and_interleaving_is_not(backend, draw, dtype):
@@ -127,6 +155,7 @@ def test_overlap_with_a_strided_input_is_an_error_and_interleaving_is_not(backen
         backend.linear_forward(memory[1:6:4], weight, bias, out=memory[2:4])  # between the rows that are read
 
 
+@pytest.mark.usefixtures("call")
 def test_bad_n_threads(refused):
     for value, message in ((0, "least 1; got 0"), (-2, "least 1; got -2"), (10**9, "most 1024; got 1000000000")):
         refused(ValueError, f"^n_threads must be at {message}$", n_threads=value)
@@ -144,24 +173,23 @@ def with_value(array, where, value):
     return changed
 
 
-def test_labels_and_order(call, refused):
+def test_labels_and_order(calls_with, refused):
     largest = {"softmax_cross_entropy": 3, "binary_cross_entropy": 2}
     for name in ("targets", "order"):
-        array = call.inputs.get(name)
-        if array is None or array.dtype.kind != "i":
-            continue
-        n_values = 7 if name == "order" else largest.get(re.sub("_(for|back)ward$", "", call.name), 3)
-        for value in (-1, n_values, np.iinfo(np.int64).min, np.iinfo(np.int64).max):
-            message = rf"^{name} must be in \[0, {n_values}\); got {value} at position 4$"
-            refused(ValueError, message, **{name: with_value(array, 4, value)})
-        huge = with_value(array.astype(np.uint64), 4, 2**64 - 1)
-        refused(ValueError, f"^{name} must be in .* got 18446744073709551615 at position 4$", **{name: huge})
-        refused(TypeError, f"^{name} must be integers; got float64$", **{name: array.astype(np.float64)})
-        if not call.name.startswith("binary"):
-            refused(TypeError, f"^{name} must be integers; got bool$", **{name: array > 0})
-        refused(ValueError, f"^{name} must have shape", **{name: array[:, None, None]})
-        if name == "targets":
-            refused(ValueError, r"^targets must have shape \(7,\); got \(6,\)$", targets=array[:-1])
+        for call in calls_with(lambda call, name=name: name in call.inputs and call.inputs[name].dtype.kind == "i"):
+            array = call.inputs[name]
+            n_values = 7 if name == "order" else largest.get(re.sub("_(for|back)ward$", "", call.name), 3)
+            for value in (-1, n_values, np.iinfo(np.int64).min, np.iinfo(np.int64).max):
+                message = rf"^{name} must be in \[0, {n_values}\); got {value} at position 4$"
+                refused(ValueError, message, call, **{name: with_value(array, 4, value)})
+            huge = with_value(array.astype(np.uint64), 4, 2**64 - 1)
+            refused(ValueError, f"^{name} must be in .* got 18446744073709551615 at position 4$", call, **{name: huge})
+            refused(TypeError, f"^{name} must be integers; got float64$", call, **{name: array.astype(np.float64)})
+            if not call.name.startswith("binary"):
+                refused(TypeError, f"^{name} must be integers; got bool$", call, **{name: array > 0})
+            refused(ValueError, f"^{name} must have shape", call, **{name: array[:, None, None]})
+            if name == "targets":
+                refused(ValueError, r"^targets must have shape \(7,\); got \(6,\)$", call, targets=array[:-1])
 
 
 def test_labels_where_only_dense_targets_go(backend, draw):
@@ -171,55 +199,56 @@ def test_labels_where_only_dense_targets_go(backend, draw):
                 getattr(backend, f"{loss}_{suffix}")(draw(4, 2), np.zeros(4, np.int64))
 
 
-def test_sample_weight_must_be_finite(call, refused):
-    for bad in (np.nan, np.inf, -np.inf) if "sample_weight" in call.inputs else ():
-        weight = with_value(call.inputs["sample_weight"], 5, bad)
-        refused(ValueError, f"^sample_weight must be finite; got {bad} at position 5$", sample_weight=weight)
+def test_sample_weight_must_be_finite(calls_with, refused):
+    for call in calls_with(lambda call: "sample_weight" in call.inputs):
+        for bad in (np.nan, np.inf, -np.inf):
+            weight = with_value(call.inputs["sample_weight"], 5, bad)
+            refused(ValueError, f"^sample_weight must be finite; got {bad} at position 5$", call, sample_weight=weight)
 
 
-def test_poisson_targets_must_not_be_negative(call, refused):
-    if call.name.startswith("poisson"):
+def test_poisson_targets_must_not_be_negative(calls_with, refused):
+    for call in calls_with(lambda call: call.name.startswith("poisson")):
         targets = with_value(call.inputs["targets"], (2, 1), -1)
         targets[0, 0] = np.nan
-        refused(ValueError, r"^targets must not be negative; got -1.0 at position \(2, 1\)$", targets=targets)
+        refused(ValueError, r"^targets must not be negative; got -1.0 at position \(2, 1\)$", call, targets=targets)
 
 
-def test_scale_must_be_a_finite_number(call, refused):
-    for scale in (np.nan, np.inf, -np.inf, "1", None, True) if "scale" in call.options else ():
-        refused((TypeError, ValueError), "^scale must be ", scale=scale)
+def test_scale_must_be_a_finite_number(calls_with, refused):
+    for call in calls_with(lambda call: "scale" in call.options):
+        for scale in (np.nan, np.inf, -np.inf, "1", None, True):
+            refused((TypeError, ValueError), "^scale must be ", call, scale=scale)
 
 
-def test_activation_names(call, refused):
-    if "activation" in call.options:
+def test_activation_names(calls_with, refused):
+    names = ".*'identity', 'relu', 'sigmoid', 'tanh'.*"
+    for call in calls_with(lambda call: "activation" in call.options):
         for value in ("logistic", "softmax", 1, None, []):
-            refused(ValueError, "^activation must be one of .*'identity', 'relu', 'sigmoid', 'tanh'.*; got ", activation=value)
+            refused(ValueError, f"^activation must be one of {names}; got ", call, activation=value)
         if call.name == "linear_backward":
-            refused(TypeError, "^need_dx must be True or False; got 1", need_dx=1)
+            refused(TypeError, "^need_dx must be True or False; got 1", call, need_dx=1)
 
 
-def test_dropout_options(call, refused):
-    if "rate" not in call.options:
-        return
-    for value in (-0.1, 1.0, 2, np.nan):
-        refused(ValueError, r"^rate must be in \[0, 1\); got ", rate=value)
-    for value in (None, "half", True):
-        refused(TypeError, "^rate must be a real number; got ", rate=value)
-    for name in ("seed", "stream"):
-        refused(ValueError, f"^{name} must be at least 0; got -1$", **{name: -1})
-        refused(ValueError, f"^{name} must be at most 18446744073709551615; got 18446744073709551616$", **{name: 2**64})
-        refused(TypeError, f"^{name} must be an integer; got ", **{name: 1.0})
+def test_dropout_options(calls_with, refused):
+    for call in calls_with(lambda call: "rate" in call.options):
+        for value in (-0.1, 1.0, 2, np.nan):
+            refused(ValueError, r"^rate must be in \[0, 1\); got ", call, rate=value)
+        for value in (None, "half", True):
+            refused(TypeError, "^rate must be a real number; got ", call, rate=value)
+        for name in ("seed", "stream"):
+            refused(ValueError, f"^{name} must be at least 0; got -1$", call, **{name: -1})
+            refused(ValueError, f"^{name} must be at most 18446744073709551615; got 18446744073709551616$", call, **{name: 2**64})
+            refused(TypeError, f"^{name} must be an integer; got ", call, **{name: 1.0})
 
 
-def test_norm_options(call, refused):
-    if "norm" not in call.name:
-        return
-    if call.name.endswith("backward"):
-        refused(TypeError, "^accumulate must be True or False; got 1$", accumulate=1)
+def test_norm_options(calls_with, refused):
+    for call in calls_with(lambda call: call.name.endswith("norm_backward")):
+        refused(TypeError, "^accumulate must be True or False; got 1$", call, accumulate=1)
         for given in ({}, {"dgamma": call.outputs["dgamma"]}, {"dbeta": call.outputs["dbeta"]}):
-            refused(ValueError, "^dgamma and dbeta must be given with accumulate=True; got None$", accumulate=True, **given)
-    else:
+            message = "^dgamma and dbeta must be given with accumulate=True; got None$"
+            refused(ValueError, message, call, accumulate=True, **given)
+    for call in calls_with(lambda call: "norm" in call.name and not call.name.endswith("backward")):
         for value in (0.0, -1.0, np.nan, np.inf):
-            refused(ValueError, "^epsilon must be in ", epsilon=value)
+            refused(ValueError, "^epsilon must be in ", call, epsilon=value)
 
 
 @pytest.mark.parametrize(("norm", "shape", "axis"), [("layer", (3, 0), "column"), ("batch", (0, 3), "row")])
@@ -232,9 +261,8 @@ def test_norms_over_nothing(backend, draw, norm, shape, axis):
         getattr(backend, f"{norm}_norm_backward")(x, x, gamma, statistics, statistics)
 
 
+@pytest.mark.parametrize("call", ["network_forward", "network_loss_gradient", "train_epoch"], indirect=True)
 def test_network_options(call, refused):
-    if "layers" not in call.inputs:
-        return
     layers = call.inputs["layers"]
     for where, value in (((0, 0), 0), ((1, 0), 5), ((1, 1), 0), ((0, 2), 4), ((1, 2), 7), ((1, 3), 23), ((0, 1), 2**62)):
         refused(ValueError, r"^layers row \d must be ", layers=with_value(layers, where, value))

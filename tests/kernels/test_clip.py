@@ -54,7 +54,7 @@ def arguments(loss, z, targets, dtype):
     return {"x": z.astype(dtype), "targets": targets, "layers": layers, "params": params.astype(dtype), "loss": loss}
 
 
-@pytest.mark.parametrize("clip", ["eps", 1e-3, 0.2, 0.499])
+@pytest.mark.parametrize("clip", ["eps", 0.2])
 def test_the_loss_is_that_of_clipped_probabilities(backend, saturated, rng, assert_close, dtype, clip):
     clip = float(np.finfo(dtype).eps) if clip == "eps" else clip
     loss, z, targets = saturated

@@ -47,6 +47,7 @@ def assert_same_bits(results, expected):
         np.testing.assert_array_equal(actual, exact)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_threads", [2, 3, 5])

@@ -1,14 +1,16 @@
 """Gradients against fourth-order central differences and, where torch is installed, against its automatic ones, in float64."""
 
-from itertools import count
+from itertools import count, product
 
 import numpy as np
 import pytest
 
 from fastprop import kernels
-from fastprop.kernels.codes import CANONICAL_LINK, LOSSES
+from fastprop.kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES
 
 LIMIT = 1e-8  # relative to the largest component
+# (loss, activation, hidden): every activation at every depth, and every loss three times, as it does not depend on the others.
+NETWORKS = [(list(LOSSES)[(i + i // 4) % 4], *network) for i, network in enumerate(product(ACTIVATIONS, [(), (4,), (4, 3, 5)]))]
 
 
 @pytest.fixture
@@ -102,8 +104,7 @@ def loss_targets(loss, dense, n, n_out, rng):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "dense"), [*((loss, False) for loss in LOSSES), ("softmax_cross_entropy", True)])
 def test_loss_backward(backend, rng, draw, loss, dense, weighted):
     forward, backward = getattr(backend, f"{loss}_forward"), getattr(backend, f"{loss}_backward")
     logits, targets = draw(5, 4), loss_targets(loss, dense, 5, 4, rng)
@@ -131,12 +132,11 @@ def hidden_pre_activations(made):
     return np.concatenate(z)
 
 
-@pytest.mark.parametrize(("hidden", "weighted"), [((), True), ((4,), False), ((4, 3, 5), True)], ids=str)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_network_loss_gradient(backend, rng, loss, activation, hidden, weighted):
+@pytest.mark.parametrize(("loss", "activation", "hidden"), NETWORKS, ids=str)
+def test_network_loss_gradient(backend, rng, loss, activation, hidden):
     layers, x, params = away_from_kinks(lambda r: network(loss, activation, hidden, r), hidden_pre_activations)
     targets, alpha = loss_targets(loss, False, 6, 3, rng), 0.3
-    weight = rng.random(6) if weighted else None
+    weight = None if hidden == (4,) else rng.random(6)
     total = 6 if weight is None else weight.sum()
 
     def penalty(p):
@@ -173,8 +173,7 @@ def torch_loss(torch, loss, logits, targets, weight):
     return (values * weight).sum()
 
 
-@pytest.mark.parametrize("hidden", [(), (4,), (4, 3, 5)], ids=str)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "activation", "hidden"), NETWORKS, ids=str)
 def test_network_loss_gradient_against_torch(backend, torch, rng, loss, activation, hidden):
     layers, x, params = network(loss, activation, hidden, rng)
     targets, weight = loss_targets(loss, loss != "softmax_cross_entropy", 6, 3, rng), rng.random(6)

@@ -86,6 +86,7 @@ def faults(machine_code, loop, tile, packed):
     return found
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("kind", ["PLAIN", "TRANSPOSED", "FETCHING"])
 @pytest.mark.parametrize("dtype", PACKED)
 def test_the_full_tile_stays_in_registers(machine_code, functions, isa, dtype, kind):
@@ -116,6 +117,7 @@ def test_a_tile_that_packs_stays_in_registers_too(machine_code, functions, isa, 
     assert all(tile.register in i.operands for i in writes(machine_code, loop))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", PACKED)
 def test_a_thin_tile_stays_in_registers(machine_code, functions, isa, dtype, rows):

@@ -1,11 +1,13 @@
 """Whole networks and whole epochs of every back end against the reference in float64."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from fastprop import kernels
-from fastprop.kernels.codes import CANONICAL_LINK, HYPER, N_STATE_SLOTS
+from fastprop.kernels.codes import ACTIVATIONS, CANONICAL_LINK, HYPER, N_STATE_SLOTS
 
 FORMS = {
     "softmax labels": "softmax_cross_entropy",
@@ -16,6 +18,13 @@ FORMS = {
     "poisson": "poisson",
 }
 DEPTHS = [(), (17,), (9, 33, 8)]
+# (form, activation, hidden): every activation at every depth, and every form twice, as the loss does not depend on the others.
+NETWORKS = [(list(FORMS)[(i + i // 6) % 6], *network) for i, network in enumerate(product(ACTIVATIONS, DEPTHS))]
+OPTIMIZERS = ["sgd", "adam"]
+BATCHES = [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)]
+# (form, optimizer, (n, batch_size)): every form with both optimizers, which have every batch size between them.
+EPOCHS = [(*problem, BATCHES[i % 5]) for i, problem in enumerate(product(FORMS, OPTIMIZERS))]
+one_form = pytest.mark.parametrize("form", ["softmax labels"])
 
 
 @pytest.fixture(params=FORMS)
@@ -81,7 +90,7 @@ def check_gradient(backend, oracle, given, in_float64, assert_close, weights):
         assert_close(backend.network_forward(**forward, n_threads=n_threads), outputs, dtype, "network")
 
 
-@pytest.mark.parametrize("hidden", DEPTHS, ids=str)
+@pytest.mark.parametrize(("form", "activation", "hidden"), NETWORKS, ids=str)
 def test_network_loss_gradient(backend, oracle, problem, rng, in_float64, assert_close, dtype, activation, hidden):
     for n in (1, 37):
         weights = None, rng.random(n).astype(dtype)
@@ -94,6 +103,7 @@ def test_network_loss_gradient_of_many_rows(backend, oracle, problem, rng, in_fl
     check_gradient(backend, oracle, problem(700, (33, 8), "tanh"), in_float64, assert_close, weights)
 
 
+@one_form
 @pytest.mark.parametrize("hidden", [(210, 190), (12, 1100)], ids=str)
 def test_network_loss_gradient_of_wide_layers(backend, oracle, problem, rng, in_float64, assert_close, dtype, hidden):
     """So wide that what a weight gradient reads is packed, in several strips, and one output has several blocks of weights."""
@@ -132,9 +142,9 @@ def test_forward_alone(backend, oracle, draw, rng, wide, assert_close, dtype, si
             x[...] = draw(n, sizes[0])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize(("n", "batch_size"), [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)])
-def test_train_epoch(problem, rng, assert_same_epoch, dtype, n, batch_size, optimizer):
+@pytest.mark.parametrize(("form", "optimizer", "batches"), EPOCHS, ids=str)
+def test_train_epoch(problem, rng, assert_same_epoch, dtype, batches, optimizer):
+    n, batch_size = batches
     given, order = problem(n, (9, 6), "tanh"), rng.permutation(n)
     kept = [given[name].copy() for name in ("x", "targets")]
     options = {"alpha": 0.01, "batch_size": batch_size}
@@ -145,13 +155,14 @@ def test_train_epoch(problem, rng, assert_same_epoch, dtype, n, batch_size, opti
         np.testing.assert_array_equal(given[name], before)
 
 
-@pytest.mark.parametrize("hidden", DEPTHS, ids=str)
+@pytest.mark.parametrize(("form", "activation", "hidden"), NETWORKS, ids=str)
 def test_train_epoch_at_every_depth_and_activation(problem, rng, assert_same_epoch, activation, hidden):
     order = rng.integers(0, 40, 31)  # some rows twice, some not at all
     assert_same_epoch(problem(40, hidden, activation), order, "sgd", batch_size=8)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@one_form
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_same_bits_at_every_run(backend, problem, rng, optimizer):
     given, order = problem(700, (33, 17), "relu"), rng.permutation(700)
     for n_threads in (1, 2, 3):
@@ -161,7 +172,7 @@ def test_same_bits_at_every_run(backend, problem, rng, optimizer):
             assert [np.array(v).tobytes() for v in run] == [np.array(v).tobytes() for v in runs[0]]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_same_bits_wherever_the_parameters_lie(backend, draw, rng, dtype, optimizer):
     """Several threads store whole registers past the caches, from a register's boundary on, and the rest as usual."""
     layers = kernels.layer_table([10, 400, 20, 4], "relu", "softmax")  # more parameters than are updated at a time
@@ -183,7 +194,7 @@ def test_same_bits_wherever_the_parameters_lie(backend, draw, rng, dtype, optimi
         assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(("form", "optimizer"), [("squared error", "sgd"), ("softmax labels", "adam")])
 def test_an_epoch_is_its_batches_one_by_one(backend, problem, rng, assert_close, dtype, optimizer):
     """The definition in terms of the public kernels: gradient, then update, with steps that count from the one given."""
     given, order = problem(30, (6,), "sigmoid"), rng.permutation(30)
@@ -203,7 +214,7 @@ def test_an_epoch_is_its_batches_one_by_one(backend, problem, rng, assert_close,
     assert_close(state, slots, dtype, "epoch")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(("form", "optimizer"), [("softmax labels", "sgd"), ("binary dense", "adam")])
 def test_a_batch_without_weight_changes_nothing_but_is_a_step(backend, problem, assert_same_epoch, dtype, optimizer):
     given, order, weight = problem(24, (6,), "tanh"), np.arange(24), np.ones(24, dtype)
     weight[8:16] = 0
@@ -216,6 +227,7 @@ def test_a_batch_without_weight_changes_nothing_but_is_a_step(backend, problem, 
     assert not gradient.any()
 
 
+@one_form
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_nesterov_and_momentum_reach_the_update(backend, problem, rng, assert_close, dtype, nesterov):
     given, order = problem(20, (6,), "tanh"), rng.permutation(20)

@@ -200,7 +200,7 @@ def test_forked_children_start_their_own():
     run(FORKED)
 
 
-@pytest.mark.parametrize("n_busy", [0, 2 * (os.cpu_count() or 1)])
+@pytest.mark.parametrize("n_busy", [0, pytest.param(2 * (os.cpu_count() or 1), marks=pytest.mark.full)])
 def test_after_pauses(n_busy):
     command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
     busy = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(n_busy)]

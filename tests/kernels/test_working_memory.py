@@ -43,6 +43,7 @@ def assert_same_bits(actual, expected):
         np.testing.assert_array_equal(values, exact)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])

@@ -183,6 +183,7 @@ def test_what_an_estimator_with_it_cannot_do():
         MLPClassifier(activation=math.tanh).fit(X, Y)
 
 
+@pytest.mark.full
 def test_an_estimator_without_it_does_not_load_nn():
     fit = "MLPClassifier(max_iter=999, tol=1).fit([[0.0], [1.0]], [0, 1]).predict([[1.0]])"
     code = f"import sys; from fastprop import MLPClassifier; {fit}; assert 'fastprop.nn' not in sys.modules"

@@ -91,12 +91,23 @@ def problems(draw):
     return nn.Sequential(*layers, **options), loss, rng.normal(size=(N_ROWS, n_in)), y
 
 
-@settings(max_examples=60, deadline=None)
-@given(problem=problems())
-def test_random_compositions(gradient_errors, problem):
+def check_composition(gradient_errors, problem):
     errors = gradient_errors(*problem)
     assume(len(errors) > 2)  # else too flat or too steep to be judged
     assert max(errors.values()) < 1e-7, errors
+
+
+@settings(max_examples=12, deadline=None)
+@given(problem=problems())
+def test_random_compositions(gradient_errors, problem):
+    check_composition(gradient_errors, problem)
+
+
+@pytest.mark.full
+@settings(max_examples=60, deadline=None)
+@given(problem=problems())
+def test_many_random_compositions(gradient_errors, problem):
+    check_composition(gradient_errors, problem)
 
 
 @pytest.mark.parametrize("factor", [1, 1 + 1e-6])

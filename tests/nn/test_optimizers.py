@@ -30,12 +30,23 @@ def test_sgd_by_its_formula(parameter):
         np.testing.assert_allclose(parameter.data, p, **F64)
 
 
+def test_nesterov_by_its_formula(parameter):
+    p, g, v = parameter.data.copy(), parameter.grad.copy(), 0.0
+    optimizer = nn.SGD([parameter], lr=0.1, momentum=0.9, nesterov=True)
+    for _ in range(3):
+        optimizer.step()
+        v = 0.9 * v + g
+        p -= 0.1 * (g + 0.9 * v)
+        np.testing.assert_allclose(parameter.data, p, **F64)
+
+
 @pytest.mark.parametrize("eps_hat", [True, False])
 def test_adam_by_its_formula(parameter, eps_hat):
-    p, g, m, v = parameter.data.copy(), parameter.grad.copy(), 0.0, 0.0
-    optimizer = nn.Adam([parameter], lr=0.1, betas=(0.8, 0.9), eps=0.01, eps_hat=eps_hat)
+    p, m, v = parameter.data.copy(), 0.0, 0.0
+    optimizer = nn.Adam([parameter], lr=0.1, betas=(0.8, 0.9), eps=0.01, weight_decay=0.3, eps_hat=eps_hat)
     for t in range(1, 4):
         optimizer.step()
+        g = parameter.grad + 0.3 * p
         m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g * g
         root = np.sqrt(v) / (1 if eps_hat else math.sqrt(1 - 0.9**t)) + 0.01
         p -= 0.1 * (math.sqrt(1 - 0.9**t) if eps_hat else 1) / (1 - 0.8**t) * m / root
@@ -50,8 +61,9 @@ def test_adamw_decays_apart_from_the_gradient(parameter):
 
 
 def test_rmsprop_by_its_formula(parameter):
-    p, g = parameter.data.copy(), parameter.grad.copy()
-    nn.RMSprop([parameter], lr=0.1, alpha=0.9, eps=0.01).step()
+    p = parameter.data.copy()
+    g = parameter.grad + 0.3 * p
+    nn.RMSprop([parameter], lr=0.1, alpha=0.9, eps=0.01, weight_decay=0.3).step()
     np.testing.assert_allclose(parameter.data, p - 0.1 * g / (np.sqrt(0.1 * g * g) + 0.01), **F64)
 
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("sklearn.neural_network.tests.test_mlp")
 
 
+@pytest.mark.full
 def test_mlp(tmp_path):
     """In a process of its own, as the plugin replaces names in scikit-learn; from a folder where nothing configures pytest."""
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,0 +1,203 @@
+"""What the tests of a plain run find: small faults, one at a time, in a copy of the sources.
+
+    python tests/mutants.py [word ...]
+
+Every fault, or those whose file or text has one of the words, is put into a copy, and the tests that should find it run there until
+one fails. First the same tests run without a fault, where they must pass. It prints a line for each fault, and fails if one is not
+found. It needs what the tests need, Numba, and a C compiler.
+
+All faults in C are compiled into one module, the baseline's, each as ``(MUTANT == number ? fault : original)``; the environment
+says which of them is there. Those in Python change the text.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+C = "kernels/cython_backend/"
+NUMBA = "kernels/numba_backend/"
+K, E, N = "tests/kernels/test_", "tests/estimators/test_", "tests/nn/test_"
+
+# (file, text of one place with {{original|fault}}, the tests that should find it)
+MUTANTS = [
+    # Compiled kernels
+    (C + "elementwise.h", "case RELU: return FN(keep)({{a > 0|a >= 0}}, da);", K + "special_values.py"),
+    (C + "elementwise.h", "e = FN(keep)({{FN(first_lanes)(n - j)|FN(first_lanes)(LANES)}}, e);", K + "layers.py"),
+    (C + "elementwise.h", "sum += ({{weight|0}} ? (double)weight[first + i] : 1) * FN(bounded)", K + "losses.py"),
+    (C + "elementwise.h", "FN(relu)(z) - z * y + FN(vlog1p_unit)({{e|e * 0}});", K + "losses.py"),
+    (C + "elementwise.h", "sum += {{y[i] == 0|0}} ? 0.0 :", K + "losses.py"),
+    (C + "elementwise.h", "const REAL at_label = {{row_scale|scale}} * (p[t.labels[i]] - 1);", K + "losses.py"),
+    (C + "dropout.h", "FN(kept_lanes)(key, {{first + (uint64_t)j|first}}, threshold);", K + "dropout.py"),
+    (C + "normalization.h", "FN(horizontal_sum)(squares) / {{(REAL)n|(REAL)(n - 1)}} + c->epsilon);", K + "normalization.py"),
+    (C + "optimizer.h", "p += s->nesterov ? {{s->momentum * m - s->lr * g|m - s->lr * g}} : m;", K + "updates.py"),
+    (C + "optimizer.h", "p *= {{s->shrink|1}};", K + "updates.py"),
+    (C + "gemm.h", "p.b_stride = ready ? {{vectors * LANES|width}} : n_out;", K + "layers.py"),
+    (C + "gemm.h", "rows - half, n_in, n_out, {{1|accumulate}}, dweight,", K + "network.py"),
+    (C + "network.h", "a[i * stride + j] *= {{keep_rate|1}};", K + "network_dropout.py"),
+    (C + "training.h", "const ptrdiff_t number = t->step + step + {{1|2}};", K + "network.py"),
+    (C + "training.h", "+= scale * {{0.5|1.0}} * t->alpha * squares;", K + "network.py"),
+    (C + "training.h", "if ({{t->optimizer == ADAM|0}})", K + "crew.py"),
+    (C + "sparse.h", "} else if ({{feature + 1 < n|feature + 2 < n}}) {", K + "sparse.py"),
+    # Numba's
+    (NUMBA + "losses.py", "weighted += logits[i, labels[i]] - {{highest|0}}", K + "losses.py"),
+    (NUMBA + "normalization.py", "{{mean_g - x_hat * mean_product|mean_product - x_hat * mean_g}})", K + "normalization.py"),
+    (NUMBA + "optimizers.py", "lr * (g + momentum * velocity[i] if {{nesterov|not nesterov}} else velocity[i])", K + "updates.py"),
+    (NUMBA + "training.py", "scale, decay = result.dtype.type(1 / total_weight), result.dtype.type({{alpha / total_weight|alpha}})",
+     K + "gradients.py::test_network_loss_gradient"),
+    # The public kernels' checks, shared by all back ends
+    ("kernels/checks.py", "converted.size and unsigned.max() {{>=|>}} n_values:", K + "bad_input.py::test_labels_and_order"),
+    ("kernels/checks.py", "and not ({{other == in_place_of|other}} and _same_memory", K + "bad_input.py::test_overlap"),
+    ("kernels/checks.py", "or ({{closed|True}} and value == high)", K + "bad_input.py::test_dropout_options"),
+    ("kernels/checks.py", "(flags.c_contiguous and {{flags.aligned|True}})", K + "memory.py"),
+    # Training
+    ("fastprop/training.py", "if loss > {{self.best_loss - tol|self.best_loss}} else 0", E + "parity.py"),
+    ("fastprop/training.py", "if history.no_improvement_count {{<=|<}} options.n_iter_no_change:", E + "parity.py"),
+    ("fastprop/training.py", "(n_samples_seen + {{1|0}}) ** self.power_t", E + "parity.py::test_schedule"),
+    ("fastprop/training.py", "self.learning_rate /= {{5.0|2.0}}", E + "parity.py::test_schedule"),
+    ("fastprop/training.py", "network.params[:] = {{validation.best_params|network.params}}", E + "parity.py"),
+    ("fastprop/network.py", "factor = {{2.0|6.0}} if self.activation", E + "parity.py"),
+    ("fastprop/lbfgs.py", "part, {{alpha / len(parts)|alpha}}, clip", E + "interrupt.py"),
+    ("fastprop/threads.py", "max(1, available_cores() + {{1|0}} + n_jobs)", "tests/test_threads.py"),
+    # Estimators
+    ("fastprop/estimators/base.py", "batch_size = min({{200|100}}, n_samples)", E + "parity.py"),
+    ("fastprop/estimators/base.py", "if len(held_out) {{< 2|< 1}}:", E + "messages.py"),
+    ("fastprop/estimators/classifier.py", "np.hstack([{{1 - outputs, outputs|outputs, 1 - outputs}}])", E + "parity.py"),
+    ("fastprop/estimators/weights.py", "and {{all(map(is_, self.intercepts_, network.intercepts))|True}}", E + "weights.py"),
+    ("fastprop/interop.py", 'theirs.t = {{fields["t"]|0}}', E + "conversion.py"),
+    ("fastprop/patch.py", "            if not {{_in_force|self._depth}}:", "tests/test_patch.py"),
+    # nn
+    ("fastprop/nn/optimizers.py", "(*arguments, {{0.0, self.weight_decay|self.weight_decay, 0.0}}", N + "optimizers.py"),
+    ("fastprop/nn/normalization.py", "factor = 1 - self.momentum, self.momentum * n / {{(n - 1)|n}}", N + "layers.py"),
+    ("fastprop/nn/losses.py", "return {{2|1}} / (shape[0] * shape[1])", N + "losses.py"),
+    ("fastprop/nn/clipping.py", "gradient *= {{max_norm / norm|max_norm}}", N + "optimizers.py"),
+    ("fastprop/nn/fitting.py", "loss_sum += {{len(rows)|self._batch_size}} * self._loss(", N + "fitting.py"),
+    ("fastprop/nn/dropout.py", "drop_threshold(self.p), {{1 / (1 - self.p)|1.0}}, y", N + "layers.py"),
+    ("fastprop/nn/storage.py", "allow_pickle={{False|True}}", N + "module.py"),
+]  # fmt: skip
+
+# As in setup.py, but compiled in a third of the time.
+C_FLAGS = ["-O1", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-w"]
+SWITCH = """#include <stdlib.h>
+static int MUTANT;
+__attribute__((constructor)) static void choose_mutant(void)
+{
+    const char *given = getenv("FASTPROP_MUTANT");
+    MUTANT = given ? atoi(given) : 0;
+}
+"""
+
+
+class Mutant(NamedTuple):
+    number: int
+    file: str
+    text: str
+    tests: str
+
+    @property
+    def in_c(self):
+        return self.file.startswith(C)
+
+    def with_(self, make):
+        """The text with what `make` returns in the place of the marked part."""
+        return re.sub(r"\{\{(.*)\|(.*?)\}\}", lambda match: make(*match.groups()), self.text)
+
+    def replaced(self, source, make):
+        original = self.with_(lambda original, fault: original)
+        if source.count(original) != 1:
+            raise SystemExit(f"{self.file} has {source.count(original)} times what a fault is to be put into: {original}")
+        return source.replace(original, self.with_(make))
+
+    def __str__(self):
+        return f"{self.file}: {self.text}"
+
+
+def make_copy(folder, mutants):
+    """The packages as they are installed, and the tests; with the faults in C compiled in, all of them off."""
+    ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
+    shutil.copytree(ROOT / "fastprop", folder / "fastprop", ignore=ignored)
+    shutil.copytree(ROOT / "kernels", folder / "fastprop" / "kernels", ignore=ignored)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for mutant in mutants:
+        if mutant.in_c:
+            path = in_copy(folder, mutant.file)
+            schema = f"(MUTANT == {mutant.number} ? ({{}}) : ({{}}))"
+            path.write_text(mutant.replaced(path.read_text(), lambda original, fault, s=schema: s.format(fault, original)))
+    header = in_copy(folder, C + "platform.h")
+    header.write_text(header.read_text().replace("#pragma once\n", "#pragma once\n" + SWITCH))
+    compile_baseline(in_copy(folder, C))
+
+
+def in_copy(folder, file):
+    return folder / re.sub("^kernels/", "fastprop/kernels/", file)
+
+
+def compile_baseline(sources):
+    import numpy
+
+    subprocess.run([sys.executable, "-m", "cython", "-3", "_baseline.pyx"], cwd=sources, check=True)
+    includes = [f"-I{path}" for path in (sysconfig.get_path("include"), numpy.get_include(), sources)]
+    target = "_baseline" + sysconfig.get_config_var("EXT_SUFFIX")
+    compiler = os.environ.get("CC", "cc")
+    defines = ["-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+    subprocess.run([compiler, *C_FLAGS, *includes, *defines, "_baseline.c", "-o", target, "-lm"], cwd=sources, check=True)
+
+
+def run_tests(folder, tests, chosen, number=0):
+    """The exit code of pytest, and its last line."""
+    with tempfile.TemporaryDirectory() as cache:
+        own = {"PYTHONPATH": str(folder), "FASTPROP_MUTANT": str(number), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": cache}
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
+        command += ["-k", chosen] if chosen else []
+        done = subprocess.run(command, cwd=folder, env=os.environ | own, capture_output=True, text=True)
+    return done.returncode, done.stdout.strip().rpartition("\n")[2]
+
+
+def chosen_back_end(mutant):
+    """For `-k`: the tests of the back end that has the fault."""
+    return "numba" if mutant.file.startswith(NUMBA) else "not numba and not reference" if mutant.in_c else ""
+
+
+def is_found(folder, mutant):
+    path, chosen = in_copy(folder, mutant.file), chosen_back_end(mutant)
+    if mutant.in_c:
+        code, _ = run_tests(folder, [mutant.tests], chosen, mutant.number)
+    else:
+        kept = path.read_text()
+        path.write_text(mutant.replaced(kept, lambda original, fault: fault))
+        try:
+            code, _ = run_tests(folder, [mutant.tests], chosen)
+        finally:
+            path.write_text(kept)
+    return code == 1 or code < 0  # a test failed, or the process was killed by a signal
+
+
+def main(words):
+    mutants = [Mutant(number, *fields) for number, fields in enumerate(MUTANTS, start=1)]
+    mutants = [mutant for mutant in mutants if not words or any(word in str(mutant) for word in words)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_copy(folder, mutants)
+        for chosen in sorted({chosen_back_end(mutant) for mutant in mutants}):
+            tests = sorted({mutant.tests for mutant in mutants if chosen_back_end(mutant) == chosen})
+            code, last = run_tests(folder, tests, chosen)
+            print(f"without a fault, {chosen or 'all'}: {last}", flush=True)
+            if code != 0:
+                return "the tests fail without a fault"
+        survivors = 0
+        for mutant in mutants:
+            found = is_found(folder, mutant)
+            survivors += not found
+            print("found    " if found else "NOT FOUND", mutant, flush=True)
+    return f"{survivors} of {len(mutants)} were not found" if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
