@@ -330,6 +330,7 @@ def pytest_collection_finish(session):
         return  # for a few tests it would be more than they need
     dtypes = {str(item.callspec.params.get("dtype", "float64")) for item in numba_tests}
     process = subprocess.Popen([sys.executable, __file__, *sorted(dtypes, reverse=True)], stderr=subprocess.DEVNULL)
+    session.config.add_cleanup(process.wait)  # the last one that is added is the first that is called
     session.config.add_cleanup(process.kill)
 
 
