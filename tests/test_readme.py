@@ -12,6 +12,8 @@ README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 PAGES = {path.relative_to(README.parent).as_posix(): path for path in [README, *sorted(README.parent.glob("docs/**/*.md"))]}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+# Runs in test_ecosystem.py, block by block.
+WITH_OTHER_PACKAGES = "docs/guide/ecosystem.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A snippet with this text runs only where this module is installed.
 NEEDS = {"import njit": "numba", "Display": "matplotlib", "sklearn.callback": "sklearn.callback"}
@@ -27,7 +29,7 @@ def can_run(snippet):
     return all(text not in snippet or importlib.util.find_spec(module) for text, module in NEEDS.items())
 
 
-@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if SNIPPET.search(text)])
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if SNIPPET.search(text) and name != WITH_OTHER_PACKAGES])
 def test_snippets(name, tmp_path):
     """Each with names of its own, as a reader would run it; those of a page share a process, because imports take a while."""
     found = [(TEXTS[name].count("\n", 0, match.start(1)), match[1]) for match in SNIPPET.finditer(TEXTS[name])]
