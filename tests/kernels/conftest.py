@@ -6,6 +6,7 @@ everywhere, which bounds the rounding errors however much cancels, or the larges
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -325,11 +326,11 @@ def uses_numba(item):
 
 def pytest_collection_finish(session):
     """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
-    numba_tests = [item for item in session.items if uses_numba(item)]
-    if len(numba_tests) < 300 or session.config.option.collectonly:
+    tests_of = Counter(str(item.callspec.params.get("dtype")) for item in session.items if uses_numba(item))
+    dtypes = [dtype for dtype in ("float64", "float32") if tests_of[dtype] > 100]
+    if not dtypes or session.config.option.collectonly:
         return  # for a few tests it would be more than they need
-    dtypes = {str(item.callspec.params.get("dtype", "float64")) for item in numba_tests}
-    process = subprocess.Popen([sys.executable, __file__, *sorted(dtypes, reverse=True)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, __file__, *dtypes], stderr=subprocess.DEVNULL)
     session.config.add_cleanup(process.wait)  # the last one that is added is the first that is called
     session.config.add_cleanup(process.kill)
 
