@@ -168,7 +168,8 @@ def test_the_guides_cython_code_is_cython(tmp_path):
     """It is translated to C, which checks it against api.pxi; the example compiles such code and runs it."""
     pytest.importorskip("setuptools")  # before Cython, which would else take the deprecated distutils
     build = pytest.importorskip("Cython.Build", reason="Cython is not installed")
-    (code,) = re.findall(r"^```cython\n(.*?)^```$", (EXAMPLES.parent / "docs/guide/kernels.md").read_text(), re.MULTILINE | re.DOTALL)
+    page = (EXAMPLES.parent / "docs/guide/kernels.md").read_text()
+    (code,) = re.findall(r"^```cython\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     source = tmp_path / "users.pyx"
     source.write_text(code)
     build.cythonize(str(source), include_path=[str(HEADERS)], language_level=3, quiet=True)
