@@ -29,13 +29,18 @@ def can_run(snippet):
     return all(text not in snippet or importlib.util.find_spec(module) for text, module in NEEDS.items())
 
 
-@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if SNIPPET.search(text) and name != WITH_OTHER_PACKAGES])
-def test_snippets(name, tmp_path):
-    """Each with names of its own, as a reader would run it; those of a page share a process, because imports take a while."""
+def snippets(name):
+    """(line, text) of the snippets of a page that can run here."""
     found = [(TEXTS[name].count("\n", 0, match.start(1)), match[1]) for match in SNIPPET.finditer(TEXTS[name])]
-    snippets = [(line, snippet) for line, snippet in found if can_run(snippet)]
-    # A traceback has the line of the page.
-    run = f"for n, text in {snippets!r}: exec(compile('\\n' * n + text, {name!r}, 'exec'), {{'__name__': '__main__'}})"
+    return [(line, snippet) for line, snippet in found if can_run(snippet)]
+
+
+def test_snippets(tmp_path):
+    """Each with names of its own, as a reader would run it; all share a process, because imports take longer than most of them."""
+    found = [(name, *snippet) for name in TEXTS if name != WITH_OTHER_PACKAGES for snippet in snippets(name)]
+    assert len({name for name, _, _ in found}) > 5
+    # A traceback has the page and its line.
+    run = f"for name, n, text in {found!r}: exec(compile('\\n' * n + text, name, 'exec'), {{'__name__': '__main__'}})"
     # From a folder where nothing of ours can be imported by accident.
     result = subprocess.run([sys.executable, "-W", "error", "-c", run], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
