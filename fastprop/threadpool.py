@@ -8,7 +8,13 @@ import math
 import threading
 
 _everywhere = math.inf  # what the main thread set
-_here = threading.local()
+
+
+class _Here(threading.local):
+    limit = math.inf  # what this thread set, if it is not the main thread
+
+
+_here = _Here()
 
 
 class Unlimited(int):
@@ -17,11 +23,11 @@ class Unlimited(int):
 
 def thread_limit():
     """The most threads that a computation in this thread may use: an int, or inf."""
-    return min(_everywhere, _own_limit())
+    return min(_everywhere, _here.limit)
 
 
 def _own_limit():
-    return _everywhere if _is_main() else getattr(_here, "limit", math.inf)
+    return _everywhere if _is_main() else _here.limit
 
 
 def _set_own_limit(limit):

@@ -388,7 +388,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
             return self._forward_pass_fast(X)
         rows = plain_rows(X, network.sizes[0], self.__dict__.get("feature_names_in_"))
         if rows is not None:
-            rows = finite_rows(rows, float_dtype(rows, network), self.n_jobs)
+            rows = finite_rows(rows, network.dtype, self.n_jobs)
         if rows is None:
             rows = validated(self, host_array(X, "X"), reset=False)
         if rows.dtype != network.dtype and (dtype := float_dtype(rows, network)) != network.dtype:

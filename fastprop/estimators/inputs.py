@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from ..kernels import active
-from ..network import FLOAT_DTYPES
+from ..network import FLOAT_DTYPES, float_dtype
 from ..threads import FLOPS_OF_A_CALL, n_threads_of_call
 
 # dtype.kind of numbers
@@ -24,17 +24,19 @@ def plain_rows(X, n_features, names):
             return None
     elif names is not None:
         return None
-    fits = X.ndim == 2 and len(X) and X.shape[1] == n_features and X.dtype.kind in NUMBERS
-    return X if fits else None
+    shape = X.shape
+    return X if len(shape) == 2 and shape[0] and shape[1] == n_features and X.dtype.kind in NUMBERS else None
 
 
 def finite_rows(X, dtype, n_jobs):
-    """X, from `plain_rows`, as a C-contiguous array of one of the two dtypes of the kernels, all of it finite."""
+    """X, from `plain_rows`, as a C-contiguous array, all of it finite, in the dtype that the kernels have in common with this one."""
     flags = X.flags
-    plain = X.dtype == dtype and flags.c_contiguous and flags.aligned
-    rows = X if plain else np.require(X, dtype, ["C", "A"])
-    if X.dtype.kind in INTEGERS:
-        return rows
+    if X.dtype == dtype and flags.c_contiguous and flags.aligned:
+        rows = X
+    else:
+        rows = np.require(X, float_dtype(X, dtype), ["C", "A"])
+        if X.dtype.kind in INTEGERS:
+            return rows
     n_threads = n_threads_of_call(n_jobs, *rows.shape) if rows.size > FLOPS_OF_A_CALL else 1
     return rows if active.raw.all_finite(rows, n_threads) else None
 
@@ -45,7 +47,7 @@ def plain_training_data(X, y, n_features, names, n_jobs):
     X, y = plain_rows(X, n_features, names), _plain_vector(y)
     if X is None or y is None or len(X) != len(y):
         return None
-    X = finite_rows(X, X.dtype if X.dtype in FLOAT_DTYPES else np.dtype(np.float64), n_jobs)
+    X = finite_rows(X, X.dtype if X.dtype in FLOAT_DTYPES else FLOAT_DTYPES[1], n_jobs)
     return None if X is None else (X, y)
 
 
