@@ -29,7 +29,7 @@ def plain_rows(X, n_features, names):
 
 
 def finite_rows(X, dtype, n_jobs):
-    """X, from `plain_rows`, as a C-contiguous array, all of it finite, in the dtype that the kernels have in common with this one."""
+    """X, from `plain_rows`, as a C-contiguous array, all of it finite, in the common dtype of the kernels for it and ``dtype``."""
     flags = X.flags
     if X.dtype == dtype and flags.c_contiguous and flags.aligned:
         rows = X
