@@ -1,5 +1,5 @@
-# Whether the arrays of a call have the sizes that it goes by. The caller's checks are over, and another thread may have set the shape
-# or dtype of an array since; from here until the GIL is released nobody can. Included by core.pxi.
+# Whether the arrays of a call have the sizes that it goes by. The caller's checks are over, and another thread may have set the
+# shape or dtype of an array since; from here until the GIL is released nobody can. Included by core.pxi.
 
 # Each of the arrays must have n items of a size.
 cdef int check_sizes(str names, ptrdiff_t n, ptrdiff_t item, cnp.ndarray a, cnp.ndarray b=None, cnp.ndarray c=None,
