@@ -6,6 +6,7 @@ written for scikit-learn, scikit-learn's code runs instead of the compiled code.
 
 import warnings
 from functools import cache
+from typing import Any
 
 from ..patch import is_patched, scikit_learns_class
 from .private_names import NEVER_CALLED
@@ -19,7 +20,7 @@ class SubclassingMixin:
 
     _runs_scikit_learn = False
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if _is_ours(cls) or cls._runs_scikit_learn:
             return
