@@ -19,6 +19,7 @@ import os, signal, sys, threading, time, warnings
 import numpy as np
 from fastprop import MLPRegressor
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 60))
 Y = np.sin(X @ rng.normal(size=(60, 3))) + rng.normal(size=(4000, 3))
