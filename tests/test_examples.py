@@ -164,6 +164,7 @@ def test_kernels_python(run):
     assert found["losses"][-1] < 0.15 * found["losses"][0]
 
 
+@pytest.mark.full
 def test_the_guides_cython_code_is_cython(tmp_path):
     """It is translated to C, which checks it against api.pxi; the example compiles such code and runs it."""
     pytest.importorskip("setuptools")  # before Cython, which would else take the deprecated distutils
