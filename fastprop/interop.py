@@ -62,7 +62,7 @@ class InteropMixin:
         names = scikit_learns._get_param_names()
         parameters = {name: state.pop(name, getattr(self, name)) for name in names}
         # Neither parameters of ours that scikit-learn does not have nor those of a subclass
-        for name in {*_class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
+        for name in {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
             state.pop(name, None)
         theirs = scikit_learns(**parameters)
         vars(theirs).update(state)
@@ -131,7 +131,7 @@ class InteropMixin:
 def state_from_sklearn(cls, state):
     """The state for ``cls.__setstate__`` from the attributes or the pickled state of scikit-learn's estimator."""
     own_defaults = {name: p.default for name, p in inspect.signature(cls.__init__).parameters.items() if p.default is not p.empty}
-    state = {**_class_of_ours(cls)().get_params(deep=False), **own_defaults, **state}
+    state = {**class_of_ours(cls)().get_params(deep=False), **own_defaults, **state}
     state.pop("_sklearn_version", None)
     if cls._is_classifier:  # there `loss` is no parameter but set by __init__
         state.pop("loss", None)
@@ -141,9 +141,14 @@ def state_from_sklearn(cls, state):
     return state
 
 
-def _class_of_ours(cls):
+def is_ours(cls):
+    """Whether a class is fastprop's own, not one derived from it elsewhere."""
+    return cls.__module__.startswith("fastprop.")
+
+
+def class_of_ours(cls):
     """The estimator of fastprop's that a class is derived from, or is."""
-    return next(base for base in cls.__mro__ if base.__module__.partition(".")[0] == "fastprop")
+    return next(filter(is_ours, cls.__mro__))
 
 
 def _copied(state):

@@ -8,6 +8,7 @@ import warnings
 from functools import cache
 from typing import Any
 
+from ..interop import class_of_ours, is_ours
 from ..patch import is_patched, scikit_learns_class
 from .private_names import NEVER_CALLED
 
@@ -22,11 +23,11 @@ class SubclassingMixin:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if _is_ours(cls) or cls._runs_scikit_learn:
+        if is_ours(cls) or cls._runs_scikit_learn:
             return
         names = _overridden(cls, NEVER_CALLED)
         if is_patched():
-            names += _overridden(cls, sorted(_own_names(_class_of_ours(cls)) | {"_network"}))
+            names += _overridden(cls, sorted(_own_names(class_of_ours(cls)) | {"_network"}))
         if not names:
             return
         if not is_patched():
@@ -40,7 +41,7 @@ class SubclassingMixin:
         for base in type(self).__mro__:
             if not never_called.isdisjoint(base.__dict__.keys()):
                 names += sorted(never_called & base.__dict__.keys())
-            if _is_ours(base):
+            if is_ours(base):
                 break
         taken = never_called | _own_names(base) if is_patched() else never_called
         return names if taken.isdisjoint(self.__dict__.keys()) else names + sorted(taken & self.__dict__.keys())
@@ -52,31 +53,23 @@ class SubclassingMixin:
         return scikit_learns_class(self._scikit_learns_name())._fit(self, *arguments)
 
 
-def _is_ours(cls):
-    return cls.__module__.startswith("fastprop.")
-
-
-def _class_of_ours(cls):
-    return next(base for base in cls.__mro__ if _is_ours(base))
-
-
 @cache
 def _own_names(cls):
     """The private names of a class of fastprop's that scikit-learn's class does not have."""
-    names = {name for base in cls.__mro__ if _is_ours(base) for name in vars(base) if name.startswith("_")}
+    names = {name for base in cls.__mro__ if is_ours(base) for name in vars(base) if name.startswith("_")}
     return names - set(dir(scikit_learns_class(cls._scikit_learns_name())))
 
 
 def _overridden(cls, names):
     owners = {name: next((base for base in cls.__mro__ if name in vars(base)), None) for name in names}
-    return [name for name, owner in owners.items() if owner is not None and not _is_ours(owner)]
+    return [name for name, owner in owners.items() if owner is not None and not is_ours(owner)]
 
 
 def _insert_scikit_learns_code(cls):
     """Put the class that runs scikit-learn's code behind all classes of the user's and before the compiled one."""
     from . import scikit_learns_code
 
-    ours = _class_of_ours(cls)
+    ours = class_of_ours(cls)
     theirs = scikit_learns_code.Classifier if cls._is_classifier else scikit_learns_code.Regressor
     bases = [theirs if base is ours else base for base in cls.__bases__]
     if theirs not in bases:

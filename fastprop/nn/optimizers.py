@@ -92,11 +92,14 @@ class Optimizer:
     # Views do not survive a pickle or a deep copy as views.
 
     def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != "_flat"}
+        kept = {name: value for name, value in vars(self).items() if name not in ("_flat", "_state")}
+        return kept | {"state": self._state}
 
     def __setstate__(self, state):
-        vars(self).update(state)
-        self._own(tuple(tuple(writeable(array) for array in slots) for slots in self._state))
+        state = dict(state)
+        arrays, parameters = state.pop("state"), tuple(state["parameters"])
+        vars(self).update(state, parameters=parameters)
+        self._own(tuple(tuple(writeable(array) for array in slots) for slots in arrays))
 
     def __repr__(self) -> str:
         hidden = ("parameters", "t", "_state", "_flat")

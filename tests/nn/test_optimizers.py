@@ -203,3 +203,18 @@ def test_the_parameters_of_an_optimizer_cannot_be_replaced():
     optimizer = nn.SGD([nn.Parameter(np.zeros(2))])
     with pytest.raises(AttributeError, match="parameters of an optimizer cannot be replaced"):
         optimizer.parameters = optimizer.parameters
+
+
+def test_what_was_stored_with_lists_loads(parameter):
+    """As by earlier versions, which had lists where tuples are now."""
+    optimizer = nn.SGD([parameter], lr=0.1, momentum=0.5)
+    optimizer.step()
+    stored = optimizer.__getstate__()
+    stored |= {"parameters": list(stored["parameters"]), "state": [list(slots) for slots in stored["state"]]}
+    loaded = object.__new__(nn.SGD)
+    loaded.__setstate__(copy.deepcopy(stored))
+    for each in (optimizer, loaded):
+        each.parameters[0].grad = np.ones(each.parameters[0].shape)
+        each.step()
+    np.testing.assert_array_equal(loaded.parameters[0].data, optimizer.parameters[0].data)
+    np.testing.assert_array_equal(loaded.state, optimizer.state)
