@@ -291,6 +291,8 @@ class Module:
         ------
         ValueError
             If names or shapes differ; nothing was changed then.
+        TypeError
+            If an array is not of real numbers; nothing was changed then.
         """
         own = dict(self._state())
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
