@@ -6,7 +6,7 @@ FASTPROP_BUILD_ISAS
     The instruction sets to build beside baseline, which the others need, such as "avx2,avx512"; by default all that the processor's
     family has.
 FASTPROP_BUILD_FLAGS
-    Flags for compiler and linker behind all others, for sanitizers. With them a module that cannot be built is an error.
+    Flags for compiler and linker, after all others: for sanitizers. With them a module that cannot be built is an error.
 """
 
 import os
@@ -21,8 +21,8 @@ from setuptools.command.build_ext import build_ext as setuptools_build_ext
 
 SOURCES = Path("kernels/cython_backend")
 
-# -fno-math-errno and -fno-trapping-math let the compiler vectorise square roots and comparisons. Never -ffast-math: NaN matters
-# here, and at link time it makes the whole process flush subnormal numbers.
+# -fno-math-errno and -fno-trapping-math let the compiler vectorise square roots and comparisons. -ffast-math is wrong here: NaN
+# must be handled, and at link time it makes the whole process flush subnormal numbers.
 COMMON = ["-O3", "-g0", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function", "-Wno-psabi"]
 ISA_FLAGS = {
     "baseline": [],

@@ -10,7 +10,7 @@ import pytest
 
 from bench.workloads import Configuration, random_data
 from fastprop import Network, kernels
-from fastprop.training import SGD, Adam
+from fastprop.optim import Adam, StepSGD
 
 # Of the loss of an epoch, relative.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -65,7 +65,7 @@ def bench_scaling(benchmark, finish, dimension, value, dtype, n_threads):
     loss = "binary_cross_entropy" if binary else "softmax_cross_entropy"
     network = Network(configuration.sizes, problem.activation, loss, np.dtype(dtype))
     network.initialize(np.random.RandomState(0))
-    optimizer = Adam(network) if problem.optimizer == "adam" else SGD(network, 0.001)
+    optimizer = Adam(network) if problem.optimizer == "adam" else StepSGD(network, 0.001)
     data, order = network.training_set(X, y), np.random.default_rng(0).permutation(len(X))
     options = {"batch_size": configuration.batch_size, "n_threads": n_threads}
     expected = _reference_loss(network, X, y, order, problem, loss)

@@ -14,10 +14,10 @@ from kernels_python import LR, N_STEPS, accuracy, initial_problem
 from numba import njit
 
 from fastprop import LossCurveDisplay
-from fastprop.kernels import codes, numba_backend
+from fastprop.kernels import numba_backend, spec
 
-IDENTITY, TANH = codes.ACTIVATIONS["identity"], codes.ACTIVATIONS["tanh"]
-SOFTMAX_CROSS_ENTROPY = codes.LOSSES["softmax_cross_entropy"]
+IDENTITY, TANH = spec.ACTIVATION_CODES["identity"], spec.ACTIVATION_CODES["tanh"]
+SOFTMAX_CROSS_ENTROPY = spec.LOSS_CODES["softmax_cross_entropy"]
 
 
 @njit

@@ -19,6 +19,7 @@ _HOMES = {
     "MLPClassifier": ".estimators",
     "MLPRegressor": ".estimators",
     "Network": ".network",
+    "fit_many": ".many",
     "patch_sklearn": ".patch",
     "show_config": ".config",
     "unpatch_sklearn": ".patch",

@@ -7,6 +7,7 @@ from .config import show_config as show_config
 from .estimators import MLPClassifier as MLPClassifier
 from .estimators import MLPRegressor as MLPRegressor
 from .inspection import LossCurveDisplay as LossCurveDisplay
+from .many import fit_many as fit_many
 from .network import Network as Network
 from .patch import patch_sklearn as patch_sklearn
 from .patch import unpatch_sklearn as unpatch_sklearn
@@ -17,6 +18,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "fit_many",
     "inspection",
     "kernels",
     "nn",

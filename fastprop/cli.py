@@ -19,7 +19,7 @@ def main(argv=None):
         "of scikit-learn (1347 images to train, 450 to test), from one seed, and compare time, accuracy and weights.",
     )
     demo.add_argument("--plot", metavar="FILE.png", help="draw the loss curves into this file (needs matplotlib)")
-    demo.add_argument("--epochs", type=_positive, default=100, metavar="N", help="at most so many epochs (default: 100)")
+    demo.add_argument("--epochs", type=_positive, default=100, metavar="N", help="the largest number of epochs (default: 100)")
     demo.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="default: float64")
     demo.add_argument("--threads", type=_positive, default=1, metavar="N", help="for each of the three networks (default: 1)")
     commands.add_parser("info", help="print the back end that runs and why, threads and versions")

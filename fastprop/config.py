@@ -21,7 +21,7 @@ def backend_name(backend=kernels.active.backend, isa=kernels.active.isa):
 
 
 def processor_name():
-    """The processor as its maker calls it, or the machine type where the system does not tell."""
+    """The processor's name, or the machine type if the system does not give the name."""
     system = platform.system()
     try:
         if system == "Linux":

@@ -24,9 +24,9 @@ from .progress import progress
 
 SEED = 0
 ROUNDS = 5
-SECONDS = 30  # no further round is begun after so long, on a slow or busy machine
-# What float64 weights may differ by from scikit-learn's, relative to the largest weight, after 100 epochs: sums in another order
-# alone give up to 1e-12 here, and the differences grow with the epochs.
+SECONDS = 30  # seconds after which no further round begins, on a slow or busy machine
+# How much float64 weights may differ from scikit-learn's after 100 epochs, relative to the largest weight. The order of sums alone
+# makes a difference, which grows with the epochs.
 TOLERANCE = 1e-9
 
 SKLEARN = f"scikit-learn {sklearn.__version__}"
@@ -67,7 +67,7 @@ def run_demo(epochs, dtype, n_threads, plot=None):
 
 
 def _train(data, epochs, n_threads):
-    """A dict name -> list of Run, one for each round. The rounds alternate, so that whatever else the machine does hits all."""
+    """A dict name -> list of Run, one for each round. The rounds alternate, so that other load on the machine affects all alike."""
     trainers = {SKLEARN: _estimator(SklearnMLPClassifier), FASTPROP: _estimator(MLPClassifier, n_jobs=n_threads), NUMPY: _fit_numpy}
     runs = {name: [] for name in trainers}
     with progress(ROUNDS * len(trainers) * epochs, "epochs") as advance, threadpool_limits(n_threads, user_api="blas"):

@@ -13,10 +13,10 @@ from pathlib import Path
 def replacing(path):
     """A binary file to write, which takes the place of ``path`` when the block ends without an error.
 
-    The bytes go to a hidden file in the same folder, ``.fastprop-*.tmp``, which is then renamed: whoever opens ``path`` finds the
-    old content or the new one, never a part. On an error the hidden file is removed; only a killed process leaves it behind. An
-    existing file keeps its permissions and, where allowed, its owner; a symbolic link stays one. What cannot be replaced, such as
-    a device, a pipe, or a file in a folder without write permission, is written directly.
+    The bytes go to a hidden file in the same folder, ``.fastprop-*.tmp``, which is then renamed: a program that opens ``path``
+    finds the old content or the new one, never a part. On an error the hidden file is removed; only a killed process leaves it
+    behind. An existing file keeps its permissions and, where allowed, its owner; a symbolic link stays one. What cannot be
+    replaced, such as a device, a pipe, or a file in a folder without write permission, is written directly.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _replaceable(path):
         if not os.access(path, os.W_OK):
             return None  # to open it gives the error that a read-only file deserves
     while os.path.islink(path):
-        # /dev/stdout and its like lead to a file that somebody has open: another in its place would not reach them.
+        # /dev/stdout and similar names lead to a file that another program has open: a new file in its place would not reach it.
         if os.path.realpath(os.path.dirname(path)).startswith("/proc/"):
             return None
         path = os.path.join(os.path.dirname(path), os.readlink(path))

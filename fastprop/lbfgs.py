@@ -1,11 +1,11 @@
-"""Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, and the loss by them."""
+"""Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, the loss and its gradient."""
 
 import math
 from itertools import pairwise
 
 import numpy as np
 
-from . import training
+from . import interrupts, loop
 from .kernels import layer_views
 from .kernels.checks import private
 from .warn import warn
@@ -62,6 +62,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
         loss = gradient = 0.0
         for share, part in parts:
             # The kernel divides the L2 term by the sum of the part's weights, so every part brings an equal share of it.
+            interrupts.check()
             part_loss, part_gradient = packed_loss_gradient(packed, network, part, alpha / len(parts), clip, n_threads)
             loss += share * part_loss
             part_gradient *= share
@@ -99,9 +100,9 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
 
 
 def _parts(network, data):
-    """A `TrainingSet` cut into [(share of the weight, rows)] of about `FLOPS_PER_CALL` each, so that Ctrl-C is heard between."""
+    """A `TrainingSet` cut into [(share of the weight, rows)] of about `FLOPS_PER_CALL` each; Ctrl-C is noticed between them."""
     n = data.n_samples
-    n_rows = max(MIN_ROWS_PER_PART, int(training.FLOPS_PER_CALL // max(1, training.flops_per_row(network, data))))
+    n_rows = max(MIN_ROWS_PER_PART, int(loop.FLOPS_PER_CALL // max(1, loop.flops_per_row(network, data))))
     weight = data.sample_weight if data.sample_weight.size else np.ones(n)
     if n <= n_rows or weight.min() < 0:  # a sum of negative weights can be zero, and no share says what is in such a part
         return [(1.0, data)]

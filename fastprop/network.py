@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,59 +19,27 @@ from . import kernels
 from .annotations import ActivationName, ArrayLike, FloatDType, Floats, Integers, LossName, MatrixLike
 from .kernels import checks
 from .kernels.annotations import Layers
-from .kernels.checks import MAX_THREADS, NO_INDICES, NO_LABELS
-from .kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+from .kernels.checks import NO_INDICES, NO_LABELS
+from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans, views_of
+from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
+from .optim import Optimizer
+from .training_calls import TrainingCalls, checked_threads, own_block, written
+from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, sparse_rows
 
-if TYPE_CHECKING:
-    from .training import SGD, Adam
-
-FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 CACHE_LINE = 64  # bytes
 # Attributes of a Network that are built into its layer table and its block of parameters.
 FIXED = ("sizes", "activation", "loss", "coefs", "intercepts")
 
 
-class TrainingSet(NamedTuple):
-    """Checked data in the form of the raw kernels: C-contiguous, one dtype, an empty array for what is not given.
-
-    Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
-    its CSR form. Of ``labels`` (n,) and ``targets`` (n, n_out) one is empty; ``problem`` is what a network
-    must have in common with the one that the data were checked for. All integers are read-only copies of what was given.
-    """
-
-    x: Floats
-    indices: NDArray[Any]
-    indptr: NDArray[Any]
-    labels: NDArray[np.intp]
-    targets: Floats
-    sample_weight: Floats
-    problem: tuple[Any, ...]
-
-    @property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """The arrays, without the problem."""
-        return self[:6]
-
-    @property
-    def n_samples(self) -> int:
-        """The number of rows."""
-        return len(self.indptr) - 1 if self.indptr.size else len(self.x)
-
-    @property
-    def rows(self):
-        """X as one object, a matrix or a SciPy CSR array."""
-        return one_matrix(self.x, self.indices, self.indptr, self.problem[1])
-
-
 class Network:
-    """A plain stack of Linear layers in one flat block of parameters.
+    """A plain stack of Linear layers in one flat block of parameters; `from_layers` makes other networks.
 
     Parameters
     ----------
     sizes : sequence of int
         Numbers of units from the inputs to the outputs.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'} or sequence of these
-        Of every hidden layer, or one for each.
+    activation : str or sequence of str
+        Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
     loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
         Decides the link that turns the last layer's logits into outputs: softmax, sigmoid, identity, exp.
     dtype : {float32, float64}
@@ -79,7 +47,7 @@ class Network:
 
     Attributes
     ----------
-    layers : ndarray of intp, shape (n_layers, 7)
+    layers : ndarray of `kernels.spec.LAYER`, shape (n_rows,)
         The table that the kernels read, see `kernels.layer_table`; read-only.
     params : ndarray, shape (n_parameters,)
         All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.
@@ -87,8 +55,10 @@ class Network:
         Views of each layer's weight (n_in, n_out).
     intercepts : tuple of ndarray
         Views of each layer's bias (n_out,).
+    buffers : ndarray, shape (n_buffers,)
+        The running means, 0 at first, and variances, 1 at first, of batch norms; a plain stack has none.
     n_weights : int
-        The number of weights without the biases: 2 operations each for a row's way forward, 6 for forward and backward.
+        The number of weights without the biases: each takes 2 operations for a row forward, 6 for forward and backward.
 
     Examples
     --------
@@ -109,17 +79,33 @@ class Network:
     ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
+        self.sizes = tuple(checks.integer("sizes", size) for size in sizes)
+        self.activation, self.loss = activation, loss
+        self._use(self._layer_table(), dtype)
+
+    def _use(self, layers, dtype, params=None, buffers=None):
+        """Take a layer table, and the given blocks of parameters and buffers, or new ones."""
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
-        self.sizes = tuple(checks.integer("sizes", size) for size in sizes)
-        self.n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
-        self.activation, self.loss = activation, loss
-        self._layers = self._layer_table()
+        self._layers = layers
         self._layers.setflags(write=False)
-        self._params = _zeros(kernels.n_parameters(self._layers), np.dtype(dtype))
+        spans = parameter_spans(layers)
+        self._params = _zeros(n_spanned(spans), np.dtype(dtype)) if params is None else params
+        self._buffers = np.zeros(kernels.n_buffers(layers), dtype) if buffers is None else buffers
+        if buffers is None:
+            for views in filter(None, buffer_views(layers, self._buffers)):
+                views[1][...] = 1
+        linears, norms = [], []
+        for kind, views in zip(layers["kind"].tolist(), views_of(spans, self._params), strict=True):
+            linears += [views] if kind == KINDS["linear"] else []
+            norms += [views] if kind in NORMS else []
+        if params is None:
+            for gamma, _ in norms:
+                gamma[...] = 1
         self.coefs: tuple[Floats, ...]
         self.intercepts: tuple[Floats, ...]
-        self.coefs, self.intercepts = zip(*kernels.layer_views(self._layers, self._params), strict=True)
+        self.coefs, self.intercepts = zip(*linears, strict=True)
+        self.n_weights = sum(weight.size for weight in self.coefs)
 
     def __setattr__(self, name, value):
         if name in FIXED and name in vars(self):
@@ -127,12 +113,7 @@ class Network:
         super().__setattr__(name, value)
 
     def _layer_table(self):
-        link = CANONICAL_LINK[self.loss]
-        if isinstance(self.activation, str):
-            return kernels.layer_table(self.sizes, self.activation, link)
-        layers = kernels.layer_table(self.sizes, "identity", link)
-        layers[:-1, 2] = [ACTIVATIONS[name] for name in self.activation]
-        return layers
+        return kernels.layer_table(self.sizes, self.activation, LOSSES[self.loss].link)
 
     @classmethod
     def from_arrays(
@@ -150,8 +131,8 @@ class Network:
             The weights of consecutive layers.
         intercepts : sequence of array-like, shapes (n_out,)
             Their biases.
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'} or sequence of these
-            Of every hidden layer, or one for each.
+        activation : str or sequence of str
+            Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
         loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
             Decides the link, see `Network`.
 
@@ -178,7 +159,57 @@ class Network:
             own[...] = given
         return network
 
-    # Views, so that whoever sets the shape of what he gets does not set it here.
+    @classmethod
+    def from_layers(
+        cls,
+        layers: Layers,
+        loss: LossName = "softmax_cross_entropy",
+        dtype: FloatDType = np.float64,
+        params: Floats | None = None,
+        buffers: Floats | None = None,
+    ) -> Self:
+        """Make a network of any layers.
+
+        Parameters
+        ----------
+        layers : ndarray of `kernels.spec.LAYER`, shape (n_rows,)
+            From `kernels.LayerProgram`, with the link of the loss.
+        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+            As in `Network`.
+        dtype : {float32, float64}
+            Of new parameters; that of ``params`` where they are given.
+        params : ndarray, shape (n_parameters(layers),), C-contiguous, optional
+            Used itself, not copied. By default new ones: zeros, and ones for the gamma of norms.
+        buffers : ndarray, shape (n_buffers(layers),), dtype of params, C-contiguous, optional
+            Likewise; by default new ones.
+
+        Returns
+        -------
+        Network
+            Its ``activation`` is None; ``sizes``, ``coefs`` and ``intercepts`` are those of the linear rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+        """
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
+        dtype = getattr(params, "dtype", dtype)
+        table, n_params, n_buffers = checks.layer_table(layers)
+        if table[-1]["code"] != LINKS[LOSSES[loss].link]:
+            raise ValueError(f"layers must have the link {LOSSES[loss].link!r} for the loss {loss!r}")
+        params, buffers = (
+            None if block is None else own_block(name, block, (n,), dtype)
+            for name, block, n in (("params", params, n_params), ("buffers", buffers, n_buffers))
+        )
+        network = cls.__new__(cls)
+        widths = table["n_out"][table["kind"] == KINDS["linear"]].tolist()
+        network.sizes, network.activation, network.loss = (int(table[0]["n_in"]), *widths), None, loss
+        network._use(table, dtype, params, buffers)
+        return network
+
+    # Views, so that setting the shape of what they return does not set it here.
 
     @property
     def layers(self) -> Layers:
@@ -191,21 +222,35 @@ class Network:
         return self._params[...]
 
     @property
+    def buffers(self) -> Floats:
+        """The running statistics of batch norms in one flat block."""
+        return self._buffers[...]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, float32 or float64."""
         return self._params.dtype
 
     def __repr__(self) -> str:
+        if self.activation is None:
+            return f"Network.from_layers({len(self._layers)} rows, loss={self.loss!r}, dtype={self.dtype.name})"
         return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
 
-    # Views do not survive a pickle or a deep copy as views, so only the block is kept.
+    # Views do not survive a pickle or a deep copy as views, so only the blocks are kept.
 
     def __getstate__(self):
+        if self.activation is None:
+            return {"layers": self._layers, "loss": self.loss, "params": self._params, "buffers": self._buffers}
         return {"sizes": self.sizes, "activation": self.activation, "loss": self.loss, "params": self._params}
 
     def __setstate__(self, state):
         params = state["params"]
-        self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype)
+        if "layers" in state:
+            new = self.from_layers(state["layers"], state["loss"], params.dtype)
+            vars(self).update(vars(new))
+            self._buffers[:] = state["buffers"]
+        else:
+            self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype)
         self._params[:] = params
 
     def astype(self, dtype: FloatDType) -> Self:
@@ -221,8 +266,12 @@ class Network:
         Network
             With its own block of parameters.
         """
-        network = type(self)(self.sizes, self.activation, self.loss, dtype)
+        if self.activation is None:
+            network = self.from_layers(self._layers, self.loss, dtype)
+        else:
+            network = type(self)(self.sizes, self.activation, self.loss, dtype)
         network._params[:] = self._params
+        network._buffers[:] = self._buffers
         return network
 
     def initialize(self, random_state: np.random.RandomState | np.random.Generator) -> None:
@@ -261,11 +310,11 @@ class Network:
         n, rows = self._rows(x)
         outputs = np.empty((n, self.sizes[-1]), self.dtype)
         if n:
-            self._forward(rows, outputs, _checked_threads(n_threads))
+            self._forward(rows, outputs, checked_threads(n_threads))
         return outputs
 
     def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
-        """The bare compiled forward pass with the present parameters: each call computes what `forward` does for what is in x then.
+        """The bare compiled forward pass with the present parameters: each call computes `forward` for what x holds then.
 
         The parameters are copied, into the order in which they will be read: few rows of a large network take less time than in
         `forward`. Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
@@ -307,7 +356,7 @@ class Network:
         if not n or not isinstance(x, np.ndarray) or rows[0].ctypes.data != x.ctypes.data:
             raise ValueError(f"x must be a C-contiguous, aligned {self.dtype.name} array with rows, as it is read where it lies")
         out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
-        return self.astype(self.dtype)._bound_forward(rows, out, _checked_threads(n_threads))
+        return self.astype(self.dtype)._bound_forward(rows, out, checked_threads(n_threads))
 
     def training_set(self, x: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> TrainingSet:
         """Check and convert data once, for any number of calls of `train_epoch` and `loss_gradient`.
@@ -331,16 +380,16 @@ class Network:
         labels, targets, weight = NO_LABELS, np.empty((0, 0), self.dtype), np.empty(0, self.dtype)
         y = np.asarray(y)
         if self.loss == "softmax_cross_entropy" and y.ndim == 1:
-            labels = _checked_indices("y", y, (n,), self.sizes[-1])
+            labels = checked_indices("y", y, (n,), self.sizes[-1])
         else:
             shape = (n, self.sizes[-1])
             if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
                 raise ValueError(f"y must have shape {shape}; got {y.shape}")
-            targets = _aligned(y.reshape(shape), self.dtype)
+            targets = aligned(y.reshape(shape), self.dtype)
             if self.loss == "poisson" and (targets < 0).any():
                 raise ValueError(f"y must not be negative for the loss 'poisson'; got {targets.min()}")
         if sample_weight is not None:
-            weight = _aligned(sample_weight, self.dtype)
+            weight = aligned(sample_weight, self.dtype)
             if weight.shape != (n,) or not np.isfinite(weight).all():
                 raise ValueError(f"sample_weight must be {n} finite numbers; got shape {weight.shape}")
         return TrainingSet(*rows, labels, targets, weight, self._problem)
@@ -368,13 +417,13 @@ class Network:
         """
         self._check_data(data)
         gradient = np.empty_like(self._params)
-        return self._loss_gradient(data, alpha, clip, gradient, _checked_threads(n_threads)), gradient
+        return self._loss_gradient(data, alpha, clip, gradient, checked_threads(n_threads)), gradient
 
     def train_epoch(
         self,
         data: TrainingSet,
         order: Integers,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         *,
         batch_size: int,
         alpha: float = 0.0,
@@ -389,8 +438,8 @@ class Network:
             From `training_set`.
         order : ndarray of int, shape (n_visits,)
             Any rows in any order, at least one.
-        optimizer : training.Adam or training.SGD
-            Its state is updated too.
+        optimizer : optim.Optimizer
+            Such as ``optim.Adam(network)``; its memory and step count are updated too.
         batch_size : int
             The last batch may be shorter.
         alpha : float
@@ -405,23 +454,34 @@ class Network:
         float
             The mean loss of the batches, weighted by their numbers of rows; each is computed before its update.
         """
-        orders, losses = _checked_indices("order", order, (len(order),), data.n_samples).reshape(1, -1), np.empty(1)
-        self._train_in_order(data, orders, optimizer, losses, batch_size, alpha, clip, n_threads)
+        orders, losses = checked_indices("order", order, (len(order),), data.n_samples).reshape(1, -1), np.empty(1)
+        self.train_epochs(data, orders, optimizer, losses, batch_size=batch_size, alpha=alpha, clip=clip, n_threads=n_threads)
         return float(losses[0])
 
     def train_epochs(
         self,
         data: TrainingSet,
         orders: Integers,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         losses: NDArray[np.float64],
         *,
         batch_size: int,
         alpha: float = 0.0,
         clip: float = 0.0,
+        rates: NDArray[np.float64] | None = None,
+        smoothing: float = 0.0,
+        clip_norm: float = 0.0,
+        exempt: bool = False,
+        gradient_scale: float = 1.0,
+        value_scale: float = 1.0,
+        validation: TrainingSet | None = None,
+        validation_losses: NDArray[np.float64] | None = None,
+        best: NDArray[np.float64] | None = None,
+        best_params: Floats | None = None,
+        best_buffers: Floats | None = None,
         n_threads: int = 1,
     ) -> None:
-        """Run `train_epoch` several times in one call.
+        """Run `train_epoch` several times in one call, with more options.
 
         After an interrupt ``optimizer.t`` still says how many updates were done.
 
@@ -431,8 +491,8 @@ class Network:
             From `training_set`.
         orders : ndarray of int, shape (n_epochs, n_visits)
             The rows of each epoch.
-        optimizer : training.Adam or training.SGD
-            Its state is updated too.
+        optimizer : optim.Optimizer
+            Such as ``optim.Adam(network)``; its memory and step count are updated too.
         losses : ndarray of float64, shape (n_epochs,), C-contiguous
             Written: what `train_epoch` returns, of each epoch.
         batch_size : int
@@ -441,50 +501,67 @@ class Network:
             Factor of the L2 term.
         clip : float
             Probabilities are clipped to [clip, 1 - clip] for the reported losses.
+        rates : ndarray of float64, shape (n_steps,), optional
+            Factors of the optimizer's lr for each step of the call.
+        smoothing : float
+            In [0, 1): targets y of the cross-entropies become (1 - smoothing) y + smoothing / n_out, for training alone.
+        clip_norm : float
+            The gradient of a batch is multiplied by ``min(1, clip_norm / (norm + 1e-6))``; 0 means no clipping.
+        exempt : bool
+            Whether biases and the parameters of norms are exempt from decoupled weight decay.
+        gradient_scale : float
+            Factor of the loss for its gradient; the L2 term does not have it.
+        value_scale : float
+            Factor of the loss in the reported losses.
+        validation : TrainingSet, optional
+            From `training_set`: the rows for ``validation_losses``.
+        validation_losses : ndarray of float64, shape (n_epochs,), C-contiguous
+            Needed for ``validation``. Written: the loss of these rows after each epoch, without L2 term and smoothing.
+        best : ndarray of float64, shape (2,), optional
+            The lowest validation loss so far, infinity at first, and the number of steps when it was reached; updated.
+        best_params : ndarray, shape of `params`, optional
+            Overwritten with the parameters of that time.
+        best_buffers : ndarray, shape of `buffers`, optional
+            Overwritten with the running statistics of that time.
         n_threads : int
             Number of threads.
         """
-        losses = checks.own_view(losses)
-        orders = _checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)
-        if losses.dtype != np.float64 or not losses.flags.carray:
-            raise ValueError(f"losses must be a C-contiguous, writable float64 array; got {losses.dtype.name}")
-        self._train_in_order(data, orders, optimizer, losses, batch_size, alpha, clip, n_threads)
-
-    def _train_in_order(self, data, orders, optimizer, losses, batch_size, alpha, clip, n_threads):
-        """`train_epochs` in checked orders."""
-        self._check_data(data)
+        losses = written("losses", losses)
+        orders = checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)
         batch_size = operator.index(batch_size)
         if batch_size < 1 or not orders.shape[1]:
             raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
-        state = self._checked_state(optimizer)
-        step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
-        try:
-            self._train_epochs(data, orders, optimizer, state, batch_size, alpha, clip, step, losses, _checked_threads(n_threads))
-        finally:
-            if step[0] > optimizer.t:
-                optimizer.advance(int(step[0]) - optimizer.t)
+        options = {"alpha": alpha, "clip": clip, "smoothing": smoothing, "clip_norm": clip_norm, "exempt": exempt}
+        options |= {"gradient_scale": gradient_scale, "value_scale": value_scale, "n_threads": n_threads}
+        calls = TrainingCalls(self, data, optimizer, batch_size=batch_size, **options)
+        if rates is not None:
+            rates = np.array(rates, np.float64)
+            shape = (len(losses) * -(-orders.shape[1] // batch_size),)
+            if rates.shape != shape:
+                raise ValueError(f"rates must have shape {shape}, one for each step; got {rates.shape}")
+        if validation is not None:
+            calls.validate(validation, validation_losses, len(losses), best, best_params, best_buffers)
+        calls.run(orders, losses, rates)
 
     # The compiled calls, on checked arguments
 
     def _forward(self, rows, outputs, n_threads):
-        kernels.active.raw.network_forward(*rows, self._layers, self._params, outputs, n_threads)
+        kernels.active.raw.network_forward(*rows, self._layers, self._params, self._buffers, outputs, n_threads)
 
     def _bound_forward(self, rows, outputs, n_threads):
-        return kernels.active.raw.bind_forward(rows[0], self._layers, self._params, outputs, n_threads)
+        return kernels.active.raw.bind_forward(rows[0], self._layers, self._params, self._buffers, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
-        problem = self._layers, self._params, LOSSES[self.loss], alpha, clip
+        problem = self._layers, self._params, LOSS_CODES[self.loss], alpha, clip
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
 
-    def _train_epochs(self, data, orders, optimizer, state, batch_size, alpha, clip, step, losses, n_threads):
-        problem = orders, self._layers, LOSSES[self.loss], OPTIMIZERS[optimizer.name], optimizer.hyper
-        arrays = step, self._params, state, losses
-        kernels.active.raw.train_epochs(*data.arrays, *problem, alpha, clip, batch_size, *arrays, n_threads)
+    def _train_epochs(self, job: Job, n_threads):
+        kernels.active.raw.train_epochs(job, n_threads)
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
         if not hasattr(x, "tocsr"):
-            x = _aligned(x, self.dtype)
+            x = aligned(x, self.dtype)
             if x.ndim != 2 or x.shape[1] != self.sizes[0]:
                 raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")
             return len(x), (x, NO_INDICES, NO_INDICES)
@@ -498,71 +575,9 @@ class Network:
         if data.problem != self._problem:
             raise ValueError("data must come from the training_set() of a network with the same loss, dtype, inputs and outputs")
 
-    def _checked_state(self, optimizer):
-        shape = N_STATE_SLOTS[optimizer.name], len(self._params)
-        state = checks.own_view(optimizer.state)
-        if state.shape != shape or state.dtype != self._params.dtype or not state.flags.carray:
-            raise ValueError(
-                f"the optimizer's state must be a C-contiguous {self.dtype.name} array of shape {shape}; "
-                f"got {state.dtype.name}, {state.shape}"
-            )
-        return state
-
-
-def float_dtype(*arrays_or_dtypes):
-    """The dtype, of the two that the kernels know, in which arrays of these dtypes are computed together."""
-    dtype = np.result_type(*(getattr(a, "dtype", a) for a in arrays_or_dtypes))
-    return np.dtype(np.float32) if np.can_cast(dtype, np.float32) else np.dtype(np.float64)
-
 
 def _zeros(n, dtype):
-    """As np.zeros, from the start of a cache line: there several threads may write parameters past their caches."""
+    """np.zeros that begins on a cache line, so that several threads can write parameters past the caches."""
     memory = np.zeros(n * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + n * dtype.itemsize].view(dtype)
-
-
-def _aligned(array, dtype):
-    """A plain, C-contiguous, aligned array of a dtype in native byte order: a view of the given one where it is that already."""
-    array = checks.own_view(array)
-    if type(array) is np.ndarray and array.dtype == dtype and (flags := array.flags).c_contiguous and flags.aligned:
-        return array  # `np.require` takes longer to see this than a small network takes for a row
-    return np.require(array, dtype, ["C", "A", "E"])
-
-
-def one_matrix(x, indices, indptr, n_in):
-    """Rows in the form of the raw kernels as one object, a matrix or a SciPy CSR array."""
-    if not indptr.size:
-        return x
-    from scipy.sparse import csr_array  # here, because importing it takes a while
-
-    return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, n_in))
-
-
-def sparse_rows(name, x, n_in, params):
-    """(n, rows) of sparse X (n, n_in) of any format and dtype, in the form of the raw kernels; see `checks.rows`."""
-    from scipy.sparse import coo_array, csc_array, issparse  # here, because importing it takes a while
-
-    x = (x if issparse(x) else x.tocsr()).astype(params.dtype, copy=False)
-    # SciPy converts by the integers that it finds, without a look at them: it gets checked ones that nobody can change.
-    if x.format == "csc":
-        shape, (_, (data, indices, indptr), _) = x.shape, checks.rows(name, x.T, x.shape[0], params)
-        x = csc_array((data[0], indices, indptr), shape=shape)
-    elif x.format == "coo":
-        x = coo_array((x.data, (checks.private(x.row), checks.private(x.col))), shape=x.shape)  # checks them
-    return checks.rows(name, x.tocsr(), n_in, params)[:2]
-
-
-def _checked_indices(name, values, shape, end):
-    """Integers in [0, end) as a private intp array."""
-    values = checks.private(np.asarray(values))
-    if values.shape != shape or values.dtype.kind not in "iub":
-        raise ValueError(f"{name} must be integers of shape {shape}; got shape {values.shape}, dtype {values.dtype.name}")
-    checks.in_range(name, values, end)
-    return checks.as_intp(values)
-
-
-def _checked_threads(n_threads):
-    if not 1 <= n_threads <= MAX_THREADS:
-        raise ValueError(f"n_threads must be from 1 to {MAX_THREADS}; got {n_threads}")
-    return n_threads

@@ -15,7 +15,7 @@ CLASSIFIER_OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels":
 
 
 def register_onnx_converters() -> None:
-    """Register a converter for `MLPClassifier` and one for `MLPRegressor` with skl2onnx, in this process; again does no harm.
+    """Register a converter for `MLPClassifier` and one for `MLPRegressor` with skl2onnx, in this process; it may be called again.
 
     The classifier gives labels (int64 or strings; int64 indicators for several labels) and probabilities, and has skl2onnx's
     options ``zipmap``, ``output_class_labels`` and ``nocl``. The regressor gives values of shape (n, n_outputs), also for one
@@ -114,7 +114,7 @@ class _Graph:
         estimator = self.operator.raw_operator
         if not isinstance(estimator.activation, str):
             raise ValueError(f"an activation of your own has no converter; got {estimator.activation!r}")
-        # A copy of the weights as they are now: a user may have assigned others than those that were learnt.
+        # A copy of the present weights: a user may have assigned others than those that were learnt.
         coefs, intercepts = ([np.asarray(a, self.dtype) for a in arrays] for arrays in (estimator.coefs_, estimator.intercepts_))
         x = self.node("Cast", [self.operator.inputs[0].full_name], to=self.float_type)
         for weight, bias in zip(coefs, intercepts, strict=True):
@@ -159,5 +159,5 @@ def _label_values(scope, estimator):
 
     values = np.asarray(get_label_classes(scope, estimator))
     values = values.astype(np.int64 if values.dtype.kind in "biuf" else str)
-    # A single class has two probabilities too, and is the answer in any case.
+    # A single class has two probabilities too, and is always the answer.
     return np.resize(values, 2) if len(values) == 1 else values

@@ -1,6 +1,6 @@
 """fastprop's estimators in the place of scikit-learn's, for code that cannot be changed.
 
-In new code import ``fastprop.MLPClassifier``; who reads it then sees what runs. This is for the rest::
+In new code import ``fastprop.MLPClassifier``, which shows readers what runs. For other code::
 
     python -m fastprop.patch script.py [arguments]
     python -m fastprop.patch -m module [arguments]
@@ -14,21 +14,16 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import threading
 import types
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-NAMES = ("MLPClassifier", "MLPRegressor")
-# Where scikit-learn keeps the two classes: the public module, and the one in which they are defined and pickles look for them.
-MODULES = ("sklearn.neural_network", "sklearn.neural_network._multilayer_perceptron")
+from .scikit_learns import MODULES, NAMES, lock, originals
 
 USAGE = "usage: python -m fastprop.patch script.py [arguments]\n       python -m fastprop.patch -m module [arguments]"
 
-_lock = threading.RLock()
 _in_force = set()  # the patches that nothing has ended yet
-_originals = {}  # (module name, class name) -> scikit-learn's class, while there is a patch
 
 
 def patch_sklearn() -> AbstractContextManager[object]:
@@ -71,24 +66,13 @@ def patch_sklearn() -> AbstractContextManager[object]:
 
 
 def unpatch_sklearn() -> None:
-    """Put scikit-learn's own classes back, whatever was patched and wherever; without a patch, do nothing.
+    """Put scikit-learn's own classes back, everywhere; without a patch, do nothing.
 
     The names get back exactly what they referred to before the first `patch_sklearn`.
     """
-    with _lock:
+    with lock:
         _in_force.clear()
         _restore()
-
-
-def scikit_learns_class(name):
-    """scikit-learn's own class, whether or not it is patched."""
-    with _lock:
-        return _originals.get((MODULES[1], name)) or getattr(importlib.import_module(MODULES[1]), name)
-
-
-def is_patched():
-    """Whether a patch is in force."""
-    return bool(_originals)
 
 
 class _Patch:
@@ -98,19 +82,19 @@ class _Patch:
         self._depth = 0
 
     def _begin(self):
-        with _lock:
-            if not _originals:
+        with lock:
+            if not originals:
                 _replace()
             _in_force.add(self)
 
     def __enter__(self):
-        with _lock:
+        with lock:
             self._begin()
             self._depth += 1
         return self
 
     def __exit__(self, *error):
-        with _lock:
+        with lock:
             self._depth -= 1
             if not self._depth:
                 _in_force.discard(self)
@@ -123,16 +107,16 @@ def _replace():
 
     modules = [importlib.import_module(name) for name in MODULES]
     modules[1].BaseMultilayerPerceptron.register(estimators.base.BaseMLP)  # for isinstance; that of the base class is not replaced
-    _originals.update({(module.__name__, name): getattr(module, name) for module in modules for name in NAMES})
+    originals.update({(module.__name__, name): getattr(module, name) for module in modules for name in NAMES})
     for module in modules:
         for name in NAMES:
             setattr(module, name, getattr(estimators, name))
 
 
 def _restore():
-    for (module, name), original in _originals.items():
+    for (module, name), original in originals.items():
         setattr(sys.modules[module], name, original)
-    _originals.clear()
+    originals.clear()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,7 +155,8 @@ def _run_module(name):
 
 def _run_script(path):
     """What ``python path`` does, in this process."""
-    # Python puts the script's folder at the head of the path, `-m`, by which we came here, the working directory; with -P neither.
+    # Python puts the script's folder at the head of the path. `-m`, with which this module runs, puts the working directory there,
+    # and -P nothing.
     if not sys.flags.safe_path:
         del sys.path[0]
     file = os.path.join(os.getcwd(), path)

@@ -6,6 +6,7 @@ pool of threads limits them, and blocks that overlap in several threads do not g
 
 import math
 import threading
+from contextlib import contextmanager
 
 _everywhere = math.inf  # what the main thread set
 
@@ -36,6 +37,17 @@ def _set_own_limit(limit):
         _everywhere = limit
     else:
         _here.limit = limit
+
+
+@contextmanager
+def limited(limit):
+    """A block of code in which this thread, which is not the main one, uses at most ``limit`` threads."""
+    before = _here.limit
+    _here.limit = min(before, limit)
+    try:
+        yield
+    finally:
+        _here.limit = before
 
 
 def _is_main():

@@ -6,37 +6,33 @@ import operator
 import os
 import time
 
-import joblib
-
 from .threadpool import thread_limit
 
-# Below this many floating-point operations for each thread, waking the threads and waiting for them costs more than it saves:
-# a fork-join takes some microseconds, in which one core does some 10^5 operations.
+# With fewer floating-point operations for each thread, waking the threads and waiting for them costs more than it saves.
+# docs/tuning.md, waking threads.
 FLOPS_PER_THREAD = 1e6
 
-# The same for steps of training, where each thread has so many rows: two threads took 0.67 to 0.8 of one thread's time for steps of
-# 0.84 MFLOP (200 rows of 4-100-3, 20 us) and 1.0 to 1.1 beside a busy process, but 0.7 to 1.1 and 1.05 to 1.2 for 0.63 MFLOP. With
-# 16 or 32 rows each they gain less or nothing at twice the work.
+# The least operations and rows for each thread in steps of training: steps follow each other, so that no thread sleeps. With few
+# rows a thread gains less. These and the numbers below were measured: docs/tuning.md, from which work on threads pay.
 FLOPS_OF_A_STEP, ROWS_OF_A_STEP = 0.4e6, 75
 
 # Operations for each weight and row, forward and backward.
 FLOPS_PER_WEIGHT = 6
 
-# The same for one call by itself, such as a gradient of lbfgs, for which threads may have to be woken.
+# The least operations for each thread in a single call, such as a gradient of lbfgs, for which threads may have to be woken.
 FLOPS_OF_A_CALL = 1.6e6
 
-# The same for a prediction. So soon after another one the threads are still awake: 100 rows of 64-100-10, 1.5 MFLOP, took 15 us on
-# two threads and 23 us on one, 4 rows of 784-128-10 16 us on either. After a pause it takes 40 to 50 us to wake one: 16 rows of
-# 784-128-10 took 200 us on two threads and 174 us on one, 100 rows 370 us on either, 150 rows 424 and 467 us.
+# The least operations for each thread in a prediction: within SOON seconds after another one the threads are awake; after a longer
+# pause they have to be woken.
 SOON = 0.5e-3
 FLOPS_OF_AN_AWAKE_THREAD = 0.75e6
 FLOPS_TO_WAKE_A_THREAD = 11e6
 
-# To read the weights takes as long as the arithmetic of so many rows: one row of 256-1024-1024-10 took 139 us, each of 100 39 us.
+# Reading the weights takes as long as the arithmetic of this many rows.
 ROWS_OF_A_PASS = 3
 
-# Fewer than twice so many rows are not shared, but the columns of the layers. From there on every thread reads all weights,
-# whatever its share of the rows: for 8 rows of 256-1024-1024-10 two threads took 0.59 of one thread's time, for 4 rows 0.75.
+# With fewer rows than twice this number the threads share the columns of the layers. With more they share the rows, and each thread
+# reads all weights.
 ROWS_TO_WAKE_A_THREAD = 4
 
 
@@ -54,7 +50,7 @@ def effective_n_threads(n_jobs=None, flops=math.inf):
     Returns
     -------
     int
-        At least 1, and the same for the same arguments as long as the process's limits are the same.
+        At least 1. It depends only on the arguments and on the limits of the process.
 
     Raises
     ------
@@ -81,12 +77,12 @@ def n_threads_of_steps(n_jobs, n_rows, n_weights):
 
 
 def n_threads_of_call(n_jobs, n_rows, flops_per_row):
-    """The number of threads for one call on so many rows; ``n_jobs`` as in `effective_n_threads`."""
+    """The number of threads for one call on that many rows; ``n_jobs`` as in `effective_n_threads`."""
     return effective_n_threads(n_jobs, _justified(n_rows, flops_per_row, FLOPS_OF_A_CALL) * FLOPS_PER_THREAD)
 
 
 def n_threads_of_prediction(n_jobs, n_rows, flops_per_row):
-    """The same for a prediction. Its result does not depend on it, so that this may depend on when the last prediction was."""
+    """The number of threads for a prediction, which depends on when the last prediction was; results do not depend on it."""
     global _last_prediction
     now = time.perf_counter()
     soon, _last_prediction = now - _last_prediction < SOON, now
@@ -103,12 +99,12 @@ _last_prediction = -math.inf
 
 @functools.lru_cache(maxsize=1)
 def _cores_in_second(second):
-    """To look anew takes 2.6 us, as 13 rows of 64-100-10 do."""
+    """`_cores`, kept for a second: counting takes as long as a small prediction."""
     return _cores()
 
 
 def _justified(n_rows, flops_per_row, flops_per_thread):
-    """How many threads so much work is worth."""
+    """How many threads that much work is worth."""
     threads = (n_rows + ROWS_OF_A_PASS) * flops_per_row / flops_per_thread
     return min(threads, n_rows / ROWS_TO_WAKE_A_THREAD) if n_rows >= 2 * ROWS_TO_WAKE_A_THREAD else threads
 
@@ -120,6 +116,8 @@ def available_cores():
 
 def _cores():
     """The cores that this process may use: affinity, cgroup, LOKY_MAX_CPU_COUNT (as joblib counts) and OMP_NUM_THREADS."""
+    import joblib  # here, because importing it takes longer than all of fastprop.nn
+
     affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     cores = _count_cores(joblib.cpu_count, affinity, os.environ.get("LOKY_MAX_CPU_COUNT"), int(time.monotonic()))
     # OpenMP's list form, such as "4,2", gives the outermost level first.
@@ -129,5 +127,5 @@ def _cores():
 
 @functools.lru_cache(maxsize=1)
 def _count_cores(count, affinity, limit, second):
-    """``count()``, once a second unless the affinity or the limit changes: it reads the cgroup's files, which takes 0.1 ms."""
+    """``count()``, at most once a second unless the affinity or the limit changes, because it reads the cgroup's files."""
     return count()

@@ -1,15 +1,15 @@
 """Warnings that scikit-learn's estimators give too, in the name of the module that a user's filters know.
 
-A filter such as ``warnings.filterwarnings("ignore", module="sklearn")`` goes by the name of the module whose code warns. While
+A filter such as ``warnings.filterwarnings("ignore", module="sklearn")`` tests the name of the module whose code warns. While
 `patch_sklearn` is in force that is scikit-learn's module of the estimators, because a script that does not know of fastprop has its
-filters for that one. Otherwise it is fastprop's: whoever imports fastprop's classes writes ``module="fastprop"``.
+filters for that one. Otherwise it is fastprop's: filters of scripts that import fastprop have ``module="fastprop"``.
 """
 
 import sys
 import types
 import warnings
 
-from .patch import MODULES, is_patched
+from .scikit_learns import MODULES, is_patched
 
 
 def warn(message, category=UserWarning):
@@ -18,7 +18,7 @@ def warn(message, category=UserWarning):
 
 
 def call(function, *arguments, **options):
-    """Call a function of which a warning about its caller is to bear the name of the module described above."""
+    """Call a function so that a warning about its caller has the name of the module described above."""
     caller = _call
     if is_patched():
         # `warnings` reads the name in the globals of the calling frame. To catch a warning and repeat it would not be thread-safe.

@@ -6,7 +6,7 @@ is in ``help(kernels.Kernels)``. ``load("numba")`` gives the same functions on a
 
 from .checks import CopyWarning
 from .dispatch import active, available, describe, load, unavailable
-from .layer_table import layer_table, layer_views, n_parameters
+from .layer_table import LayerProgram, layer_table, layer_views, n_buffers, n_parameters
 from .public import Kernels
 
 # Layers
@@ -49,6 +49,7 @@ train_epoch = active.train_epoch
 __all__ = [
     "CopyWarning",
     "Kernels",
+    "LayerProgram",
     "activation_backward",
     "activation_forward",
     "active",
@@ -71,6 +72,7 @@ __all__ = [
     "linear_forward",
     "load",
     "momentum_update",
+    "n_buffers",
     "n_parameters",
     "network_forward",
     "network_loss_gradient",

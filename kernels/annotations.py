@@ -8,26 +8,31 @@ from numpy.typing import NDArray
 # float32 or float64, all arrays of a call of one dtype
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.integer[Any]]
-# A layer table, see `layer_table`.
-Layers: TypeAlias = NDArray[np.intp]
+# A layer table, see `layer_table`: an array of `spec.LAYER`.
+Layers: TypeAlias = NDArray[np.void]
 
-ActivationName: TypeAlias = Literal["identity", "relu", "sigmoid", "tanh"]
+ActivationName: TypeAlias = Literal[
+    "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus"
+]
 LinkName: TypeAlias = Literal["identity", "sigmoid", "softmax", "exp"]
 LossName: TypeAlias = Literal["softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson"]
-OptimizerName: TypeAlias = Literal["sgd", "adam"]
+OptimizerName: TypeAlias = Literal["sgd", "adam", "momentum", "rmsprop", "adamw"]
 
 
 class Sparse(Protocol):
     """A sparse array or matrix of SciPy."""
 
     def tocsr(self, copy: bool = ...) -> Any:
-        """The same in CSR form."""
+        """The matrix in CSR form."""
 
 
 class Hyper(TypedDict, total=False):
     """The hyperparameters of the optimizers in `train_epoch`."""
 
     lr: float
+    l2: float
+    weight_decay: float
+    alpha: float
     momentum: float
     nesterov: bool
     beta_1: float

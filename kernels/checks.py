@@ -15,14 +15,14 @@ import warnings
 
 import numpy as np
 
-from .codes import ACTIVATIONS, HYPER, LAYER_COLUMNS, LINKS
+from .spec import ACTIVATION_CODES, COMMON_HYPER, KINDS, LAYER, LINKS, OPTIMIZERS, hyper_names
 
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
 FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
 INTP = np.dtype(np.intp)
-# Each takes up memory and a place in the system's table until the process ends: an absurd number is a mistake.
+# Each thread takes memory and a place in the system's table until the process ends: an absurd number is a mistake.
 MAX_THREADS = 1024
-# Updates done before a call, which counts on from there: no call can reach the end of the integers.
+# The largest number of updates done before a call, so that no call can count beyond the largest integer.
 MAX_STEP = 2**62
 # Name -> (smallest, largest, whether the largest is allowed). The ranges of scikit-learn, but lr = 0 is allowed.
 SCALARS = {
@@ -90,22 +90,24 @@ def flag(name, value):
     return bool(value)
 
 
-def hyper(optimizer, given, defaults):
-    """The array `hyper` of `train_epoch` from a dict name -> value; what is not named has scikit-learn's default."""
-    names = HYPER[optimizer]
+def hyper(optimizer, given):
+    """The array `hyper` of the training loop from a dict name -> value; what is not named has its default."""
+    names, defaults = hyper_names(optimizer), COMMON_HYPER | OPTIMIZERS[optimizer].hyper
     given = {} if given is None else given
     unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(f"hyper of {optimizer!r} must only hold {list(names)}; got {unknown}")
     values = {name: given.get(name, defaults[name]) for name in names}
-    return np.array([flag(k, v) if k == "nesterov" else real(k, v) for k, v in values.items()], dtype=np.float64)
+    bounds = {"alpha": "decay"}
+    checked = [flag(k, v) if k == "nesterov" else real(k, v, bounds.get(k)) for k, v in values.items()]
+    return np.array(checked, dtype=np.float64)
 
 
 # Inputs
 
 
 def own_view(array):
-    """A view of an array, so that nobody else can change the shape, strides or dtype that the checks find."""
+    """A view of an array, so that no other code can change the shape, strides or dtype that the checks find."""
     return array[...] if type(array) is np.ndarray else array
 
 
@@ -210,7 +212,7 @@ def sample_weight(weight, n_samples, first_name, first):
 
 
 def private(array):
-    """A read-only copy in C order and native byte order: what is an address in compiled code is checked where nobody can change it.
+    """A read-only copy in C order and native byte order: indices are checked where no other code can change them.
 
     The kernels run without the GIL, so that another thread may change the caller's array at any time after its check.
     """
@@ -220,7 +222,7 @@ def private(array):
     return copy
 
 
-# "Not given", to the raw kernels; read-only as what is given, which to Numba is part of the type.
+# Arrays that mean "not given" to the raw kernels. Read-only like arrays that are given, because Numba's types include that.
 NO_INDICES, NO_LABELS = private(np.empty(0, np.int32)), private(np.empty(0, INTP))
 
 
@@ -236,7 +238,7 @@ def in_range(name, values, n_values):
 
 
 def as_intp(values):
-    """Private integers as private intp ones, which is no further copy where they are that already."""
+    """Private integers as private intp ones, without a copy if they have that dtype already."""
     converted = values.astype(INTP, copy=False)
     converted.setflags(write=False)
     return converted
@@ -255,7 +257,7 @@ def indices(name, values, n_values, length=None):
 
 
 def targets(loss, values, shape, first_name, first):
-    """The targets of a loss as (labels, dense) for the raw kernels, one of which is empty: "not given"."""
+    """The targets of a loss as (labels, dense) for the raw kernels. One of them is empty, which means "not given"."""
     _require_ndarray("targets", values)
     native = FLOATS[first.dtype.char]
     meant_as_labels = values.ndim == 1 or values.dtype.kind in "iub"
@@ -274,18 +276,20 @@ def targets(loss, values, shape, first_name, first):
 # Rows of features
 
 
-def rows(name, x, n_in, params):
+def rows(name, x, n_in, params, layers=None):
     """(n, rows, stored) of X (n, n_in), a matrix or a SciPy CSR array, of the dtype of params.
 
     ``rows`` is X in the form of the raw kernels, (x, indices, indptr), and ``stored`` a dict name -> array of the caller's arrays
-    that hold it: what an output must not overlap.
+    that hold it: what an output must not overlap. With a layer table: if it can take X as it is.
     """
     if getattr(x, "format", None) != "csr":
         x = own_view(x)
         n = matrix(name, x)[0]
         like(name, x, (n, n_in), "params", params)
         return n, (c_order(name, x), NO_INDICES, NO_INDICES), {name: x}
-    # Each is read once, as the matrix may be given other arrays meanwhile.
+    if layers is not None and (layers[0]["kind"] != KINDS["linear"] or 0 in layers["source"][layers["kind"] == KINDS["add"]]):
+        raise ValueError(f"a sparse {name} needs a network whose first row is linear, and that does not add {name} later on")
+    # Each is read once, because another thread may give the matrix other arrays.
     shape, parts = x.shape, {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
     for part, array in parts.items():
         _require_ndarray(part, array)
@@ -304,7 +308,7 @@ def _compressed_rows(name, shape, data, columns, starts, n_in, params):
         raise ValueError(f"{name}.indices must have shape {data.shape}, as {name}.data; got {columns.shape}")
     if starts.shape != (shape[0] + 1,):
         raise ValueError(f"{name}.indptr must have shape ({shape[0] + 1},); got {starts.shape}")
-    # Neighbours are compared, not subtracted: a difference may wrap.
+    # Neighbours are compared, not subtracted: a difference may overflow.
     if starts[0] != 0 or starts[-1] != len(columns) or (falls := starts[1:] < starts[:-1]).any():
         has = f"{starts[0]} to {starts[-1]}"
         if starts[0] == 0 and starts[-1] == len(columns):
@@ -359,30 +363,73 @@ def updated(arrays, first, inputs):
 # Networks
 
 
-def network(layers, params):
-    """The (layers, n_in, n_out, link code) of a network given as a layer table and its flat block of parameters.
+def network(layers, params, buffers=None, needs_buffers=True):
+    """(table, n_in, n_out, link code, raw buffers) of a network given as a layer table and its flat blocks.
 
-    The table is a private one.
+    The table is a private one. Where buffers are not given, because there are none or they are not needed, they are empty.
     """
-    _require_ndarray("layers", layers)
-    layers, n_columns = private(layers), len(LAYER_COLUMNS)
-    if layers.dtype != INTP or layers.ndim != 2 or layers.shape[1] != n_columns or not len(layers):
-        raise ValueError(
-            f"layers must be an intp array of shape (n_layers, {n_columns}), as layer_table() returns it; "
-            f"got {layers.dtype.name}, shape {layers.shape}"
-        )
-    rows = layers.tolist()
-    n_before, end = rows[0][0], 0
-    for i, (n_in, n_out, code, offset, dropout, _, _) in enumerate(rows):
-        known, dropout_end = (LINKS, 1) if i == len(rows) - 1 else (ACTIVATIONS, 2**53)
-        if n_in < 1 or n_out < 1 or n_in != n_before or offset != end or code not in known.values():
-            raise ValueError(
-                f"layers row {i} must be (n_in = {n_before}, n_out >= 1, a code of {known}, offset = {end}, ...); got {rows[i]}"
-            )
-        if not 0 <= dropout < dropout_end:
-            raise ValueError(f"layers row {i} must have a dropout in [0, {dropout_end}); got {dropout}")
-        n_before, end = n_out, end + (n_in + 1) * n_out
+    table, end, n_buffers = layer_table(layers)
     floats("params", params)
     if params.shape != (end,):
         raise ValueError(f"params must have shape ({end},), as layers describes it; got {params.shape}")
-    return layers, rows[0][0], n_before, rows[-1][2]
+    if buffers is None:
+        if n_buffers and needs_buffers:
+            raise ValueError(f"buffers must be given: layers has batch norms, with {n_buffers} running statistics")
+        buffers = np.empty(0, FLOATS[params.dtype.char])
+    else:
+        like("buffers", buffers, (n_buffers,), "params", params)
+    return table, int(table[0]["n_in"]), int(table[-1]["n_out"]), int(table[-1]["code"]), buffers
+
+
+def layer_table(layers):
+    """(a private copy of a layer table, the number of its parameters, the number of its running statistics)."""
+    _require_ndarray("layers", layers)
+    table = private(layers)
+    if table.dtype != LAYER or table.ndim != 1 or len(table) < 2:
+        raise ValueError(
+            f"layers must be an array of spec.LAYER with at least two rows, as layer_table() returns it; "
+            f"got {table.dtype}, shape {table.shape}"
+        )
+    widths, end, n_buffers = [int(table[0]["n_in"])], 0, 0
+    for i, row in enumerate(table):
+        kind, n_in, n_out, offset = (int(row[name]) for name in ("kind", "n_in", "n_out", "offset"))
+        last = i == len(table) - 1
+        wrong = (
+            kind not in KINDS.values()
+            or (kind == KINDS["link"]) != last
+            or n_in < 1
+            or n_out < 1
+            or n_in != widths[-1]
+            or (n_out != n_in and kind != KINDS["linear"])
+            or (kind in _USES and not _USES[kind](row, widths, n_buffers))
+            or (kind in _N_PARAMETERS and offset != end)
+        )
+        if wrong:
+            raise ValueError(
+                f"layers row {i} must be one that layer_table() makes, with n_in = {widths[-1]} and parameters from {end} on; got "
+                f"{dict(zip(LAYER.names, row.tolist(), strict=True))}"
+            )
+        end += _N_PARAMETERS.get(kind, lambda n_in, n_out: 0)(n_in, n_out)
+        n_buffers += 2 * n_in if kind == KINDS["batch_norm"] else 0
+        widths.append(n_out)
+    if KINDS["linear"] not in table["kind"] or end > sys.maxsize:
+        raise ValueError(f"layers must have a linear row, and at most {sys.maxsize} parameters; got {end}")
+    return table, end, n_buffers
+
+
+# For each kind: what a row must have beside its sizes, and how many parameters it has.
+_USES = {
+    KINDS["activation"]: lambda row, widths, n_buffers: row["code"] in ACTIVATION_CODES.values(),
+    KINDS["dropout"]: lambda row, widths, n_buffers: 0 <= row["rate"] < 1,
+    KINDS["layer_norm"]: lambda row, widths, n_buffers: 0 < row["epsilon"] < math.inf,
+    KINDS["batch_norm"]: lambda row, widths, n_buffers: (
+        0 < row["epsilon"] < math.inf and 0 <= row["momentum"] <= 1 and row["buffers"] == n_buffers
+    ),
+    KINDS["add"]: lambda row, widths, n_buffers: 0 <= row["source"] < len(widths) and widths[row["source"]] == row["n_in"],
+    KINDS["link"]: lambda row, widths, n_buffers: row["code"] in LINKS.values(),
+}
+_N_PARAMETERS = {
+    KINDS["linear"]: lambda n_in, n_out: (n_in + 1) * n_out,
+    KINDS["layer_norm"]: lambda n_in, n_out: 2 * n_in,
+    KINDS["batch_norm"]: lambda n_in, n_out: 2 * n_in,
+}

@@ -1,4 +1,4 @@
-"""Which back ends and instruction sets exist, which of them can run here, and which one runs. No other file knows.
+"""Which back ends and instruction sets exist, which of them can run here, and which one runs. No other file has this knowledge.
 
 The choice is made once, when this module is imported: the first entry of `REGISTRY` that can run, or what the environment
 variables ``FASTPROP_BACKEND`` (cython, numba, reference) and ``FASTPROP_ISA`` (baseline, avx2, avx512) force. A forced one
@@ -21,7 +21,7 @@ IsaName: TypeAlias = Literal["baseline", "avx2", "avx512"]
 
 
 class Candidate(NamedTuple):
-    """One way to run the raw kernels; ``isa`` is None where it is not ours to choose."""
+    """One way to run the raw kernels; ``isa`` is None where the back end has no choice of instruction sets."""
 
     backend: BackendName
     isa: IsaName | None
@@ -64,13 +64,13 @@ def _import(module):
         return importlib.import_module(module, __package__)
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(__package__):
-            raise  # ours is there, but something that it needs is not: the message names it
+            raise  # our module exists, but something that it imports is missing: the message names it
         raise ImportError(f"{__package__}{module} is not there") from error
 
 
 def _import_raw(candidate):
     """The module with the raw kernels of a candidate; an ImportError says why it cannot run here."""
-    # Asked before the import, because already the first instructions of a foreign module may be ones that the processor lacks.
+    # Asked before the import: the first instructions of a module may be ones that the processor lacks.
     if candidate.isa not in (None, "baseline") and candidate.isa not in cpu_features():
         raise ImportError(f"this processor lacks {candidate.isa}")
     return _import(candidate.module)

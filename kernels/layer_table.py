@@ -1,22 +1,197 @@
-"""The layer table: the shape of a network as one small intp array that every back end reads (columns: `codes.LAYER_COLUMNS`)."""
+"""The layer table: a network as a small array of `spec.LAYER` that every back end reads, one row for each operation on a batch.
+
+Row i takes value number i and makes value number i + 1; value 0 is X. `spec.KINDS` says what each kind of row does.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from typing import Any, Self
 
 import numpy as np
 
 from .annotations import ActivationName, Floats, Layers, LinkName
-from .checks import integer
-from .codes import ACTIVATIONS, LAYER_COLUMNS, LINKS
+from .checks import integer, option, real
 from .random_bits import rate_number
+from .spec import ACTIVATION_CODES, KINDS, LAYER, LAYER_FIELDS, LINKS
+
+
+class LayerProgram:
+    """A layer table in the making, row by row, from the inputs to the link.
+
+    Parameters
+    ----------
+    n_in : int
+        The number of columns of X, at least 1.
+
+    Attributes
+    ----------
+    width : int
+        The number of columns of the last value.
+    value : int
+        The number of the last value, for `add`.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> layers = kernels.LayerProgram(4).linear(8).layer_norm().activation("gelu").linear(3).link("softmax")
+    >>> kernels.n_parameters(layers)
+    83
+    """
+
+    def __init__(self, n_in: int) -> None:
+        self.width = integer("n_in", n_in, 1)
+        self._rows: list[dict[str, Any]] = []
+        self._n_parameters, self._n_buffers = 0, 0
+
+    @property
+    def value(self) -> int:
+        """The number of the last value."""
+        return len(self._rows)
+
+    def linear(self, n_out: int) -> Self:
+        """Add ``y = x @ weight + bias``.
+
+        Parameters
+        ----------
+        n_out : int
+            The number of columns of y.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        n_out = integer("n_out", n_out, 1)
+        return self._add("linear", (self.width + 1) * n_out, n_out=n_out)
+
+    def activation(self, name: ActivationName) -> Self:
+        """Add an activation.
+
+        Parameters
+        ----------
+        name : str
+            A name of `spec.ACTIVATIONS`.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        return self._add("activation", code=option("activation", name, ACTIVATION_CODES))
+
+    def dropout(self, rate: float, seed: int, stream: int) -> Self:
+        """Add dropout: update number s, as Adam counts them from 1, applies ``dropout_forward(x, rate, seed, stream + s)``.
+
+        Parameters
+        ----------
+        rate : float
+            In [0, 1).
+        seed : int
+            From -2^63 to 2^63 - 1; it counts modulo 2^64.
+        stream : int
+            From -2^63 to 2^63 - 1; it counts modulo 2^64.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        seed, stream = integer("seed", seed), integer("stream", stream)
+        return self._add("dropout", rate=rate_number(real("rate", rate)) / 2**53, seed=seed, stream=stream)
+
+    def layer_norm(self, epsilon: float = 1e-5) -> Self:
+        """Add a layer norm: gamma and beta are parameters.
+
+        Parameters
+        ----------
+        epsilon : float
+            Above 0, added to the variance.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        return self._add("layer_norm", 2 * self.width, epsilon=real("epsilon", epsilon))
+
+    def batch_norm(self, epsilon: float = 1e-5, momentum: float = 0.1) -> Self:
+        """Add a batch norm: gamma and beta are parameters, running mean and variance are buffers.
+
+        Parameters
+        ----------
+        epsilon : float
+            Above 0, added to the variance.
+        momentum : float
+            In [0, 1]: the weight of a new batch in the running statistics.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        buffers, self._n_buffers = self._n_buffers, self._n_buffers + 2 * self.width
+        constants = {"epsilon": real("epsilon", epsilon), "momentum": real("momentum", momentum)}
+        return self._add("batch_norm", 2 * self.width, buffers=buffers, **constants)
+
+    def add(self, source: int) -> Self:
+        """Add an earlier value to the last one: the end of a residual block.
+
+        Parameters
+        ----------
+        source : int
+            The number of the value, `value` before the block.
+
+        Returns
+        -------
+        LayerProgram
+            This one.
+        """
+        source = integer("source", source, 0, self.value)
+        has = self._rows[source]["n_in"] if source < self.value else self.width
+        if has != self.width:
+            raise ValueError(f"source must be a value with {self.width} columns, as the last one; value {source} has {has}")
+        return self._add("add", source=source)
+
+    def link(self, name: LinkName) -> Layers:
+        """End with a link, and make the table.
+
+        Parameters
+        ----------
+        name : {'identity', 'sigmoid', 'softmax', 'exp'}
+            What turns logits into outputs.
+
+        Returns
+        -------
+        ndarray of `spec.LAYER`, shape (n_rows,)
+            The table.
+
+        Raises
+        ------
+        ValueError
+            If there is no linear row, or there are more parameters than numbers for them.
+        """
+        code = option("link", name, LINKS)
+        if not any(row["kind"] == KINDS["linear"] for row in self._rows):
+            raise ValueError("a network must have at least one linear row")
+        if self._n_parameters > sys.maxsize:
+            raise ValueError(f"there must be at most {sys.maxsize} parameters; the rows make {self._n_parameters}")
+        self._add("link", code=code)
+        return np.array([tuple((BLANK | row).values()) for row in self._rows], LAYER)
+
+    def _add(self, kind, n_parameters=0, n_out=None, **fields):
+        sizes = {"n_in": self.width, "n_out": n_out or self.width}
+        self._rows.append({"kind": KINDS[kind], **sizes, "offset": self._n_parameters, **fields})
+        self._n_parameters += n_parameters
+        self.width = sizes["n_out"]
+        return self
 
 
 def layer_table(
     sizes: Sequence[int],
-    activation: ActivationName = "relu",
+    activation: ActivationName | Sequence[ActivationName] = "relu",
     link: LinkName = "identity",
     dropout: Sequence[tuple[float, int, int]] | None = None,
 ) -> Layers:
@@ -26,44 +201,63 @@ def layer_table(
     ----------
     sizes : sequence of int
         Numbers of units from the inputs to the outputs, at least two, each at least 1.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-        The activation of every hidden layer.
+    activation : str or sequence of str
+        The activation of every hidden layer, or one for each: a name that `linear_forward` takes.
     link : {'identity', 'sigmoid', 'softmax', 'exp'}
         What turns the last layer's logits into outputs.
     dropout : sequence of (rate, seed, stream), optional
         For each hidden layer what `train_epoch` does to its activations: update number s, as Adam counts them from 1, applies
-        ``dropout_forward(a, rate, seed, stream + s)`` to those of its batch. Rate 0 is no dropout. The other kernels do without.
+        ``dropout_forward(a, rate, seed, stream + s)`` to those of its batch. Rate 0 is no dropout. The other kernels ignore it.
 
     Returns
     -------
-    ndarray of intp, shape (n_layers, 7)
-        Rows (n_in, n_out, activation code, offset into the flat block, rate in units of 2^-53, seed, stream).
+    ndarray of `spec.LAYER`, shape (n_rows,)
+        A linear row for each layer, an activation and perhaps dropout behind all but the last, and the link. `LayerProgram` makes
+        other networks.
     """
     sizes = [integer("sizes", size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes must hold at least two numbers, each at least 1; got {sizes}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {list(ACTIVATIONS)}; got {activation!r}")
-    if link not in LINKS:
-        raise ValueError(f"link must be one of {list(LINKS)}; got {link!r}")
-    offsets = list(accumulate(((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)), initial=0))  # in integers that cannot wrap
-    if offsets[-1] > sys.maxsize:
-        raise ValueError(f"sizes must make at most {sys.maxsize} parameters; {sizes} make {offsets[-1]}")
-    layers = np.zeros((len(sizes) - 1, len(LAYER_COLUMNS)), np.intp)
-    layers[:, 0], layers[:, 1], layers[:, 2], layers[:, 3] = sizes[:-1], sizes[1:], ACTIVATIONS[activation], offsets[:-1]
-    layers[-1, 2] = LINKS[link]
-    return layers if dropout is None else with_dropout(layers, dropout)
-
-
-def with_dropout(layers, dropout):
-    """A copy of a layer table with other dropout, given as in `layer_table`."""
-    if len(dropout) != len(layers) - 1 or not all(0 <= rate < 1 for rate, _, _ in dropout):
-        expected = f"(rate, seed, stream), the rate in [0, 1), for each of {len(layers) - 1} hidden layers"
+    n_hidden = len(sizes) - 2
+    if isinstance(activation, str):
+        option("activation", activation, ACTIVATION_CODES)
+    activations = [activation] * n_hidden if isinstance(activation, str) else list(activation)
+    dropout = [(0.0, 0, 0)] * n_hidden if dropout is None else list(dropout)
+    if len(activations) != n_hidden:
+        raise ValueError(f"activation must have a name for each of {n_hidden} hidden layers; got {activation!r}")
+    if len(dropout) != n_hidden or not all(0 <= rate < 1 for rate, _, _ in dropout):
+        expected = f"(rate, seed, stream), the rate in [0, 1), for each of {n_hidden} hidden layers"
         raise ValueError(f"dropout must have {expected}; got {dropout}")
-    layers = layers.copy()
-    for row, (rate, seed, stream) in zip(layers, dropout, strict=False):  # the last layer has none
-        row[4:] = rate_number(rate), seed, stream
-    return layers
+    program = LayerProgram(sizes[0])
+    for n_out, name, masks in zip(sizes[1:-1], activations, dropout, strict=True):
+        program.linear(n_out).activation(name)
+        if masks[0]:
+            program.dropout(*masks)
+    return program.linear(sizes[-1]).link(link)
+
+
+def parameter_spans(layers: Layers) -> list[list[tuple[int, tuple[int, ...]]]]:
+    """For each row of a layer table the (offset, shape) of each of its parameters in the flat block.
+
+    Parameters
+    ----------
+    layers : ndarray of `spec.LAYER`
+        From `layer_table` or `LayerProgram`.
+
+    Returns
+    -------
+    list of list
+        Weight and bias of linear rows, gamma and beta of norms; nothing for the others.
+    """
+    spans = []
+    for kind, n_in, n_out, offset, *_ in layers.tolist():
+        if kind == KINDS["linear"]:
+            spans.append([(offset, (n_in, n_out)), (offset + n_in * n_out, (n_out,))])
+        elif kind in NORMS:
+            spans.append([(offset, (n_in,)), (offset + n_in, (n_in,))])
+        else:
+            spans.append([])
+    return spans
 
 
 def n_parameters(layers: Layers) -> int:
@@ -71,15 +265,36 @@ def n_parameters(layers: Layers) -> int:
 
     Parameters
     ----------
-    layers : ndarray of intp, shape (n_layers, 7)
-        From `layer_table`.
+    layers : ndarray of `spec.LAYER`
+        From `layer_table` or `LayerProgram`.
 
     Returns
     -------
     int
-        The number of weights and biases.
+        The number of weights and biases, and of the parameters of norms.
     """
-    return sum((n_in + 1) * n_out for n_in, n_out in layers[:, :2].tolist())
+    return n_spanned(parameter_spans(layers))
+
+
+def n_spanned(spans):
+    """The end of the last of some parameters, as `parameter_spans` lists them."""
+    return max(offset + math.prod(shape) for row in spans for offset, shape in row)
+
+
+def n_buffers(layers: Layers) -> int:
+    """Length of the flat block of running statistics that a layer table describes.
+
+    Parameters
+    ----------
+    layers : ndarray of `spec.LAYER`
+        From `layer_table` or `LayerProgram`.
+
+    Returns
+    -------
+    int
+        Two numbers for each column of each batch norm.
+    """
+    return sum(2 * n_in for kind, n_in, *_ in layers.tolist() if kind == KINDS["batch_norm"])
 
 
 def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
@@ -87,18 +302,38 @@ def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
 
     Parameters
     ----------
-    layers : ndarray of intp, shape (n_layers, 7)
-        From `layer_table`.
+    layers : ndarray of `spec.LAYER`
+        From `layer_table` or `LayerProgram`.
     block : ndarray, shape (n_parameters(layers),)
         Not copied: what is written into a view is written into the block.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        The views of shape (n_in, n_out) and (n_out,), first layer first.
+        The views of shape (n_in, n_out) and (n_out,), first layer first; of a norm its gamma and beta, both (n_in,).
     """
+    return [(views[0], views[1]) for views in parameter_views(layers, block) if views]
+
+
+def parameter_views(layers, block):
+    """For each row the tuple of views of its parameters in a flat block, empty for rows that have none."""
+    return views_of(parameter_spans(layers), block)
+
+
+def views_of(spans, block):
+    """`parameter_views` by what `parameter_spans` returned."""
+    return [tuple(block[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in row) for row in spans]
+
+
+def buffer_views(layers, block):
+    """For each row the views of the running mean and variance of a batch norm in a flat block, or None."""
     views = []
-    for n_in, n_out, _, offset in layers[:, :4].tolist():
-        end = offset + n_in * n_out
-        views.append((block[offset:end].reshape(n_in, n_out), block[end : end + n_out]))
+    for kind, n, start in layers[["kind", "n_in", "buffers"]].tolist():
+        has_buffers = kind == KINDS["batch_norm"]
+        views.append((block[start : start + n], block[start + n : start + 2 * n]) if has_buffers else None)
     return views
+
+
+NORMS = KINDS["layer_norm"], KINDS["batch_norm"]
+# A row with nothing in it
+BLANK = dict.fromkeys(LAYER_FIELDS, 0)

@@ -1,4 +1,4 @@
-"""Kernels that more than one back end takes from NumPy. Without SciPy: its import takes longer than that of Numba's cached code."""
+"""Kernels that more than one back end takes from NumPy. They do not use SciPy, because importing it takes long."""
 
 import numpy as np
 

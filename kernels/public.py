@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from . import checks
 from .annotations import Floats, Hyper, Integers, Layers, LossName, OptimizerName, Sparse
-from .codes import CANONICAL_LINK, LINKS, LOSSES, N_STATE_SLOTS, OPTIMIZERS
+from .job import new_job
 from .public_layers import LayerKernels
 from .public_losses import LossKernels
 from .public_normalization import NormalizationKernels
 from .public_updates import UpdateKernels
-
-# scikit-learn's defaults (sklearn.neural_network.MLPClassifier) for what `train_epoch` is not given in `hyper`.
-HYPER_DEFAULTS = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Rows
 
 
 class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
@@ -28,8 +26,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
     Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers, which are always copied and
     then checked, so that another thread may change the caller's during the call. Other inputs that are not C-contiguous, aligned
     and in native byte order are copied, and a `CopyWarning` says so; outputs that are not are refused.
-    Where no output is given, a new array is returned. Outputs must not overlap inputs, except where it says that they may be
-    the same. Arrays without rows are valid: sums are 0. NaN and infinity propagate as in NumPy.
+    Where no output is given, a new array is returned. Outputs must not overlap inputs, unless a docstring says that the two may
+    be the same array. Arrays without rows are valid: sums are 0. NaN and infinity propagate as in NumPy.
 
     Parameters
     ----------
@@ -48,22 +46,30 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"
 
     def network_forward(
-        self, x: Floats | Sparse, layers: Layers, params: Floats, out: Floats | None = None, n_threads: int = 1
+        self,
+        x: Floats | Sparse,
+        layers: Layers,
+        params: Floats,
+        out: Floats | None = None,
+        n_threads: int = 1,
+        buffers: Floats | None = None,
     ) -> Floats:
-        """The outputs of a plain stack of layers: ``a_0 = x``, ``a_l = f_l(a_(l-1) @ weight_l + bias_l)``.
+        """The outputs of a network: the rows of its layer table one after the other, without dropout.
 
         Parameters
         ----------
         x : ndarray or SciPy CSR array or matrix, shape (n, n_in), float32 or float64
             The rows. Sparse rows are never made dense.
-        layers : ndarray of intp, shape (n_layers, 7)
-            From `layer_table`; its dropout is for `train_epoch` alone.
+        layers : ndarray of `spec.LAYER`, shape (n_rows,)
+            From `layer_table` or `LayerProgram`; its dropout is for `train_epoch` alone.
         params : ndarray, shape (n_parameters(layers),), dtype of x
             All weights and biases; `layer_views` shows them.
         out : ndarray, shape (n, n_out), optional
             Overwritten with the result. Must not overlap the inputs.
         n_threads : int
             Number of threads.
+        buffers : ndarray, shape (n_buffers(layers),), dtype of x, optional
+            The running statistics of batch norms, which must be given where there are some.
 
         Returns
         -------
@@ -75,12 +81,14 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
         """
-        table, n_in, n_out, _ = checks.network(layers, params)
-        n, rows, stored = checks.rows("x", x, n_in, params)
+        table, n_in, n_out, _, statistics = checks.network(layers, params, buffers)
+        n, rows, stored = checks.rows("x", x, n_in, params, table)
         n_threads = checks.threads(n_threads)
-        outputs = checks.output("out", out, (n, n_out), params, stored | {"layers": layers, "params": params})
+        inputs = stored | {"layers": layers, "params": params, "buffers": buffers}
+        outputs = checks.output("out", out, (n, n_out), params, inputs)
         if n:
-            self.raw.network_forward(*rows, table, checks.c_order("params", params), outputs, n_threads)
+            blocks = checks.c_order("params", params), checks.c_order("buffers", statistics)
+            self.raw.network_forward(*rows, table, *blocks, outputs, n_threads)
         return outputs
 
     def network_loss_gradient(
@@ -96,11 +104,12 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         out: Floats | None = None,
         n_threads: int = 1,
     ) -> tuple[float, Floats]:
-        """Mean loss of a plain stack of layers and its gradient with respect to all parameters, with an L2 term.
+        """Mean loss of a network and its gradient with respect to all parameters, with an L2 term.
 
         With S the number of rows, or the sum of the sample weights: ``loss_mean = (loss_sum + alpha / 2 * |weights|^2) / S`` and
-        ``gradient = (gradient of loss_sum + alpha * weights) / S``. Biases are not penalised. Squared error follows scikit-learn:
-        loss_sum is also divided by n_out, its gradient is not. Both are 0 where S is 0.
+        ``gradient = (gradient of loss_sum + alpha * weights) / S``. Biases and norms are not penalised. Squared error follows
+        scikit-learn: loss_sum is also divided by n_out, its gradient is not. Both are 0 where S is 0. Batch norms take the
+        statistics of these rows.
 
         Parameters
         ----------
@@ -108,7 +117,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             The rows. Sparse rows are never made dense.
         targets : ndarray
             As in the forward kernel of the loss.
-        layers : ndarray of intp, shape (n_layers, 7)
+        layers : ndarray of `spec.LAYER`, shape (n_rows,)
             From `layer_table`, with the loss's canonical link.
         params : ndarray, shape (n_parameters(layers),), dtype of x
             All weights and biases; `layer_views` shows them.
@@ -142,13 +151,13 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
         """
-        table, shape, rows, stored = self._check_problem(x, layers, params, loss)
+        table, shape, rows, stored, _ = self._check_problem(x, layers, params, loss, needs_buffers=False)
         alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
         labels, dense = checks.targets(loss, targets, shape, "params", params)
         weight = checks.sample_weight(sample_weight, shape[0], "params", params)
         inputs = stored | {"targets": targets, "sample_weight": sample_weight, "layers": layers, "params": params}
         gradient = checks.output("out", out, params.shape, params, inputs)
-        problem = table, checks.c_order("params", params), LOSSES[loss], alpha, clip
+        problem = table, checks.c_order("params", params), LOSS_CODES[loss], alpha, clip
         loss_mean = self.raw.network_loss_gradient(*rows, labels, dense, weight, *problem, gradient, n_threads)
         return loss_mean, gradient
 
@@ -169,10 +178,11 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         sample_weight: Floats | None = None,
         clip: float = 0.0,
         n_threads: int = 1,
+        buffers: Floats | None = None,
     ) -> float:
-        """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then `sgd_update` or `adam_update`.
+        """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then the optimizer's update.
 
-        Here, unlike there, hidden activations are dropped where ``layers`` says so.
+        Unlike in `network_loss_gradient`, dropout applies where ``layers`` has it, and batch norms move their running statistics.
 
         Parameters
         ----------
@@ -182,19 +192,22 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             As in the forward kernel of the loss.
         order : ndarray of int, shape (n_visits,)
             The rows to visit, such as a permutation; any may be left out or repeated.
-        layers : ndarray of intp, shape (n_layers, 7)
+        layers : ndarray of `spec.LAYER`, shape (n_rows,)
             From `layer_table`, with the canonical link of the loss.
         params : ndarray, shape (n_parameters(layers),), dtype of x, C-contiguous
             Updated in place; by several threads fastest where it begins on a cache line, as ``Network.params`` does.
         state : ndarray, shape (n_slots, n_parameters(layers)), dtype of x, C-contiguous
-            The memory of the optimizer, zeros before the first step: (velocity,) of sgd, (m, v) of adam. Updated in place.
+            The memory of the optimizer, zeros before the first step: (velocity,) of sgd and momentum, (square_avg,) of rmsprop,
+            (m, v) of adam and adamw. Updated in place.
         loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
             As in `network_loss_gradient`.
-        optimizer : {'sgd', 'adam'}
-            Whether `sgd_update` or `adam_update` changes the parameters.
+        optimizer : {'sgd', 'adam', 'momentum', 'rmsprop', 'adamw'}
+            The optimizer; its update changes the parameters, for instance `sgd_update`.
         hyper : dict, optional
-            'lr', 'momentum', 'nesterov' of sgd, 'lr', 'beta_1', 'beta_2', 'epsilon' of adam; what is missing has scikit-learn's
-            default: 0.001, 0.9, True, 0.9, 0.999, 1e-8.
+            'lr', 'l2' and 'weight_decay' of every optimizer, 'momentum' and 'nesterov' of sgd and momentum, 'beta_1', 'beta_2' and
+            'epsilon' of adam and adamw, 'alpha' and 'epsilon' of rmsprop. They mean what they do in the optimizer's update; l2 and
+            weight_decay act on all parameters. The defaults are those of `spec.OPTIMIZERS`, 0.001 for lr, and 0 for l2 and
+            weight_decay.
         alpha : float
             Factor >= 0 of the L2 term, as in `network_loss_gradient`.
         batch_size : int
@@ -207,6 +220,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             As in `network_loss_gradient`.
         n_threads : int
             Number of threads.
+        buffers : ndarray, shape (n_buffers(layers),), dtype of x, C-contiguous, optional
+            The running statistics of batch norms, which must be given where there are some. Updated in place.
 
         Returns
         -------
@@ -219,31 +234,47 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         TypeError, ValueError
             If an argument is not as described, or two of the arrays overlap; nothing was changed then.
         """
-        table, shape, rows, stored = self._check_problem(x, layers, params, loss)
-        code = checks.option("optimizer", optimizer, OPTIMIZERS)
-        hyper = checks.hyper(optimizer, hyper, HYPER_DEFAULTS)
+        table, shape, rows, stored, statistics = self._check_problem(x, layers, params, loss, buffers)
+        code = checks.option("optimizer", optimizer, OPTIMIZER_CODES)
+        hyper = checks.hyper(optimizer, hyper)
         batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0, checks.MAX_STEP)
         alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
         labels, dense = checks.targets(loss, targets, shape, "params", params)
         weight = checks.sample_weight(sample_weight, shape[0], "params", params)
         visits = checks.indices("order", order, shape[0])
-        checks.like("state", state, (N_STATE_SLOTS[optimizer], len(params)), "params", params)
+        checks.like("state", state, (OPTIMIZERS[optimizer].n_slots, len(params)), "params", params)
         inputs = stored | {"targets": targets, "sample_weight": sample_weight, "order": order, "layers": layers}
         raw_params = checks.output("params", params, params.shape, params, inputs)
         raw_state = checks.output("state", state, state.shape, params, inputs | {"params": params})
+        raw_buffers = checks.output("buffers", statistics, statistics.shape, params, inputs | {"params": params, "state": state})
         if not visits.size:
             return 0.0
-        problem = visits.reshape(1, -1), table, LOSSES[loss], code, hyper, alpha, clip, batch_size, np.array([step], np.intp)
         losses = np.empty(1)
-        self.raw.train_epochs(*rows, labels, dense, weight, *problem, raw_params, raw_state, losses, n_threads)
+        job = new_job(
+            Rows(*rows, labels, dense, weight),
+            raw_params,
+            orders=visits.reshape(1, -1),
+            layers=table,
+            buffers=raw_buffers,
+            loss=LOSS_CODES[loss],
+            clip=clip,
+            alpha=alpha,
+            optimizer=code,
+            hyper=hyper,
+            state=raw_state,
+            step=np.array([step], np.intp),
+            batch_size=batch_size,
+            losses=losses,
+        )
+        self.raw.train_epochs(job, n_threads)
         return float(losses[0])
 
-    def _check_problem(self, x, layers, params, loss):
-        """After checks that these four fit together: (layer table, shape (n, n_out) of the outputs, rows, stored), see `checks`."""
-        checks.option("loss", loss, LOSSES)
-        table, n_in, n_out, link = checks.network(layers, params)
-        if link != LINKS[CANONICAL_LINK[loss]]:
+    def _check_problem(self, x, layers, params, loss, buffers=None, needs_buffers=True):
+        """Check that these fit together. Returns (layer table, (n, n_out) of the outputs, rows, stored, buffers): see `checks`."""
+        checks.option("loss", loss, LOSS_CODES)
+        table, n_in, n_out, link, buffers = checks.network(layers, params, buffers, needs_buffers)
+        if link != LINKS[LOSSES[loss].link]:
             has = next(name for name, code in LINKS.items() if code == link)
-            raise ValueError(f"layers must have the link {CANONICAL_LINK[loss]!r} for the loss {loss!r}; got {has!r}")
-        n, rows, stored = checks.rows("x", x, n_in, params)
-        return table, (n, n_out), rows, stored
+            raise ValueError(f"layers must have the link {LOSSES[loss].link!r} for the loss {loss!r}; got {has!r}")
+        n, rows, stored = checks.rows("x", x, n_in, params, table)
+        return table, (n, n_out), rows, stored, buffers

@@ -1,7 +1,7 @@
 """The public kernels of layers: affine map with activation, activations alone, dropout, and softmax.
 
-Every method here and in `public_losses` and `public` has three parts: checks that change nothing, outputs where none are given,
-one call of the raw function. What is said of arrays in the docstring of `public.Kernels` holds for all of them.
+Every method here and in `public_losses` and `public` has three parts: checks that change nothing, new arrays for outputs that are
+not given, and one call of the raw function. What the docstring of `public.Kernels` says of arrays holds for all of them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 from . import checks
 from .annotations import ActivationName, Floats
-from .codes import ACTIVATIONS
 from .random_bits import MASK_64, drop_threshold, stream_key
+from .spec import ACTIVATION_CODES
 
 
 class LayerKernels:
@@ -36,8 +36,12 @@ class LayerKernels:
             The transpose of PyTorch's weight.
         bias : ndarray, shape (n_out,), dtype of x
             Added to every row.
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-            f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
+            f, with PyTorch's formulas and default constants: identity is z, relu max(z, 0), sigmoid 1 / (1 + exp(-z)), tanh
+            tanh(z), leaky_relu z above 0 and 0.01 z below, elu z above 0 and exp(z) - 1 below, selu 1.0507 times (z above 0 and
+            1.6733 (exp(z) - 1) below) with both constants in full precision, gelu z Phi(z) with the normal distribution function
+            Phi, silu z / (1 + exp(-z)), mish z tanh(log(1 + exp(z))), softplus log(1 + exp(z)) and z itself above 20. NaN stays
+            NaN.
         out : ndarray, shape (n, n_out), optional
             Overwritten with the result. Must not overlap the inputs.
         n_threads : int
@@ -55,9 +59,11 @@ class LayerKernels:
 
         References
         ----------
-        Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.3.
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.3; Clevert, Unterthiner, Hochreiter (2016) for
+        elu; Klambauer et al. (2017) for selu; Hendrycks and Gimpel (2016) for gelu; Elfwing, Uchibe, Doya (2018) for silu; Misra
+        (2020) for mish.
         """
-        code = checks.option("activation", activation, ACTIVATIONS)
+        code = checks.option("activation", activation, ACTIVATION_CODES)
         n, n_in = checks.matrix("x", x)
         n_out = checks.columns("weight", weight, n_in, "x", x)
         checks.like("bias", bias, (n_out,), "x", x)
@@ -83,7 +89,8 @@ class LayerKernels:
     ) -> tuple[Floats | Any, Floats, Floats]:
         """Backward of `linear_forward`: ``dz = da * f'(z)``, ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum dz``.
 
-        f' comes from the activation: 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
+        f' is computed from a for identity (1), relu (1 where a > 0, else 0), sigmoid (a (1 - a)) and tanh (1 - a^2), and from z for
+        the other activations. For relu it is 0 at a = 0 and where a is NaN.
 
         Parameters
         ----------
@@ -94,8 +101,10 @@ class LayerKernels:
         weight : ndarray, shape (n_in, n_out), dtype of da
             Weight of the forward.
         a : ndarray, shape (n, n_out), dtype of da
-            Output of the forward.
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            For identity, relu, sigmoid and tanh the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
+            softplus z = x @ weight + bias, which `linear_forward` gives with the activation identity; `activation_forward` then
+            makes a.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
             That of the forward.
         need_dx : bool
             False saves a matrix product where nothing is below the layer.
@@ -104,9 +113,9 @@ class LayerKernels:
         dx : ndarray, shape (n, n_in), optional
             Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
         dweight : ndarray, shape (n_in, n_out), optional
-            The same for the weight.
+            Overwritten with the gradient with respect to the weight. Must overlap no input and no other output.
         dbias : ndarray, shape (n_out,), optional
-            The same for the bias.
+            Overwritten with the gradient with respect to the bias. Must overlap no input and no other output.
         n_threads : int
             Number of threads.
 
@@ -128,7 +137,7 @@ class LayerKernels:
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
         """
-        code = checks.option("activation", activation, ACTIVATIONS)
+        code = checks.option("activation", activation, ACTIVATION_CODES)
         n, n_out = checks.matrix("da", da)
         n_in = checks.columns("x", x, n, "da", da)
         checks.like("weight", weight, (n_in, n_out), "da", da)
@@ -154,8 +163,8 @@ class LayerKernels:
         ----------
         z : ndarray, shape (n, n_units), float32 or float64
             Pre-activations.
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-            f: z, max(z, 0), 1 / (1 + exp(-z)), tanh(z). A NaN stays NaN in all of them.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
+            f, as in `linear_forward`. NaN stays NaN.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``z`` itself.
         n_threads : int
@@ -175,7 +184,7 @@ class LayerKernels:
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.3.
         """
-        code = checks.option("activation", activation, ACTIVATIONS)
+        code = checks.option("activation", activation, ACTIVATION_CODES)
         shape = checks.matrix("z", z)
         n_threads = checks.threads(n_threads)
         a = checks.output("out", out, shape, z, {"z": z}, in_place_of="z")
@@ -185,17 +194,19 @@ class LayerKernels:
     def activation_backward(
         self, da: Floats, a: Floats, activation: ActivationName, out: Floats | None = None, n_threads: int = 1
     ) -> Floats:
-        """Backward of `activation_forward`: ``dz = da * f'(z)``, where f' is computed from a = f(z).
+        """Backward of `activation_forward`: ``dz = da * f'(z)``, where f' is computed from a = f(z) or from z.
 
-        f' is 1, a > 0, a (1 - a), 1 - a^2. For relu it is 0 at a = 0 and where a is NaN.
+        f' is computed from a for identity (1), relu (1 where a > 0, else 0), sigmoid (a (1 - a)) and tanh (1 - a^2), and from z for
+        the other activations. For relu it is 0 at a = 0 and where a is NaN.
 
         Parameters
         ----------
         da : ndarray, shape (n, n_units), float32 or float64
             Gradient of the loss with respect to a.
         a : ndarray, shape (n, n_units), dtype of da
-            The output of the forward.
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'}
+            For identity, relu, sigmoid and tanh the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
+            softplus the input z of the forward.
+        activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
             That of the forward.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``da`` itself.
@@ -216,7 +227,7 @@ class LayerKernels:
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
         """
-        code = checks.option("activation", activation, ACTIVATIONS)
+        code = checks.option("activation", activation, ACTIVATION_CODES)
         shape = checks.matrix("da", da)
         checks.like("a", a, shape, "da", da)
         n_threads = checks.threads(n_threads)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .annotations import Floats
-from .codes import LOSSES
+from .spec import LOSS_CODES
 
 
 class LossKernels:
@@ -334,7 +334,7 @@ class LossKernels:
         if not logits.size:  # an empty array means "not given" to the raw kernels
             return 0.0, outputs
         logits = checks.c_order(name, logits)
-        return self.raw.loss_forward(LOSSES[loss], logits, labels, dense, weight, outputs, n_threads), outputs
+        return self.raw.loss_forward(LOSS_CODES[loss], logits, labels, dense, weight, outputs, n_threads), outputs
 
     def _loss_backward(self, loss, name, outputs, targets, sample_weight, scale, out, n_threads):
         shape = checks.loss_shape(loss, name, outputs)
@@ -345,5 +345,5 @@ class LossKernels:
         dlogits = checks.output("out", out, shape, outputs, inputs, in_place_of=name)
         if outputs.size:  # an empty array means "not given" to the raw kernels
             outputs = checks.c_order(name, outputs)
-            self.raw.loss_backward(LOSSES[loss], outputs, labels, dense, weight, scale, dlogits, n_threads)
+            self.raw.loss_backward(LOSS_CODES[loss], outputs, labels, dense, weight, scale, dlogits, n_threads)
         return dlogits

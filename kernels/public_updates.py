@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import checks
 from .annotations import Floats
-
-
-def _flat(params, grad, state):
-    """(grad, [params, *state]), checked and flat, for the raw updates, which change the latter."""
-    checks.floats("params", params)
-    checks.like("grad", grad, params.shape, "params", params)
-    flat = checks.updated({"params": params} | state, params, {"grad": grad})
-    return checks.c_order("grad", grad).reshape(-1), flat
+from .spec import OPTIMIZER_CODES
 
 
 class UpdateKernels:
     """The steps of the optimizers."""
+
+    def _update(self, optimizer, params, grad, state, hyper, step, n_threads):
+        """Check the arrays, and change ``params`` and those of ``state``, a dict name -> array."""
+        n_threads = checks.threads(n_threads)
+        checks.floats("params", params)
+        checks.like("grad", grad, params.shape, "params", params)
+        slots = checks.updated({"params": params} | state, params, {"grad": grad})
+        if len(slots) == 2:
+            slots.append(slots[0][:0])
+        params, *slots = slots
+        grad = checks.c_order("grad", grad).reshape(-1)
+        hyper = np.array(hyper, dtype=np.float64)
+        self.raw.update(OPTIMIZER_CODES[optimizer], params, grad, *slots, hyper, step, n_threads)
 
     def sgd_update(
         self,
@@ -62,9 +70,8 @@ class UpdateKernels:
         Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
         """
         rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        grad, flat = _flat(params, grad, {"velocity": velocity})
-        self.raw.sgd_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+        hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
+        self._update("sgd", params, grad, {"velocity": velocity}, hyper, 1, n_threads)
 
     def momentum_update(
         self,
@@ -80,8 +87,9 @@ class UpdateKernels:
         """One step of gradient descent with momentum in PyTorch's form, in place, where g = grad + l2 * params.
 
         ``velocity = momentum * velocity + g``; then ``params -= lr * velocity``, or with Nesterov's momentum
-        ``params -= lr * (g + momentum * velocity)``. The velocity is one of gradients, in `sgd_update` one of steps: the same
-        while lr is constant; when it changes, here the whole velocity follows at once, there only what is new.
+        ``params -= lr * (g + momentum * velocity)``. The velocity adds up gradients here, and steps in `sgd_update`. Both give the
+        same steps while lr is constant. After a change, lr applies here to the whole velocity, and in `sgd_update` only to new
+        gradients.
 
         Parameters
         ----------
@@ -113,9 +121,8 @@ class UpdateKernels:
         ``torch.optim.SGD`` without dampening.
         """
         rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        grad, flat = _flat(params, grad, {"velocity": velocity})
-        self.raw.momentum_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+        hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
+        self._update("momentum", params, grad, {"velocity": velocity}, hyper, 1, n_threads)
 
     def rmsprop_update(
         self,
@@ -162,9 +169,8 @@ class UpdateKernels:
         ``torch.optim.RMSprop``, with epsilon outside the root.
         """
         rates = checks.real("lr", lr), checks.real("alpha", alpha, "decay"), checks.real("epsilon", epsilon)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        grad, flat = _flat(params, grad, {"square_avg": square_avg})
-        self.raw.rmsprop_update(flat[0], grad, flat[1], *rates, l2, n_threads)
+        hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
+        self._update("rmsprop", params, grad, {"square_avg": square_avg}, hyper, 1, n_threads)
 
     def adam_update(
         self,
@@ -221,9 +227,8 @@ class UpdateKernels:
         """
         rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
         epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
-        l2, n_threads = checks.real("l2", l2), checks.threads(n_threads)
-        grad, flat = _flat(params, grad, {"m": m, "v": v})
-        self.raw.adam_update(flat[0], grad, *flat[1:], *rates, epsilon, step, l2, n_threads)
+        hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:], epsilon
+        self._update("adam", params, grad, {"m": m, "v": v}, hyper, step, n_threads)
 
     def adamw_update(
         self,
@@ -285,6 +290,5 @@ class UpdateKernels:
         """
         rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
         epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
-        decay, l2, n_threads = checks.real("weight_decay", weight_decay), checks.real("l2", l2), checks.threads(n_threads)
-        grad, flat = _flat(params, grad, {"m": m, "v": v})
-        self.raw.adamw_update(flat[0], grad, *flat[1:], *rates, epsilon, step, decay, l2, n_threads)
+        hyper = rates[0], checks.real("l2", l2), checks.real("weight_decay", weight_decay), *rates[1:], epsilon
+        self._update("adamw", params, grad, {"m": m, "v": v}, hyper, step, n_threads)

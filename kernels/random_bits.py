@@ -1,12 +1,12 @@
-"""Random bits by position: SplitMix64, whose every output can be computed alone, so that no mask is stored and any thread may
-compute any part of it.
+"""Random bits by position: every output of SplitMix64 can be computed alone, so that no mask is stored and any thread may compute
+any part of it.
 
 Output number `counter` of the generator that starts at `key` is ``mix(key + (counter + 1) * GAMMA)`` modulo 2^64 (Steele, Lea,
 Flood, *Fast splittable pseudorandom number generators*, 2014; the constants of ``mix`` are variant 13 of D. Stafford, *Better bit
-mixing*, 2011). Here one such generator, started at the user's seed, gives the keys of the streams, and one for each key gives
-the bits of the elements, of which the upper 32 count.
+mixing*, 2011). Here one such generator, started at the user's seed, gives the keys of the streams. For each key, another such
+generator gives the bits of the elements; the upper 32 of the 64 are used.
 
-The compiled code has the same in ``cython_backend/dropout.h``; the tests compare the bits.
+``cython_backend/dropout.h`` has the same formulas in C; the tests compare the bits.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def random_bits(key, counter):
 
 
 def stream_key(seed, stream):
-    """The key of a stream. As uint64, because Numba would compile anew for ints below and above 2^63."""
+    """The key of a stream. As uint64, because Numba would compile twice, for ints below and above 2^63."""
     return np.uint64(random_bits(seed, stream))
 
 
@@ -35,5 +35,5 @@ def rate_number(rate):
 
 
 def drop_threshold(rate):
-    """The number t in [0, 2^32) of which a share ``rate`` of all 32-bit numbers is below."""
+    """The number t in [0, 2^32) such that a share ``rate`` of all 32-bit numbers is below t."""
     return min(rate_number(rate) + 2**20 >> 21, 2**32 - 1)

@@ -13,13 +13,15 @@ import pytest
 import scipy.sparse as sp
 
 from fastprop import Network, kernels, nn
-from fastprop.training import Adam
+from fastprop.kernels.spec import ACTIVATION_CODES
+from fastprop.optim import Adam
 
+TANH = ACTIVATION_CODES["tanh"]
 FUZZ = """
 import sys, threading, time, warnings
 import numpy as np, scipy.sparse as sp
 from fastprop import MLPClassifier, Network, kernels, nn
-from fastprop.training import Adam
+from fastprop.optim import Adam
 
 warnings.simplefilter("ignore")
 n_calls, rng = int(sys.argv[1]), np.random.default_rng(int(sys.argv[2]))
@@ -43,7 +45,7 @@ matrices = [dense, sparse, wide(sparse.copy())]
 labels, order = rng.integers(0, n_classes, n), rng.permutation(n)
 layers = kernels.layer_table([n_in, 16, n_classes], "relu", "softmax")
 params = rng.standard_normal(kernels.n_parameters(layers))
-changing = [labels, order, layers, *(getattr(X, part) for X in matrices[1:] for part in ("indices", "indptr"))]
+changing = [labels, order, layers.view(np.int64), *(getattr(X, part) for X in matrices[1:] for part in ("indices", "indptr"))]
 good = [array.copy() for array in changing]
 done = threading.Event()
 
@@ -226,7 +228,7 @@ def test_integers_that_change_after_the_checks_change_nothing(given, at_the_raw_
     X, _, labels, order, layers, _ = arrays
 
     def change():  # to others that are valid, so that the process lives where they are read
-        X.indices[:], X.indptr[1:-1], labels[:], order[:], layers[0, 2] = 0, X.indptr[-1], 0, 0, 3
+        X.indices[:], X.indptr[1:-1], labels[:], order[:], layers["code"][1] = 0, X.indptr[-1], 0, 0, TANH
 
     at_the_raw_call(change)
     for actual, value in zip(call(*arrays), expected, strict=True):

@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
-from fastprop import Network, kernels
+from fastprop import MLPClassifier, Network, kernels, nn
 from fastprop.kernels import reference
-from fastprop.kernels.codes import LOSSES, OPTIMIZERS
-from fastprop.training import SGD, Adam
+from fastprop.kernels.job import new_job
+from fastprop.kernels.spec import LOSS_CODES, OPTIMIZER_CODES
+from fastprop.optim import SGD, Adam, AdamW, RMSprop, StepSGD
 
 N, N_IN = 23, 4
 LOSS_OUTPUTS = {"softmax_cross_entropy": 3, "binary_cross_entropy": 2, "squared_error": 2, "poisson": 1}
@@ -42,7 +43,7 @@ def test_the_parameters_are_views_of_one_block():
         with pytest.raises(AttributeError):
             setattr(network, name, np.zeros(3))
     with pytest.raises(ValueError, match="read-only"):
-        network.layers[0, 0] = 99
+        network.layers[0] = network.layers[1]
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
@@ -70,24 +71,141 @@ def test_forward_and_gradient(loss):
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def _job(network, data, orders, optimizer, losses, **options):
+    """The same call for the reference kernels, on copies of everything that changes."""
+    fields = {"batch_size": 8, "alpha": 0.1, "loss": LOSS_CODES[network.loss], "losses": losses, "step": np.zeros(1, np.intp)}
+    fields |= {"optimizer": OPTIMIZER_CODES[optimizer.name], "hyper": optimizer.hyper, "state": optimizer.memory.copy()}
+    fields |= {"layers": network.layers, "buffers": network.buffers.copy()} | options
+    return new_job(data.arrays, network.params.copy(), orders=orders, **fields)
+
+
+ORDERS = np.stack([order := np.r_[5:N, 0:3], order[::-1], np.roll(order, 3)])
+OPTIMIZERS = [
+    lambda network: Adam(network, 0.05, weight_decay=0.1),
+    lambda network: Adam(network, 0.05, eps_hat=False),
+    lambda network: AdamW(network, 0.05),
+    lambda network: StepSGD(network, 0.05),
+    lambda network: SGD(network, 0.05, 0.9, nesterov=True),
+    lambda network: RMSprop(network, 0.05),
+]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSS_OUTPUTS)
-def test_train_epoch(loss, optimizer):
-    network = _network(loss)
-    params, state, data = network.params.copy(), optimizer(network).state.copy(), network.training_set(X, Y[loss])
-    optimizer = optimizer(network, 0.05)
-    order = np.r_[5:N, 0:3]
-    hyper, codes = optimizer.hyper, (LOSSES[loss], OPTIMIZERS[optimizer.name])
-    orders, losses = np.stack([order, order[::-1], np.roll(order, 3)]), np.empty(3)
-    step, expected = np.zeros(1, np.intp), np.empty(3)
-    reference.train_epochs(*data.arrays, orders, network.layers, *codes, hyper, 0.1, 0.0, 8, step, params, state, expected, 1)
-    mean = network.train_epoch(data, orders[0], optimizer, batch_size=8, alpha=0.1)
+def test_train_epoch(loss, make):
+    network, losses, expected = _network(loss), np.empty(3), np.empty(3)
+    data, optimizer = network.training_set(X, Y[loss]), make(network)
+    job = _job(network, data, ORDERS, optimizer, expected)
+    reference.train_epochs(job, 1)
+    mean = network.train_epoch(data, ORDERS[0], optimizer, batch_size=8, alpha=0.1)
     assert optimizer.t == 3
-    network.train_epochs(data, orders[1:], optimizer, losses[1:], batch_size=8, alpha=0.1)
-    assert optimizer.t == step[0] == 9
+    network.train_epochs(data, ORDERS[1:], optimizer, losses[1:], batch_size=8, alpha=0.1)
+    assert optimizer.t == job.step[0] == 9
     np.testing.assert_allclose([mean, *losses[1:]], expected, rtol=1e-12)
-    np.testing.assert_allclose(network.params, params, rtol=1e-9)
-    np.testing.assert_allclose(optimizer.state, state, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(network.params, job.params, rtol=1e-9)
+    np.testing.assert_allclose(optimizer.memory, job.state, rtol=1e-9, atol=1e-15)
+
+
+def test_the_options_of_train_epochs():
+    layers = kernels.LayerProgram(N_IN).linear(5).batch_norm().activation("gelu").linear(3).link("softmax")
+    network = Network.from_layers(layers)
+    network.initialize(np.random.RandomState(0))
+    y, weight = Y["softmax_cross_entropy"], np.linspace(1, 2, N)
+    data, validation, optimizer = (
+        network.training_set(X, y, weight),
+        network.training_set(X[:9], y[:9]),
+        AdamW(network, 0.05, eps=1e-3),
+    )
+    options = {"smoothing": 0.1, "clip_norm": 0.5, "exempt": True, "gradient_scale": 2.0, "value_scale": 3.0}
+    options["rates"] = np.linspace(1, 2, 9)
+    written = [
+        {"validation_losses": np.empty(3), "best": np.array([np.inf, 0]), "best_params": np.zeros_like(network.params)}
+        | {"best_buffers": np.zeros_like(network.buffers)}
+        for _ in range(2)
+    ]
+    losses, expected = np.empty(3), np.empty(3)
+    job = _job(network, data, ORDERS, optimizer, expected, validation=validation.arrays, **options, **written[1])
+    reference.train_epochs(job, 1)
+    network.train_epochs(data, ORDERS, optimizer, losses, batch_size=8, alpha=0.1, validation=validation, **options, **written[0])
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    for ours, theirs in zip(written[0].values(), written[1].values(), strict=True):
+        # Biases before a batch norm have a gradient of rounding errors, which Adam makes steps of.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(network.params, job.params, rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(network.buffers, job.buffers, rtol=1e-9, atol=1e-7)
+    assert written[0]["best"][0] == written[0]["validation_losses"].min()
+    # What is not asked for is computed all the same.
+    network.train_epochs(data, ORDERS, optimizer, losses, batch_size=8, validation=validation, validation_losses=np.empty(3))
+
+
+def test_a_network_of_any_layers():
+    layers = kernels.LayerProgram(N_IN).linear(5).batch_norm().activation("silu").linear(3).link("softmax")
+    network = Network.from_layers(layers, dtype=np.float32)
+    assert network.sizes == (N_IN, 5, 3)
+    assert [w.shape for w in network.coefs] == [(4, 5), (5, 3)]
+    assert network.n_weights == 35
+    np.testing.assert_array_equal(network.buffers, np.r_[np.zeros(5), np.ones(5)])
+    assert (network.params[25:30] == 1).all()  # gamma
+    network.initialize(np.random.RandomState(0))
+    network.train_epoch(network.training_set(X, Y["softmax_cross_entropy"]), np.arange(N), Adam(network), batch_size=8)
+    assert (network.buffers[:5] != 0).all()
+    for again in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network), network.astype(np.float32)):
+        np.testing.assert_array_equal(again.forward(X), network.forward(X))
+        assert not np.shares_memory(again.params, network.params)
+        assert repr(again) == repr(network) == "Network.from_layers(5 rows, loss='softmax_cross_entropy', dtype=float32)"
+    params, buffers = network.params.copy(), network.buffers.copy()
+    given = Network.from_layers(layers, params=params, buffers=buffers)
+    assert np.shares_memory(given.params, params)
+    assert np.shares_memory(given.buffers, buffers)
+    with pytest.raises(ValueError, match=r"params must be a C-contiguous, .* float32 array of shape \(53,\); got float32, \(52,\)"):
+        Network.from_layers(layers, params=params[1:])
+    with pytest.raises(ValueError, match="layers must have the link 'identity' for the loss 'squared_error'"):
+        Network.from_layers(layers, "squared_error")
+    with pytest.raises(ValueError, match="layers row 0 must be one"):
+        Network.from_layers(np.zeros(3, layers.dtype))
+
+
+def test_bad_options_of_train_epochs():
+    network = _network()
+    data, adam = network.training_set(X, Y["softmax_cross_entropy"]), Adam(network)
+    call = {"data": data, "orders": ORDERS, "optimizer": adam, "losses": np.empty(3), "batch_size": 8}
+    validation = {"validation": data, "validation_losses": np.empty(3)}
+    other = _network("squared_error").training_set(X, Y["squared_error"])
+    wrong = [
+        ({"rates": np.ones(8)}, r"rates must have shape \(9,\), one for each step; got \(8,\)"),
+        ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
+        ({"clip_norm": -1.0}, "clip_norm must be in"),
+        ({"gradient_scale": np.nan}, "gradient_scale must be a finite number"),
+        ({"validation": data, "validation_losses": np.empty(2)}, r"validation_losses must have shape \(3,\); got \(2,\)"),
+        (validation | {"validation": other}, "data must come from"),
+        (validation | {"best": np.zeros(3)}, r"best must have shape \(2,\)"),
+        (validation | {"best_params": np.zeros(3)}, "best_params must be a C-contiguous"),
+        (validation | {"best_params": network.params}, "best_params must not be the network's own block"),
+    ]
+    before = network.params.copy()
+    for change, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            network.train_epochs(**call | change)
+    for change, message in (
+        ({"exempt": 1}, "exempt must be True or"),
+        ({"validation": data}, "validation_losses must be an"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            network.train_epochs(**call | change)
+    np.testing.assert_array_equal(network.params, before)
+    assert adam.t == 0
+
+
+def test_an_optimizer_of_another_family_is_refused():
+    """An estimator's, an optimizer of another model, and something else; `Module.fit` is in nn/test_optimizers.py."""
+    network = _network()
+    data, order = network.training_set(X, Y["softmax_cross_entropy"]), np.arange(N)
+    estimators = MLPClassifier((5,)).partial_fit(X, Y["softmax_cross_entropy"], classes=[0, 1, 2])._optimizer
+    for wrong in (estimators, object(), None, "adam"):
+        with pytest.raises(TypeError, match=r"optimizer must be one of fastprop\.optim, such as optim\.Adam\(network\); got"):
+            network.train_epoch(data, order, wrong, batch_size=5)
+    with pytest.raises(ValueError, match=r"the optimizer's memory must be .* of shape \(2, 43\), .*; got float64, \(2, 19\)"):
+        network.train_epoch(data, order, nn.Adam(nn.mlp([4, 3, 1]).parameters()), batch_size=5)
 
 
 def test_labels_and_distributions_are_the_same():
@@ -186,8 +304,8 @@ def test_bad_calls():
         ({"optimizer": at_the_end}, r"optimizer\.t must be at most 4611686018427387904"),
         ({"n_threads": 0}, "n_threads"),
         ({"n_threads": 10**6}, "n_threads"),
-        ({"optimizer": Adam(Network([4, 3]))}, "state must be"),
-        ({"optimizer": Adam(network.astype(np.float32))}, "state must be"),
+        ({"optimizer": Adam(Network([4, 3]))}, "memory must be"),
+        ({"optimizer": Adam(network.astype(np.float32))}, "memory must be"),
         ({"data": _network("squared_error").training_set(X, Y["squared_error"])}, "data must come from"),
         ({"data": network.astype(np.float32).training_set(X, Y["softmax_cross_entropy"])}, "data must come from"),
     ]
@@ -216,5 +334,5 @@ def test_what_the_parameters_were_made_for_cannot_be_replaced():
 def test_sizes_that_are_no_numbers_of_units(make):
     with pytest.raises(TypeError, match=r"^sizes must be an integer; got 8\.0"):
         make([4, 8.0, 3])
-    with pytest.raises(ValueError, match=r"^sizes must make at most"):
+    with pytest.raises(ValueError, match=r"^there must be at most"):
         make([4, 2**62, 3])

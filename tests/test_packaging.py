@@ -40,6 +40,16 @@ def test_ci_tests_the_oldest_versions_that_are_allowed():
         assert f"{pins[name]}.".startswith(f"{bound}."), requirement
 
 
+def test_every_package_is_installed():
+    if not SETUP.exists():
+        pytest.skip("not a checkout")
+    named = set(SETUP.with_name("setup.cfg").read_text().split("package_dir")[0].split())
+    for root, prefix in (("fastprop", "fastprop"), ("kernels", "fastprop.kernels")):
+        folder = SETUP.with_name(root)
+        for file in folder.rglob("__init__.py"):
+            assert ".".join([prefix, *file.parent.relative_to(folder).parts]) in named
+
+
 def test_numba_is_an_extra():
     (numba,) = (line for line in metadata.requires("fastprop-mlp") if line.startswith("numba"))
     assert 'extra == "numba"' in numba

@@ -11,7 +11,7 @@ import sklearn.neural_network
 from sklearn.neural_network import _multilayer_perceptron
 
 import fastprop
-from fastprop import patch_sklearn, training, unpatch_sklearn
+from fastprop import loop, patch_sklearn, unpatch_sklearn
 
 MODULES = (sklearn.neural_network, _multilayer_perceptron)
 THEIRS = sklearn.neural_network.MLPClassifier, sklearn.neural_network.MLPRegressor
@@ -143,7 +143,7 @@ def _warning_modules(cls, monkeypatch):
 
     def interrupted_fit():
         with monkeypatch.context() as patch:
-            patch.setattr(training, "run_epochs", interrupted)
+            patch.setattr(loop.NetworkEpochs, "run", interrupted)
             cls(early_stopping=True).fit(X, y)
 
     calls = {

@@ -8,7 +8,8 @@ import joblib
 import numpy as np
 import pytest
 
-from fastprop import MLPClassifier, Network, nn
+from fastprop import MLPClassifier, kernels, nn
+from fastprop.nn.layered import LayeredNetwork
 from fastprop.threads import (
     FLOPS_OF_A_CALL,
     FLOPS_OF_A_STEP,
@@ -90,13 +91,18 @@ def test_the_same_work_gets_the_same_threads_in_estimators_and_in_nn(cores, monk
     """4-100-3: with 200 rows in a step it is rows and operations together that justify two threads."""
     cores(4)
     given = []
-    train_epochs = Network.train_epochs
+    train_epochs, own_epochs = kernels.active.raw.train_epochs, LayeredNetwork._train_epochs
 
-    def watched(self, *arguments, n_threads, **options):
+    def watched(job, n_threads):
         given.append(n_threads)
-        train_epochs(self, *arguments, n_threads=1, **options)
+        train_epochs(job, 1)
 
-    monkeypatch.setattr(Network, "train_epochs", watched)
+    def layered(network, job, n_threads):
+        given.append(n_threads)
+        own_epochs(network, job, 1)
+
+    monkeypatch.setattr(kernels.active.raw, "train_epochs", watched)
+    monkeypatch.setattr(LayeredNetwork, "_train_epochs", layered)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(n_rows, 4)), rng.permutation(n_rows) % 3
     own = nn.Activation(np.tanh, lambda z: 1 - np.tanh(z) ** 2, name="tanh")

@@ -1,4 +1,4 @@
-"""What MLPClassifier and MLPRegressor share: parameters, the order of things in a fit, the attributes, input for prediction."""
+"""What MLPClassifier and MLPRegressor share: parameters, the steps of a fit, the attributes, input for prediction."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..annotations import Floats, Integers
-from ..interop import InteropMixin, fastprops_optimizer
 from ..lbfgs import packed_spans, train_lbfgs, unpack
-from ..network import Network, float_dtype
+from ..loop import shuffled_orders
+from ..network import Network
 from ..threads import n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
-from ..training import SGD, Adam, History, Options, Validation, train
+from ..training_set import float_dtype
 from ..warn import call, warn
 from .callbacks import CallbackMixin
 from .inputs import finite_rows, plain_rows
+from .interop import InteropMixin, fastprops_optimizer
 from .private_names import PrivateNamesMixin
+from .schedules import new_optimizer
+from .stopping import History, StoppingRule, Validation, train
 from .subclassing import SubclassingMixin
 from .validation import host_array, validated
 from .weights import ACTIVATIONS, LOSSES, ActivationName, NoKernelError, WeightsMixin, network_type
@@ -55,8 +58,8 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
     # Parameters that scikit-learn does not have need a default here, for subclasses that set scikit-learn's by themselves.
     n_jobs = None
 
-    # fastprop has no pages of its own. scikit-learn's page of the same class has these parameters too; without a page to link to,
-    # scikit-learn's HTML shows no descriptions, which are those of the docstring here.
+    # scikit-learn's HTML shows the descriptions of parameters, from the docstring here, only if there is a page to link to.
+    # fastprop has none; scikit-learn's page of the same class has the same parameters.
     _doc_link_module = "fastprop"
     _doc_link_template = "https://scikit-learn.org/stable/modules/generated/sklearn.neural_network.{estimator_name}.html"
 
@@ -248,21 +251,29 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         data = network.training_set(X, y, sample_weight)
         if self.early_stopping:
             rows, validation = self._hold_out(data.rows, y, sample_weight)
-        options = self._options(network, len(rows), incremental)
+        batch_size = self._batch_size(len(rows))
+        n_threads = n_threads_of_steps(self.n_jobs, batch_size, network.n_weights)
         if incremental and hasattr(self, "_optimizer"):
             self._optimizer = fastprops_optimizer(self._optimizer)
             self._optimizer.attach(network)
         else:
-            self._optimizer = self._make_optimizer(network)
+            self._optimizer = new_optimizer(network, self.solver, self)
         if observer is not None:
             observer.watch(network, history, validation, rows)
+        verdict = {"tol": self.tol, "n_iter_no_change": self.n_iter_no_change, "n_threads": n_threads, "verbose": self.verbose}
+        rule = StoppingRule(network, self._optimizer, history, len(rows), validation, **verdict)
+        orders = shuffled_orders(rows, self._random_state if self.shuffle else None)
+        options = {"batch_size": batch_size, "alpha": self.alpha, "clip": _clip(network), "observer": observer}
         try:
-            finished = train(network, data, rows, self._optimizer, history, self._random_state, options, validation, observer)
+            ending = train(rule, data, orders, 1 if incremental else self.max_iter, **options)
         finally:
             self._store(history)
         if validation is not None:
+            network.params[:] = validation.best_params
             self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
-        if not finished and not incremental:
+        if ending == "interrupted":
+            warn("Training interrupted by user.")
+        elif ending == "finished" and not incremental:
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter:d}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
@@ -271,7 +282,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
 
     def _history(self):
         """The history that training goes on with."""
-        # Where weights were set by hand, or scikit-learn before 1.0 stored the estimator, there is none or a part of one.
+        # If weights were set by hand, or scikit-learn before 1.0 stored the estimator, the history is missing or incomplete.
         known = {name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)}
         history = replace(self._new_history(), **known)
         after_lbfgs = "loss_curve" not in known and hasattr(self, "_coef_indptr")
@@ -296,30 +307,12 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         best = getattr(self, "_best_coefs", self.coefs_), getattr(self, "_best_intercepts", self.intercepts_)
         return rows, Validation(x, lambda outputs: self._score_outputs(y, outputs, weight), Network.from_arrays(*best).params)
 
-    def _options(self, network, n_samples, incremental):
+    def _batch_size(self, n_samples):
         if self.batch_size == "auto":
-            batch_size = min(200, n_samples)
-        else:
-            if self.batch_size > n_samples:
-                warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-            batch_size = min(int(self.batch_size), n_samples)
-        return Options(
-            n_epochs=1 if incremental else self.max_iter,
-            batch_size=batch_size,
-            alpha=self.alpha,
-            clip=_clip(network),
-            shuffle=self.shuffle,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            n_threads=n_threads_of_steps(self.n_jobs, batch_size, network.n_weights),
-            verbose=self.verbose,
-        )
-
-    def _make_optimizer(self, network):
-        if self.solver == "adam":
-            return Adam(network, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
-        rates = self.learning_rate_init, self.learning_rate
-        return SGD(network, *rates, momentum=self.momentum, nesterov=self.nesterovs_momentum, power_t=self.power_t)
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return min(int(self.batch_size), n_samples)
 
     def _train_lbfgs(self, X, y, sample_weight, observer):
         network = self._trainable_network()
@@ -340,7 +333,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         unpack(network, result.x)
         self._use_network(network)
         self._coef_indptr, self._intercept_indptr = packed_spans(network)
-        # A callback's wish to stop is no failure to warn of.
+        # If a callback stopped training, that is no failure to warn of.
         stopped = observer is not None and observer.stopped
         self.n_iter_ = result.nit if stopped else call(_check_optimize_result, "lbfgs", result, self.max_iter)
         self.loss_ = result.fun
@@ -349,7 +342,7 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
     # Prediction
 
     def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
-        """The bare compiled forward pass with the present weights, bound to arrays: what is fast enough for one row after another.
+        """The bare compiled forward pass with the present weights, bound to arrays: for predicting one row after another.
 
         The weights are copied, into the order in which they will be read: few rows of a large network take less time than in
         `predict`. Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.

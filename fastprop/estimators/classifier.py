@@ -242,7 +242,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Notes
         -----
-        An integer ``random_state`` seeds every call anew, as in scikit-learn: all calls but the first then shuffle the rows in
+        An integer ``random_state`` seeds every call again, as in scikit-learn: all calls after the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
         y, classes = host_array(y, "y"), host_array(classes, "classes")
@@ -285,7 +285,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         ndarray, shape (n_samples, n_classes) or (n_samples, n_labels)
             Float32 if X and the weights are, else float64. The columns are in the order of ``classes_``. Rows sum to 1 unless there
-            are several labels, of which each has a probability of its own.
+            are several labels, which have independent probabilities.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Input that is plain numbers, converted without scikit-learn's validation, which takes longer than a small network's prediction.
+"""Input that is plain numbers, converted without scikit-learn's validation, which is slow beside a small network's prediction.
 
 Each function returns None where the validation must look at the input, because there is something to warn of, to convert by its
 rules or to refuse: it decides about everything that is out of the ordinary, and all messages are its own.
@@ -9,8 +9,8 @@ import sys
 import numpy as np
 
 from ..kernels import active
-from ..network import FLOAT_DTYPES, float_dtype
 from ..threads import FLOPS_OF_A_CALL, n_threads_of_call
+from ..training_set import FLOAT_DTYPES, float_dtype
 
 # dtype.kind of numbers
 NUMBERS, INTEGERS = "biuf", "biu"

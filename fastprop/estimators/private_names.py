@@ -8,10 +8,10 @@ from types import MethodType
 
 from sklearn.metrics import accuracy_score, r2_score
 
-from ..interop import scikit_learns_optimizer
-from ..patch import scikit_learns_class
+from ..scikit_learns import scikit_learns_class
+from .interop import scikit_learns_optimizer
 
-# The methods that fastprop's estimators have and never call -> what does the same in public.
+# The methods that fastprop's estimators have and never call -> the public way to the same end.
 SET_WEIGHTS = "set coefs_ and intercepts_ and go on with partial_fit, or with fit and warm_start=True"
 OWN_NETWORK = "pass an activation of your own as activation=, or train a fastprop.nn.Sequential with a loss of your own"
 OWN_LOOP = "stop in a loop over partial_fit, or by a callback of scikit-learn's"
@@ -63,7 +63,7 @@ class PrivateNamesMixin:
     _validate_input = TheirMethod()
     _predict = TheirMethod()
 
-    # The two of which the original would not run: one needs an optimizer of its own, the other an instance of its own class.
+    # The originals of these two would not run: one needs an optimizer of its own, the other an instance of its own class.
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental):
         if "_optimizer" in vars(self):

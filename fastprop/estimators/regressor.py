@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
-from ..patch import is_patched, scikit_learns_class
+from ..scikit_learns import is_patched, scikit_learns_class
 from .base import BaseMLP
 from .decorators import fits
 from .targets import raveled
@@ -240,7 +240,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Notes
         -----
-        An integer ``random_state`` seeds every call anew, as in scikit-learn: all calls but the first then shuffle the rows in
+        An integer ``random_state`` seeds every call again, as in scikit-learn: all calls after the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)

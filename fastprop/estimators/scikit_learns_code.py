@@ -9,10 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils.validation import check_is_fitted
 
-from ..interop import scikit_learns_optimizer
-from ..patch import NAMES, scikit_learns_class
-from ..training import optimizer_from_dict
+from ..scikit_learns import NAMES, scikit_learns_class
 from .classifier import MLPClassifier
+from .interop import fastprops_optimizer, scikit_learns_optimizer
 from .regressor import MLPRegressor
 from .weights import CURVES
 
@@ -39,7 +38,7 @@ class ScikitLearnsCode:
         state = {name: value for name, value in state.items() if name != "_sklearn_version"}
         # A subclass of the same name may have been stored that ran fastprop's code.
         if isinstance(state.get("_optimizer"), dict):
-            state["_optimizer"] = scikit_learns_optimizer(optimizer_from_dict(state["_optimizer"]))
+            state["_optimizer"] = scikit_learns_optimizer(fastprops_optimizer(state["_optimizer"]))
         for name in CURVES:
             if state.get(name) is not None:
                 state[name] = list(state[name])

@@ -8,11 +8,11 @@ import warnings
 from functools import cache
 from typing import Any
 
-from ..interop import class_of_ours, is_ours
-from ..patch import is_patched, scikit_learns_class
+from ..scikit_learns import is_patched, scikit_learns_class
+from .interop import class_of_ours, is_ours
 from .private_names import NEVER_CALLED
 
-# Where these are replaced on an object, or on a class after its creation, a prediction would not notice.
+# If these are replaced on an object, or on a class after its creation, a prediction would not notice it.
 FOR_PREDICTION = {"_predict", "_forward_pass_fast"}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from ..network import FLOAT_DTYPES
+from ..training_set import FLOAT_DTYPES
 from .inputs import plain_training_data
 
 
@@ -73,7 +73,7 @@ def _not_a_number(X):
 
 
 def _others(values):
-    """The values that are no real numbers, but for None."""
+    """The values that are neither real numbers nor None."""
     if values.dtype.kind in "biuf":
         return
     if values.dtype.kind in "mM":

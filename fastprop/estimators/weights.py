@@ -11,14 +11,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..interop import fastprops_optimizer, state_from_sklearn
 from ..network import Network
+from .interop import fastprops_optimizer, state_from_sklearn
 
 # scikit-learn's names for the output activations and for those of the kernels
 LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
 ActivationName: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-# Lists of numbers, one for each epoch; they are stored as arrays, as skops takes hundreds of bytes for an element of a list.
+# Lists of numbers, one for each epoch; they are stored as arrays, because skops needs much more memory for the elements of a list.
 CURVES = ("loss_curve_", "validation_scores_")
 
 
@@ -30,7 +30,7 @@ def network_type(activation):
     """(the class of the network, the activation as it takes it) for an estimator's parameter `activation`."""
     if isinstance(activation, str):
         return Network, ACTIVATIONS[activation]
-    from ..nn.layered import LayeredNetwork  # here, because an estimator without an activation of the user's does without nn
+    from ..nn.layered import LayeredNetwork  # here, because only an estimator with an activation of the user's needs nn
 
     return LayeredNetwork, activation
 
@@ -65,7 +65,7 @@ class WeightsMixin:
         return make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, LOSSES[self.out_activation_])
 
     def _trainable_network(self):
-        """The network with the estimator's present weights, of which ``coefs_`` and ``intercepts_`` are views from here on."""
+        """The network with the estimator's present weights; ``coefs_`` and ``intercepts_`` become views of them."""
         network = self._current_network()
         if network is not self.__dict__.get("_network"):
             self._use_network(network)

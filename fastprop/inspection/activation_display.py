@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import kernels
 from ..annotations import ActivationName, Floats
+from ..kernels.spec import ACTIVATIONS
 from .drawing import axes_for
 from .observation import value_and_derivative
 
@@ -76,8 +77,9 @@ class ActivationDisplay:
 
         Parameters
         ----------
-        activation : {'identity', 'relu', 'sigmoid', 'tanh'} or layer of fastprop.nn
-            A name, or a layer that works element by element, such as ``nn.Tanh()`` or a user's `nn.Activation`.
+        activation : str or layer of fastprop.nn
+            A name that `nn.Linear` takes, or a layer that works element by element, such as ``nn.Tanh()`` or a user's
+            `nn.Activation`.
         limits : (float, float), default=(-5.0, 5.0)
             The first and the last pre-activation.
         n_points : int, default=401
@@ -139,4 +141,5 @@ class ActivationDisplay:
 
 def _by_kernel(activation, z):
     a = kernels.activation_forward(z, activation)
-    return a, kernels.activation_backward(np.ones_like(z), a, activation)
+    source = a if ACTIVATIONS[activation].derivative == "a" else z
+    return a, kernels.activation_backward(np.ones_like(z), source, activation)

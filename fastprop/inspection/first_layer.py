@@ -1,4 +1,4 @@
-"""FirstLayerWeightsDisplay: what each unit of the first layer looks at, as an image."""
+"""FirstLayerWeightsDisplay: the weights of each unit of the first layer, as an image."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class GradientFlow:
 def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Place = "parameters", **options: Any) -> GradientFlow:
     """Run one forward and backward in training mode, and record the norms of the gradients.
 
-    Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
+    Afterwards model and loss are as before, except that the parameters' ``grad`` is that of this backward.
 
     Parameters
     ----------

@@ -79,9 +79,9 @@ class Differences(NamedTuple):
 
 
 def differences(evaluate, array, positions, h, value=np.nan):
-    """The derivatives of ``evaluate()`` by the elements of an array of any memory order at ``positions`` of its ``flat``.
+    """The derivatives of ``evaluate()`` with respect to elements of an array of any memory order, at ``positions`` of its ``flat``.
 
-    The array is changed meanwhile and restored. The one-sided differences need the ``value`` of the function.
+    The array is changed and restored. The one-sided differences need the ``value`` of the function.
     """
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
@@ -170,7 +170,7 @@ class GradientCheck:
 
 
 def compare_gradients(name, analytic, numerical, resolution=0.0):
-    """The row of the table for two gradients of the same shape; differences up to the resolution say nothing against them."""
+    """The row of the table for two gradients of the same shape; differences up to the resolution count as none."""
     norm, scale = float(np.linalg.norm(analytic)), _scale(analytic, numerical)
     with np.errstate(invalid="ignore"):  # infinite gradients give NaN, which says enough
         difference = np.abs(analytic - numerical)
@@ -187,9 +187,9 @@ def _scale(analytic, numerical):
 
 
 class Problem:
-    """A model in `repeating`, a loss and data, whose gradients are checked: by all parameters, and then by X.
+    """A model in `repeating`, a loss and data, and the gradients to check: with respect to all parameters, and then to X.
 
-    Where it says ``nudge``, all pre-activations and the outputs are moved by about this much, off the kinks of model and loss.
+    With a ``nudge``, all pre-activations and the outputs are moved by about that much, off the kinks of model and loss.
 
     Attributes
     ----------
@@ -198,7 +198,7 @@ class Problem:
     h : float
         The step of the differences.
     rounding : float
-        What the rounding of the loss may be, as the differences have it before they are divided by the step.
+        The largest rounding error of the loss, and so of the differences before they are divided by the step.
     """
 
     def __init__(self, model, loss, X, y, h, repeat):
@@ -207,7 +207,7 @@ class Problem:
         self._model, self._loss, self._y, self._repeat = model, loss, y, repeat
         self._parameters = list(parameters.values())
         for parameter in self._parameters:
-            parameter.grad = None  # what an earlier backward left must not pass for what this one leaves
+            parameter.grad = None  # so that gradients of an earlier backward are not taken for those of this one
         self._values = {0.0: self._evaluate()}
         self.rounding = ROUNDINGS * np.finfo(np.float64).eps * abs(self._values[0.0])
         self._gradients = {0.0: self._backward()}
@@ -224,7 +224,7 @@ class Problem:
         return [np.zeros(p.shape) if p.grad is None else p.grad.copy() for p in self._parameters] + [np.array(dx)]
 
     def gradients(self, nudge=0.0):
-        """From the backward; zeros for what it forgot. The parameters keep those without a nudge."""
+        """The gradients of the backward, zeros for a parameter that it forgot. The parameters keep those without a nudge."""
         if nudge not in self._gradients:
             kept = [parameter.grad for parameter in self._parameters]
             try:
@@ -239,7 +239,7 @@ class Problem:
         return self._gradients[nudge]
 
     def differences(self, i, positions, step, nudge=0.0):
-        """`differences` by some elements of array i; `gradients` with this nudge must have been asked for."""
+        """`differences` with respect to some elements of array i, after a call of `gradients` with this nudge."""
         with nudged(self._model, nudge) if nudge else nullcontext():
             return differences(lambda: self._evaluate(nudge), self.arrays[i], positions, step, self._values[nudge])
 
@@ -268,8 +268,9 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare the gradients of a model's parameters, and of its input, with central differences of its loss.
 
-    The model runs in training mode; every forward draws the same dropout masks. Afterwards model and loss are what they were, but
-    for the parameters' ``grad``, which is the analytic gradient: None, and here zero, for what the backward forgot.
+    The model runs in training mode; every forward draws the same dropout masks. Afterwards model and loss are as before, except
+    that the parameters' ``grad`` is the analytic gradient. It is None for a parameter that the backward forgot, which counts as
+    zero here.
 
     At a kink, such as that of ReLU at 0, there is no derivative, and a central difference gives the mean of both sides. Zero biases
     and a row of zeros are enough to be there. The verdict is "kink" if every difference is due to one: the analytic gradient is

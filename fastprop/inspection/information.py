@@ -106,7 +106,7 @@ def _distributions(name, values):
     if values.ndim not in (1, 2) or values.shape[-1] == 0:
         raise ValueError(f"{name} must have shape (n, n_classes) or (n_classes,); got {values.shape}")
     sums = np.atleast_1d(values.sum(axis=-1))
-    # Not "is wrong" but "is not right", so that NaN is caught as well.
+    # The test is for what is right, so that NaN fails it too.
     wrong = ~((np.atleast_2d(values) >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
     if wrong.any():
         row = int(wrong.argmax())

@@ -1,4 +1,4 @@
-"""InformationDisplay: what a probability costs, how hard it is pushed, and how uncertain it is."""
+"""InformationDisplay: the loss, the gradient and the entropy of a predicted probability."""
 
 from __future__ import annotations
 

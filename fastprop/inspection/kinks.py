@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import nn
 
-# By how much pre-activations are moved off a kink, and the step of the differences there, relative to the step h of the check: the
-# first so small that curvature changes the gradient by less than a kink, the second so much smaller that the step does not lead
-# back to the kink. The smaller the step, the larger the rounding errors of the quotients.
+# By how much pre-activations are moved off a kink, and the step of the differences there, relative to the step h of the check. The
+# first is small enough that curvature changes the gradient by less than a kink. The second is small enough that a step does not
+# lead back to the kink, and large enough to bound the rounding errors of the quotients.
 NUDGE, STEP = 1.0, 0.005
 # How exactly a gradient must be that of one side, and how far it may lie outside what is found around it, relative to the jump.
 ONE_SIDE, OUTSIDE = 1e-3, 0.1
@@ -20,7 +20,7 @@ ONE_SIDE, OUTSIDE = 1e-3, 0.1
 
 @contextmanager
 def nudged(model, size):
-    """Every pre-activation moved by about ``size``: that of a `Linear` layer by its bias, of other layers without children by x.
+    """Move every pre-activation by about ``size``: in a `Linear` layer by its bias, in other leaf modules by their input.
 
     Each layer has a size of its own, up to twice as much, so that the movements of two layers do not cancel.
     """
@@ -86,7 +86,7 @@ def explained(problem, i, positions, analytic, numerical, sides, tolerance):
 
 
 def _is_kink(problem, i, position, analytic, sides, tolerance):
-    """Whether the backward is right beside the point, and at the point gives something between what is around it.
+    """Whether the backward is right beside the point, and at the point gives a value between those around it.
 
     The one-sided differences alone do not tell: where several units have their kinks at one place, as all have for a row of zeros,
     the loss may have the same derivative on both sides, and the backward rightly gives another one.
@@ -102,6 +102,6 @@ def _is_kink(problem, i, position, analytic, sides, tolerance):
 
 
 def _is_one_side(analytic, sides, tolerance):
-    """Whether it is the derivative from the left or from the right: also a nudge may lead to a kink, or not off it."""
+    """Whether a gradient is the derivative from the left or from the right. A nudge may lead to a kink, or not off one."""
     jump = np.ptp(sides)
     return bool(np.isfinite(jump) and np.abs(sides - analytic).min() <= max(ONE_SIDE * jump, tolerance))

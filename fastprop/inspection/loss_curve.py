@@ -159,7 +159,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         history : dict
-            What ``Sequential.fit`` returned: 'loss', and 'val_loss' where there were validation data.
+            What ``Module.fit`` returned: 'loss', and 'val_loss' where there were validation data.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare models.
         name : str, optional

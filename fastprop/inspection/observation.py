@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import kernels
 from ..nn.module import Module
 
 
@@ -22,7 +23,7 @@ class Call(NamedTuple):
 def observed(model, method):
     """Collect a `Call` for every call of ``forward``, or of ``backward``, inside the model, in the order in which they end.
 
-    Containers call the methods of what they hold through the instance, so a method set on the instance sees all of it.
+    Containers call the methods of their modules through the instance, so a method set on an instance sees all calls.
     """
     calls, watched = [], []
 
@@ -50,7 +51,7 @@ def observed(model, method):
 
 @contextmanager
 def undisturbed(*parts):
-    """Whatever a model and a loss do here, they are afterwards as before, but for parameters and gradients.
+    """Restore a model and a loss after the block of code, except parameters and gradients.
 
     That holds for modes, counters and generators of random numbers, running statistics, and what was kept for a backward.
     """
@@ -67,7 +68,7 @@ def undisturbed(*parts):
 
 
 def _contents(part):
-    """What puts back the contents of running statistics and generators, which change in place."""
+    """Functions that restore the contents of running statistics and generators, which change in place."""
     for name in getattr(part, "buffers", ()):
         array = getattr(part, name)
         yield partial(np.copyto, array, array.copy())
@@ -100,3 +101,9 @@ def value_and_derivative(layer, z):
     with undisturbed(layer):
         a = layer.train().forward(z)
         return a, layer.backward(np.ones_like(a))
+
+
+def pre_activation(layer, x):
+    """``x @ weight + bias`` of a Linear layer, which its kernel does not write."""
+    bias = np.zeros(layer.n_out, layer.dtype) if layer.bias is None else layer.bias.data
+    return kernels.linear_forward(np.ascontiguousarray(x, layer.dtype), layer.weight.data, bias)

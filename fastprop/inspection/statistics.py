@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import kernels, nn
-from .observation import observed, undisturbed, value_and_derivative
+from .. import nn
+from ..nn.activations import ACTIVATION_LAYERS
+from .observation import observed, pre_activation, undisturbed, value_and_derivative
 from .tables import table
 
 if TYPE_CHECKING:
     from ..nn import Module
 
-# Of the activation's largest derivative: where a value has less than this, hardly any gradient comes through.
+# A value with less than this part of the activation's largest derivative lets hardly any gradient through.
 SATURATED = 0.05
-# The largest derivative of an activation; of one that is not here, 1.
-STEEPEST = {"sigmoid": 0.25}
-ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Activation)
+# The points at which the largest derivative of an activation is looked for. Most have it at 0, which is one of them.
+POINTS = np.linspace(-8, 8, 1601)[:, None]
+NAMES = {cls: name for name, cls in ACTIVATION_LAYERS.items() if cls is not nn.Identity}
 
 
 class LayerActivations(NamedTuple):
@@ -82,8 +84,9 @@ class ActivationStatistics:
 def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     """How saturated the activations of a model are on some data, in evaluation mode.
 
-    A value is saturated where its activation's derivative is below 5 % of the largest: relu for z <= 0, sigmoid for ``|z| > 4.4``,
-    tanh for ``|z| > 2.2``. A unit is dead if it is saturated in every row: no gradient, or hardly any, reaches its weights.
+    A value is saturated where its activation's derivative is below 5 % of the largest, 1 for an `nn.Activation`: relu for z <= 0,
+    sigmoid for ``|z| > 4.4``, tanh for ``|z| > 2.2``. A unit is dead if it is saturated in every row: no gradient, or hardly any,
+    reaches its weights.
 
     Parameters
     ----------
@@ -114,7 +117,8 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
 
 def _row(call, activation):
     a = call.output
-    saturated = np.abs(_derivative(call, activation)) < SATURATED * STEEPEST.get(activation, 1.0)
+    steepest = 1.0 if isinstance(call.module, nn.Activation) else _steepest(activation)
+    saturated = np.abs(_derivative(call, activation)) < SATURATED * steepest
     dead = np.flatnonzero(saturated.all(axis=0))
     return LayerActivations(call.name, activation, a.shape[1], float(a.mean()), float(a.std()), float(saturated.mean()), dead)
 
@@ -123,13 +127,19 @@ def _activation_name(module):
     """The name of the activation of a layer, or None if it has none."""
     if isinstance(module, nn.Linear):
         return None if module.activation == "identity" else module.activation
-    if isinstance(module, ELEMENTWISE):
-        return getattr(module, "name", type(module).__name__.lower())
-    return None
+    if isinstance(module, nn.Activation):
+        return module.name
+    return next((NAMES[cls] for cls in type(module).__mro__ if cls in NAMES), None)
 
 
 def _derivative(call, activation):
-    """f'(z) of all activations of a call."""
+    """f'(z) for all elements of a call of an activation."""
     if isinstance(call.module, nn.Linear):
-        return kernels.activation_backward(np.ones_like(call.output), call.output, activation)
+        return value_and_derivative(ACTIVATION_LAYERS[activation](), pre_activation(call.module, *call.inputs))[1]
     return value_and_derivative(call.module, *call.inputs)[1]
+
+
+@functools.cache
+def _steepest(activation):
+    """The largest derivative of one of the package's activations."""
+    return float(np.abs(value_and_derivative(ACTIVATION_LAYERS[activation](), POINTS)[1]).max())

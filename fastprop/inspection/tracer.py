@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import kernels, nn
-from .observation import observed, undisturbed
+from .. import nn
+from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
     from ..nn import Loss, Module
 
-# What only hands arrays on: its lines would repeat those of what it holds.
+# Modules that only pass arrays on: their lines would repeat those of the modules in them.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
 
 
@@ -96,7 +96,7 @@ def trace_step(
 ) -> StepTrace:
     """Run one forward and one backward in training mode, and print every array on the way with its shape.
 
-    Afterwards model and loss are what they were, but for the parameters' ``grad``, which is that of this backward.
+    Afterwards model and loss are as before, except that the parameters' ``grad`` is that of this backward.
 
     Of a `Linear` layer, z is shown too, although the kernel never writes it: bias and activation are one pass with the product.
 
@@ -150,7 +150,7 @@ def _forward_entries(call):
     for name, parameter in _own_parameters(call.module):
         yield TraceEntry("forward", call.name, name, parameter.data.copy())
     if isinstance(call.module, nn.Linear) and call.module.activation != "identity":
-        yield TraceEntry("forward", call.name, "z", _pre_activation(call.module, call.inputs[0]))
+        yield TraceEntry("forward", call.name, "z", pre_activation(call.module, call.inputs[0]))
     yield TraceEntry("forward", call.name, "a", call.output.copy())
 
 
@@ -170,8 +170,3 @@ def _backward_entries(call):
 
 def _own_parameters(module):
     return [(name, value) for name, value in vars(module).items() if isinstance(value, nn.Parameter)]
-
-
-def _pre_activation(layer, x):
-    bias = np.zeros(layer.n_out, layer.dtype) if layer.bias is None else layer.bias.data
-    return kernels.linear_forward(np.ascontiguousarray(x, layer.dtype), layer.weight.data, bias)

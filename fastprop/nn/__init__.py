@@ -3,8 +3,9 @@
 Every layer has ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``.
 """
 
+from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from . import init
-from .activations import Identity, ReLU, Sigmoid, Softmax, Tanh
+from .activations import ELU, GELU, SELU, Identity, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .blocks import DenseConcat, Highway, Residual
 from .clipping import clip_grad_norm, clip_grad_value
 from .containers import Checkpoint, Sequential, mlp
@@ -13,14 +14,16 @@ from .errors import LayerError, NoForwardError, ShapeError
 from .functions import Activation, ElementwiseLoss
 from .graph import Add, Concat, Graph, Input, Multiply
 from .linear import Linear
+from .loading import load
 from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm
-from .optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from .parameter import Parameter
-from .storage import load
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
     "SGD",
     "Activation",
     "Adam",
@@ -39,9 +42,11 @@ __all__ = [
     "Input",
     "LayerError",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "Loss",
     "MSELoss",
+    "Mish",
     "Module",
     "Multiply",
     "NoForwardError",
@@ -53,9 +58,11 @@ __all__ = [
     "Residual",
     "Sequential",
     "ShapeError",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Tanh",
     "clip_grad_norm",
     "clip_grad_value",

@@ -1,58 +1,100 @@
-"""The activations as layers of their own, and softmax."""
+"""The activations as layers of their own, a class for each in the specification, and softmax. Constants are PyTorch's defaults."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..annotations import ArrayLike, Floats
-from ..kernels.codes import ACTIVATIONS
+from ..annotations import ActivationName, ArrayLike, Floats
+from ..kernels.spec import ACTIVATIONS
+from .arrays import any_matrix, like, raw
 from .errors import ShapeError
-from .module import Module, any_matrix, like, raw
+from .module import Module
+
+if TYPE_CHECKING:
+    from .program import Program
+
+# Name in the specification -> class of the layer
+ACTIVATION_LAYERS: dict[str, type[_Elementwise]] = {}
 
 
 class _Elementwise(Module):
-    """``a = f(x)``, x (n, n_units); the backward needs only a."""
+    """``a = f(x)``, x (n, n_units), with the f that has a name in the specification."""
 
-    _code = None
+    _name: ActivationName
+
+    def __init_subclass__(cls, name: ActivationName | None = None) -> None:
+        super().__init_subclass__()
+        if name is not None:  # a class derived from one of these has the same f
+            cls._name = name
+            ACTIVATION_LAYERS[name] = cls
 
     def forward(self, x: ArrayLike) -> Floats:
-        x = any_matrix(self, "x", x)
+        x, activation = any_matrix(self, "x", x), ACTIVATIONS[self._name]
         a = np.empty_like(x)
-        raw.activation_forward(x, self._code, a, self.n_threads)
-        self._saved = a if self.training else None
+        raw.activation_forward(x, activation.code, a, self.n_threads)
+        self._saved = (a if activation.derivative == "a" else x) if self.training else None
         return a
 
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
-        a = self._saved
-        if a is None:
+        saved = self._saved
+        if saved is None:
             raise self.no_forward()
-        dx = np.empty_like(a)
-        raw.activation_backward(like(self, "dout", dout, a.shape, a.dtype), a, self._code, dx, self.n_threads)
+        dx = np.empty_like(saved)
+        dout = like(self, "dout", dout, saved.shape, saved.dtype)
+        raw.activation_backward(dout, saved, ACTIVATIONS[self._name].code, dx, self.n_threads)
         return dx
 
+    def lower(self, program: Program) -> None:
+        program.activation(self._name)
 
-class Identity(_Elementwise):
+
+class Identity(_Elementwise, name="identity"):
     """``a = x``."""
 
-    _code = ACTIVATIONS["identity"]
 
-
-class ReLU(_Elementwise):
+class ReLU(_Elementwise, name="relu"):
     """``a = max(x, 0)``; the derivative at 0 is 0."""
 
-    _code = ACTIVATIONS["relu"]
+
+class LeakyReLU(_Elementwise, name="leaky_relu"):
+    """``a = x`` above 0, else ``0.01 x``; the derivative at 0 is 0.01."""
 
 
-class Sigmoid(_Elementwise):
+class ELU(_Elementwise, name="elu"):
+    """``a = x`` above 0, else ``exp(x) - 1`` (Clevert, Unterthiner, Hochreiter, 2016)."""
+
+
+class SELU(_Elementwise, name="selu"):
+    """``a = scale x`` above 0, else ``scale alpha (exp(x) - 1)``; scale = 1.0507 and alpha = 1.6733 to four places.
+
+    It keeps means near 0 and variances near 1 from layer to layer (Klambauer et al., *Self-normalizing neural networks*, 2017).
+    """
+
+
+class GELU(_Elementwise, name="gelu"):
+    """``a = x Phi(x)`` with the normal distribution function, the exact form (Hendrycks and Gimpel, 2016)."""
+
+
+class SiLU(_Elementwise, name="silu"):
+    """``a = x / (1 + exp(-x))`` (Elfwing, Uchibe, Doya, 2018)."""
+
+
+class Mish(_Elementwise, name="mish"):
+    """``a = x tanh(log(1 + exp(x)))`` (Misra, 2020)."""
+
+
+class Softplus(_Elementwise, name="softplus"):
+    """``a = log(1 + exp(x))``; x itself above 20."""
+
+
+class Sigmoid(_Elementwise, name="sigmoid"):
     """``a = 1 / (1 + exp(-x))``, with the derivative a (1 - a), which is at most 1/4."""
 
-    _code = ACTIVATIONS["sigmoid"]
 
-
-class Tanh(_Elementwise):
+class Tanh(_Elementwise, name="tanh"):
     """``a = tanh(x)``, with the derivative 1 - a^2."""
-
-    _code = ACTIVATIONS["tanh"]
 
 
 class Softmax(Module):

@@ -1,4 +1,4 @@
-"""How large the arrays of a model may get while it is made from a file, so that a damaged one does not allocate."""
+"""A limit on the arrays of a model while it is made from a file, so that a damaged file does not allocate without bound."""
 
 import math
 from contextlib import contextmanager

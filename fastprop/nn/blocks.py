@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate as running_sums
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
+from .arrays import any_matrix, like, matrix
 from .errors import ShapeError
 from .init import generator
 from .linear import Linear
-from .module import Module, any_matrix, checked_modules, like, matrix
+from .module import Module, checked_modules
+
+if TYPE_CHECKING:
+    from .program import Program
 
 
 class Residual(Module):
@@ -33,12 +38,21 @@ class Residual(Module):
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         y = self.block.forward(x)
-        if y.shape != x.shape:
-            raise ShapeError(self, f"the block's output must have the shape of its input, {x.shape}; got {y.shape}")
+        self._check_shapes(x.shape, y.shape)
         return y + x
 
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         return self.block.backward(dout, accumulate) + dout
+
+    def lower(self, program: Program) -> None:
+        source, shape = program.value, program.shape
+        program.module(self.block)
+        self._check_shapes(shape, program.shape)
+        program.add(source)
+
+    def _check_shapes(self, x_shape, y_shape):
+        if y_shape != x_shape:
+            raise ShapeError(self, f"the block's output must have the shape of its input, {x_shape}; got {y_shape}")
 
 
 class Highway(Module):
@@ -48,8 +62,8 @@ class Highway(Module):
     ----------
     n : int
         The number of columns of x and y.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-        That of f.
+    activation : str
+        That of f: a name that `Linear` takes.
     gate_bias : float
         Where b_t begins; below zero the layer begins near the identity.
     random_state : int, Generator, RandomState or None
@@ -122,7 +136,7 @@ class DenseConcat(Module):
         if self._saved is None:
             raise self.no_forward()
         dout = any_matrix(self, "dout", dout)
-        # From the last block to the first: the columns that a block wrote have their gradient complete when their turn comes.
+        # From the last block to the first: when it is a block's turn, the gradient of its columns is complete.
         for block, start in zip(reversed(self.blocks), reversed(self._saved), strict=True):
             dout = dout[:, :start] + block.backward(dout[:, start:], accumulate)
         return dout

@@ -11,7 +11,7 @@ from .parameter import Parameter
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
-    """Scale all gradients together so that their norm is at most ``max_norm``; their direction stays.
+    """Multiply all gradients by ``min(1, max_norm / (norm + 1e-6))``, as PyTorch does; their direction stays.
 
     Parameters
     ----------
@@ -33,9 +33,10 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
         raise ValueError(f"max_norm must be above 0; got {max_norm!r}")
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = math.hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients))
-    if max_norm < norm < math.inf:
+    factor = max_norm / (norm + 1e-6)
+    if factor < 1 and math.isfinite(norm):
         for gradient in gradients:
-            gradient *= max_norm / norm
+            gradient *= factor
     return norm
 
 

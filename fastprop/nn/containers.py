@@ -1,26 +1,25 @@
-"""Sequential, and what saves memory in it: Checkpoint."""
+"""Sequential, and Checkpoint, which saves memory."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
-from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, MatrixLike, RandomSource
-from . import fitting
+from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
 from .errors import LayerError
 from .init import generator
 from .linear import Linear
 from .module import Module, checked_modules
+from .parameter import one_block
 
 if TYPE_CHECKING:
     from .functions import Activation
     from .init import Initializer
-    from .losses import Loss
-    from .optimizers import Optimizer
+    from .program import Program
 
 
 class Sequential(Module):
@@ -47,9 +46,12 @@ class Sequential(Module):
     (5, 3)
     """
 
+    takes_need_dx = True
+
     def __init__(self, *layers: Module, checkpoint_every: int | None = None) -> None:
         self.layers: list[Module] = checked_modules(layers)
         self.checkpoint_every = checkpoint_every
+        one_block(self.parameters())
         self._stages = self.layers
         if checkpoint_every is not None:
             if operator.index(checkpoint_every) < 1:
@@ -73,7 +75,7 @@ class Sequential(Module):
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     @overload
-    def __getitem__(self, index: int) -> Any: ...  # mostly a Linear, whose weight one wants to see
+    def __getitem__(self, index: int) -> Any: ...  # Any: mostly a Linear, used for its weight
     def __getitem__(self, index: Any) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
@@ -110,95 +112,17 @@ class Sequential(Module):
             for stage in self._stages[:0:-1]:
                 dout = stage.backward(dout, accumulate)
             for stage in self._stages[:1]:
-                options = {} if need_dx or not isinstance(stage, (Linear, Sequential)) else {"need_dx": False}
+                options = {"need_dx": False} if stage.takes_need_dx and not need_dx else {}
                 dout = stage.backward(dout, accumulate, **options)
         except LayerError as error:
             raise error.located_in(self) from None
         return dout if need_dx else None
 
-    def fit(
-        self,
-        X: MatrixLike,
-        y: ArrayLike,
-        loss: Loss,
-        optimizer: Optimizer,
-        epochs: int = 10,
-        batch_size: int = 32,
-        *,
-        validation_data: tuple[MatrixLike, ArrayLike] | None = None,
-        shuffle: bool = True,
-        random_state: RandomSource = None,
-        callback: Callable[[int, dict[str, list[float]]], object] | None = None,
-        progress: bool = False,
-        compiled: bool | None = None,
-        n_jobs: int | None = None,
-    ) -> dict[str, list[float]]:
-        """Train in mini-batches, in training mode; afterwards every module has the mode that it had before.
-
-        A plain stack runs each epoch in one compiled call, as the estimators do: `Linear` layers with biases, each with its
-        activation fused or as a layer `ReLU`, `Sigmoid`, `Tanh` or `Identity` behind it, and then a `Dropout` if any, the last
-        without both; with `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss` or `PoissonLoss`; and with `SGD` or with `Adam`
-        (``eps_hat=True``), both without weight decay. Everything else runs layer by layer. The numbers are the same up to rounding.
-
-        Parameters
-        ----------
-        X : array-like or SciPy sparse matrix, shape (n, n_in)
-            The rows to train on.
-        y : array-like
-            As the loss takes it.
-        loss : Loss
-            What is minimised.
-        optimizer : Optimizer
-            Made from ``model.parameters()``; a later fit goes on with its state.
-        epochs : int
-            Number of passes over the data.
-        batch_size : int
-            Rows in a mini-batch; the last of an epoch may have fewer.
-        validation_data : (X, y), optional
-            The loss on them is computed after each epoch, in evaluation mode.
-        shuffle : bool
-            Draw a new order of the rows for each epoch.
-        random_state : int, Generator, RandomState or None
-            For the orders.
-        callback : function of (epoch, history), optional
-            Called after each epoch, counted from 0, with the model in evaluation mode; may look at the model and change the
-            optimizer's lr. Stops the training by returning True; any other value means nothing. Training goes on in training mode
-            whatever modes it sets.
-        progress : bool
-            Show a bar on stderr.
-        compiled : bool, optional
-            True: raise an error that gives the reason if epochs cannot be compiled. False: layer by layer in any case.
-        n_jobs : int, optional
-            Threads. None: as many as the work justifies; -1: all cores; never more than a limit of threadpoolctl.
-
-        Returns
-        -------
-        dict
-            'loss': of each epoch the mean over its batches, each before its update; with validation_data also 'val_loss'. After
-            Ctrl-C, which ends the training with a warning, it holds the epochs that were finished.
-
-        Warns
-        -----
-        RuntimeWarning
-            Once, if the loss of an epoch is infinite or NaN. Training stops after the first epoch whose loss is NaN, because the
-            parameters are NaN too and stay so; it goes on if the callback has made them finite again.
-        """
-        return fitting.fit(
-            self,
-            X,
-            y,
-            loss,
-            optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            random_state=random_state,
-            callback=callback,
-            progress=progress,
-            compiled=compiled,
-            n_jobs=n_jobs,
-        )
+    def lower(self, program: Program) -> None:
+        if self.checkpoint_every is not None:
+            raise program.not_plain(self, "has checkpoint_every")
+        for layer in self.layers:
+            program.module(layer)
 
 
 def mlp(
@@ -215,8 +139,8 @@ def mlp(
     ----------
     sizes : sequence of int
         Numbers of units from the inputs to the outputs.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'} or Activation
-        Of all hidden layers.
+    activation : str or Activation
+        Of all hidden layers: a name that `Linear` takes, or one of your own.
     init : str or callable
         As in `Linear`.
     random_state : int, Generator, RandomState or None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..annotations import ArrayLike, Floats, RandomSource
 from ..kernels.random_bits import drop_threshold, stream_key
+from .arrays import any_matrix, like, raw
 from .init import generator
-from .module import Module, any_matrix, like, raw
+from .module import Module
+
+if TYPE_CHECKING:
+    from .program import Program
 
 
 class Dropout(Module):
@@ -65,6 +69,11 @@ class Dropout(Module):
             raise self.no_forward()
         shape, dtype, _ = self._saved
         return self._masked(like(self, "dout", dout, shape, dtype))
+
+    def lower(self, program: Program) -> None:
+        # The mask of update number t + 1, the next one, is that of forward number n_forwards + 1.
+        program.dropout(self.p, self.seed, self.n_forwards - program.t)
+        program.dropouts.append(self)
 
     def _masked(self, x):
         y = np.empty_like(x)

@@ -61,6 +61,10 @@ class ShapeError(LayerError, ValueError):
     """
 
 
+class NotPlain(ValueError):
+    """Why whole epochs of a model cannot run in one compiled call."""
+
+
 class NoForwardError(LayerError, RuntimeError):
     """`backward` was called where no forward in training mode left anything to go back from.
 

@@ -1,21 +1,23 @@
-"""The loop of `Sequential.fit`: epochs, compiled or layer by layer, with history, validation, callback and progress bar."""
+"""The loop of `Module.fit`: epochs, compiled or layer by layer, with history, validation, callback and progress bar."""
 
 import math
 import operator
 import warnings
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 
 import numpy as np
 
 from .. import threadpool  # noqa: F401 - so that threadpoolctl knows of fastprop before the first fit
-from ..network import one_matrix, sparse_rows
+from ..loop import permuted_orders, run_epochs
+from ..optim import Optimizer
 from ..progress import progress as progress_bar
+from ..threads import n_threads_of_steps
+from ..training_set import one_matrix, sparse_rows
 from .errors import LayerError
 from .init import generator
 from .lowering import CompiledEpochs, NotPlain
 
-EVALUATION_ROWS = 1024  # so many at once, which bounds the memory of an evaluation
+EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
 
 
 class LayeredEpochs:
@@ -35,7 +37,7 @@ class LayeredEpochs:
         self._model.set_n_threads(n_threads)
 
     def _check(self):
-        """Find wrong shapes and targets before the first update: the first row says what the outputs are like."""
+        """Find wrong shapes and targets before the first update: the first row shows the shape and dtype of the outputs."""
         if self.n_samples:
             with in_mode(self._model, False):
                 outputs = self._model.forward(dense_rows(self._X, slice(0, 1)))
@@ -48,19 +50,60 @@ class LayeredEpochs:
     epochs_per_call = 1
 
     def run(self, orders, losses):
+        """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
+        options = {"need_dx": False} if self._model.takes_need_dx else {}
         for order in orders:
             loss_sum = 0.0
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
                 loss_sum += len(rows) * self._loss(self._model.forward(dense_rows(self._X, rows)), self._y[rows])
-                self._model.backward(self._loss.backward(), need_dx=False)
+                self._model.backward(self._loss.backward(), **options)
                 self._optimizer.step()
             losses.append(loss_sum / len(order))
 
-    def load(self):
-        """The numbers are where the user sees them all the time."""
 
-    store = load
+class Rule:
+    """The rule of `Module.fit` for the loop: history, validation and callback, and the end where the parameters are NaN."""
+
+    def __init__(self, model, loss, validation_data, callback):
+        self._model, self._loss, self._validation_data, self._callback = model, loss, validation_data, callback
+        self.history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
+        self.sure_epochs = math.inf if validation_data is None and callback is None else 1
+        self._has_warned = False
+
+    def epoch_ends(self, loss, later):
+        """Record an epoch; returns whether to stop, because the callback says so or the loss stays NaN."""
+        self.history["loss"].append(loss)
+        if self._validation_data is not None:
+            self.history["val_loss"].append(evaluate(self._model, self._loss, *self._validation_data))
+        if self._callback is not None:
+            with in_mode(self._model, False):
+                answer = self._callback(len(self.history["loss"]) - 1, self.history)
+            # Any other object may be what the callback's last expression happens to be.
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                return True
+        return not math.isfinite(loss) and self._has_diverged([loss, *later])
+
+    def _has_diverged(self, losses):
+        """Whether to stop at the first of these losses, as it is NaN and a parameter is not finite: nothing brings that back.
+
+        The others are of epochs that ran in the same call. A warning, once, says how training goes on.
+        """
+        last_finite = max((i for i, value in enumerate(losses) if math.isfinite(value)), default=-1)
+        last = next((i for i in range(last_finite + 1, len(losses)) if math.isnan(losses[i])), None)
+        named = self._model.named_parameters()
+        name = next((name for name, parameter in named if not np.isfinite(parameter.data).all()), None)
+        stops = last is not None and name is not None
+        if not self._has_warned:
+            self._has_warned, epoch = True, len(self.history["loss"]) - 1
+            what = f"stops after epoch {epoch + last}, as {name} is not finite" if stops else "goes on as long as it is not NaN"
+            warnings.warn(
+                f"the loss of epoch {epoch}, counted from 0, is {losses[0]}: training {what}. The learning rate may be too "
+                "large, or X or y have values that are too large or not finite",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        return stops and last == 0
 
 
 def fit(
@@ -80,12 +123,12 @@ def fit(
     compiled,
     n_jobs,
 ):
-    """`Sequential.fit`."""
-    from ..threads import n_threads_of_steps  # here, because it imports joblib, which takes longer than all the rest
-
+    """`Module.fit`."""
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.Adam(model.parameters()); got {optimizer!r}")
     if not {id(parameter) for parameter in model.parameters()} & {id(parameter) for parameter in optimizer.parameters}:
         raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
     try:
@@ -96,80 +139,14 @@ def fit(
         raise ValueError("X and y must have at least one row")
     n_weights = sum(parameter.size for parameter in model.parameters() if len(parameter.shape) > 1)
     runner.use_threads(n_threads_of_steps(n_jobs, min(batch_size, runner.n_samples), n_weights))
-    history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
-    orders = epoch_orders(runner.n_samples, epochs, generator(random_state) if shuffle else None)
-    bar = progress_bar(epochs, "epochs") if progress else nullcontext(lambda n, doing: None)
-    try:
-        with in_mode(model, True), bar as advance:
-            run_epochs(model, loss, runner, orders, history, validation_data, callback, advance)
-    except KeyboardInterrupt:
+    rule = Rule(model, loss, validation_data, callback)
+    orders = permuted_orders(runner.n_samples, generator(random_state) if shuffle else None)
+    bar = progress_bar(epochs, "epochs") if progress else nullcontext()
+    with in_mode(model, True), bar as advance:
+        ending = run_epochs(runner, orders, rule, epochs, advance=advance)
+    if ending == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=3)
-    finally:
-        runner.store()
-    return history
-
-
-def epoch_orders(n_samples, epochs, random_state):
-    """The order of the rows for each epoch; without a random state always their own."""
-    order = np.arange(n_samples)
-    for _ in range(epochs):
-        yield order if random_state is None else random_state.permutation(order)
-
-
-def run_epochs(model, loss, runner, orders, history, validation_data, callback, advance):
-    """An epoch for each of the orders, written down in the history, until the callback says stop or the loss is NaN.
-
-    Several epochs run in one call where nobody looks in between.
-    """
-    watched = validation_data is not None or callback is not None
-    at_a_time = 1 if watched else runner.epochs_per_call
-    runner.load()
-    while next_orders := list(islice(orders, at_a_time)):
-        if watched and history["loss"]:
-            runner.load()
-        n_done = len(history["loss"])
-        runner.run(next_orders, history["loss"])
-        is_finite = all(map(math.isfinite, history["loss"][n_done:]))
-        if watched or not is_finite:
-            runner.store()
-        if validation_data is not None:
-            history["val_loss"].append(evaluate(model, loss, *validation_data))
-        advance(len(next_orders), f"loss {history['loss'][-1]:.4g}")
-        if callback is not None:
-            with in_mode(model, False):
-                answer = callback(len(history["loss"]) - 1, history)
-            # Any other object may be what the callback's last expression happens to be.
-            if isinstance(answer, (bool, np.bool_)) and answer:
-                return
-        if not is_finite:
-            if has_diverged(model, history["loss"], n_done):
-                return
-            if not watched:
-                runner.load()
-
-
-def has_diverged(model, losses, n_done):
-    """Whether to stop, as the loss is NaN and a parameter not finite; a warning if of all losses the first are not finite.
-
-    Nothing brings such a parameter back, unless the callback did. Losses of further epochs, run in the same call, are removed.
-    """
-    new = range(n_done, len(losses))
-    last_finite = max((i for i in new if math.isfinite(losses[i])), default=n_done - 1)
-    last = next((i for i in new if i > last_finite and math.isnan(losses[i])), None)
-    name = next((name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all()), None)
-    stops = last is not None and name is not None
-    if all(map(math.isfinite, losses[:n_done])):
-        epoch = next(i for i in new if not math.isfinite(losses[i]))
-        what = f"stops after epoch {last}, as {name} is not finite" if stops else "goes on as long as it is not NaN"
-        warnings.warn(
-            f"the loss of epoch {epoch}, counted from 0, is {losses[epoch]}: training {what}. The learning rate may be too "
-            "large, or X or y have values that are too large or not finite",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-    if stops:
-        del losses[last + 1 :]
-    return stops
+    return rule.history
 
 
 def make_runner(model, loss, optimizer, X, y, batch_size, compiled):

@@ -14,9 +14,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
+from .arrays import any_matrix, like
 from .errors import ShapeError
 from .losses import Loss, dense
-from .module import Module, any_matrix, like
+from .module import Module
 
 # Where a derivative is checked: between -6 and 6, away from the multiples of 1/4, where piecewise functions have their kinks.
 POINTS = np.arange(-5.9, 6, 0.2371)
@@ -168,7 +169,7 @@ def mapped(function, *arrays):
     """The function of every element of one or two arrays of one shape and dtype, as a C-contiguous array."""
     first = arrays[0]
     if is_compiled(function):
-        out = np.empty(first.shape, first.dtype)  # not empty_like, whose order may be another: then the flat array is a copy
+        out = np.empty(first.shape, first.dtype)  # not empty_like: in another memory order the flat array would be a copy
         _loop(function, len(arrays))(*(array.reshape(-1) for array in arrays), out.reshape(-1))
         return out
     out = np.asarray(function(*arrays))
@@ -181,7 +182,7 @@ def mapped(function, *arrays):
 @functools.cache
 def _loop(function, n_arguments):
     """The compiled loop that calls a compiled function of one or two numbers."""
-    import numba  # here, because who has no such function does without
+    import numba  # here, because it is only needed for such functions
 
     if n_arguments == 1:
 

@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
+from .arrays import like
 from .errors import LayerError, ShapeError
-from .module import Module, Node, checked_modules, like
+from .module import Module, Node, checked_modules
 
 
 class Value(Node):

@@ -1,8 +1,8 @@
 """Initializers: each draws new parameters for a `Linear` layer.
 
 ``nn.Linear(4, 8, init="xavier_uniform")`` begins with one, ``nn.init.xavier_uniform(layer, random_state)`` begins again. With
-``n_in`` and ``n_out`` as in the layer, biases are zero but for `scikit_learn`. Weights that are too small or too large make the
-gradients vanish or explode with depth; He's variance keeps their size through relu, Xavier's through tanh.
+``n_in`` and ``n_out`` as in the layer, biases are zero, except with `scikit_learn`. Weights that are too small or too large make
+the gradients vanish or explode with depth; He's variance keeps their size through relu, Xavier's through tanh.
 
 References
 ----------

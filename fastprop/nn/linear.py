@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
 from ..kernels.checks import integer
-from ..kernels.codes import ACTIVATIONS
+from ..kernels.spec import ACTIVATION_CODES, ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .allocation import sized
+from .arrays import like, matrix, raw
 from .init import INITIALIZERS, Initializer
-from .module import Module, like, matrix, raw
+from .module import Module
 from .parameter import Parameter
 
-IDENTITY = ACTIVATIONS["identity"]
+if TYPE_CHECKING:
+    from .program import Program
+
+IDENTITY = ACTIVATION_CODES["identity"]
 
 
 class Linear(Module):
@@ -31,8 +35,8 @@ class Linear(Module):
         Number of units.
     bias : bool
         Whether there is one.
-    activation : {'identity', 'relu', 'sigmoid', 'tanh'}
-        An `Activation` of your own is a layer by itself, after this one.
+    activation : str
+        A name that `kernels.activation_forward` takes. An `Activation` of your own is a layer by itself, after this one.
     init : str or callable
         A name in `nn.init`, or ``f(layer, random_state)``. The default is He's: weights N(0, 2 / n_in), biases 0.
     random_state : int, Generator, RandomState or None
@@ -55,6 +59,8 @@ class Linear(Module):
     >>> layer(np.ones((2, 4))).shape
     (2, 3)
     """
+
+    takes_need_dx = True
 
     def __init__(
         self,
@@ -81,7 +87,7 @@ class Linear(Module):
         self.activation, self.dtype, self.has_bias = activation, np.dtype(dtype), bool(bias)
         self.weight = Parameter(np.zeros(sized(self.n_in, self.n_out), dtype))
         self.bias = Parameter(np.zeros(sized(self.n_out), dtype)) if bias else None
-        self._code = ACTIVATIONS[activation]
+        self._code = ACTIVATION_CODES[activation]
         self._zeros = None if bias else np.zeros(self.n_out, dtype)
         (init if callable(init) else INITIALIZERS[init])(self, random_state)
 
@@ -93,8 +99,14 @@ class Linear(Module):
         bias = self._zeros if self.bias is None else like(self, "bias", self.bias.data, (self.n_out,), self.dtype)
         x = matrix(self, "x", x, self.n_in, self.dtype)
         a = np.empty((x.shape[0], self.n_out), self.dtype)
-        raw.linear_forward(x, weight, bias, self._code, a, self.n_threads)
-        self._saved = (x, weight, a) if self.training else None
+        if not self.training or ACTIVATIONS[self.activation].derivative == "a":
+            raw.linear_forward(x, weight, bias, self._code, a, self.n_threads)
+            self._saved = (x, weight, a) if self.training else None
+            return a
+        z = np.empty_like(a)
+        raw.linear_forward(x, weight, bias, IDENTITY, z, self.n_threads)
+        raw.activation_forward(z, self._code, a, self.n_threads)
+        self._saved = x, weight, z
         return a
 
     def backward(self, dout: ArrayLike, accumulate: bool = False, need_dx: bool = True) -> Floats | Any:
@@ -123,3 +135,9 @@ class Linear(Module):
         arrays = dx, self.weight.grad_buffer(), dbias
         raw.linear_backward(dout, x, weight, a, self._code, accumulate, *arrays, self.n_threads)
         return dx if need_dx else None
+
+    def lower(self, program: Program) -> None:
+        if self.bias is None:
+            raise program.not_plain(self, "has no bias")
+        program.takes(self, self.n_in)
+        program.linear(self.n_out).with_parameters(self.weight, self.bias).activation(self.activation)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..annotations import ArrayLike, FloatDType, Floats
 from ..kernels.checks import NO_LABELS, as_intp, private
-from ..kernels.codes import LOSSES
+from ..kernels.spec import LOSSES
+from ..kernels.spec import Loss as Specification
+from .arrays import any_matrix, raw
 from .errors import NoForwardError, ShapeError
-from .module import any_matrix, raw
 
 
 class Loss:
@@ -27,7 +28,7 @@ class Loss:
         The model's outputs of the last call behind the loss's link: probabilities, predictions or rates.
     """
 
-    code: int | None = None  # in kernels.codes.LOSSES
+    kernel: Specification | None = None  # its entry in kernels.spec, None where it is computed in Python
     n_threads: int = 1
     _saved: Any = None
 
@@ -51,9 +52,9 @@ class Loss:
         labels, targets = self.targets(y, z.shape, z.dtype)
         probs = np.empty_like(z)
         no_weight = np.empty(0, z.dtype)
-        loss_sum = raw.loss_forward(self.code, z, labels, targets, no_weight, probs, self.n_threads)
+        loss_sum = raw.loss_forward(self.kernel.code, z, labels, targets, no_weight, probs, self.n_threads)
         self._saved = probs, labels, targets, no_weight
-        return self._factor(z.shape) * loss_sum
+        return self.gradient_scale(z.shape[1]) / len(z) * loss_sum
 
     def backward(self) -> Floats:
         """Return the gradient of the last value with respect to the outputs.
@@ -67,7 +68,7 @@ class Loss:
             raise NoForwardError(self, "backward needs a call of the loss before it")
         probs = self._saved[0]
         dlogits = np.empty_like(probs)
-        raw.loss_backward(self.code, *self._saved, self._factor(probs.shape), dlogits, self.n_threads)
+        raw.loss_backward(self.kernel.code, *self._saved, self.gradient_scale(probs.shape[1]) / len(probs), dlogits, self.n_threads)
         return dlogits
 
     @property
@@ -75,7 +76,7 @@ class Loss:
         """The model's outputs in the last call, after the loss's link: probabilities, predictions or rates."""
         if self._saved is None:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
-        return self._saved[0][...]  # a view, whose shape is nobody else's
+        return self._saved[0][...]  # a view: its shape can be set without changing that of the array here
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         """Check y for outputs of a given shape and dtype.
@@ -98,9 +99,35 @@ class Loss:
         """
         return NO_LABELS, dense(self, y, shape, dtype)
 
-    def _factor(self, shape):
-        """What the sum of the kernels is multiplied by."""
-        return 1 / (shape[0] * shape[1])
+    def gradient_scale(self, n_out: int) -> float:
+        """Return by what the kernels' gradient of the mean over rows is multiplied to be that of this loss.
+
+        Parameters
+        ----------
+        n_out : int
+            The number of columns of the outputs.
+
+        Returns
+        -------
+        float
+            1 over ``n_out`` for a mean over all elements.
+        """
+        return 1 / n_out
+
+    def value_scale(self, n_out: int) -> float:
+        """Return by what the loss that `kernels.network_loss_gradient` reports is multiplied to be this one.
+
+        Parameters
+        ----------
+        n_out : int
+            The number of columns of the outputs.
+
+        Returns
+        -------
+        float
+            That of the gradient, unless the kernels report another multiple of what they differentiate.
+        """
+        return self.gradient_scale(n_out)
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
@@ -115,7 +142,7 @@ class SoftmaxCrossEntropy(Loss):
     y: class numbers (n,) in [0, n_classes), or one-hot or soft targets (n, n_classes). It is ``torch.nn.CrossEntropyLoss``.
     """
 
-    code = LOSSES["softmax_cross_entropy"]
+    kernel = LOSSES["softmax_cross_entropy"]
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         y = np.asarray(y)
@@ -129,8 +156,8 @@ class SoftmaxCrossEntropy(Loss):
         check_range(self, y, n_classes - 1)
         return as_intp(y), np.empty((0, 0), dtype)
 
-    def _factor(self, shape):
-        return 1 / shape[0]
+    def gradient_scale(self, n_out: int) -> float:
+        return 1.0
 
 
 class BinaryCrossEntropy(Loss):
@@ -140,7 +167,7 @@ class BinaryCrossEntropy(Loss):
     ``torch.nn.BCEWithLogitsLoss``. scikit-learn's estimators sum over several outputs instead of taking the mean.
     """
 
-    code = LOSSES["binary_cross_entropy"]
+    kernel = LOSSES["binary_cross_entropy"]
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         targets = dense(self, y, shape, dtype)
@@ -155,10 +182,13 @@ class MSELoss(Loss):
     gradient is ``(outputs - y) / n``: half of this one for one output, n_out / 2 times this one for several.
     """
 
-    code = LOSSES["squared_error"]
+    kernel = LOSSES["squared_error"]
 
-    def _factor(self, shape):
-        return 2 / (shape[0] * shape[1])
+    def gradient_scale(self, n_out: int) -> float:
+        return 2 / n_out
+
+    def value_scale(self, n_out: int) -> float:
+        return 2.0  # the kernels report a mean over the columns, and differentiate a sum
 
 
 class PoissonLoss(Loss):
@@ -168,7 +198,7 @@ class PoissonLoss(Loss):
     the same gradient; its value lacks the terms of y alone, which make this one 0 for exp(z) = y.
     """
 
-    code = LOSSES["poisson"]
+    kernel = LOSSES["poisson"]
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         targets = dense(self, y, shape, dtype)

@@ -1,170 +1,149 @@
-"""Which models are a plain stack, for which whole epochs run in one compiled call, and how they get there and back.
-
-`Network.train_epochs` knows Linear layers with an activation and dropout each, a loss on the logits, and gradient descent or Adam.
-Its conventions are scikit-learn's; `CompiledEpochs` translates.
-"""
-
-from dataclasses import replace
-from itertools import pairwise
+"""Whole epochs in compiled calls: the layer program of a model, and the calls of the training loop on the model's own arrays."""
 
 import numpy as np
 
-from .. import training
-from ..kernels.layer_table import with_dropout
-from ..network import Network
-from .activations import Identity, ReLU, Sigmoid, Tanh
-from .dropout import Dropout
-from .linear import Linear
-from .losses import BinaryCrossEntropy, MSELoss, PoissonLoss, SoftmaxCrossEntropy
-from .module import matrix
-from .optimizers import SGD, Adam
+from .. import loop
+from ..kernels import checks, n_buffers
+from ..kernels.checks import NO_INDICES
+from ..kernels.job import new_job
+from ..kernels.layer_table import buffer_views, parameter_spans
+from ..kernels.spec import KINDS, OPTIMIZER_CODES, Rows
+from ..threads import FLOPS_PER_WEIGHT
+from ..training_set import sparse_rows
+from .arrays import matrix, raw
+from .errors import NotPlain
+from .parameter import one_block
+from .program import Program
 
-ACTIVATION_LAYERS = {Identity: "identity", ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
-# Loss -> (its name in Network, and for n_out outputs what its gradient and its value are there, if they are 1 here).
-LOSSES = {
-    SoftmaxCrossEntropy: ("softmax_cross_entropy", lambda n_out: (1, 1)),
-    BinaryCrossEntropy: ("binary_cross_entropy", lambda n_out: (n_out, n_out)),
-    MSELoss: ("squared_error", lambda n_out: (n_out / 2, 0.5)),
-    PoissonLoss: ("poisson", lambda n_out: (n_out, n_out)),
-}
-
-# Instead of the rate 0, which would erase the velocity: no parameter but an exact 0 is changed by such a step.
-NEXT_TO_NOTHING = 1e-30
+# About how many operations a row of the program other than a product costs for each value: an activation with its derivative, or a
+# norm.
+FLOPS_PER_VALUE = 20
 
 
-class NotPlain(ValueError):
-    """Why whole epochs of a model cannot run in one compiled call."""
+class Lowered:
+    """A model, a loss and an optimizer as the training loop takes them. Read for each call, because a callback may change them."""
+
+    def __init__(self, model, loss, optimizer, shape, is_sparse, batch_size):
+        _check_rules(model, loss, optimizer)
+        n_rows, _ = shape
+        sizes_of_batches = {min(batch_size, n_rows), n_rows % batch_size or batch_size} if n_rows else set()
+        self.program = Program(model, shape, optimizer.t, sizes_of_batches)
+        self.program.module(model)
+        parameters = model.parameters()
+        if not _same(self.program.parameters, parameters):
+            raise NotPlain("its parameters are not those of its layers, in their order")
+        self.n_out = self.program.width
+        try:
+            self.layers = self.program.link(loss.kernel.link)
+        except ValueError as reason:
+            raise NotPlain(str(reason)) from None
+        shapes = [shape for spans in parameter_spans(self.layers) for _, shape in spans]
+        if shapes != [parameter.shape for parameter in parameters]:
+            raise NotPlain("its parameters do not have the shapes of its layers")
+        kinds = self.layers["kind"]
+        if is_sparse and (kinds[0] != KINDS["linear"] or (self.layers["source"][kinds == KINDS["add"]] == 0).any()):
+            raise NotPlain("X is sparse and goes into something else than a Linear layer")
+        self.params = one_block(parameters)
+        if self.params is None:
+            raise NotPlain("its parameters differ in dtype or have elements in common")
+        self.buffers = np.empty(n_buffers(self.layers), self.params.dtype)
+
+    def read_statistics(self):
+        """Copy the running statistics of the batch norms into the buffers."""
+        for norm, views in self._statistics():
+            for view, array in zip(views, norm.statistics(), strict=True):
+                view[...] = array
+
+    def advance(self, optimizer, n_updates):
+        """Count updates that were done, and copy the running statistics back."""
+        optimizer.t += n_updates
+        for dropout in self.program.dropouts:
+            dropout.n_forwards += n_updates
+        for norm, (mean, variance) in self._statistics():
+            norm.running_mean[...], norm.running_var[...] = mean, variance
+
+    def _statistics(self):
+        return zip(self.program.batch_norms, filter(None, buffer_views(self.layers, self.buffers)), strict=True)
+
+    def flops(self, n_values):
+        """(operations for each row, operations for each update), about; ``n_values`` are the numbers stored of a row of X."""
+        n_weights = sum(parameter.size for parameter in self.program.parameters if len(parameter.shape) > 1)
+        n_in, n_units = self.layers[["n_in", "n_out"]][0]
+        first = (int(n_in) - n_values) * int(n_units) if self.layers["kind"][0] == KINDS["linear"] else 0
+        per_row = FLOPS_PER_WEIGHT * (n_weights - first) + FLOPS_PER_VALUE * int(self.layers["n_out"].sum())
+        return per_row, loop.FLOPS_PER_UPDATE * n_weights
 
 
-def plain_stack(model):
-    """([Linear, ...], [name of the activation], [Dropout or None] behind each but the last) of a Sequential, or `NotPlain`."""
-    linears, activations, dropouts = [], [], []
-    if model.checkpoint_every is not None:
-        raise NotPlain("it has checkpoint_every")
-    for i, layer in enumerate(model.layers):
-        if type(layer) is Linear and layer.bias is not None:
-            linears.append(layer)
-            activations.append(layer.activation)
-            dropouts.append(None)
-        elif type(layer) is Dropout and linears and dropouts[-1] is None:
-            dropouts[-1] = layer
-        elif type(layer) in ACTIVATION_LAYERS and linears and activations[-1] == "identity" and dropouts[-1] is None:
-            activations[-1] = ACTIVATION_LAYERS[type(layer)]
-        else:
-            raise NotPlain(f"layer '{i}', {layer!r}, is not a Linear layer with a bias, its activation or then its dropout")
-    if not linears or activations[-1] != "identity" or dropouts[-1] is not None:
-        raise NotPlain("its last layer is not a Linear layer without activation and dropout, as the loss takes logits")
-    if len({layer.weight.dtype for layer in linears}) > 1:
-        raise NotPlain("its layers differ in dtype")
-    for i, (before, after) in enumerate(pairwise(linears)):
-        if before.n_out != after.n_in:
-            raise NotPlain(f"Linear layer {i + 1} expects {after.n_in} columns, the one before gives {before.n_out}")
-    return linears, activations[:-1], dropouts[:-1]
-
-
-def check_rules(model, loss, optimizer):
-    """Raise `NotPlain` unless loss and optimizer are among those of the compiled loop, and the optimizer is for all parameters."""
-    if type(loss) not in LOSSES:
-        raise NotPlain(f"the loss is {loss!r}")
-    if type(optimizer) not in (SGD, Adam) or optimizer.weight_decay or not getattr(optimizer, "eps_hat", True):
-        raise NotPlain(f"the optimizer is {optimizer!r}; SGD and Adam(eps_hat=True), both without weight_decay, could be compiled")
-    own = model.parameters()
-    if len(own) != len(optimizer.parameters) or any(a is not b for a, b in zip(own, optimizer.parameters, strict=True)):
-        raise NotPlain("the optimizer is not for exactly the model's parameters, in their order")
-
-
-class DroppingNetwork(Network):
-    """A `Network` that drops hidden activations in training."""
-
-    def set_dropout(self, dropout):
-        """(rate, seed, stream) for each hidden layer, as in `kernels.layer_table`."""
-        self._layers = with_dropout(self._layers, dropout)
-        self._layers.setflags(write=False)
-
-
-class CompiledEpochs:
-    """Epochs of a plain stack in compiled calls, on copies of the parameters and of the optimizer's state.
-
-    Between `load` and `store` the numbers are in the `Network`; outside they are where the user sees them.
-    """
+class CompiledEpochs(loop.CompiledEpochs):
+    """Epochs in compiled calls, on the arrays of the model and of the optimizer themselves."""
 
     def __init__(self, model, loss, optimizer, X, y, batch_size):
-        linears, activations, self._dropouts = plain_stack(model)
-        check_rules(model, loss, optimizer)
-        name, units = LOSSES[type(loss)]
-        sizes = [linears[0].n_in, *(layer.n_out for layer in linears)]
-        self._network = DroppingNetwork(sizes, activations, name, linears[0].weight.dtype)
-        # Checked as layer and loss check them, so that an error is the same both ways.
-        X = X if hasattr(X, "tocsr") else matrix(linears[0], "X", X, sizes[0], self._network.dtype)
-        loss.targets(y, (X.shape[0], sizes[-1]), self._network.dtype)
-        self._data = self._network.training_set(X, y)
-        self._gradient_unit, self._loss_unit = units(sizes[-1])
-        self._model, self._loss, self._optimizer, self._parameters = model, loss, optimizer, model.parameters()
-        self._options = training.Options(n_epochs=1, batch_size=batch_size, alpha=0.0)
-        self._compiled, self._loaded = None, False
-
-    @property
-    def n_samples(self):
-        return self._data.n_samples
+        is_sparse = hasattr(X, "tocsr")
+        shape = np.shape(X) if not is_sparse else X.shape
+        if len(shape) != 2 or not shape[1]:
+            raise NotPlain(f"X is no matrix with columns; its shape is {shape}")
+        self._problem = model, loss, optimizer
+        self._size, self._n_threads = (shape, is_sparse, batch_size), 1
+        lowered = self._lowered()
+        dtype = lowered.params.dtype
+        # With the checks of layer and loss, so that errors are the same with and without compilation.
+        if is_sparse:
+            x = sparse_rows("X", X, shape[1], lowered.params)[1]
+        else:
+            x = matrix(model, "X", X, shape[1], dtype), NO_INDICES, NO_INDICES
+        labels, targets = loss.targets(y, (shape[0], lowered.n_out), dtype)
+        self._rows = Rows(*x, labels, targets, np.empty(0, dtype))
+        per_row, per_update = lowered.flops(x[0].size / max(1, shape[0]))
+        super().__init__(optimizer, shape[0], batch_size, batch_size * per_row + per_update)
 
     def use_threads(self, n_threads):
         """How many threads `run` uses; 1 at first."""
-        self._options = replace(self._options, n_threads=n_threads)
+        self._n_threads = n_threads
 
-    @property
-    def epochs_per_call(self):
-        """How many epochs `run` best gets at a time."""
-        return training.epochs_per_call(self._network, self._data, self.n_samples, self._options)
+    def _lowered(self):
+        return Lowered(*self._problem, *self._size)
 
-    def run(self, orders, losses):
-        """An epoch over the rows in each of the orders; appends the mean losses to a list."""
-        means = []
+    def train(self, orders, losses, rates):
+        """A call of the training loop. After an interrupt too, everything that counts says how many updates were done."""
+        lowered, (_, loss, optimizer) = self._lowered(), self._problem
+        lowered.read_statistics()
+        step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
+        job = new_job(
+            self._rows,
+            lowered.params,
+            orders=np.ascontiguousarray(orders, np.intp),
+            layers=lowered.layers,
+            buffers=lowered.buffers,
+            loss=loss.kernel.code,
+            gradient_scale=loss.gradient_scale(lowered.n_out),
+            value_scale=loss.value_scale(lowered.n_out),
+            optimizer=OPTIMIZER_CODES[optimizer.name],
+            hyper=optimizer.hyper,
+            state=optimizer.memory,
+            step=step,
+            batch_size=self.batch_size,
+            losses=losses,
+        )
         try:
-            training.run_epochs(self._network, self._data, np.stack(orders), self._compiled, self._options, means)
+            raw.train_epochs(job, self._n_threads)
         finally:
-            losses.extend(mean / self._loss_unit for mean in means)
+            lowered.advance(optimizer, int(step[0]) - optimizer.t)
 
-    def load(self):
-        """Take the numbers from where the user sees them."""
-        theirs, unit = self._optimizer, self._gradient_unit
-        check_rules(self._model, self._loss, theirs)  # a callback may have set what the compiled loop does not know
-        if isinstance(theirs, SGD):
-            # There velocity = momentum velocity - lr g, here v = momentum v + g.
-            lr = theirs.lr or NEXT_TO_NOTHING
-            self._compiled = training.SGD(self._network, lr / unit, momentum=theirs.momentum, nesterov=theirs.nesterov)
-            self._slot_units = [-lr]
-        else:
-            # A gradient that is larger by a factor makes m larger by it, v by its square; so the same eps is larger by it too.
-            self._compiled = training.Adam(self._network, theirs.lr, *theirs.betas, theirs.eps * unit)
-            self._slot_units = [unit, unit**2]
-        self._compiled.t = theirs.t
-        # The mask of update number t + 1, the next one, is that of forward number n_forwards + 1.
-        layers = [(0.0, 0, 0) if layer is None else (layer.p, layer.seed, layer.n_forwards - theirs.t) for layer in self._dropouts]
-        self._network.set_dropout(layers)
-        for block, arrays, factor in self._pairs():
-            np.multiply(np.concatenate([array.reshape(-1) for array in arrays]), factor, out=block)
-        self._loaded = True
 
-    def store(self):
-        """Put the numbers back, if they were taken."""
-        if not self._loaded:
-            return
-        for block, arrays, factor in self._pairs():
-            start = 0
-            for array in arrays:
-                np.divide(block[start : start + array.size].reshape(array.shape), factor, out=array)
-                start += array.size
-        for layer in self._dropouts:
-            if layer is not None:
-                layer.n_forwards += self._compiled.t - self._optimizer.t
-        self._optimizer.t = self._compiled.t
-        self._loaded = False
+def _check_rules(model, loss, optimizer):
+    """Raise `NotPlain` unless loss and optimizer are fastprop's own, and the optimizer is for the model's parameters."""
+    if not _is_own(loss, "nn") or loss.kernel is None:
+        raise NotPlain(f"the loss is {loss!r}")
+    if not _is_own(optimizer, "optim"):
+        raise NotPlain(f"the optimizer is {optimizer!r}")
+    if not _same(model.parameters(), optimizer.parameters):
+        raise NotPlain("the optimizer is not for exactly the model's parameters, in their order")
 
-    def _pairs(self):
-        """(flat block in the network, arrays of the user's, what 1 there is in the block) for the parameters and each slot.
 
-        The block has weight, bias, weight, bias, ..., as `Module.parameters` lists them.
-        """
-        yield self._network.params, [parameter.data for parameter in self._parameters], 1
-        for i, factor in enumerate(self._slot_units):
-            yield self._compiled.state[i], [slots[i] for slots in self._optimizer.state], factor
+def _is_own(thing, package):
+    """Whether its class is one of a package of fastprop's, not derived from it elsewhere."""
+    return type(thing).__module__.startswith(f"fastprop.{package}.")
+
+
+def _same(some, others):
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))

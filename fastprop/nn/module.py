@@ -18,16 +18,15 @@ import numpy as np
 
 from .. import kernels
 from ..annotations import ArrayLike, Floats
-from ..network import FLOAT_DTYPES
 from . import storage
-from .errors import LayerError, NoForwardError, ShapeError
+from .errors import LayerError, NoForwardError
 from .parameter import Parameter, real_numbers, writeable
+from .trainable import Trainable
 
 if TYPE_CHECKING:
     from .graph import Value
 
-raw = kernels.active.raw  # chosen once, when fastprop.kernels is imported
-# Arguments of a layer that say how it began, not what it is.
+# Arguments of a layer that are about its first parameters only.
 BEGINNINGS = ("random_state", "init")
 
 
@@ -41,11 +40,11 @@ class Node:
         self.module, self.inputs = module, inputs
 
     def applied(self, module: Module, inputs: tuple[Any, ...]) -> Node:
-        """The node of the module's output for these inputs, of which this node is one."""
+        """The node of the module's output for these inputs, among which is this node."""
         raise NotImplementedError
 
 
-class Module:
+class Module(Trainable):
     """Base of layers and containers; a class of your own needs ``forward`` and ``backward``.
 
     Attributes that are parameters or modules are found by themselves, and so are the modules of a list; names that begin with an
@@ -61,7 +60,7 @@ class Module:
 
     training: bool = True
     n_threads: int = 1
-    recomputing: bool = False  # set by `Checkpoint`: repeat the last forward, random numbers and all
+    recomputing: bool = False  # set by `Checkpoint`: repeat the last forward, with its random numbers
     buffers: tuple[str, ...] = ()  # names of arrays that belong to the state but have no gradient
     _saved: Any = None
 
@@ -363,7 +362,7 @@ class Module:
         """
         return type(self).__name__
 
-    # Caches hold whole batches, and nobody expects them in a file or a copy.
+    # What is kept for a backward holds whole batches, and does not belong in a file or a copy.
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
@@ -385,7 +384,7 @@ class Module:
         parameters = inspect.signature(type(self)).parameters
         try:
             arguments = self.arguments()
-        except AttributeError:  # a class of the user's that cannot be saved has a name all the same
+        except AttributeError:  # a class of the user's that cannot be saved has a name, too
             return "..."
         parts = []
         for name, value in arguments.items():
@@ -416,40 +415,3 @@ def checked_modules(modules: Iterable[Module]) -> list[Module]:
                 raise ValueError(f"layer {i}, {inner!r}, is in the model twice; each place needs a layer of its own")
             seen.add(id(inner))
     return modules
-
-
-def matrix(layer, name, array, n_columns, dtype):
-    """The array as the kernels read it, (n, n_columns) in a dtype; it is only copied where it is not like that."""
-    if type(array) is np.ndarray and array.dtype is dtype and array.shape[1:] == (n_columns,) and array.flags.carray:
-        return array
-    array = _floats(layer, name, array, dtype)
-    if array.ndim != 2 or array.shape[1] != n_columns:
-        raise ShapeError(layer, f"{name} must have shape (n, {n_columns}); got {array.shape}")
-    return array
-
-
-def like(layer, name, array, shape, dtype):
-    """The array as the kernels read it, with a given shape and dtype; it is only copied where it is not like that."""
-    if type(array) is np.ndarray and array.dtype is dtype and array.shape == shape and array.flags.carray:
-        return array
-    array = _floats(layer, name, array, dtype)
-    if array.shape != shape:
-        raise ShapeError(layer, f"{name} must have shape {shape}; got {array.shape}")
-    return array
-
-
-def any_matrix(layer, name, array):
-    """The array as the kernels read it, (n, any): float32 stays, all other numbers become float64."""
-    if type(array) is np.ndarray and array.ndim == 2 and array.dtype in FLOAT_DTYPES and array.flags.carray:
-        return array
-    array = _floats(layer, name, array, np.float32 if getattr(array, "dtype", None) == np.float32 else np.float64)
-    if array.ndim != 2:
-        raise ShapeError(layer, f"{name} must have shape (n, n_units); got {array.shape}")
-    return array
-
-
-def _floats(layer, name, array, dtype):
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
-        raise ShapeError(layer, f"{name} must be an array of real numbers; got dtype {array.dtype.name}")
-    return np.require(array, dtype, ["C", "A", "E"])

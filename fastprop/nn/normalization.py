@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..annotations import ArrayLike, FloatDType, Floats
 from ..kernels.checks import integer
 from .allocation import sized
+from .arrays import like, matrix, raw
 from .errors import ShapeError
-from .module import Module, like, matrix, raw
+from .module import Module
 from .parameter import Parameter
+
+if TYPE_CHECKING:
+    from .program import Program
 
 
 class _Norm(Module):
@@ -69,6 +75,10 @@ class LayerNorm(_Norm):
         self._saved = (x, weight, mean, rstd) if self.training else None
         return y
 
+    def lower(self, program: Program) -> None:
+        program.takes(self, self._n_units)
+        program.layer_norm(self.eps).with_parameters(self.weight, self.bias)
+
 
 class BatchNorm1d(_Norm):
     """Normalise every column over the batch: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
@@ -119,17 +129,36 @@ class BatchNorm1d(_Norm):
         y = np.empty_like(x)
         if not self.training:
             self._saved = None
-            statistics = self._own("running_mean", self.running_mean), self._own("running_var", self.running_var)
-            raw.batch_norm_inference(x, weight, bias, *statistics, self.eps, y, self.n_threads)
+            raw.batch_norm_inference(x, weight, bias, *self.statistics(), self.eps, y, self.n_threads)
             return y
-        if len(x) < 2:
-            raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {x.shape}")
+        self._check_rows(x.shape)
         mean, rstd = np.empty(self._n_units, x.dtype), np.empty(self._n_units, x.dtype)
         raw.batch_norm_forward(x, weight, bias, self.eps, y, mean, rstd, self.n_threads)
         self._saved = x, weight, mean, rstd
         if not self.recomputing:
             self._update_statistics(mean, rstd, len(x))
         return y
+
+    def lower(self, program: Program) -> None:
+        program.takes(self, self._n_units)
+        for n_rows in program.sizes_of_batches:
+            self._check_rows((n_rows, self._n_units))
+        program.batch_norm(self.eps, self.momentum).with_parameters(self.weight, self.bias)
+        program.batch_norms.append(self)
+
+    def statistics(self) -> tuple[Floats, Floats]:
+        """Return the running mean and variance as the kernels read them.
+
+        Returns
+        -------
+        tuple of ndarray, shapes (num_features,)
+            The arrays themselves, if they are of the layer's dtype.
+        """
+        return self._own("running_mean", self.running_mean), self._own("running_var", self.running_var)
+
+    def _check_rows(self, shape):
+        if shape[0] < 2:
+            raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {shape}")
 
     def _update_statistics(self, mean, rstd, n):
         # running = (1 - momentum) running + momentum batch, where the batch's variance is n / (n - 1) (1 / rstd^2 - eps)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
-from ..network import FLOAT_DTYPES
+from ..network import FLOAT_DTYPES, _zeros
+from ..optim.adjacency import flat_run, follows
 
 
 def real_numbers(name, values):
@@ -29,7 +32,10 @@ class Parameter:
     Attributes
     ----------
     data : ndarray
-        What is assigned is copied into this array, so that whoever holds it sees the new values.
+        What is assigned is copied into this array, so that other references to it see the new values. The parameters of a model
+        are consecutive parts of one array. If they are not, they are moved into one; ``data`` is then another array with the same
+        values. That happens only when a `Sequential` is made, and before `Module.fit` compiles epochs, for example for a copy of
+        a model, or if its layers went into another model.
     grad : ndarray or None
         Shaped like data; None before the first backward. Every backward overwrites it, or adds to it with ``accumulate=True``.
 
@@ -42,14 +48,14 @@ class Parameter:
     array([3., 4.])
     """
 
-    __slots__ = ("_data", "_grad")
+    __slots__ = ("_data", "_grad", "_room")
 
     def __init__(self, data: ArrayLike) -> None:
         data = np.asarray(data)
         dtype = data.dtype.newbyteorder("=")
         if dtype not in FLOAT_DTYPES:
             raise TypeError(f"a parameter must be float32 or float64; got {dtype.name}")
-        self._data, self._grad = writeable(data, dtype), None
+        self._data, self._grad, self._room = writeable(data, dtype), None, None
 
     @property
     def data(self) -> Floats:
@@ -79,7 +85,8 @@ class Parameter:
             `grad`, zeros where there was none.
         """
         if self._grad is None:
-            self._grad = np.zeros_like(self._data)
+            self._grad = np.zeros_like(self._data) if self._room is None else self._room()
+            self._room = None  # an array that somebody may have kept is not used again
         return self._grad
 
     def _like(self, name, values):
@@ -88,8 +95,12 @@ class Parameter:
             raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
         return values
 
+    def __getstate__(self):
+        return None, {"_data": self._data, "_grad": self._grad}  # the form that Python gives to slots
+
     def __setstate__(self, state):
-        _, slots = state  # the form that Python gives to slots
+        _, slots = state
+        self._room = None
         self._data, self._grad = (None if array is None else writeable(array) for array in (slots["_data"], slots["_grad"]))
 
     @property
@@ -109,6 +120,31 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self.dtype.name})"
+
+
+def one_block(parameters):
+    """The flat array that has the parameters' arrays as consecutive parts; if there is none, they move into a new one.
+
+    If dtypes differ, or arrays have elements in common as tied weights do, nothing moves and None is returned.
+    """
+    arrays = [parameter.data for parameter in parameters]
+    if len({array.dtype for array in arrays}) != 1:
+        return None
+    if all(follows(array, before) for before, array in pairwise(arrays)):
+        return flat_run(arrays)
+    spans = sorted((array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays)
+    if any(end > start for (_, end), (start, _) in pairwise(spans)):
+        return None
+    n, dtype, start = sum(array.size for array in arrays), arrays[0].dtype, 0
+    block, gradients = _zeros(n, dtype), cache(lambda: _zeros(n, dtype))
+    for parameter, array in zip(parameters, arrays, strict=True):
+        part = slice(start, start + array.size)
+        view = block[part].reshape(array.shape)
+        view[...] = array
+        parameter._data, start = view, part.stop
+        # Gradients, too, are parts of one array, which is made when the first is needed: an optimizer's step is one kernel then.
+        parameter._room = lambda part=part, shape=array.shape: gradients()[part].reshape(shape)
+    return block
 
 
 def writeable(array, dtype=None):

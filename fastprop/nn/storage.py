@@ -1,7 +1,8 @@
-"""Models in files: the arrays of the state, and as JSON which classes with which arguments they belong to. No pickle.
+"""Models in files: the arrays of the state, and as JSON the classes and arguments to which they belong. No pickle.
 
 The JSON text has a checksum of itself and of all arrays, so that damage, also arrays of another file, never loads as another model.
-Nothing is made from a description before the sizes in it were compared with the arrays in the file.
+Nothing is made from a description before the sizes in it were compared with the arrays in the file. `loading` knows which classes
+there are; this module knows none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -19,11 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..files import replacing
-from ..network import FLOAT_DTYPES
+from ..training_set import FLOAT_DTYPES
 from .allocation import Room, allocating_in
 
 if TYPE_CHECKING:
-    from .functions import Activation
     from .module import Module
 
 KEY = "model"  # of the JSON text
@@ -54,32 +54,13 @@ def save(model: Module, path: str | PathLike[str]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] = ()) -> Module:
-    """The model that `Module.save` wrote, in training mode.
-
-    Parameters
-    ----------
-    path : str or path
-        The file; the format is safetensors where its name ends so, else npz.
-    custom : iterable
-        Classes of your own derived from `Module`, and instances of `Activation`, that are in the model. Files hold only their
-        names: reading a file never runs code from it.
-
-    Returns
-    -------
-    Module
-        A new model with the stored parameters.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another kind or damaged, or names a class or activation that is not known here.
-    """
+def read(path: str | PathLike[str], known: Mapping[str, tuple[Callable[..., Module], bool]]) -> Module:
+    """The model in a file. ``known``: name of a class -> (what makes it from its arguments, whether it is the package's own)."""
     with open(path, "rb") as file:  # an error of the system has the name of the file
         try:
             text, state = _read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_npz(file)
             if text is not None:
-                return _loaded(json.loads(text), state, _known(custom))
+                return _loaded(json.loads(text), state, known)
         except _UnknownClass as error:
             raise ValueError(f"the model in {path} needs {error}, which is not known here: load(path, custom=[...])") from None
         except Exception as error:  # damage can lead to any error, here and in the classes' __init__
@@ -124,7 +105,7 @@ def _read_npz(file):
 
 
 def _array(data):
-    """The array of an npy file, without a copy; NumPy's own reader would allocate whatever the header says."""
+    """The array of an npy file, without a copy; NumPy's own reader would allocate as much as the header says."""
     stream = BytesIO(data)
     version = np.lib.format.read_magic(stream)
     shape, fortran_order, dtype = HEADERS[version](stream)
@@ -143,9 +124,7 @@ def _read_safetensors(path):
 
 def _described(value):
     """A module, or an argument of one, as JSON has it."""
-    from .module import Module
-
-    if isinstance(value, Module):
+    if hasattr(value, "stored_name"):
         name = value.stored_name()
         arguments = {key: _described(argument) for key, argument in value.arguments().items()}
         return {"class": name, "arguments": arguments}
@@ -157,7 +136,7 @@ def _described(value):
 
 
 def _made(value, known, room):
-    """The inverse of `_described`; ``room`` is for the arrays of the package's own classes, which `save` stored one and all."""
+    """The inverse of `_described`; ``room`` limits the arrays of the package's own classes, which `save` has all stored."""
     if isinstance(value, list):
         return [_made(item, known, room) for item in value]
     if not isinstance(value, dict):
@@ -168,17 +147,3 @@ def _made(value, known, room):
     arguments = {key: _made(argument, known, room) for key, argument in value["arguments"].items()}
     with allocating_in(room if is_own else None):
         return make(**arguments)
-
-
-def _known(custom):
-    """A dict from the names in files to what makes the module from its arguments, and whether that is the package's own."""
-    from fastprop import nn
-
-    known = {}
-    for items, is_own in (((getattr(nn, name) for name in nn.__all__), True), (custom, False)):
-        for item in items:
-            if isinstance(item, type) and issubclass(item, nn.Module):
-                known[item.__name__] = item.from_arguments, is_own
-            elif isinstance(item, nn.Module):
-                known[item.stored_name()] = item.copied, is_own
-    return known

@@ -2,7 +2,8 @@
  *
  * A part carries its own rows through all layers, a chunk at a time that fits the caches:
  *     gather rows -> forward, layer by layer -> loss and output delta -> backward, layer by layer -> the part's gradient
- * What is in a part depends on nothing but the sizes, so that a fixed number of threads always gives the same bits.
+ * With batch norms a part is one chunk, and all parts meet at each batch norm, forward and backward. Which rows a part has depends
+ * only on the sizes, so a fixed number of threads always gives the same bits.
  */
 
 /* The data of a training call; order NULL means rows 0, 1, 2, … */
@@ -13,7 +14,7 @@ struct FN(data) {
     ptrdiff_t n_rows;        /* in the order */
 };
 
-/* Ask for the row that will be gathered GATHER_AHEAD bytes after the one at position `at`, be it in this batch or in the next. */
+/* Prefetch the row that is GATHER_AHEAD bytes after the one at position `at` of the order, in this batch or the next. */
 ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrdiff_t n_in)
 {
     const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(REAL), ahead = at + 1 + GATHER_AHEAD / bytes;
@@ -22,7 +23,7 @@ ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrd
             __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line, 0, L2_CACHE);
 }
 
-/* In whole registers: what lies behind the copy is overwritten, up to a register. */
+/* Copy in whole registers: up to one register behind the copy is overwritten. */
 ALWAYS_INLINE void FN(copy_row)(const REAL *from, ptrdiff_t n, REAL *to)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES)
@@ -36,39 +37,24 @@ ALWAYS_INLINE ptrdiff_t FN(row_at)(const struct FN(data) *data, ptrdiff_t at) { 
 static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin, ptrdiff_t rows,
                               const struct FN(workspace) *w)
 {
-    const ptrdiff_t n_in = net->layers[N_IN], stride = FN(padded_row)(n_in);
+    const struct FN(matrix) to = FN(value)(net, w, 0);
+    const ptrdiff_t n_in = net->layers[0].n_in;
     for (ptrdiff_t i = 0; i < rows; i++) {
-        REAL *x = w->activation[0] + i * stride;
+        REAL *x = to.at + i * to.stride;
         FN(fetch_row)(data, begin + i, n_in);
         FN(copy_row)(data->x.dense + FN(row_at)(data, begin + i) * n_in, n_in, x);
         x[n_in] = 1;
     }
 }
 
-/* The same of targets and sample weights; returns where they are. */
-static struct FN(target_rows) FN(gather_targets)(const struct FN(network) *net, const struct FN(data) *data, ptrdiff_t begin,
-                                                 ptrdiff_t rows, const struct FN(workspace) *w)
-{
-    const ptrdiff_t n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
-    const struct FN(target_rows) all = data->targets;
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        const ptrdiff_t row = FN(row_at)(data, begin + i);
-        if (all.labels)
-            w->labels[i] = all.labels[row];
-        else
-            FN(copy_row)(all.dense + row * n_out, n_out, w->targets + i * n_out);
-        if (all.weight)
-            w->weight[i] = all.weight[row];
-    }
-    return (struct FN(target_rows)){all.labels ? w->labels : NULL, all.labels ? NULL : w->targets, all.weight ? w->weight : NULL};
-}
-
-/* What a thread of a training call reads and updates: the parameters and the optimizer's memory of them, everybody's or a copy
- * of its own, and where it finds the parts' gradients. */
+/* What a thread of a training call reads and updates: the parameters and the optimizer's memory, shared or a copy of its own, and
+ * where it finds the parts' gradients. */
 struct FN(replica) {
-    REAL *params, *state, *second_state;
+    REAL *params, *slots[2];
     const REAL **gradients; /* [n_parts] */
 };
+
+struct FN(validation);
 
 /* What the threads of one training call share. */
 struct FN(training) {
@@ -76,66 +62,202 @@ struct FN(training) {
     struct FN(data) data;
     enum loss_code loss;
     ptrdiff_t n_epochs, n_rows, batch_size;
-    double alpha;
+    double alpha, gradient_scale, value_scale, smoothing;
     struct FN(clipping) clipping;
     /* train_epochs: */
-    enum optimizer_code optimizer;
-    const double *hyper;
-    ptrdiff_t step;
-    REAL *params, *state, *second_state;
+    const struct job *job;
+    struct FN(validation) *validation; /* or NULL */
+    REAL *params, *slots[2], *statistics;
     /* network_loss_gradient: */
     REAL *gradient;
     /* how it is done: */
     struct FN(extent) extent;
-    int n_parts;             /* shares of the work: as many as the threads that were asked for */
+    int n_parts;             /* shares of the work: the number of threads that was asked for */
     int replicated;          /* schedule.h */
+    ptrdiff_t first_step, end_step; /* steps of the call that a region runs */
     struct crew crew;
     /* memory: */
-    REAL *aligned;           /* params, or a copy for the call where threads share them and they begin within a cache line */
+    REAL *aligned;           /* params, or a copy for the call if threads share them and they do not begin on a cache line */
     struct FN(workspace) *workspaces; /* [n_parts] */
     struct FN(replica) *replicas; /* [n_parts], of threads */
     REAL *published;         /* replicated: (2, n_parts, padded n_params), gradients for others to read, in turns of the steps */
-    REAL *first_delta;       /* sparse X: (batch_size, n_out of the first layer), the deltas of the whole batch */
+    REAL *first_delta;       /* sparse X: (batch_size, n_out of the first row), the deltas of the whole batch */
+    REAL *row_gradient;      /* sparse X and clipping by norm: (n_parts, n_out of the first row) */
     double *losses, *penalties; /* [part][epoch], each part's on its own cache lines: sums over the rows, and L2 terms */
+    double *norms;           /* [part], each on its own cache lines: squares of the gradient */
     ptrdiff_t losses_stride;
 };
 
-/* One part of a batch, rows [begin, end) of the order: the gradient of the sum by params replaces what is in the part's
- * workspace, and for sparse X the columns of the part's features are made. Dropout is that of the update with this number,
- * counted from 1; 0 is no training. Returns the loss sum. */
-static double FN(batch_gradient)(const struct FN(training) *t, const REAL *params, ptrdiff_t update, ptrdiff_t begin, ptrdiff_t end,
-                                 int part)
+/* Label smoothing: y becomes (1 - smoothing) y + smoothing / n_classes, with two classes for the binary cross-entropy. */
+static void FN(smooth_targets)(enum loss_code loss, REAL smoothing, ptrdiff_t n, ptrdiff_t n_out, REAL *targets)
 {
-    const struct FN(workspace) *w = &t->workspaces[part];
-    const struct FN(network) with_params = {t->net.layers, t->net.n_layers, params}, *net = &with_params;
-    const struct FN(data) *data = &t->data;
-    const ptrdiff_t n_in = net->layers[N_IN], n_out = FN(layer)(net, net->n_layers - 1)[N_OUT];
+    const REAL share_of_each = smoothing / (REAL)(loss == BINARY_CROSS_ENTROPY ? 2 : n_out);
+    for (ptrdiff_t i = 0; i < n; i++)
+        targets[i] = (1 - smoothing) * targets[i] + share_of_each;
+}
+
+/* Copy the targets, smoothed, and the sample weights of the chunk's rows into the workspace; returns where they are. */
+static struct FN(target_rows) FN(gather_targets)(const struct FN(training) *t, ptrdiff_t begin, ptrdiff_t rows,
+                                                 const struct FN(workspace) *w)
+{
+    const ptrdiff_t n_out = FN(n_outputs)(&t->net);
+    const struct FN(target_rows) all = t->data.targets;
+    const int labels = all.labels && t->smoothing == 0;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const ptrdiff_t row = FN(row_at)(&t->data, begin + i);
+        if (labels) {
+            w->labels[i] = all.labels[row];
+        } else if (all.labels) {
+            memset(w->targets + i * n_out, 0, (size_t)n_out * sizeof(REAL));
+            w->targets[i * n_out + all.labels[row]] = 1;
+        } else {
+            FN(copy_row)(all.dense + row * n_out, n_out, w->targets + i * n_out);
+        }
+        if (all.weight)
+            w->weight[i] = all.weight[row];
+    }
+    if (t->smoothing != 0)
+        FN(smooth_targets)(t->loss, (REAL)t->smoothing, rows * n_out, n_out, w->targets);
+    return (struct FN(target_rows)){labels ? w->labels : NULL, labels ? NULL : w->targets, all.weight ? w->weight : NULL};
+}
+
+/* A batch: rows [begin, end) of the order. Dropout has the masks of update number `update`, counted from 1; 0 means no dropout. */
+struct FN(batch) {
+    ptrdiff_t begin, end, update;
+};
+
+/* The chunk of rows [begin, begin + rows) of a batch, with the parameters of `net`. */
+static struct FN(chunk) FN(chunk_of)(const struct FN(training) *t, const struct FN(network) *net, const struct FN(batch) *batch,
+                                     ptrdiff_t begin, ptrdiff_t rows, int part)
+{
     const int sparse = t->extent.sparse;
-    const struct range mine = share(end - begin, 1, part, t->n_parts);
+    return (struct FN(chunk)){.net = net, .w = &t->workspaces[part], .rows = rows, .training = 1, .masks = {batch->update, begin},
+                              .sparse = sparse, .first_delta = sparse ? t->first_delta + begin * net->layers[0].n_out : NULL};
+}
+
+/* Bring a chunk's rows into its workspace, or sparse ones through the first row; returns the layer table's row that is next. */
+static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
+{
+    const ptrdiff_t begin = batch->begin + c->masks.first_row;
+    if (c->sparse) {
+        FN(sparse_linear_forward)(c, &t->data.x, t->data.order, begin);
+        return 1;
+    }
+    FN(gather_inputs)(c->net, &t->data, begin, c->rows, c->w);
+    return 0;
+}
+
+/* Returns the chunk's loss sum, and overwrites the logits with the gradient with respect to them. */
+static double FN(chunk_loss)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
+{
+    const ptrdiff_t n_out = FN(n_outputs)(c->net);
+    REAL *logits = FN(logits)(c->net, c->w);
+    const struct FN(target_rows) targets = FN(gather_targets)(t, batch->begin + c->masks.first_row, c->rows, c->w);
+    const double sum = FN(loss_rows)(t->loss, logits, c->rows, n_out, targets, &t->clipping, logits);
+    FN(loss_gradient_rows)(t->loss, logits, c->rows, n_out, targets, (REAL)t->gradient_scale, logits);
+    return sum;
+}
+
+/* A loss sum as it is reported; squared error is divided by the number of outputs, as in scikit-learn. */
+static double FN(reported)(const struct FN(training) *t, double sum)
+{
+    return t->value_scale * (t->loss == SQUARED_ERROR ? sum / (double)FN(n_outputs)(&t->net) : sum);
+}
+
+static void FN(clear_gradient)(const struct FN(training) *t, int part)
+{
+    const ptrdiff_t n = FN(n_params)(&t->net) - FN(unstored)(&t->net, t->extent.sparse);
+    memset(t->workspaces[part].gradient, 0, (size_t)n * sizeof(REAL));
+}
+
+/* With sparse X, sort the batch's entries of the part's features by column. */
+static void FN(make_columns)(const struct FN(training) *t, const struct FN(batch) *batch, int part)
+{
+    const struct range features = share(t->net.layers[0].n_in, 1, part, t->n_parts);
+    if (t->extent.sparse)
+        FN(sort_columns)(&t->data.x, t->data.order, batch->begin, batch->end - batch->begin, features,
+                         &t->workspaces[part].columns);
+}
+
+/* One part of a batch, without batch norms: the gradient of the loss sum with respect to params replaces what is in the part's
+ * workspace. Returns the reported loss sum. */
+static double FN(part_gradient)(const struct FN(training) *t, const struct FN(network) *net, const struct FN(batch) *batch,
+                                int part)
+{
+    const struct range mine = share(batch->end - batch->begin, 1, part, t->n_parts);
     const ptrdiff_t n_chunks = (mine.end - mine.begin + t->extent.rows - 1) / t->extent.rows;
     double sum = 0;
     if (n_chunks == 0)
-        memset(w->gradient, 0, (size_t)(FN(n_params)(net) - FN(unstored)(net, sparse)) * sizeof(REAL));
-    for (ptrdiff_t c = 0; c < n_chunks; c++) { /* chunks of nearly equal size */
-        const struct range chunk = share(mine.end - mine.begin, 1, (int)c, (int)n_chunks);
-        const ptrdiff_t offset = mine.begin + chunk.begin, rows = chunk.end - chunk.begin;
-        const struct FN(masks) masks = {update, offset};
-        if (sparse) {
-            FN(forward_sparse_rows)(net, &data->x, data->order, begin + offset, rows, masks, w);
-        } else {
-            FN(gather_inputs)(net, data, begin + offset, rows, w);
-            FN(forward_rows)(net, 0, w->activation[0], FN(padded_row)(n_in), rows, masks, w);
-        }
-        for (ptrdiff_t l = 1; l < net->n_layers; l++)
-            FN(set_ones)(w->activation[l], rows, FN(layer)(net, l)[N_IN]);
-        const struct FN(target_rows) targets = FN(gather_targets)(net, data, begin + offset, rows, w);
-        sum += FN(loss_rows)(t->loss, w->output, rows, n_out, targets, &t->clipping, w->output);
-        FN(loss_gradient_rows)(t->loss, w->output, rows, n_out, targets, 1, w->output);
-        FN(backward_rows)(net, rows, c > 0, sparse, sparse ? t->first_delta + offset * net->layers[N_OUT] : NULL, masks, w);
+        FN(clear_gradient)(t, part);
+    for (ptrdiff_t k = 0; k < n_chunks; k++) { /* chunks of nearly equal size */
+        const struct range here = share(mine.end - mine.begin, 1, (int)k, (int)n_chunks);
+        struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin + here.begin, here.end - here.begin, part);
+        const ptrdiff_t next = FN(begin_chunk)(t, batch, &c);
+        FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
+        sum += FN(chunk_loss)(t, batch, &c);
+        c.accumulate = k > 0;
+        struct FN(matrix) delta = {FN(logits)(net, c.w), FN(n_outputs)(net)};
+        FN(backward_rows)(&c, net->n_layers - 2, &delta);
     }
-    if (sparse)
-        FN(sort_columns)(&data->x, data->order, begin, end - begin, share(n_in, 1, part, t->n_parts), &w->columns);
-    return t->loss == SQUARED_ERROR ? sum / (double)n_out : sum; /* scikit-learn's convention */
+    FN(make_columns)(t, batch, part);
+    return FN(reported)(t, sum);
+}
+
+/* The parts of a batch that one thread does, with batch norms, where all parts meet. Adds each part's reported loss sum times
+ * `scale` to losses[part * losses_stride]. */
+static void FN(normalized_gradient)(struct FN(training) *t, const struct FN(network) *net, const struct FN(batch) *batch,
+                                    int thread, int active, double scale, double *losses, struct stopwatch *watch)
+{
+    const ptrdiff_t rows = batch->end - batch->begin;
+    const struct FN(parts) parts = {t->workspaces, t->n_parts, rows};
+    ptrdiff_t at = -1; /* the batch norm where the parts have met, or -1 */
+    do {
+        ptrdiff_t stop = 0;
+        for (int part = thread; part < t->n_parts; part += active) {
+            const struct range mine = share(rows, 1, part, t->n_parts);
+            const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
+            ptrdiff_t next = at + 1;
+            if (at < 0)
+                next = FN(begin_chunk)(t, batch, &c);
+            else
+                FN(batch_norm_layer_forward)(&c, at, &parts);
+            stop = FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
+            if (stop < net->n_layers - 1)
+                FN(batch_norm_layer_sums)(&c, stop);
+        }
+        at = stop;
+        if (at < net->n_layers - 1)
+            crew_wait(&t->crew, active, watch);
+    } while (at < net->n_layers - 1);
+    for (int part = thread; part < t->n_parts; part += active) {
+        const struct range mine = share(rows, 1, part, t->n_parts);
+        const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
+        losses[part * t->losses_stride] += scale * FN(reported)(t, FN(chunk_loss)(t, batch, &c));
+    }
+    at = net->n_layers - 1;
+    do {
+        ptrdiff_t stop = -1;
+        for (int part = thread; part < t->n_parts; part += active) {
+            const struct range mine = share(rows, 1, part, t->n_parts);
+            const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
+            struct FN(workspace) *w = &t->workspaces[part];
+            struct FN(matrix) delta = {FN(logits)(net, w), FN(n_outputs)(net)};
+            if (at < net->n_layers - 1) {
+                delta = (struct FN(matrix)){w->delta, w->delta_stride};
+                FN(batch_norm_layer_backward)(&c, at, delta, &parts);
+                FN(join_branch)(&c, at, delta);
+            }
+            stop = FN(backward_rows)(&c, at - 1, &delta);
+            if (stop >= 0)
+                FN(batch_norm_layer_gradient_sums)(&c, stop, delta);
+            w->delta = delta.at, w->delta_stride = delta.stride;
+        }
+        at = stop;
+        if (at >= 0)
+            crew_wait(&t->crew, active, watch);
+    } while (at >= 0);
+    for (int part = thread; part < t->n_parts; part += active)
+        FN(make_columns)(t, batch, part);
 }
 
 /* The number that a batch's sums are divided by: its rows, or the sum of their weights. */

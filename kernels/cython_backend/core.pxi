@@ -1,71 +1,46 @@
 # The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and `_avx512.pyx` include, each compiled with its own
-# flags. Signatures are those of ../reference.py. Arrays are C-contiguous and of one real type, checked by the caller
+# flags. Signatures are those of ../reference/. Arrays are C-contiguous and of one real type, checked by the caller
 # (../public.py); here they become pointers, and the GIL is released.
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from numpy.random cimport bitgen_t
 
 cnp.import_array()
 
+include "spec.pxi"
+
 cdef extern from "engine.h":
-    cdef struct kernels:
-        int (*linear_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, void *,
-                              int) noexcept nogil
-        int (*linear_backward)(const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int,
-                               void *, void *, void *, int) noexcept nogil
-        void (*softmax_forward)(const void *, ptrdiff_t, ptrdiff_t, void *, int) noexcept nogil
-        void (*softmax_backward)(const void *, const void *, ptrdiff_t, ptrdiff_t, void *, int) noexcept nogil
-        int (*loss_forward)(int, const void *, const ptrdiff_t *, const void *, const void *, ptrdiff_t, ptrdiff_t, void *,
-                            double *, int) noexcept nogil
-        void (*loss_backward)(int, const void *, const ptrdiff_t *, const void *, const void *, double, ptrdiff_t, ptrdiff_t,
-                              void *, int) noexcept nogil
-        void (*activation_forward)(const void *, ptrdiff_t, int, void *, int) noexcept nogil
-        void (*activation_backward)(const void *, const void *, ptrdiff_t, int, void *, int) noexcept nogil
-        void (*dropout)(const void *, ptrdiff_t, uint64_t, uint32_t, double, void *, int) noexcept nogil
-        int (*all_finite)(const void *, ptrdiff_t, int) noexcept nogil
-        void (*layer_norm_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, double, void *, void *, void *,
-                                   int) noexcept nogil
-        void (*layer_norm_backward)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
-                                    int, void *, void *, void *, int) noexcept nogil
-        void (*batch_norm_forward)(const void *, const void *, const void *, ptrdiff_t, ptrdiff_t, double, void *, void *, void *,
-                                   int) noexcept nogil
-        int (*batch_norm_backward)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
-                                   int, void *, void *, void *, int) noexcept nogil
-        void (*batch_norm_inference)(const void *, const void *, const void *, const void *, const void *, ptrdiff_t, ptrdiff_t,
-                                     double, void *, int) noexcept nogil
-        void (*momentum_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
-        void (*rmsprop_update)(void *, const void *, void *, double, double, double, double, ptrdiff_t, int) noexcept nogil
-        void (*adamw_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, double,
-                             ptrdiff_t, int) noexcept nogil
-        void (*sgd_update)(void *, const void *, void *, double, double, int, double, ptrdiff_t, int) noexcept nogil
-        void (*adam_update)(void *, const void *, void *, void *, double, double, double, double, ptrdiff_t, double, ptrdiff_t,
-                            int) noexcept nogil
-        ptrdiff_t (*n_packed)(const ptrdiff_t *, ptrdiff_t) noexcept nogil
-        void (*pack)(const ptrdiff_t *, ptrdiff_t, const void *, void *) noexcept nogil
-        int (*network_forward)(const void *, const void *, const void *, int, ptrdiff_t, const ptrdiff_t *, ptrdiff_t,
-                               const void *, const void *, void *, int) noexcept nogil
-        int (*network_loss_gradient)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
-                                     ptrdiff_t, const ptrdiff_t *, ptrdiff_t, const void *, int, double, double, void *, double *,
-                                     int) noexcept nogil
-        int (*train_epochs)(const void *, const void *, const void *, int, const ptrdiff_t *, const void *, const void *,
-                            const ptrdiff_t *, ptrdiff_t, ptrdiff_t, const ptrdiff_t *, ptrdiff_t, int, int, const double *, double,
-                            double, ptrdiff_t, ptrdiff_t *, void *, void *, double *, int) noexcept nogil
     const kernels KERNELS_f32
     const kernels KERNELS_f64
-    enum: CACHE_LINE, LAYER_COLUMNS, N_IN, N_OUT, OFFSET, SGD
+    const int OPTIMIZER_SLOTS[]
+    const int OPTIMIZER_HYPER[]
+    enum: CACHE_LINE, N_COMMON_HYPER
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
+    ptrdiff_t wrong_row(const layer *, ptrdiff_t, int) noexcept nogil
+    ptrdiff_t n_parameters(const layer *, ptrdiff_t) noexcept nogil
+    ptrdiff_t n_statistics(const layer *, ptrdiff_t) noexcept nogil
+    int is_activation(long long) noexcept nogil
+    int is_loss(long long) noexcept nogil
+    int is_optimizer(long long) noexcept nogil
+    void train_jobs_in_c "train_jobs"(const kernels *const *, const job *, ptrdiff_t, int *, int) noexcept nogil
     void threads_init() noexcept nogil
 
 cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
 
+ctypedef job job_in_c  # for functions with an argument named job
+
 include "sizes.pxi"
 
 threads_init()
+
+cdef cnp.npy_intp NO_ITEMS = 0
+cdef cnp.ndarray NOTHING = cnp.PyArray_EMPTY(1, &NO_ITEMS, cnp.NPY_INT32, 0)
 
 
 cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
@@ -82,14 +57,10 @@ cdef inline void *data(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array) if cnp.PyArray_SIZE(array) else NULL
 
 
-# Whether the indices of a sparse X are int64 rather than int32.
-cdef inline bint is_wide(cnp.ndarray indptr) noexcept:
-    return cnp.PyArray_ITEMSIZE(indptr) == 8
-
-
-# The rows of X: a matrix's, or those of the CSR arrays.
-cdef inline ptrdiff_t n_rows(cnp.ndarray x, cnp.ndarray indptr) noexcept:
-    return cnp.PyArray_SIZE(indptr) - 1 if cnp.PyArray_SIZE(indptr) else x.shape[0]
+cdef int check_code(str name, bint known, code) except -1:
+    if not known:
+        raise ValueError(f"there is no {name} number {code}")
+    return 0
 
 
 cdef int check_memory(int status) except -1:
@@ -102,6 +73,7 @@ def linear_forward(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, int acti
     cdef const kernels *k = kernels_for(x)
     cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
     cdef int status
+    check_code("activation", is_activation(activation), activation)
     check_sizes("x", rows * n_in, item, x)
     check_sizes("weight", n_in * n_out, item, weight)
     check_sizes("bias", n_out, item, bias)
@@ -118,6 +90,7 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
     cdef void *dx_data = data(dx)
     cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
     cdef int status
+    check_code("activation", is_activation(activation), activation)
     check_sizes("da, a", rows * n_out, item, da, a)
     check_sizes("x", rows * n_in, item, x)
     check_sizes("weight", n_in * n_out, item, weight)
@@ -134,6 +107,7 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
 def activation_forward(cnp.ndarray z, int activation, cnp.ndarray a, int n_threads):
     cdef const kernels *k = kernels_for(z)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(z)
+    check_code("activation", is_activation(activation), activation)
     check_sizes("a", n, cnp.PyArray_ITEMSIZE(z), a)
     with nogil:
         k.activation_forward(cnp.PyArray_DATA(z), n, activation, cnp.PyArray_DATA(a), n_threads)
@@ -142,6 +116,7 @@ def activation_forward(cnp.ndarray z, int activation, cnp.ndarray a, int n_threa
 def activation_backward(cnp.ndarray da, cnp.ndarray a, int activation, cnp.ndarray dz, int n_threads):
     cdef const kernels *k = kernels_for(da)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(da)
+    check_code("activation", is_activation(activation), activation)
     check_sizes("a, dz", n, cnp.PyArray_ITEMSIZE(da), a, dz)
     with nogil:
         k.activation_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(a), n, activation, cnp.PyArray_DATA(dz), n_threads)
@@ -254,6 +229,7 @@ def loss_forward(int loss, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray t
     cdef void *outputs_data = data(outputs)
     cdef double loss_sum = 0
     cdef int status
+    check_code("loss", is_loss(loss), loss)
     check_sizes("logits", rows * n_out, item, logits)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
     check_optional("outputs", rows * n_out, item, outputs)
@@ -271,6 +247,7 @@ def loss_backward(int loss, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
+    check_code("loss", is_loss(loss), loss)
     check_sizes("outputs", rows * n_out, item, outputs)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
     check_sizes("dlogits", rows * n_out, item, dlogits)
@@ -279,67 +256,47 @@ def loss_backward(int loss, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray
                         cnp.PyArray_DATA(dlogits), n_threads)
 
 
-def sgd_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum, bint nesterov, double l2,
-               int n_threads):
+def update(int optimizer, cnp.ndarray params, cnp.ndarray grad, cnp.ndarray slot_1, cnp.ndarray slot_2, cnp.ndarray hyper,
+           Py_ssize_t step, int n_threads):
     cdef const kernels *k = kernels_for(params)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
-    check_sizes("grad, velocity", n, cnp.PyArray_ITEMSIZE(params), grad, velocity)
+    cdef ptrdiff_t n = cnp.PyArray_SIZE(params), item = cnp.PyArray_ITEMSIZE(params)
+    cdef void *second = data(slot_2)
+    check_code("optimizer", is_optimizer(optimizer), optimizer)
+    check_sizes("grad, slot_1", n, item, grad, slot_1)
+    if OPTIMIZER_SLOTS[optimizer] > 1:
+        check_sizes("slot_2", n, item, slot_2)
+    check_hyper(optimizer, hyper)
     with nogil:
-        k.sgd_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov, l2,
-                     n, n_threads)
+        k.update(optimizer, cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(slot_1), second,
+                 <const double *>cnp.PyArray_DATA(hyper), step, n, n_threads)
 
 
-def adam_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double lr, double beta_1, double beta_2,
-                double epsilon, Py_ssize_t step, double l2, int n_threads):
-    cdef const kernels *k = kernels_for(params)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
-    check_sizes("grad, m, v", n, cnp.PyArray_ITEMSIZE(params), grad, m, v)
-    with nogil:
-        k.adam_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
-                      beta_2, epsilon, step, l2, n, n_threads)
-
-
-def momentum_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum, bint nesterov,
-                    double l2, int n_threads):
-    cdef const kernels *k = kernels_for(params)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
-    check_sizes("grad, velocity", n, cnp.PyArray_ITEMSIZE(params), grad, velocity)
-    with nogil:
-        k.momentum_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(velocity), lr, momentum, nesterov,
-                          l2, n, n_threads)
-
-
-def rmsprop_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray square_avg, double lr, double alpha, double epsilon,
-                   double l2, int n_threads):
-    cdef const kernels *k = kernels_for(params)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
-    check_sizes("grad, square_avg", n, cnp.PyArray_ITEMSIZE(params), grad, square_avg)
-    with nogil:
-        k.rmsprop_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(square_avg), lr, alpha, epsilon, l2,
-                         n, n_threads)
-
-
-def adamw_update(cnp.ndarray params, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double lr, double beta_1, double beta_2,
-                 double epsilon, Py_ssize_t step, double weight_decay, double l2, int n_threads):
-    cdef const kernels *k = kernels_for(params)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(params)
-    check_sizes("grad, m, v", n, cnp.PyArray_ITEMSIZE(params), grad, m, v)
-    with nogil:
-        k.adamw_update(cnp.PyArray_DATA(params), cnp.PyArray_DATA(grad), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v), lr, beta_1,
-                       beta_2, epsilon, step, weight_decay, l2, n, n_threads)
+# Rows of data as the compiled kernels take them, for a network's layer table. Arrays of targets that are not given are empty.
+cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
+                       cnp.ndarray sample_weight, cnp.ndarray layers) except *:
+    cdef const layer *first = <const layer *>cnp.PyArray_DATA(layers)
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef rows r
+    r.x, r.indices, r.indptr = cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), data(indptr)
+    r.wide = cnp.PyArray_ITEMSIZE(indptr) == 8
+    r.n = cnp.PyArray_SIZE(indptr) - 1 if r.indptr != NULL else x.shape[0]
+    r.labels, r.targets, r.sample_weight = <const ptrdiff_t *>data(labels), data(targets), data(sample_weight)
+    if r.indptr == NULL:
+        check_sizes("x", r.n * first.n_in, item, x)
+    check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, item)
+    return r
 
 
 def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray layers, cnp.ndarray params,
-                    cnp.ndarray outputs, int n_threads):
+                    cnp.ndarray buffers, cnp.ndarray outputs, int n_threads):
     cdef const kernels *k = kernels_for(x)
-    cdef const void *indptr_data = data(indptr)
-    cdef int wide = is_wide(indptr), status
-    cdef ptrdiff_t rows = n_rows(x, indptr)
-    check_sizes("outputs", rows * check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x), outputs)
+    cdef int status
+    cdef ptrdiff_t n_out = check_network(layers, params, buffers, cnp.PyArray_SIZE(indptr) > 0)
+    cdef rows r = checked_rows(x, indices, indptr, NOTHING, NOTHING, NOTHING, layers)
+    check_sizes("outputs", r.n * n_out, cnp.PyArray_ITEMSIZE(x), outputs)
     with nogil:
-        status = k.network_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, rows,
-                                   <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params), NULL,
-                                   cnp.PyArray_DATA(outputs), n_threads)
+        status = k.network_forward(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
+                                   cnp.PyArray_DATA(buffers), NULL, cnp.PyArray_DATA(outputs), n_threads)
     check_memory(status)
 
 
@@ -347,84 +304,132 @@ cdef class BoundForward:
     """What `bind_forward` returns: network_forward with its arrays, and the weights in the order of tiles."""
 
     cdef const kernels *kernels
-    cdef cnp.ndarray x, layers, params, outputs, memory
+    cdef cnp.ndarray x, layers, params, buffers, outputs, memory
     cdef void *panels  # in memory, from the start of a cache line
-    cdef ptrdiff_t rows, n_layers
+    cdef rows rows
     cdef int n_threads
 
-    def __cinit__(self, cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
+    def __cinit__(self, cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, cnp.ndarray outputs,
+                  int n_threads):
         cdef cnp.npy_intp n_bytes
+        cdef ptrdiff_t n_out = check_network(layers, params, buffers, False)
+        cdef const layer *table = <const layer *>cnp.PyArray_DATA(layers)
         self.kernels = kernels_for(x)
-        self.x, self.layers, self.params, self.outputs, self.n_threads = x, layers, params, outputs, n_threads
-        self.rows, self.n_layers = x.shape[0], layers.shape[0]
-        n_bytes = self.kernels.n_packed(<const ptrdiff_t *>cnp.PyArray_DATA(layers), self.n_layers) * cnp.PyArray_ITEMSIZE(x)
-        n_bytes += CACHE_LINE
+        self.x, self.layers, self.params, self.buffers, self.outputs = x, layers, params, buffers, outputs
+        self.n_threads = n_threads
+        self.rows = checked_rows(x, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, layers)
+        check_sizes("outputs", self.rows.n * n_out, cnp.PyArray_ITEMSIZE(x), outputs)
+        n_bytes = self.kernels.n_packed(table, layers.shape[0]) * cnp.PyArray_ITEMSIZE(x) + CACHE_LINE
         self.memory = cnp.PyArray_EMPTY(1, &n_bytes, cnp.NPY_UINT8, 0)
         self.panels = <void *>round_up(<ptrdiff_t>cnp.PyArray_DATA(self.memory), CACHE_LINE)
-        self.kernels.pack(<const ptrdiff_t *>cnp.PyArray_DATA(layers), self.n_layers, cnp.PyArray_DATA(params), self.panels)
+        self.kernels.pack(table, layers.shape[0], cnp.PyArray_DATA(params), self.panels)
 
     def __call__(self):
-        cdef const void *x = cnp.PyArray_DATA(self.x)
-        cdef const ptrdiff_t *layers = <const ptrdiff_t *>cnp.PyArray_DATA(self.layers)
+        cdef const layer *table = <const layer *>cnp.PyArray_DATA(self.layers)
+        cdef ptrdiff_t n_layers = self.layers.shape[0]
         cdef const void *params = cnp.PyArray_DATA(self.params)
+        cdef const void *buffers = cnp.PyArray_DATA(self.buffers)
         cdef void *outputs = cnp.PyArray_DATA(self.outputs)
         cdef int status
         with nogil:
-            status = self.kernels.network_forward(x, NULL, NULL, 0, self.rows, layers, self.n_layers, params, self.panels, outputs,
+            status = self.kernels.network_forward(&self.rows, table, n_layers, params, buffers, self.panels, outputs,
                                                   self.n_threads)
         check_memory(status)
 
 
-def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray outputs, int n_threads):
-    return BoundForward(x, layers, params, outputs, n_threads)
+def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, cnp.ndarray outputs, int n_threads):
+    return BoundForward(x, layers, params, buffers, outputs, n_threads)
 
 
 def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
                           cnp.ndarray sample_weight, cnp.ndarray layers, cnp.ndarray params, int loss, double alpha,
                           double clip, cnp.ndarray gradient, int n_threads):
     cdef const kernels *k = kernels_for(x)
-    cdef const void *indptr_data = data(indptr)
-    cdef int wide = is_wide(indptr)
-    cdef ptrdiff_t rows = n_rows(x, indptr)
-    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
-    cdef const void *targets_data = data(targets)
-    cdef const void *weight_data = data(sample_weight)
     cdef double loss_mean = 0
     cdef int status
-    check_targets(labels, targets, sample_weight, rows, check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x))
+    cdef rows r
+    check_code("loss", is_loss(loss), loss)
+    check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0)
+    r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers)
     check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
     with nogil:
-        status = k.network_loss_gradient(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data,
-                                         targets_data, weight_data, rows, <const ptrdiff_t *>cnp.PyArray_DATA(layers),
-                                         layers.shape[0], cnp.PyArray_DATA(params), loss, alpha, clip, cnp.PyArray_DATA(gradient),
-                                         &loss_mean, n_threads)
+        status = k.network_loss_gradient(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
+                                         loss, alpha, clip, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
     check_memory(status)
     return loss_mean
 
 
-def train_epochs(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
-                 cnp.ndarray sample_weight, cnp.ndarray orders, cnp.ndarray layers, int loss, int optimizer, cnp.ndarray hyper,
-                 double alpha, double clip, Py_ssize_t batch_size, cnp.ndarray step, cnp.ndarray params, cnp.ndarray state,
-                 cnp.ndarray losses, int n_threads):
-    cdef const kernels *k = kernels_for(x)
-    cdef const void *indptr_data = data(indptr)
-    cdef int wide = is_wide(indptr)
-    cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
-    cdef const void *targets_data = data(targets)
-    cdef const void *weight_data = data(sample_weight)
-    cdef ptrdiff_t rows = n_rows(x, indptr), n_slots = 1 if optimizer == SGD else 2
+# A job for the compiled kernels. Its arrays must live as long as it does: `given` is a spec.Job.
+cdef int fill_job(given, job_in_c *j) except -1:
+    cdef cnp.ndarray layers = given.layers, params = given.params, buffers = given.buffers, orders = given.orders
+    cdef cnp.ndarray hyper = given.hyper, rates = given.rates, state = given.state, step = given.step, losses = given.losses
+    cdef cnp.ndarray validation_losses = given.validation_losses, best = given.best
+    cdef cnp.ndarray best_params = given.best_params, best_buffers = given.best_buffers
+    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(params), n_params = cnp.PyArray_SIZE(params), n_epochs = orders.shape[0]
+    cdef ptrdiff_t n_steps
+    j.loss, j.optimizer, j.batch_size, j.exempt = given.loss, given.optimizer, given.batch_size, given.exempt
+    j.gradient_scale, j.value_scale, j.smoothing = given.gradient_scale, given.value_scale, given.smoothing
+    j.clip, j.alpha, j.clip_norm = given.clip, given.alpha, given.clip_norm
+    check_code("loss", is_loss(j.loss), j.loss)
+    check_code("optimizer", is_optimizer(j.optimizer), j.optimizer)
+    check_network(layers, params, buffers, cnp.PyArray_SIZE(given.indptr) > 0 or cnp.PyArray_SIZE(given.validation_indptr) > 0)
+    j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers)
+    j.orders, j.n_epochs, j.n_visits = <const ptrdiff_t *>cnp.PyArray_DATA(orders), n_epochs, orders.shape[1]
+    j.layers, j.n_layers = <const layer *>cnp.PyArray_DATA(layers), layers.shape[0]
+    j.params, j.buffers, j.state = cnp.PyArray_DATA(params), cnp.PyArray_DATA(buffers), cnp.PyArray_DATA(state)
+    j.hyper, j.rates = <const double *>cnp.PyArray_DATA(hyper), <const double *>data(rates)
+    j.step, j.losses = <ptrdiff_t *>cnp.PyArray_DATA(step), <double *>cnp.PyArray_DATA(losses)
+    n_steps = n_epochs * ((j.n_visits + j.batch_size - 1) // j.batch_size) if j.batch_size > 0 else 0
+    check_sizes("orders", n_epochs * j.n_visits, sizeof(ptrdiff_t), orders)
+    check_sizes("state", OPTIMIZER_SLOTS[j.optimizer] * n_params, item, state)
+    check_hyper(j.optimizer, hyper)
+    check_optional("rates", n_steps, sizeof(double), rates)
+    check_sizes("step", 1, sizeof(ptrdiff_t), step)
+    check_sizes("losses", n_epochs, sizeof(double), losses)
+    if j.batch_size < 1 or j.n_visits < 1:
+        raise ValueError(f"batch_size and the number of visits must be at least 1; got {j.batch_size} and {j.n_visits}")
+    j.validation_losses, j.best = <double *>data(validation_losses), <double *>cnp.PyArray_DATA(best)
+    j.best_params, j.best_buffers = cnp.PyArray_DATA(best_params), data(best_buffers)
+    if j.validation_losses != NULL:
+        j.validation = checked_rows(given.validation_x, given.validation_indices, given.validation_indptr, given.validation_labels,
+                                    given.validation_targets, given.validation_weight, layers)
+        check_sizes("validation_losses", n_epochs, sizeof(double), validation_losses)
+        check_sizes("best", 2, sizeof(double), best)
+        check_sizes("best_params", n_params, item, best_params)
+        check_sizes("best_buffers", cnp.PyArray_SIZE(buffers), item, best_buffers)
+    return 0
+
+
+def train_epochs(job, int n_threads):
+    cdef const kernels *k = kernels_for(job.params)
+    cdef job_in_c j
     cdef int status
-    check_targets(labels, targets, sample_weight, rows, check_network(x, indptr, rows, layers, params), cnp.PyArray_ITEMSIZE(x))
-    check_sizes("state", n_slots * cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), state)
-    check_sizes("losses", orders.shape[0], sizeof(double), losses)
+    fill_job(job, &j)
     with nogil:
-        status = k.train_epochs(cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), indptr_data, wide, labels_data, targets_data,
-                                weight_data, <const ptrdiff_t *>cnp.PyArray_DATA(orders), orders.shape[0], orders.shape[1],
-                                <const ptrdiff_t *>cnp.PyArray_DATA(layers), layers.shape[0], loss, optimizer,
-                                <const double *>cnp.PyArray_DATA(hyper), alpha, clip, batch_size,
-                                <ptrdiff_t *>cnp.PyArray_DATA(step), cnp.PyArray_DATA(params), cnp.PyArray_DATA(state),
-                                <double *>cnp.PyArray_DATA(losses), n_threads)
+        status = k.train_epochs(&j, n_threads)
     check_memory(status)
+
+
+def train_jobs(jobs, int n_threads):
+    jobs = list(jobs)
+    cdef ptrdiff_t n = len(jobs), i
+    cdef job_in_c *filled = <job_in_c *>calloc(max(n, 1), sizeof(job_in_c))
+    cdef const kernels **tables = <const kernels **>calloc(max(n, 1), sizeof(void *))
+    cdef int *statuses = <int *>calloc(max(n, 1), sizeof(int))
+    try:
+        if filled == NULL or tables == NULL or statuses == NULL:
+            check_memory(-1)
+        for i in range(n):
+            tables[i] = kernels_for(jobs[i].params)
+            fill_job(jobs[i], &filled[i])
+        with nogil:
+            train_jobs_in_c(tables, filled, n, statuses, n_threads)
+        for i in range(n):
+            check_memory(statuses[i])
+    finally:
+        free(filled)
+        free(tables)
+        free(statuses)
 
 
 def shuffle_orders(cnp.ndarray rows, random_state, cnp.ndarray orders):

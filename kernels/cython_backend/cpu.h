@@ -1,5 +1,4 @@
-/* Which of the instruction sets that this back end is compiled for can run here, asked of the processor and the operating
- * system. */
+/* Which of the instruction sets that this back end is compiled for the processor and the operating system can run. */
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__)

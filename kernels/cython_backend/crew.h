@@ -1,13 +1,11 @@
 /* Which threads of a region take part in its steps: all of them, or while the cores are crowded the first alone.
  *
- * Threads that meet at a barrier in every step are as slow as the one that the operating system has set aside for another program,
- * for milliseconds at a time. So every thread looks, a few milliseconds at a time, how much of them it waited. Where that is more
- * than half, two threads are slower than one: the first thread goes on alone, with everybody's parts of the work; the others sleep,
- * and join in again after a pause that is four times as long when it was too short. Alone it also begins, unless the others are
- * there at once, so that nobody waits for a thread that is still waking up. What is computed does not depend on it: a part is the
- * same numbers, whoever does it. (Epochs of 50-128-64-5 and 64-100-10 with two threads, beside a busy process on two cores: 1.1
- * times as long as with one thread; without this, twice as long. Longer pauses that are remembered for longer gained 2 to 6 %
- * there, and lost up to a tenth where the cores are crowded now and then.)
+ * Threads that meet at a barrier in every step are as slow as the slowest of them, and the operating system may set one aside for
+ * another program for some milliseconds. So every thread measures how much of a WINDOW it waited. Where that is more than half, two
+ * threads are slower than one. The first thread then goes on alone, with all parts of the work. The others sleep, and join in again
+ * after a pause; the next pause is four times as long if this one was too short. The first thread also begins alone, unless the
+ * others are there at once, so that it does not wait for a thread that is still waking up. The result does not depend on this: a
+ * part gives the same numbers in any thread. See docs/tuning.md, crowded cores.
  */
 #pragma once
 
@@ -15,10 +13,10 @@
 #include <limits.h>
 
 struct crew {
-    _Alignas(CACHE_LINE) atomic_llong alone_from; /* the step from which on the first thread is alone, or NEVER */
-    atomic_llong together_from;               /* the last step from which on everybody took part, or -1 */
-    atomic_int crowded;                       /* somebody waited too long */
-    _Alignas(CACHE_LINE) atomic_int ready;    /* those that want to join in */
+    _Alignas(CACHE_LINE) atomic_llong alone_from; /* the step from which the first thread is alone, or NEVER */
+    atomic_llong together_from;               /* the last step from which all threads took part, or -1 */
+    atomic_int crowded;                       /* a thread waited too long */
+    _Alignas(CACHE_LINE) atomic_int ready;    /* threads that want to join in */
     atomic_int over;
     long long dismissed;                      /* when the first thread was done */
     struct barrier barrier;
@@ -28,29 +26,30 @@ struct crew {
 #define WINDOW 4000000LL
 #define SHORTEST_PAUSE 10000000LL
 #define LONGEST_PAUSE 400000000LL
-/* A pause is too short where the cores are crowded again before so many times its length are over. */
+/* A pause was too short if the cores are crowded again within this many times its length. */
 #define REMEMBERED 2
-/* Waking up disturbs: with naps of 0.1 ms the first thread took 1.3 times as long beside a busy process. The end of a region waits
- * for a nap, so that it must be shorter than half of WINDOW. */
+/* How long a thread sleeps before it looks again. Waking up disturbs the first thread, so naps should not be short: docs/tuning.md,
+ * crowded cores. The end of a region waits for a nap, so that it must be shorter than half of WINDOW. */
 enum { NAP_NANOSECONDS = 1000000 };
-/* At the beginning those that are awake are there sooner than this, and others later than after the first step. */
+/* At the beginning, threads that are awake come sooner than this; the others come after the first step. */
 #define PATIENCE 10000LL
 #define NEVER LLONG_MAX
 
-/* The end and the length of the last pause, in nanoseconds: crowded cores are crowded for the next call too. */
+/* The end and the length of the last pause, in nanoseconds: where the cores were crowded, they will be for the next call too. */
 static atomic_llong crowded_until, pause_length;
-/* For tests: every so many steps the cores count as crowded, and pauses end at once. */
+/* For tests: the cores count as crowded once in this many steps, and pauses end at once. */
 static atomic_int drill_period;
 static void drill_crew(int period) { atomic_store(&drill_period, period); }
 
-/* How many threads a region of steps is to have: while a pause lasts, one, as the end of a region waits for all who entered it. */
+/* How many threads a region of steps should have: one while a pause lasts, because the end of a region waits for all its
+ * threads. */
 static int crew_assemble(struct crew *crew, int n_threads)
 {
     *crew = (struct crew){.together_from = -1};
     return n_threads > 1 && nanoseconds() < atomic_load_explicit(&crowded_until, memory_order_relaxed) ? 1 : n_threads;
 }
 
-/* How many threads take part in a step, of the n_threads that the region has: there may be fewer than were asked for. */
+/* How many threads take part in a step, out of the n_threads of the region, which may be fewer than were asked for. */
 static int crew_size(struct crew *crew, int n_threads, ptrdiff_t step)
 {
     return step < atomic_load_explicit(&crew->alone_from, memory_order_relaxed) ? n_threads : 1;
@@ -71,7 +70,7 @@ static void nap(void)
     nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
 }
 
-/* Until this thread takes part: the step at which it does, `step` or a later one, or -1 when there is nothing left to do. */
+/* Wait until this thread takes part. Returns the step at which it does, `step` or a later one, or -1 when nothing is left to do. */
 static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
 {
     if (thread == 0 || step < atomic_load_explicit(&crew->alone_from, memory_order_acquire))
@@ -92,7 +91,7 @@ static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
     }
 }
 
-/* A thread's time since it began to look, and how much of it the thread has waited. */
+/* When a thread began to measure, and how long it has waited since. */
 struct stopwatch { long long began, waited; };
 
 static void crew_wait(struct crew *crew, int active, struct stopwatch *watch)
@@ -104,8 +103,8 @@ static void crew_wait(struct crew *crew, int active, struct stopwatch *watch)
     watch->waited += nanoseconds() - before;
 }
 
-/* The barrier that every step has. Before it each thread notes whether it waited too much, and the first decides whether it goes on
- * alone from the next step on; after it everybody knows. */
+/* The barrier that every step has. Before it each thread notes whether it waited too much, and the first thread decides whether it
+ * goes on alone from the next step on. After it all threads know. */
 static void crew_meet(struct crew *crew, int thread, int active, ptrdiff_t step, struct stopwatch *watch)
 {
     if (active == 1)
@@ -125,7 +124,7 @@ static void crew_meet(struct crew *crew, int thread, int active, ptrdiff_t step,
     watch->waited += nanoseconds() - now;
 }
 
-/* Before a step, when the first thread is alone: everybody takes part from this one on, if all are there. */
+/* To call before a step, when the first thread is alone: from this step on all threads take part, if all are there. */
 static void crew_unite(struct crew *crew, int n_threads, ptrdiff_t step, struct stopwatch *watch)
 {
     if (n_threads == 1 || atomic_load_explicit(&crew->ready, memory_order_acquire) < n_threads - 1)
@@ -137,23 +136,23 @@ static void crew_unite(struct crew *crew, int n_threads, ptrdiff_t step, struct 
     atomic_store_explicit(&crew->together_from, step, memory_order_release);
 }
 
-/* Before the first step, by the first thread. */
-static void crew_begin(struct crew *crew, int n_threads, struct stopwatch *watch)
+/* The first thread calls this before the first step. */
+static void crew_begin(struct crew *crew, int n_threads, ptrdiff_t step, struct stopwatch *watch)
 {
     const long long began = nanoseconds();
     while (atomic_load_explicit(&crew->ready, memory_order_relaxed) < n_threads - 1 && nanoseconds() - began < PATIENCE)
         relax();
-    crew_unite(crew, n_threads, 0, watch);
+    crew_unite(crew, n_threads, step, watch);
 }
 
-/* The first thread has done the last step. */
+/* The first thread calls this after the last step. */
 static void crew_dismiss(struct crew *crew)
 {
     crew->dismissed = nanoseconds();
     atomic_store_explicit(&crew->over, 1, memory_order_release);
 }
 
-/* After the region: the first thread may have waited for its end, too. */
+/* To call after the region: the first thread may have waited for its end, too. */
 static void crew_disband(const struct crew *crew, int n_threads)
 {
     const long long now = nanoseconds();

@@ -2,7 +2,7 @@
  *
  * Whether element number c of an array is kept is decided by bits 32 to 63 of output number c of the generator SplitMix64 that
  * starts at a key: mix(key + (c + 1) * GAMMA) modulo 2^64 (Steele, Lea, Flood, Fast splittable pseudorandom number generators,
- * 2014). Any thread can compute any part. The same in Python: ../random_bits.py.
+ * 2014). Any thread can compute any part. ../random_bits.py has the same formulas in Python.
  */
 
 #define SPLITMIX_GAMMA UINT64_C(0x9E3779B97F4A7C15)
@@ -33,7 +33,7 @@ ALWAYS_INLINE INT_VEC FN(kept_lanes)(uint64_t key, uint64_t first, uint32_t thre
     FN(bits_vec) bits = FN(mix)(lanes);
     if (numbers_a_word == 1)
         bits >>= 32;
-    else { /* two floats in a word: the bits of the even ones belong in the half that lies first in memory */
+    else { /* two floats in a word: the bits of the even elements belong in the half that comes first in memory */
         const FN(bits_vec) odd = FN(mix)(lanes + gamma);
         const uint64_t upper = UINT64_C(0xFFFFFFFF00000000);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -45,7 +45,7 @@ ALWAYS_INLINE INT_VEC FN(kept_lanes)(uint64_t key, uint64_t first, uint32_t thre
     return (INT_VEC)((UNSIGNED_VEC)bits >= (UNSIGNED)threshold);
 }
 
-/* y = scale x where kept, else 0, for n elements of which the first has the number `first`; y may be x. */
+/* y = scale x where kept, else 0, for n elements from element number `first` on; y may be x. */
 static void FN(dropout_row)(const REAL *x, uint64_t key, uint64_t first, ptrdiff_t n, uint32_t threshold, REAL scale, REAL *y)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES) {

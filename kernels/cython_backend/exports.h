@@ -1,5 +1,5 @@
 /* The kernels as Cython sees them: the functions of one real type, with untyped pointers, gathered in a table. Included once for
- * each real type. Arrays that are not given are NULL. Functions that need memory return 0, or -1 when there was none. */
+ * each real type. Arrays that are not given are NULL. Functions that allocate memory return 0, or -1 if that fails. */
 
 struct FN(rows_call) { /* the arguments of a row-parallel kernel */
     const REAL *x, *weight, *bias, *other;
@@ -23,8 +23,8 @@ static void FN(linear_forward_thread)(void *argument, int thread, int n_threads)
         REAL *a = c->out + first * c->n_out;
         FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, NULL, c->n_in, c->n_out,
                             (struct range){0, c->n_out}, c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
-        if (c->code == SIGMOID || c->code == TANH)
-            FN(activate_row)((enum activation_code)c->code, a, rows * c->n_out);
+        if (c->code != RELU && c->code != IDENTITY)
+            FN(activation_row)(c->code, a, rows * c->n_out, a);
     }
 }
 
@@ -51,16 +51,16 @@ struct FN(linear_backward_call) {
     size_t bytes_a_thread;
 };
 
-/* dz by rows */
+/* dz, shared by rows */
 static void FN(delta_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(linear_backward_call) *c = argument;
     const struct range rows = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t first = rows.begin * c->n_out, n = (rows.end - rows.begin) * c->n_out;
-    FN(activation_gradient_row)((enum activation_code)c->activation, c->da + first, c->a + first, n, c->dz + first);
+    FN(activation_gradient_row)(c->activation, c->da + first, c->a + first, n, c->dz + first);
 }
 
-/* All dz being there: dx by rows, and dweight and dbias by rows and columns of the weights. */
+/* After all dz are made: dx, shared by rows, and dweight and dbias, shared by rows and columns of the weights. */
 static void FN(linear_backward_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(linear_backward_call) *c = argument;
@@ -104,11 +104,11 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
     return 0;
 }
 
-struct FN(elements_call) { /* the arguments of a kernel for which n numbers are n numbers, whatever their shape */
+struct FN(elements_call) { /* the arguments of a kernel on n numbers whose shape does not matter */
     const REAL *x, *a;
     REAL *out;
     ptrdiff_t n;
-    enum activation_code activation;
+    int activation;
     uint64_t key;
     uint32_t threshold;
     REAL scale;
@@ -123,7 +123,7 @@ static void FN(activation_forward_thread)(void *argument, int thread, int n_thre
 
 static void FN(activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads)
 {
-    struct FN(elements_call) c = {.x = z, .n = n, .activation = (enum activation_code)activation, .out = a};
+    struct FN(elements_call) c = {.x = z, .n = n, .activation = activation, .out = a};
     run_parts(FN(activation_forward_thread), &c, n_threads);
 }
 
@@ -136,7 +136,7 @@ static void FN(activation_backward_thread)(void *argument, int thread, int n_thr
 
 static void FN(activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads)
 {
-    struct FN(elements_call) c = {.x = da, .a = a, .n = n, .activation = (enum activation_code)activation, .out = dz};
+    struct FN(elements_call) c = {.x = da, .a = a, .n = n, .activation = activation, .out = dz};
     run_parts(FN(activation_backward_thread), &c, n_threads);
 }
 
@@ -251,7 +251,7 @@ struct FN(update_call) {
     const struct FN(step) *step;
     struct FN(gradient) gradient;
     ptrdiff_t n;
-    REAL *params, *state, *second_state;
+    struct FN(updated) updated;
 };
 
 static void FN(update_thread)(void *argument, int thread, int n_threads)
@@ -260,80 +260,46 @@ static void FN(update_thread)(void *argument, int thread, int n_threads)
     const struct range mine = share(c->n, CACHE_LINE, thread, n_threads);
     struct FN(gradient) gradient = c->gradient;
     gradient.begin = mine.begin;
-    struct FN(updated) u = {c->params + mine.begin, c->state + mine.begin, c->second_state ? c->second_state + mine.begin : NULL};
-    FN(update)(c->step, &gradient, mine.end - mine.begin, u);
+    FN(update_stretch)(c->step, &gradient, mine.end - mine.begin, FN(updated_from)(c->updated, mine.begin));
 }
 
-static void FN(run_update)(struct FN(step) step, void *params, const void *grad, void *state, void *second_state, double l2,
-                           ptrdiff_t n, int n_threads)
+static void FN(update)(int optimizer, void *params, const void *grad, void *slot_1, void *slot_2, const double *hyper,
+                       ptrdiff_t step, ptrdiff_t n, int n_threads)
 {
     const REAL *const parts[] = {grad};
-    struct FN(update_call) c = {.step = &step, .gradient = {.parts = parts, .n_parts = 1, .l2 = (REAL)l2, .scale = 1}, .n = n,
-                                .params = params, .state = state, .second_state = second_state};
+    const struct FN(step) s = FN(make_step)(optimizer, hyper, hyper[0], (double)step);
+    struct FN(update_call) c = {.step = &s, .gradient = {.parts = parts, .n_parts = 1, .l2 = (REAL)s.l2, .scale = 1}, .n = n,
+                                .updated = {params, {slot_1, slot_2}}};
     run_parts(FN(update_thread), &c, n_threads);
 }
 
-static void FN(sgd_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov, double l2,
-                           ptrdiff_t n, int n_threads)
+static int FN(network_forward)(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
+                               const void *buffers, const void *panels, void *outputs, int n_threads)
 {
-    FN(run_update)(FN(sgd_step)(lr, momentum, nesterov), params, grad, velocity, NULL, l2, n, n_threads);
-}
-
-static void FN(adam_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
-                            double epsilon, ptrdiff_t step, double l2, ptrdiff_t n, int n_threads)
-{
-    FN(run_update)(FN(adam_step)(lr, beta_1, beta_2, epsilon, (double)step), params, grad, m, v, l2, n, n_threads);
-}
-
-static void FN(momentum_update)(void *params, const void *grad, void *velocity, double lr, double momentum, int nesterov,
-                                double l2, ptrdiff_t n, int n_threads)
-{
-    FN(run_update)(FN(momentum_step)(lr, momentum, nesterov), params, grad, velocity, NULL, l2, n, n_threads);
-}
-
-static void FN(rmsprop_update)(void *params, const void *grad, void *square_avg, double lr, double alpha, double epsilon,
-                               double l2, ptrdiff_t n, int n_threads)
-{
-    FN(run_update)(FN(rmsprop_step)(lr, alpha, epsilon), params, grad, square_avg, NULL, l2, n, n_threads);
-}
-
-static void FN(adamw_update)(void *params, const void *grad, void *m, void *v, double lr, double beta_1, double beta_2,
-                             double epsilon, ptrdiff_t step, double weight_decay, double l2, ptrdiff_t n, int n_threads)
-{
-    FN(run_update)(FN(adamw_step)(lr, beta_1, beta_2, epsilon, (double)step, weight_decay), params, grad, m, v, l2, n, n_threads);
-}
-
-static int FN(network_forward)(const void *x, const void *indices, const void *indptr, int wide, ptrdiff_t rows,
-                               const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, const void *panels, void *outputs,
-                               int n_threads)
-{
-    struct FN(prediction) p = {.net = {layers, n_layers, params, panels}, .x = FN(features)(x, indices, indptr, wide), .rows = rows,
+    struct FN(prediction) p = {.net = {layers, n_layers, params, buffers, panels}, .x = FN(features)(x), .rows = x->n,
                                .outputs = outputs};
     return FN(run_prediction)(&p, n_threads);
 }
 
 /* Numbers of REAL that the packed weights of a network take. */
-static ptrdiff_t FN(n_packed)(const ptrdiff_t *layers, ptrdiff_t n_layers)
+static ptrdiff_t FN(n_packed)(const struct layer *layers, ptrdiff_t n_layers)
 {
     return FN(network_panels_size)(&(struct FN(network)){layers, n_layers});
 }
 
-static void FN(pack)(const ptrdiff_t *layers, ptrdiff_t n_layers, const void *params, void *panels)
+static void FN(pack)(const struct layer *layers, ptrdiff_t n_layers, const void *params, void *panels)
 {
     FN(pack_network)(&(struct FN(network)){layers, n_layers, params}, 0, 1, panels);
 }
 
-static int FN(network_loss_gradient)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
-                                     const void *targets, const void *weight, ptrdiff_t rows, const ptrdiff_t *layers,
-                                     ptrdiff_t n_layers, const void *params, int loss, double alpha, double clip,
-                                     void *gradient, double *loss_mean, int n_threads)
+static int FN(network_loss_gradient)(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
+                                     int loss, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, NULL, rows},
-                             .loss = (enum loss_code)loss, .n_epochs = 1, .n_rows = rows, .batch_size = rows, .alpha = alpha,
-                             .clipping = FN(clipping)(clip),
-                             .gradient = gradient};
-    if (FN(batch_weight)(&t.data, 0, rows) == 0) {
+                             .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, NULL, data->n},
+                             .loss = (enum loss_code)loss, .n_epochs = 1, .n_rows = data->n, .batch_size = data->n, .alpha = alpha,
+                             .gradient_scale = 1, .value_scale = 1, .clipping = FN(clipping)(clip), .gradient = gradient};
+    if (FN(batch_weight)(&t.data, 0, data->n) == 0) {
         memset(gradient, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
         *loss_mean = 0;
         return 0;
@@ -341,35 +307,36 @@ static int FN(network_loss_gradient)(const void *x, const void *indices, const v
     return FN(run_training)(&t, FN(run_loss_gradient), n_threads, loss_mean);
 }
 
-static int FN(train_epochs)(const void *x, const void *indices, const void *indptr, int wide, const ptrdiff_t *labels,
-                            const void *targets, const void *weight, const ptrdiff_t *orders, ptrdiff_t n_epochs,
-                            ptrdiff_t n_visits, const ptrdiff_t *layers, ptrdiff_t n_layers, int loss, int optimizer,
-                            const double *hyper, double alpha, double clip, ptrdiff_t batch_size, ptrdiff_t *step, void *params,
-                            void *state, double *losses, int n_threads)
+static int FN(train_epochs)(const struct job *job, int n_threads)
 {
-    struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(x, indices, indptr, wide), {labels, targets, weight}, orders,
-                                      n_epochs * n_visits},
-                             .loss = (enum loss_code)loss, .n_epochs = n_epochs, .n_rows = n_visits,
-                             .batch_size = min_size(batch_size, n_visits), .alpha = alpha, .clipping = FN(clipping)(clip),
-                             .optimizer = (enum optimizer_code)optimizer, .hyper = hyper, .step = *step, .params = params,
-                             .state = state};
-    t.second_state = t.state + (optimizer == ADAM ? FN(n_params)(&t.net) : 0);
-    if (FN(run_training)(&t, FN(run_epochs), n_threads, losses))
+    const struct rows *data = &job->data;
+    const ptrdiff_t n_params = n_parameters(job->layers, job->n_layers), n_visits = job->n_visits;
+    struct FN(training) t = {.net = {job->layers, job->n_layers, job->params},
+                             .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, job->orders,
+                                      job->n_epochs * n_visits},
+                             .loss = (enum loss_code)job->loss, .n_epochs = job->n_epochs, .n_rows = n_visits,
+                             .batch_size = min_size(job->batch_size, n_visits), .alpha = job->alpha,
+                             .gradient_scale = job->gradient_scale, .value_scale = job->value_scale, .smoothing = job->smoothing,
+                             .clipping = FN(clipping)(job->clip), .job = job, .params = job->params,
+                             .slots = {job->state, OPTIMIZER_SLOTS[job->optimizer] > 1 ? (REAL *)job->state + n_params : NULL},
+                             .statistics = job->buffers};
+    struct FN(validation) validation = {};
+    int status = 0;
+    if (job->validation_losses) {
+        status = FN(prepare_validation)(&validation, job, n_threads);
+        t.validation = &validation;
+    }
+    if (!status)
+        status = FN(run_training)(&t, FN(run_epochs), n_threads, job->losses);
+    FN(end_validation)(&validation);
+    if (status)
         return -1;
-    for (ptrdiff_t i = 0; i < n_epochs; i++)
-        losses[i] /= (double)n_visits;
-    *step += n_epochs * ((n_visits + t.batch_size - 1) / t.batch_size);
+    for (ptrdiff_t i = 0; i < job->n_epochs; i++)
+        job->losses[i] /= (double)n_visits;
+    *job->step += job->n_epochs * ((n_visits + t.batch_size - 1) / t.batch_size);
     return 0;
 }
 
 #define KERNEL(name) .name = FN(name)
-static const struct kernels FN(KERNELS) = {
-    KERNEL(linear_forward), KERNEL(linear_backward), KERNEL(softmax_forward), KERNEL(softmax_backward), KERNEL(loss_forward),
-    KERNEL(loss_backward), KERNEL(activation_forward), KERNEL(activation_backward), KERNEL(dropout), KERNEL(all_finite),
-    KERNEL(layer_norm_forward), KERNEL(layer_norm_backward), KERNEL(batch_norm_forward), KERNEL(batch_norm_backward),
-    KERNEL(batch_norm_inference), KERNEL(momentum_update), KERNEL(rmsprop_update), KERNEL(adamw_update), KERNEL(sgd_update),
-    KERNEL(adam_update), KERNEL(n_packed), KERNEL(pack), KERNEL(network_forward), KERNEL(network_loss_gradient),
-    KERNEL(train_epochs),
-};
+static const struct kernels FN(KERNELS) = {KERNEL_TABLE};
 #undef KERNEL

@@ -1,10 +1,9 @@
 /* The three products of a Linear layer, from tiles. Included once for each real type.
  *
- * B is read in panels of TILE_VECTORS registers' width. A panel that several row tiles use is copied to contiguous memory: by the
- * first of these tiles, while it multiplies and fetches the next panel (against a copy before, 16 rows of 784-128-10 gained 1.15
- * times, of 64-100-10 1.1 times), or before, where it is not a whole panel, and for dX, where it is transposed. Row tiles have
- * nearly equal heights instead of full ones and a thin rest. The inner dimension is not cut into blocks: with panels that stay in
- * L1 256 x 1024 x 1024 took 1.01 to 1.13 times as long, 200 x 784 x 128 0.92 to 1.04 times.
+ * B is read in panels of TILE_VECTORS registers' width. A panel that several row tiles use is copied to contiguous memory by the
+ * first of these tiles, while it multiplies and fetches the next panel. Two kinds are copied before: a panel that is not whole, and
+ * that of dX, which is transposed. Row tiles have nearly equal heights instead of full ones and a thin rest. The inner dimension is
+ * not cut into blocks that would keep panels in L1. See docs/tuning.md, packing panels.
  */
 
 /* All rows of one panel, A's rows being contiguous, from the tile `first` on. */
@@ -19,7 +18,7 @@ static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_
     }
 }
 
-/* The same for a whole panel, which the first tile copies to `packed` for the others. */
+/* run_panel() for a whole panel, which the first tile copies to `packed` for the others. */
 static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c, REAL *packed)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -29,7 +28,7 @@ static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const RE
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
-/* The same where there is nothing to copy: the first tile fetches the next panel. */
+/* run_panel() where nothing is copied: the first tile fetches the next panel. */
 static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -43,8 +42,8 @@ static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
     return max_size(max_size(n_in + 1, n_out) * PANEL, SHALLOW_DEPTH * round_up(n_in, LANES));
 }
 
-/* The same product for few outputs, of which a register would be mostly empty: dot products along the inputs, LANES of them
- * at a time (rows x outputs, outputs rounded up to a power of two), which one transposition brings side by side. */
+/* The forward product for few outputs, which would leave a register mostly empty: dot products along the inputs. LANES of them are
+ * made at a time (rows x outputs, outputs rounded up to a power of two); one transposition brings them side by side. */
 ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const REAL *const *a, const REAL *packed, ptrdiff_t depth,
                                 VEC start, const enum epilogue epilogue, REAL *sums)
 {
@@ -102,9 +101,8 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
     }
 }
 
-/* The same product of a single row. It reads each weight once, and best in the order in which they lie: a few rows of weights at a
- * time meet all outputs. Against tiles of twelve registers 256-1024-1024-10 gained 1.06 to 1.19 times in float32 and 1.11 to 1.21
- * in float64, 784-128-10 1.0 to 1.1. */
+/* The forward product of a single row. It reads each weight once, in the order in which they lie: a few rows of weights at a time
+ * meet all outputs. See docs/tuning.md, the forward product of a single row. */
 static void FN(single_row_product)(struct FN(panel) *p, const REAL *x, ptrdiff_t n_out, REAL *c)
 {
     const enum epilogue epilogue = p->epilogue;
@@ -118,8 +116,7 @@ static void FN(single_row_product)(struct FN(panel) *p, const REAL *x, ptrdiff_t
 }
 
 /* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as
- * panels, or else NULL: a prediction of 256-1024-1024-10 gained 1.4 times in float32 and 1.4 to 2 times in float64 with 2 to 16
- * rows. */
+ * panels, which saves time with few rows, or NULL: docs/tuning.md, predictions from packed weights. */
 static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
                                 const REAL *panels, ptrdiff_t n_in, ptrdiff_t n_out, struct range columns, enum epilogue epilogue,
                                 REAL *c, ptrdiff_t c_stride, REAL *packed)
@@ -137,7 +134,7 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
         FN(shallow_products)[n_in - 1](&p, rows, columns.end - columns.begin, x, NULL, c + columns.begin);
         return;
     }
-    if (rows == 1 && n_in > 0) { /* two rows and more gain by panels up to 1.6 times */
+    if (rows == 1 && n_in > 0) { /* two rows and more are faster from panels */
         FN(single_row_product)(&p, x, columns.end - columns.begin, c + columns.begin);
         return;
     }
@@ -169,7 +166,7 @@ static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t row
     }
 }
 
-/* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) * the derivative that the epilogue takes from gate (rows, n_in). */
+/* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) times the derivative that the epilogue takes from gate (rows, n_in). */
 static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
                                ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride,
                                REAL *packed)
@@ -194,7 +191,7 @@ static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t ro
 /* Columns of x that lie side by side for a tile. */
 #define TILE_COLUMNS round_up(TILE_ROWS, LANES)
 
-/* Whether dweight^T = dz^T @ x fills the registers better, as it does with few outputs, and stays in L2. */
+/* Whether dweight^T = dz^T @ x fills the registers better than dweight, as with few outputs, and stays in L2. */
 static int FN(gradient_transposed)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
     const ptrdiff_t padded = round_up(n_in, LANES);
@@ -215,10 +212,9 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
  *
  * A few tiles of x's columns, which stay in L1 or L2, meet all panels of dz, or of a strip of it: x is read from far once a
  * strip, a panel of dz once for these tiles, and dweight is written in long rows. Where x and dz together are larger than
- * PACK_BYTES both are copied into `scratch`, tile by tile and panel by panel: a column of theirs takes a cache line, and often a
- * page, from every row (at 256 x 1024 x 1024 packing gained 1.4 times, at 200 x 784 x 128 1.15 times; at 200 x 64 x 100 in
- * float32 it would lose 7 %). Where neither is packed nor L1 holds x with a panel of dz, one half of the rows goes before the
- * other: 200 x 20 x 100 gained 1.05 (float32) and 1.1 times, 200 x 50 x 128 1.03 and 1.0. */
+ * PACK_BYTES both are copied into `scratch`, tile by tile and panel by panel: a column takes a cache line, and often a page, from
+ * every row. Where they are not packed and L1 cannot hold x with a panel of dz, the rows are taken in two halves, one after the
+ * other. See docs/tuning.md, packing for weight gradients. */
 static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {
@@ -264,7 +260,7 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
     }
 }
 
-/* The same where x's rows may be read in whole registers, so that dweight^T may be made, in `scratch`. */
+/* weight_gradient() for an x whose rows may be read in whole registers, so that dweight^T may be made, in `scratch`. */
 static void FN(padded_weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                        ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {

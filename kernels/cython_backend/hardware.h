@@ -1,9 +1,8 @@
-/* Not named limits.h: that is the C library's.
- *
- * What this processor can do at most, as loops for bench/ to time: multiply-adds on registers alone, reading memory, and passing a
- * cache line between two cores. No kernel uses them. The first two are included once for each real type. */
+/* What this processor can do at most, as loops for bench/ to time: multiply-adds on registers alone, reading memory, and passing a
+ * cache line between two cores. No kernel uses them. The first two are included once for each real type. This file is not named
+ * limits.h, because the C library has a header of that name. */
 
-/* Independent chains of multiply-adds: more than latency times throughput on any processor (4 cycles x 2 a cycle), and few
+/* Independent chains of multiply-adds: more than latency times throughput on any processor, and few
  * enough to stay in 16 registers beside two constants and, where there is no fused multiply-add, a product. */
 #ifndef LIMIT_CHAINS
 #define LIMIT_CHAINS 12
@@ -26,7 +25,7 @@ static void ping_pong_thread(void *argument, int thread, int n_threads)
     }
 }
 
-/* The round trips done: none where there are no two threads. */
+/* Returns the number of round trips: 0 without a second thread. */
 static long long ping_pong(long long n_trips)
 {
     struct ping_pong_call c = {.n_trips = n_trips};
@@ -93,14 +92,14 @@ static void FN(read_thread)(void *argument, int thread, int n_threads)
     const struct range mine = share(c->n, LIMIT_CHAINS * LANES, thread, n_threads);
     REAL result = 0;
     for (ptrdiff_t k = 0; k < c->repeats; k++) {
-        __asm__ volatile("" ::: "memory"); /* or the compiler reads once and multiplies */
+        __asm__ volatile("" ::: "memory"); /* otherwise the compiler reads once and multiplies */
         result += FN(sum_chains)(c->values + mine.begin, mine.end - mine.begin);
     }
     if (thread == n_threads - 1)
         c->result = result;
 }
 
-/* Sum up an array so many times, each thread its own part of it: the bytes read. */
+/* Sum up an array `repeats` times, each thread its own part of it; returns the number of bytes read. */
 static double FN(read_memory)(const void *values, ptrdiff_t n, ptrdiff_t repeats, int n_threads, double *result)
 {
     struct FN(limit_call) c = {.values = values, .n = n, .repeats = repeats};

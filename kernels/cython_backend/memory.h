@@ -1,8 +1,8 @@
-/* The working memory of a call: one block, laid out by whoever takes it.
+/* The working memory of a call: one block, laid out by the caller.
  *
- * The system hands out fresh memory as pages that it fills with zeros when they are first touched. A call that lasts milliseconds
- * would pay that every time, with two threads in turns: an epoch of 100-1024-10 on 1,000 rows took 2.3 times as long. So the block
- * given back last is kept for the next call; calls at the same time beyond one get fresh memory.
+ * The system hands out fresh memory as pages that it fills with zeros when they are first touched. A short call would pay that
+ * every time, its threads one after the other: docs/tuning.md, working memory. So the block given back last is kept for the next
+ * call. Where several calls run at the same time, one gets this block and the others get fresh memory.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct block_head { size_t bytes; };
 
 static struct block_head *_Atomic kept_block;
 
-/* At least so many bytes from a cache line on, with anything in them; NULL where there is no memory. */
+/* At least `bytes` bytes, beginning on a cache line, with undefined contents; NULL where there is no memory. */
 static void *take_block(size_t bytes)
 {
     struct block_head *head = atomic_exchange(&kept_block, NULL);
@@ -47,18 +47,18 @@ static void give_back(void *block)
     free(head->bytes <= LARGEST_KEPT_BLOCK ? atomic_exchange(&kept_block, head) : head);
 }
 
-/* Items for which there is no memory, but few enough that no sum of sizes in bytes wraps. */
+/* A number of items for which there is no memory, but small enough that no sum of sizes in bytes overflows. */
 #define MOST_ITEMS (PTRDIFF_MAX >> 20)
 
-/* a * b items, or where that would be more, MOST_ITEMS. */
+/* a * b items, at most MOST_ITEMS. */
 static ptrdiff_t n_items(ptrdiff_t a, ptrdiff_t b)
 {
     ptrdiff_t product;
     return __builtin_mul_overflow(a, b, &product) ? MOST_ITEMS : min_size(product, MOST_ITEMS);
 }
 
-/* The next so many bytes, from a cache line on, of the block that begins at base and of which `size` are taken; with base NULL only
- * the size means anything. */
+/* Take the next `bytes` bytes, from a cache line on, of the block that begins at base, where `size` bytes are taken already.
+ * With base NULL nothing but the size is computed. */
 static void *cut(char *base, size_t *size, size_t bytes)
 {
     void *buffer = base ? base + *size : NULL;

@@ -1,24 +1,24 @@
 /* Layer norm and batch norm. Included once for each real type.
  *
  * y = (x - mean) * rstd * gamma + beta, with the mean and rstd = 1 / sqrt(variance + epsilon) of every row (Ba, Kiros, Hinton,
- * Layer normalization, 2016) or of every column (Ioffe and Szegedy, Batch normalization, 2015). Threads share rows where all that
- * is summed up is a row, else columns: no sum is ever split among them, so that results do not depend on their number.
+ * Layer normalization, 2016) or of every column (Ioffe and Szegedy, Batch normalization, 2015). Threads share the rows where
+ * sums run along a row, else the columns. No sum is split among threads, so results do not depend on their number.
  *
  * Sums down the columns are taken over SUM_ROWS rows in registers and then added to the totals: rounding errors grow with the
  * number of blocks, and the rows of a block are still in the cache when the next columns need them.
  */
 
-struct FN(norm) { /* what the forwards read */
+struct FN(norm) { /* what forward functions read and write */
     const REAL *x, *gamma, *beta;
-    ptrdiff_t rows, n_units;
+    ptrdiff_t rows, n_units, x_stride, y_stride;
     REAL epsilon;
     REAL *y, *mean, *rstd;
     const REAL *running_mean, *running_var; /* inference only */
 };
 
-struct FN(norm_gradient) { /* and the backwards */
+struct FN(norm_gradient) { /* what backward functions read and write */
     const REAL *dy, *x, *gamma, *mean, *rstd;
-    ptrdiff_t rows, n_units;
+    ptrdiff_t rows, n_units, x_stride, dy_stride; /* dx may be dy, and has its stride */
     int accumulate;
     REAL *dx, *dgamma, *dbeta;
     REAL *sums; /* batch norm: two numbers for each column */
@@ -31,7 +31,8 @@ ALWAYS_INLINE VEC FN(reciprocal_std)(VEC variance, REAL epsilon) { return 1 / FN
 static void FN(layer_norm_row)(const struct FN(norm) *c, ptrdiff_t i)
 {
     const ptrdiff_t n = c->n_units;
-    const REAL *x = c->x + i * n;
+    const REAL *x = c->x + i * c->x_stride;
+    REAL *y = c->y + i * c->y_stride;
     VEC sums = {}, squares = {};
     for (ptrdiff_t j = 0; j < n; j += LANES) /* lanes beyond n load as zero */
         sums += FN(load_upto)(x + j, n - j);
@@ -45,7 +46,7 @@ static void FN(layer_norm_row)(const struct FN(norm) *c, ptrdiff_t i)
     const REAL rstd = 1 / REAL_SQRT(FN(horizontal_sum)(squares) / (REAL)n + c->epsilon);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const VEC x_hat = (FN(load_upto)(x + j, n - j) - mean) * rstd;
-        FN(store_upto)(c->y + i * n + j, x_hat * FN(load_upto)(c->gamma + j, n - j) + FN(load_upto)(c->beta + j, n - j), n - j);
+        FN(store_upto)(y + j, x_hat * FN(load_upto)(c->gamma + j, n - j) + FN(load_upto)(c->beta + j, n - j), n - j);
     }
     c->mean[i] = mean;
     c->rstd[i] = rstd;
@@ -63,7 +64,8 @@ static void FN(layer_norm_forward_thread)(void *argument, int thread, int n_thre
 static void FN(layer_norm_gradient_row)(const struct FN(norm_gradient) *c, ptrdiff_t i)
 {
     const ptrdiff_t n = c->n_units;
-    const REAL *dy = c->dy + i * n, *x = c->x + i * n, mean = c->mean[i], rstd = c->rstd[i];
+    const REAL *dy = c->dy + i * c->dy_stride, *x = c->x + i * c->x_stride, mean = c->mean[i], rstd = c->rstd[i];
+    REAL *dx = c->dx + i * c->dy_stride;
     VEC sums = {}, products = {};
     for (ptrdiff_t j = 0; j < n; j += LANES) { /* beyond n, g is zero */
         const VEC g = FN(load_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
@@ -74,22 +76,22 @@ static void FN(layer_norm_gradient_row)(const struct FN(norm_gradient) *c, ptrdi
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const VEC g = FN(load_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
         const VEC x_hat = (FN(load_upto)(x + j, n - j) - mean) * rstd;
-        FN(store_upto)(c->dx + i * n + j, rstd * (g - mean_g - x_hat * mean_product), n - j);
+        FN(store_upto)(dx + j, rstd * (g - mean_g - x_hat * mean_product), n - j);
     }
 }
 
 /* Sums down the columns */
 
-/* Add to `totals`, and `products`, the sums of rows [first, end) over `width` registers of columns from j; of the last one there
- * may be fewer than LANES. */
+/* Add to `totals`, and `products`, the sums of rows [first, end) over `width` registers of columns from j on; the last register may
+ * have fewer columns than LANES. */
 ALWAYS_INLINE void FN(add_block_sums)(const enum column_sum what, const int width, const struct FN(norm_gradient) *c,
                                       ptrdiff_t first, ptrdiff_t end, ptrdiff_t j, ptrdiff_t left, REAL *totals, REAL *products)
 {
     VEC sum[SUM_VECTORS] = {}, product[SUM_VECTORS] = {};
     for (ptrdiff_t i = first; i < end; i++) {
         UNROLL for (int v = 0; v < width; v++) {
-            const ptrdiff_t column = j + v * LANES, at = i * c->n_units + column, here = width > 1 ? LANES : left;
-            const VEC x = FN(load_upto)(c->x + at, here);
+            const ptrdiff_t column = j + v * LANES, here = width > 1 ? LANES : left;
+            const VEC x = FN(load_upto)(c->x + i * c->x_stride + column, here);
             if (what == SUM_VALUES) {
                 sum[v] += x;
             } else if (what == SUM_SQUARES) {
@@ -99,7 +101,7 @@ ALWAYS_INLINE void FN(add_block_sums)(const enum column_sum what, const int widt
                 const int by_row = what == SUM_ROW_NORM_GRADIENTS;
                 const VEC mean = by_row ? FN(broadcast)(c->mean[i]) : FN(load_upto)(c->mean + column, here);
                 const VEC rstd = by_row ? FN(broadcast)(c->rstd[i]) : FN(load_upto)(c->rstd + column, here);
-                const VEC dy = FN(load_upto)(c->dy + at, here);
+                const VEC dy = FN(load_upto)(c->dy + i * c->dy_stride + column, here);
                 sum[v] += dy;
                 product[v] += dy * ((x - mean) * rstd);
             }
@@ -113,7 +115,7 @@ ALWAYS_INLINE void FN(add_block_sums)(const enum column_sum what, const int widt
     }
 }
 
-/* Add to totals[j] the sum over all rows of x, or of (x - mean)^2, or of dy; then also to products[j] that of dy * x_hat. */
+/* Add to totals[j] the sum over all rows of x, of (x - mean)^2 or of dy; with dy also add to products[j] the sum of dy * x_hat. */
 ALWAYS_INLINE void FN(add_column_sums)(const enum column_sum what, const struct FN(norm_gradient) *c, struct range columns,
                                        REAL *totals, REAL *products)
 {
@@ -132,7 +134,7 @@ static void FN(set_zero)(REAL *values, struct range where)
     memset(values + where.begin, 0, (size_t)(where.end - where.begin) * sizeof(REAL));
 }
 
-/* Columns in whole cache lines, so that no two threads write to one. */
+/* A thread's columns, in whole cache lines, so that no two threads write to the same one. */
 static struct range FN(share_columns)(ptrdiff_t n_units, int thread, int n_threads)
 {
     return share(n_units, CACHE_LINE / sizeof(REAL), thread, n_threads);
@@ -153,7 +155,7 @@ static void FN(layer_norm_backward_thread)(void *argument, int thread, int n_thr
 
 /* Batch norm: columns */
 
-/* y from the columns' mean and rstd, which inference takes from the running variance; y may be x. */
+/* y from the columns' mean and rstd; inference computes rstd from the running variance. y may be x. */
 ALWAYS_INLINE void FN(normalize_columns)(const int inference, const struct FN(norm) *c, struct range columns)
 {
     for (ptrdiff_t first = 0; first < c->rows; first += SUM_ROWS) {
@@ -165,8 +167,8 @@ ALWAYS_INLINE void FN(normalize_columns)(const int inference, const struct FN(no
                                        : FN(load_upto)(c->rstd + j, left);
             const VEC gain = rstd * FN(load_upto)(c->gamma + j, left), beta = FN(load_upto)(c->beta + j, left);
             for (ptrdiff_t i = first; i < end; i++) {
-                const ptrdiff_t at = i * c->n_units + j;
-                FN(store_upto)(c->y + at, (FN(load_upto)(c->x + at, left) - mean) * gain + beta, left);
+                const VEC centred = FN(load_upto)(c->x + i * c->x_stride + j, left) - mean;
+                FN(store_upto)(c->y + i * c->y_stride + j, centred * gain + beta, left);
             }
         }
     }
@@ -176,7 +178,8 @@ static void FN(batch_norm_forward_thread)(void *argument, int thread, int n_thre
 {
     const struct FN(norm) *c = argument;
     const struct range columns = FN(share_columns)(c->n_units, thread, n_threads);
-    const struct FN(norm_gradient) sums = {.x = c->x, .mean = c->mean, .rows = c->rows, .n_units = c->n_units};
+    const struct FN(norm_gradient) sums = {.x = c->x, .mean = c->mean, .rows = c->rows, .n_units = c->n_units,
+                                           .x_stride = c->x_stride};
     const REAL n = (REAL)c->rows;
     FN(set_zero)(c->mean, columns);
     FN(set_zero)(c->rstd, columns);
@@ -197,11 +200,11 @@ static void FN(batch_norm_inference_thread)(void *argument, int thread, int n_th
     FN(normalize_columns)(1, c, FN(share_columns)(c->n_units, thread, n_threads));
 }
 
-/* dx = gamma * rstd * (dy - mean(dy) - x_hat * mean(dy * x_hat)), the means over the column. */
-static void FN(batch_norm_input_gradient)(const struct FN(norm_gradient) *c, struct range columns, const REAL *sum_dy,
+/* dx = gamma * rstd * (dy - mean(dy) - x_hat * mean(dy * x_hat)), the means over the column of n rows; c may
+ * have only some of them. */
+static void FN(batch_norm_input_gradient)(const struct FN(norm_gradient) *c, struct range columns, REAL n, const REAL *sum_dy,
                                           const REAL *sum_products)
 {
-    const REAL n = (REAL)c->rows;
     for (ptrdiff_t first = 0; first < c->rows; first += SUM_ROWS) {
         const ptrdiff_t end = min_size(c->rows, first + SUM_ROWS);
         for (ptrdiff_t j = columns.begin; j < columns.end; j += LANES) {
@@ -210,9 +213,9 @@ static void FN(batch_norm_input_gradient)(const struct FN(norm_gradient) *c, str
             const VEC mean_dy = FN(load_upto)(sum_dy + j, left) / n, mean_product = FN(load_upto)(sum_products + j, left) / n;
             const VEC gain = rstd * FN(load_upto)(c->gamma + j, left);
             for (ptrdiff_t i = first; i < end; i++) {
-                const ptrdiff_t at = i * c->n_units + j;
-                const VEC x_hat = (FN(load_upto)(c->x + at, left) - mean) * rstd;
-                FN(store_upto)(c->dx + at, gain * (FN(load_upto)(c->dy + at, left) - mean_dy - x_hat * mean_product), left);
+                const VEC x_hat = (FN(load_upto)(c->x + i * c->x_stride + j, left) - mean) * rstd;
+                const VEC dy = FN(load_upto)(c->dy + i * c->dy_stride + j, left);
+                FN(store_upto)(c->dx + i * c->dy_stride + j, gain * (dy - mean_dy - x_hat * mean_product), left);
             }
         }
     }
@@ -226,7 +229,7 @@ static void FN(batch_norm_backward_thread)(void *argument, int thread, int n_thr
     FN(set_zero)(sum_dy, columns);
     FN(set_zero)(sum_products, columns);
     FN(add_column_sums)(SUM_COLUMN_NORM_GRADIENTS, c, columns, sum_dy, sum_products);
-    FN(batch_norm_input_gradient)(c, columns, sum_dy, sum_products);
+    FN(batch_norm_input_gradient)(c, columns, (REAL)c->rows, sum_dy, sum_products);
     for (ptrdiff_t j = columns.begin; j < columns.end; j++) {
         c->dbeta[j] = sum_dy[j] + (c->accumulate ? c->dbeta[j] : 0);
         c->dgamma[j] = sum_products[j] + (c->accumulate ? c->dgamma[j] : 0);
@@ -238,8 +241,8 @@ static void FN(batch_norm_backward_thread)(void *argument, int thread, int n_thr
 static void FN(layer_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
                                    double epsilon, void *y, void *mean, void *rstd, int n_threads)
 {
-    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
-                         .y = y, .mean = mean, .rstd = rstd};
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .x_stride = n_units,
+                         .y_stride = n_units, .epsilon = (REAL)epsilon, .y = y, .mean = mean, .rstd = rstd};
     run_parts(FN(layer_norm_forward_thread), &c, n_threads);
 }
 
@@ -248,15 +251,16 @@ static void FN(layer_norm_backward)(const void *dy, const void *x, const void *g
                                     int n_threads)
 {
     struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
-                                  .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
+                                  .x_stride = n_units, .dy_stride = n_units, .accumulate = accumulate, .dx = dx,
+                                  .dgamma = dgamma, .dbeta = dbeta};
     run_parts(FN(layer_norm_backward_thread), &c, n_threads);
 }
 
 static void FN(batch_norm_forward)(const void *x, const void *gamma, const void *beta, ptrdiff_t rows, ptrdiff_t n_units,
                                    double epsilon, void *y, void *mean, void *rstd, int n_threads)
 {
-    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
-                         .y = y, .mean = mean, .rstd = rstd};
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .x_stride = n_units,
+                         .y_stride = n_units, .epsilon = (REAL)epsilon, .y = y, .mean = mean, .rstd = rstd};
     run_parts(FN(batch_norm_forward_thread), &c, n_threads);
 }
 
@@ -265,7 +269,8 @@ static int FN(batch_norm_backward)(const void *dy, const void *x, const void *ga
                                    int n_threads)
 {
     struct FN(norm_gradient) c = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .rstd = rstd, .rows = rows, .n_units = n_units,
-                                  .accumulate = accumulate, .dx = dx, .dgamma = dgamma, .dbeta = dbeta};
+                                  .x_stride = n_units, .dy_stride = n_units, .accumulate = accumulate, .dx = dx,
+                                  .dgamma = dgamma, .dbeta = dbeta};
     c.sums = take_block((size_t)(2 * round_up(n_units, CACHE_LINE)) * sizeof(REAL));
     if (!c.sums)
         return -1;
@@ -278,7 +283,8 @@ static void FN(batch_norm_inference)(const void *x, const void *gamma, const voi
                                      const void *running_var, ptrdiff_t rows, ptrdiff_t n_units, double epsilon, void *y,
                                      int n_threads)
 {
-    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .epsilon = (REAL)epsilon,
-                         .y = y, .running_mean = running_mean, .running_var = running_var};
+    struct FN(norm) c = {.x = x, .gamma = gamma, .beta = beta, .rows = rows, .n_units = n_units, .x_stride = n_units,
+                         .y_stride = n_units, .epsilon = (REAL)epsilon, .y = y,
+                         .running_mean = running_mean, .running_var = running_var};
     run_parts(FN(batch_norm_inference_thread), &c, n_threads);
 }

@@ -1,57 +1,52 @@
 /* SGD, Adam and their relatives on a stretch of the flat block. Included once for each real type.
  *
  * One pass: the sum over the threads' partial gradients, the L2 term, the division by the batch's weight, the update and the sum of
- * squares for the loss all happen while a register of parameters is at hand. What remains is bound by the square root and the
- * division.
+ * squares for the loss all happen while a register of parameters is loaded. What takes the time is the square root and the
+ * division. An optimizer is its numbers in make_step() and its formula, under its name in ../spec.py.
  */
 
+/* A step's numbers, in the real type; 1 - beta is subtracted in double: in float 1 - 0.999 is off by 5e-5. */
 struct FN(step) {
-    enum optimizer_code optimizer;
+    int optimizer;
     int nesterov;
-    REAL lr;                 /* Adam: with the bias correction folded in */
+    REAL lr;                 /* of Adam, with the bias correction in it */
     REAL momentum;           /* SGD, momentum */
-    REAL beta_1, beta_2, epsilon;
-    REAL rest_1, rest_2;     /* 1 - beta, subtracted in double: in float 1 - 0.999 is off by 5e-5 */
-    REAL shrink;             /* AdamW: 1 - lr * weight_decay */
+    REAL beta_1, beta_2, rest_1, rest_2, epsilon;
+    REAL shrink;             /* 1 - lr * weight_decay */
+    double l2;               /* of all parameters */
 };
 
-static struct FN(step) FN(sgd_step)(double lr, double momentum, int nesterov)
+/* Step number `step`, counted from 1, with a learning rate and otherwise the numbers in `hyper`: see ../spec.py. */
+static struct FN(step) FN(make_step)(int optimizer, const double *hyper, double lr, double step)
 {
-    return (struct FN(step)){.optimizer = SGD, .nesterov = nesterov, .lr = (REAL)lr, .momentum = (REAL)momentum};
-}
-
-/* lr sqrt(1 - beta_2^step) / (1 - beta_1^step): Kingma and Ba, Adam (2015), the end of section 2. */
-static struct FN(step) FN(adam_step)(double lr, double beta_1, double beta_2, double epsilon, double step)
-{
-    double rate = lr * sqrt(1 - pow(beta_2, step)) / (1 - pow(beta_1, step));
-    return (struct FN(step)){.optimizer = ADAM, .lr = (REAL)rate, .beta_1 = (REAL)beta_1, .beta_2 = (REAL)beta_2,
-                             .epsilon = (REAL)epsilon, .rest_1 = (REAL)(1 - beta_1), .rest_2 = (REAL)(1 - beta_2)};
-}
-
-/* PyTorch's form: a velocity of gradients, not of steps. */
-static struct FN(step) FN(momentum_step)(double lr, double momentum, int nesterov)
-{
-    return (struct FN(step)){.optimizer = MOMENTUM, .nesterov = nesterov, .lr = (REAL)lr, .momentum = (REAL)momentum};
-}
-
-static struct FN(step) FN(rmsprop_step)(double lr, double alpha, double epsilon)
-{
-    return (struct FN(step)){.optimizer = RMSPROP, .lr = (REAL)lr, .epsilon = (REAL)epsilon, .beta_2 = (REAL)alpha,
-                             .rest_2 = (REAL)(1 - alpha)};
-}
-
-/* Decoupled weight decay, and epsilon inside the bias correction: sqrt(v) / c + epsilon = (sqrt(v) + c epsilon) / c with
- * c = sqrt(1 - beta_2^step), so that only epsilon differs (Loshchilov and Hutter, Decoupled weight decay regularization, 2019). */
-static struct FN(step) FN(adamw_step)(double lr, double beta_1, double beta_2, double epsilon, double step, double weight_decay)
-{
-    struct FN(step) s = FN(adam_step)(lr, beta_1, beta_2, epsilon * sqrt(1 - pow(beta_2, step)), step);
-    s.optimizer = ADAMW;
-    s.shrink = (REAL)(1 - lr * weight_decay);
+    const double *own = hyper + N_COMMON_HYPER;
+    struct FN(step) s = {.optimizer = optimizer, .lr = (REAL)lr, .l2 = hyper[1], .shrink = (REAL)(1 - lr * hyper[2])};
+    switch (optimizer) {
+    case SGD:
+    case MOMENTUM:
+        s.momentum = (REAL)own[0], s.nesterov = own[1] != 0;
+        break;
+    case RMSPROP:
+        s.beta_2 = (REAL)own[0], s.rest_2 = (REAL)(1 - own[0]), s.epsilon = (REAL)own[1];
+        break;
+    case ADAM:
+    case ADAMW: {
+        /* lr sqrt(1 - beta_2^step) / (1 - beta_1^step): Kingma and Ba, Adam (2015), the end of section 2. AdamW has epsilon
+         * inside the bias correction: sqrt(v) / c + epsilon = (sqrt(v) + c epsilon) / c with c = sqrt(1 - beta_2^step), so that
+         * only epsilon differs (Loshchilov and Hutter, Decoupled weight decay regularization, 2019). */
+        const double correction = sqrt(1 - pow(own[1], step));
+        s.lr = (REAL)(lr * correction / (1 - pow(own[0], step)));
+        s.beta_1 = (REAL)own[0], s.rest_1 = (REAL)(1 - own[0]), s.beta_2 = (REAL)own[1], s.rest_2 = (REAL)(1 - own[1]);
+        s.epsilon = (REAL)(optimizer == ADAMW ? own[2] * correction : own[2]);
+        break;
+    }
+    default: unknown_code("optimizer", optimizer);
+    }
     return s;
 }
 
-/* The gradient of a stretch as it lies: n_parts partial sums, each from its number `begin` on, to be scaled after adding l2
- * times the parameters. */
+/* The gradient of a stretch: n_parts partial sums, each from its element `begin` on. Their sum, with l2 times the parameters
+ * added, is multiplied by `scale`. */
 struct FN(gradient) {
     const REAL *const *parts;
     int n_parts;
@@ -59,48 +54,71 @@ struct FN(gradient) {
     REAL l2, scale;
 };
 
-/* Where a stretch's parameters and the optimizer's memory of them are: m and v, or one array and nothing.
+/* Where a stretch's parameters and the optimizer's slots for them are. An optimizer may have one slot.
  *
- * Parameters that other threads read in every step are streamed: a core that writes a cache line of which another has a copy first
- * asks for it to be given up, one line after the other, for 25 to 85 ns (two cores of an EPYC); a store past the caches does not
- * wait. The stretch then begins on a register's boundary. */
+ * Parameters that other threads read in every step are streamed. A core that writes a cache line waits until no other core has a
+ * copy of it, one line after the other; a store past the caches does not wait (docs/tuning.md, the schedule of a training call).
+ * The stretch then begins on a register's boundary. */
 struct FN(updated) {
-    REAL *params, *state, *second_state;
+    REAL *params, *slots[2];
     int streams;
 };
 
-/* One register of parameters, `left` of which are there, by the sum g of their gradients:
- *   SGD       velocity = momentum velocity - lr g; p += velocity, or with Nesterov p += momentum velocity - lr g
- *   momentum  velocity = momentum velocity + g; p -= lr velocity, or with Nesterov p -= lr (g + momentum velocity)
- *   RMSprop   v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)
- *   Adam      m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g^2; p -= rate m / (sqrt(v) + epsilon)
- *   AdamW     p shrinks, then as Adam
- * Returns p^2 from before. */
-ALWAYS_INLINE VEC FN(update_register)(const enum optimizer_code optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale,
-                                      ptrdiff_t at, ptrdiff_t left, struct FN(updated) u)
+/* A stretch from its i-th parameter on. */
+ALWAYS_INLINE struct FN(updated) FN(updated_from)(struct FN(updated) u, ptrdiff_t i)
 {
+    return (struct FN(updated)){u.params + i, {u.slots[0] + i, u.slots[1] ? u.slots[1] + i : NULL}, u.streams};
+}
+
+/* The formulas: p and the slots m and v change by the gradient g. The velocity of sgd adds up steps, that of momentum gradients. */
+ALWAYS_INLINE void FN(sgd)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v)
+{
+    (void)v;
+    *m = s->momentum * *m - s->lr * g;
+    *p += s->nesterov ? s->momentum * *m - s->lr * g : *m;
+}
+
+ALWAYS_INLINE void FN(momentum)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v)
+{
+    (void)v;
+    *m = s->momentum * *m + g;
+    *p -= s->lr * (s->nesterov ? g + s->momentum * *m : *m);
+}
+
+ALWAYS_INLINE void FN(rmsprop)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v)
+{
+    (void)v;
+    *m = s->beta_2 * *m + s->rest_2 * g * g;
+    *p -= s->lr * g / (FN(vsqrt)(*m) + s->epsilon);
+}
+
+ALWAYS_INLINE void FN(adam)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v)
+{
+    *m = s->beta_1 * *m + s->rest_1 * g;
+    *v = s->beta_2 * *v + s->rest_2 * g * g;
+    *p -= s->lr * *m / (FN(vsqrt)(*v) + s->epsilon);
+}
+
+ALWAYS_INLINE void FN(adamw)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v) { FN(adam)(s, g, p, m, v); }
+
+/* Update one register of parameters, `left` of them, with the sum g of their gradients. Returns p^2 from before. The optimizer is a
+ * constant in every inlined copy. */
+ALWAYS_INLINE VEC FN(update_register)(const int optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale, ptrdiff_t at,
+                                      ptrdiff_t left, struct FN(updated) u)
+{
+    const int two_slots = OPTIMIZER_SLOTS[optimizer] == 2;
     const VEC before = FN(load_upto)(u.params + at, left);
-    VEC p = before, m = FN(load_upto)(u.state + at, left);
+    VEC p = before, m = FN(load_upto)(u.slots[0] + at, left), v = two_slots ? FN(load_upto)(u.slots[1] + at, left) : (VEC){};
     g = (g + l2 * p) * scale;
-    if (optimizer == SGD) {
-        m = s->momentum * m - s->lr * g;
-        p += s->nesterov ? s->momentum * m - s->lr * g : m;
-    } else if (optimizer == MOMENTUM) {
-        m = s->momentum * m + g;
-        p -= s->lr * (s->nesterov ? g + s->momentum * m : m);
-    } else if (optimizer == RMSPROP) {
-        m = s->beta_2 * m + s->rest_2 * g * g;
-        p -= s->lr * g / (FN(vsqrt)(m) + s->epsilon);
-    } else {
-        if (optimizer == ADAMW)
-            p *= s->shrink;
-        VEC v = FN(load_upto)(u.second_state + at, left);
-        m = s->beta_1 * m + s->rest_1 * g;
-        v = s->beta_2 * v + s->rest_2 * g * g;
-        p -= s->lr * m / (FN(vsqrt)(v) + s->epsilon);
-        FN(store_upto)(u.second_state + at, v, left);
+    p *= s->shrink;
+    switch (optimizer) {
+#define CASE(CODE, name) case CODE: FN(name)(s, g, &p, &m, &v); break;
+        OPTIMIZERS(CASE)
+#undef CASE
     }
-    FN(store_upto)(u.state + at, m, left);
+    FN(store_upto)(u.slots[0] + at, m, left);
+    if (two_slots)
+        FN(store_upto)(u.slots[1] + at, v, left);
     if (u.streams && left >= LANES)
         FN(stream)(u.params + at, p);
     else
@@ -117,7 +135,7 @@ ALWAYS_INLINE VEC FN(summed_parts)(const struct FN(gradient) *gradient, ptrdiff_
     return g;
 }
 
-ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const struct FN(step) *step,
+ALWAYS_INLINE double FN(update_loop)(const int optimizer, const struct FN(step) *step,
                                      const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
 {
     const struct FN(step) s = *step; /* copies, which stores to the parameters cannot change */
@@ -137,13 +155,13 @@ ALWAYS_INLINE double FN(update_loop)(const enum optimizer_code optimizer, const 
 }
 
 /* Update n parameters; returns the sum of the squares of the parameters before, for the L2 term of the loss. */
-static double FN(update)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n, struct FN(updated) u)
+static double FN(update_stretch)(const struct FN(step) *s, const struct FN(gradient) *gradient, ptrdiff_t n,
+                                 struct FN(updated) u)
 {
     switch (s->optimizer) {
-    case SGD: return FN(update_loop)(SGD, s, gradient, n, u);
-    case MOMENTUM: return FN(update_loop)(MOMENTUM, s, gradient, n, u);
-    case RMSPROP: return FN(update_loop)(RMSPROP, s, gradient, n, u);
-    case ADAMW: return FN(update_loop)(ADAMW, s, gradient, n, u);
-    default: return FN(update_loop)(ADAM, s, gradient, n, u);
+#define CASE(CODE, name) case CODE: return FN(update_loop)(CODE, s, gradient, n, u);
+        OPTIMIZERS(CASE)
+#undef CASE
+    default: unknown_code("optimizer", s->optimizer);
     }
 }

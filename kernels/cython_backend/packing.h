@@ -13,15 +13,15 @@ static void FN(pack_panel)(const REAL *weight, const REAL *bias, ptrdiff_t strid
     }
 }
 
-/* A layer's weights and bias as panels after each other, of which only the last may be narrower: panel j begins at
- * j * (n_in + 1). This packs those of the outputs `part`, which begins with a panel. */
+/* A layer's weights and bias as panels one after the other; only the last may be narrower. The panel of output j begins at
+ * j * (n_in + 1). This packs the panels of the outputs `part`, which begins with a panel. */
 static void FN(pack_panels)(const REAL *weight, ptrdiff_t n_in, ptrdiff_t n_out, struct range part, REAL *panels)
 {
     for (ptrdiff_t j = part.begin; j < part.end; j += PANEL)
         FN(pack_panel)(weight + j, weight + n_in * n_out + j, n_out, n_in, min_size(PANEL, n_out - j), panels + j * (n_in + 1));
 }
 
-/* Numbers of REAL that they take. */
+/* How many numbers all panels of a layer take. */
 ALWAYS_INLINE ptrdiff_t FN(panels_size)(ptrdiff_t n_in, ptrdiff_t n_out) { return (n_in + 1) * round_up(n_out, LANES); }
 
 /* packed[k][j] = weight[j][k] for j < width; k runs over `depth`. Columns from `width` to the next register are zero. */

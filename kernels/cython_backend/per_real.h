@@ -1,12 +1,13 @@
-/* Everything that depends on the real type: included once for float and once for double, each time after the header that describes
- * it, whose definitions it forgets at the end.
+/* Everything that depends on the real type: included once for float and once for double, each time after the header that
+ * describes the type. At the end the definitions of that header are removed.
  *
- * That description has, beside the type with its integers and what vector extensions cannot express:
+ * That header has, beside the type, its integers and the instructions that vector extensions cannot express:
  * INTERLEAVE_LOW and _HIGH, the indices that interleave the lower, or the upper, halves of two registers. AVX2 has instructions for
  * that within halves only, and for halves as a whole (LOWER_HALVES, UPPER_HALVES): see transpose() in simd.h.
  * ln 2 = LN2_HI + LN2_LO, LN2_HI with enough trailing zeros that its product with an exponent is exact.
  * EXP_LOWEST and EXP_HIGHEST, just beyond where exp is 0 and infinity, and EXP_NORMAL, just above where it becomes subnormal; from
- * TANH_SATURATED = 2 |z| on, tanh rounds to 1.
+ * 2 |z| = TANH_SATURATED on, tanh rounds to 1.
+ * NORMAL_TAIL, the coefficients that normal_tail() needs, and NORMAL_HIGHEST, from where the normal density becomes subnormal.
  * EXP_DEGREE, an odd number, and ARTANH_TERMS, the smallest whose first dropped term is below a quarter of the last place.
  */
 
@@ -22,14 +23,24 @@
 #include "packing.h"
 #include "shallow.h"
 #include "gemm.h"
-#include "elementwise.h"
+#include "activations.h"
+#include "losses.h"
 #include "dropout.h"
 #include "normalization.h"
 #include "optimizer.h"
 #include "sparse.h"
 #include "network.h"
+#include "kind_dropout.h"
+#include "kind_activation.h"
+#include "kind_add.h"
+#include "kind_linear.h"
+#include "kind_layer_norm.h"
+#include "kind_batch_norm.h"
+#include "passes.h"
 #include "prediction.h"
 #include "batch.h"
+#include "validation.h"
+#include "updates.h"
 #include "training.h"
 #include "exports.h"
 #include "hardware.h"
@@ -52,6 +63,8 @@
 #undef EXP_DEGREE
 #undef TANH_SATURATED
 #undef ARTANH_TERMS
+#undef NORMAL_HIGHEST
+#undef NORMAL_TAIL
 #undef INTERLEAVE_LOW
 #undef INTERLEAVE_HIGH
 #undef LOWER_HALVES

@@ -3,7 +3,7 @@
  * VECTOR_BYTES is the width of a register; TILE_ROWS x TILE_VECTORS is the block of C that the GEMM micro-kernel keeps in
  * registers: as many accumulators as fit beside one row of B and one broadcast of A. 32 registers (AVX-512): 9 x 3 + 3 + 1;
  * 16 registers (AVX2, SSE2) and NEON's 32 narrow ones: 6 x 2 + 2 + 1. Two to THIN_ROWS rows are made in wider blocks of
- * THIN_REGISTERS (9 x 3 has one for four rows already), and so is the weight gradient of one output.
+ * THIN_REGISTERS (9 x 3 has one for four rows already). So is the weight gradient of one output.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__) || defined(__i386__)
@@ -21,7 +22,7 @@
 #error "this back end needs GCC's or Clang's vector extensions"
 #endif
 
-#ifndef VECTOR_BYTES /* a given one is emulated by narrower registers: to test the wide tile where AVX-512 is missing */
+#ifndef VECTOR_BYTES /* a given width is emulated by narrower registers, to test the wide tile without AVX-512 */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX2__)
@@ -42,32 +43,31 @@
 #endif
 #define THIN_REGISTERS 12 /* whole panels */
 
-/* With AVX2 a turn of a tile's loop, thin tiles' apart, makes two steps along the inner dimension, which saves instructions;
- * with SSE2 and in thin tiles sums, with AVX-512 addresses would go to the stack. On a virtual machine on which the rate of
- * instructions comes and goes, and with it the tile's (75 to 95 % of the multiply-add peak with everything in L1, when that peak
- * itself did not change), two steps gained 1.01 to 1.07 times, and four no more. */
+/* With AVX2 a turn of a tile's loop makes two steps along the inner dimension, which saves instructions. Thin tiles make one:
+ * their sums would go to the stack, as all tiles' would with SSE2, and addresses with AVX-512. See docs/tuning.md, two steps in a
+ * turn of a tile's loop. */
 #if defined(__AVX2__) && VECTOR_BYTES == 32
 #define UNROLL_STEPS _Pragma("GCC unroll 2")
 #else
 #define UNROLL_STEPS
 #endif
 
-/* How a tile reads A and B: row by row; A by columns; B to copy it, and to fetch the next panel; only to fetch that. */
+/* How a tile reads A and B. PLAIN: row by row. TRANSPOSED: A by columns. PACKING: it copies B and fetches the next panel.
+ * FETCHING: it fetches the next panel. */
 enum { PLAIN, TRANSPOSED, PACKING, FETCHING };
 
 /* What a product does with its result: store it, store its ReLU, or store it times an activation's derivative. */
 enum epilogue { STORE, STORE_RELU, GATE_RELU, GATE_SIGMOID, GATE_TANH };
 
-/* Where __builtin_prefetch is to put a line. The first tile of a panel of weights fetches the next one to L2. In float32 that
- * gained, for 1024 x 1024, 1.5 to 2.2 times with 2 to 6 rows, 1.25 times with 16, 1.1 times with 64, and nothing with 256; to L1
- * it would lose up to 9 %. Rows that are to be gathered go there, too: epochs of 784-128-10 took 0.93 to 0.97 of what they take
- * with rows fetched to L1 with one thread, 0.95 to 0.99 with two. */
+/* Where __builtin_prefetch puts a line. The first tile of a panel of weights fetches the next panel to L2, and so are fetched the
+ * rows that will be gathered. Both are faster than fetching to L1: docs/tuning.md, fetching to L2. */
 enum { L2_CACHE = 2 };
 
-/* Up to so many steps along the inner dimension a product is made without tiles: what 16 registers hold of two rows of A. */
+/* A product with at most this many steps along the inner dimension is made without tiles: what 16 registers hold of two rows of
+ * A. */
 enum { SHALLOW_DEPTH = 6 };
 
-/* Registers' width of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
+/* The registers of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
 enum { SPARSE_VECTORS = 13 };
 
 /* How many entries ahead of its use a row of weights is fetched: the rows lie anywhere in memory. */
@@ -76,37 +76,36 @@ enum { ROWS_AHEAD = 8 };
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 
-/* In training fewer, down to half as many, where the inputs of their layers would be larger than this and the parameters are
- * not, and are packed again at little cost: in float64 epochs of 64-100-10 took 0.97 of the time, of 50-128-64-5 0.96, of
- * 784-128-10 1.0, of 256-1024-1024-10 1.01. */
+/* In training a chunk has fewer rows than CHUNK_ROWS, down to half of them, where the inputs of its layers would be larger than
+ * this and the parameters are not: small parameters are packed again at little cost. See docs/tuning.md, rows that pass
+ * together. */
 enum { CHUNK_BYTES = 256 * 1024 };
 
-/* Up to so many rows the threads of a prediction share each layer's columns, and with them the weights that they read, instead
- * of the rows. With two threads one row of 256-1024-1024-10 gained 1.8 times (float32) and 1.6 times, 4 rows 1.3 times; 8 rows
- * lost 1.1 times. */
+/* With at most this many rows the threads of a prediction share each layer's columns instead of the rows. Each thread then reads
+ * only its part of the weights. See docs/tuning.md, predictions of few rows. */
 enum { ROWS_TO_SHARE_COLUMNS = 7 };
 
-/* A prediction packs all weights before it begins where so many chunks pass through them: every chunk gains 1.01 to 1.07 times. */
+/* A prediction of at least this many chunks packs all weights before it begins: docs/tuning.md, predictions from packed weights. */
 enum { CHUNKS_TO_PACK_FOR = 4 };
 
-/* What a weight gradient reads is packed where it is larger: the deltas in strips, the rest so many tiles at a time. Strips of 1 MB
- * gained 1.07 times against 128 KB at 256 x 1024 x 1024 in float32, 1.15 times in float64. */
+/* What a weight gradient reads is packed where it is larger than PACK_BYTES: the deltas in strips of STRIP_BYTES, the inputs
+ * TILES_TOGETHER tiles at a time. See docs/tuning.md, packing for weight gradients. */
 enum { PACK_BYTES = 192 * 1024, STRIP_BYTES = 1024 * 1024, TILES_TOGETHER = 4 };
 
-/* What is not packed should stay in L1 from one tile to the next; fewer rows at a time than half of these would cost more than
- * that. */
+/* What is not packed should stay in L1 from one tile to the next, so the rows are taken in two halves where that helps. With fewer
+ * rows than ROWS_TO_HALVE the halves would cost more than they save. */
 enum { L1_BYTES = 30 * 1024, ROWS_TO_HALVE = 192 };
 
 /* A weight gradient of few outputs is made transposed up to this size. */
 enum { TRANSPOSED_BYTES = 256 * 1024 };
 
-/* Up to so many classes softmax keeps one row a lane; with more, one row is spread over the lanes. */
+/* With at most this many classes softmax keeps one row in each lane; with more, one row is spread over the lanes. */
 enum { FEW_CLASSES = 32 };
 
-/* Bytes of rows that are fetched ahead of being gathered: they lie anywhere in memory. */
+/* How many bytes ahead of their use rows are fetched that will be gathered: they lie anywhere in memory. */
 enum { GATHER_AHEAD = 8192 };
 
-/* The same where the pass ends in an update of what it summed up. */
+/* SPARSE_VECTORS where the pass ends in an update of what it summed up. */
 enum { UPDATE_VECTORS = 7 };
 
 /* Squares of parameters that are summed up in their own type before they go to a double. */
@@ -137,6 +136,13 @@ ALWAYS_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : 
 ALWAYS_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 ALWAYS_INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
 
+/* A number that ../spec.py does not have. Callers check it; a caller that does not must not get a wrong result. */
+static _Noreturn void unknown_code(const char *what, int code)
+{
+    fprintf(stderr, "fastprop: there is no %s number %d\n", what, code);
+    abort();
+}
+
 /* The share [begin, end) of n items, in whole units, that worker i of n_workers gets: equal to within one unit. */
 struct range { ptrdiff_t begin, end; };
 static struct range share(ptrdiff_t n, ptrdiff_t unit, int i, int n_workers)
@@ -145,7 +151,7 @@ static struct range share(ptrdiff_t n, ptrdiff_t unit, int i, int n_workers)
     return (struct range){min_size(units * i / n_workers * unit, n), min_size(units * (i + 1) / n_workers * unit, n)};
 }
 
-/* What was stored past the caches is in memory for everybody. */
+/* Make what this thread stored past the caches visible to all threads. */
 ALWAYS_INLINE void streams_done(void)
 {
 #if defined(__SSE2__)
@@ -153,8 +159,8 @@ ALWAYS_INLINE void streams_done(void)
 #endif
 }
 
-/* How a thread rounds, and whether it takes subnormal numbers for zero. These cost over a hundred cycles each on many processors,
- * and Adam's moments of a dead unit decay into them: the training loop takes them for zero, and restores the mode. */
+/* How a thread rounds, and whether it takes subnormal numbers for zero. Arithmetic with them is slow on many processors, and Adam's
+ * moments of a dead unit decay into them. So the training loop takes them for zero, and restores the mode at its end. */
 #if defined(__SSE2__)
 typedef unsigned float_mode;
 ALWAYS_INLINE float_mode get_float_mode(void) { return _mm_getcsr(); }

@@ -1,17 +1,16 @@
 /* Regions: a function that is called once for each thread, so that the numeric code holds no threads. The threads beside the
- * caller's are started when they are first needed. Between two regions they spin for a while, then sleep; callers at the same time
- * have different ones.
+ * caller's are started when they are first needed. Between two regions they spin for a while, then sleep. Two callers at the same
+ * time have different threads.
  *
  *   run_together    the calls run at the same time, and may wait for each other
- *   run_parts       they may wait for none that has not begun (crew.h): what no thread has begun when the caller is done with its
- *                   own part, the caller does as well, so that nobody waits for a thread that is still waking up, or for whom there
- *                   is no processor
+ *   run_parts       they must not wait for a call that has not begun (crew.h). When the caller is done with its own part, it also
+ *                   does the parts that no thread has begun. So it never waits for a thread that is still waking up, or has no
+ *                   processor
  *
  * They are our own, and not OpenMP's, because of where a sleeper wakes up. On a virtual machine Linux takes a processor that was
- * halted for one that is away (vcpu_is_preempted), and puts the woken thread on the caller's processor, where it stays until the
- * next tick of the clock: after a pause of 20 ms 100 rows of 784-128-10 took 3.8 ms with OpenMP's threads, 0.4 ms with one. So a
- * sleeper is kept off the caller's processor until it runs. These threads also give the processor away while they wait, come back
- * after a fork, and need no compiler that has OpenMP.
+ * halted for one that is away (vcpu_is_preempted). It puts the woken thread on the caller's processor, where the thread waits until
+ * the next tick of the clock: docs/tuning.md, waking threads. So a sleeper is kept off the caller's processor until it runs. These
+ * threads also give the processor away while they wait, work again after a fork, and need no compiler that has OpenMP.
  */
 #pragma once
 
@@ -26,18 +25,18 @@ struct region {
     region_fn function;
     void *argument;
     int n_threads;
-    float_mode mode;     /* the caller's: the numbers do not depend on who does a part */
-    atomic_int n_others; /* beside the caller's, that are not done */
+    float_mode mode;     /* the caller's: results do not depend on which thread does a part */
+    atomic_int n_others; /* threads beside the caller's that are not done */
 };
 
-/* CALLED, it may still be called off; then it works, until the function is done. */
+/* A worker that is CALLED may still be called off. WORKING lasts until the function returns. */
 enum worker_state { AWAKE, ASLEEP, CALLED, WORKING };
 
 struct worker {
     _Alignas(CACHE_LINE) atomic_int state;
     int thread;               /* its number in the region */
     struct region *region;
-    struct worker *next;      /* of those that wait, or of a region's */
+    struct worker *next;      /* in the list of waiting workers, or of a region's */
     pthread_t handle;
     pthread_mutex_t mutex;    /* to wake it */
     pthread_cond_t called;
@@ -48,18 +47,18 @@ struct worker {
 #endif
 };
 
-/* A worker spins so long for the next call, as Python may take between two calls of a loop, and looks at the clock now and then. */
+/* A worker spins this long for the next call: as long as Python may take between two calls of a loop. */
 #define AWAKE_NANOSECONDS 2000000LL
 enum { TURNS_BETWEEN_LOOKS = 64 };
 
 static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct worker *waiting_workers; /* the last that was at work first */
+static struct worker *waiting_workers; /* the one that worked last comes first */
 static int n_workers;
-/* For tests: as if the system let no more start. */
+/* For tests: the most workers that can be started, as if the system had no more. */
 static atomic_int most_workers = INT_MAX;
 static void limit_workers(int n) { atomic_store(&most_workers, n); }
 
-/* Until it runs. Where that cannot be done, nothing is lost but time. */
+/* Keep a worker off the caller's processor until it runs. Where that cannot be done, only time is lost. */
 static void keep_off_this_processor(struct worker *worker)
 {
 #ifdef __linux__
@@ -75,7 +74,7 @@ static void keep_off_this_processor(struct worker *worker)
 #endif
 }
 
-/* Unless the user has said meanwhile where it may run. */
+/* Let a worker run on all its processors again, unless somebody has set other ones since. */
 static void may_run_anywhere(struct worker *worker)
 {
 #ifdef __linux__
@@ -102,14 +101,14 @@ static void call_worker(struct worker *worker, struct region *region, int thread
     pthread_cond_signal(&worker->called);
 }
 
-/* Whoever gets it does the worker's part. */
+/* Change a called worker's state, unless another thread was first. Who succeeds does the worker's part. */
 static int claim(struct worker *worker, enum worker_state next)
 {
     int state = CALLED;
     return atomic_compare_exchange_strong(&worker->state, &state, next);
 }
 
-/* Until it is called, or called off again. */
+/* Wait until the worker is called, or called off again. */
 static void await_call(struct worker *worker)
 {
     const long long began = nanoseconds();
@@ -145,7 +144,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* A thread to which no signal goes: they are for the program's own. Returns whether there is one. */
+/* Start a thread that gets no signals: these are for the program's own threads. Returns whether it started. */
 static int start_thread(struct worker *worker)
 {
     sigset_t all, before;
@@ -162,7 +161,7 @@ static int start_thread(struct worker *worker)
     return 1;
 }
 
-/* A new one, asleep, or NULL where the system has no more. */
+/* A new worker, asleep, or NULL where the system has no more threads. */
 static struct worker *start_worker(void)
 {
     const size_t size = (size_t)round_up(sizeof(struct worker), CACHE_LINE);
@@ -181,7 +180,7 @@ static struct worker *start_worker(void)
     return worker;
 }
 
-/* As many as are wanted, or as there are: a list, and its length. */
+/* As many workers as are wanted, or fewer where there are no more: a list, and its length. */
 static struct worker *take_workers(int n_wanted, int *n_taken)
 {
     struct worker *taken = NULL;
@@ -234,11 +233,11 @@ static void run_region(region_fn function, void *argument, int n_threads, int to
     give_workers_back(others);
 }
 
-/* With n_threads threads, or fewer where the system has no more. */
+/* Run a region with n_threads threads, or fewer where the system has no more. */
 static void run_together(region_fn function, void *argument, int n_threads) { run_region(function, argument, n_threads, 1); }
 static void run_parts(region_fn function, void *argument, int n_threads) { run_region(function, argument, n_threads, 0); }
 
-/* A forked child has none of its parent's threads, and starts its own; the memory of its parent's stays as it is. */
+/* A forked child has none of its parent's threads, and starts its own. The memory of the parent's workers is not used again. */
 static void lock_pool(void) { pthread_mutex_lock(&pool_mutex); }
 static void unlock_pool(void) { pthread_mutex_unlock(&pool_mutex); }
 static void forget_workers(void)
@@ -248,5 +247,5 @@ static void forget_workers(void)
     unlock_pool();
 }
 
-/* Once, when the module is imported. */
+/* To call once, when the module is imported. */
 static void threads_init(void) { pthread_atfork(lock_pool, unlock_pool, forget_workers); }

@@ -1,7 +1,7 @@
 /* The outputs of a network for many rows or few, by several threads. Included once for each real type.
  *
- * Threads share the rows, or for few rows each layer's columns, and with them the weights that they read: see
- * ROWS_TO_SHARE_COLUMNS. The bits do not depend on it.
+ * Threads share the rows or, if these are few, each layer's columns, and with them the weights that they read: see
+ * ROWS_TO_SHARE_COLUMNS. The bits are the same either way.
  */
 
 /* What the threads of one prediction share. */
@@ -14,12 +14,11 @@ struct FN(prediction) {
     struct FN(extent) extent;
     char *memory;
     size_t bytes_a_thread;
-    REAL *panels;            /* those of net, to pack */
-    /* where columns are shared: everybody's workspace, the layer, its input, and its weights, NULL where they are not packed */
+    REAL *panels;            /* where the panels of net are packed */
+    /* if columns are shared: the workspace of all threads, the linear row, its input, and its packed weights or NULL */
     struct FN(workspace) workspace;
     ptrdiff_t layer;
-    const REAL *layer_x;
-    ptrdiff_t layer_x_stride;
+    struct FN(matrix) layer_x;
     const REAL *layer_panels;
 };
 
@@ -29,69 +28,107 @@ static void FN(pack_thread)(void *argument, int thread, int n_threads)
     FN(pack_network)(&p->net, thread, n_threads, p->panels);
 }
 
-/* One layer of few rows. Only `packed` is each thread's own. */
+/* Whether a program has only linear rows, each with at most one activation behind it, so that columns can be shared. Dropout is
+ * allowed: it does nothing here. */
+static int FN(has_columns)(const struct FN(network) *net)
+{
+    for (ptrdiff_t i = 0; i < net->n_layers - 1; i++) {
+        const struct layer *layer = &net->layers[i];
+        const int fits = layer->kind == KIND_LINEAR || layer->kind == KIND_DROPOUT
+                         || (layer->kind == KIND_ACTIVATION && i > 0 && layer[-1].kind == KIND_LINEAR);
+        if (!fits)
+            return 0;
+    }
+    return net->layers[0].kind == KIND_LINEAR;
+}
+
+/* One linear row for few rows of X, with the activation behind it. Each thread has its own `packed`; the rest is shared. */
 static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(prediction) *p = argument;
-    const struct range columns = share(FN(layer)(&p->net, p->layer)[N_OUT], PANEL, thread, n_threads);
+    const struct range columns = share(p->net.layers[p->layer].n_out, PANEL, thread, n_threads);
     struct FN(workspace) w = p->workspace;
     w.packed = (REAL *)((char *)w.packed + p->bytes_a_thread * (size_t)thread);
-    FN(forward_layer)(&p->net, p->layer, p->layer_x, p->layer_x_stride, p->rows, columns, p->layer_panels, &w);
+    FN(linear_columns)(&p->net, p->layer, p->layer_x.at, p->layer_x.stride, p->rows, columns, p->layer_panels, &w);
+    const ptrdiff_t next = p->layer + 1;
+    if (p->net.layers[next].kind != KIND_ACTIVATION || FN(is_applied)(&p->net, next))
+        return;
+    const struct FN(matrix) y = FN(value)(&p->net, &w, next);
+    for (ptrdiff_t i = 0; i < p->rows && columns.end > columns.begin; i++) {
+        REAL *row = y.at + i * y.stride + columns.begin;
+        FN(activation_row)((int)p->net.layers[next].code, row, columns.end - columns.begin, row);
+    }
 }
 
-/* Few rows: the threads share the columns of one layer after the other, and with them the weights that they read. */
+/* Few rows: the threads share the columns of one linear row after the other, and with them the weights that they read. */
 static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
 {
-    const ptrdiff_t *last = FN(layer)(&p->net, p->net.n_layers - 1);
     FN(lay_out)(&p->net, &p->extent, p->memory, &p->workspace);
-    p->layer_x = p->x.dense;
-    p->layer_x_stride = p->net.layers[N_IN];
+    p->layer_x = (struct FN(matrix)){(REAL *)p->x.dense, p->net.layers[0].n_in};
     p->layer_panels = p->net.panels;
-    for (p->layer = 0; p->layer < p->net.n_layers; p->layer++) {
-        run_parts(FN(layer_columns_thread), p, n_threads);
-        p->layer_x = FN(layer_result)(&p->net, p->layer, &p->workspace, &p->layer_x_stride);
-        p->layer_panels = FN(next_panels)(&p->net, p->layer, p->layer_panels);
+    for (p->layer = 0; p->layer < p->net.n_layers - 1; p->layer++) {
+        const struct layer *layer = &p->net.layers[p->layer];
+        if (layer->kind == KIND_LINEAR) {
+            run_parts(FN(layer_columns_thread), p, n_threads);
+            p->layer_x = FN(value)(&p->net, &p->workspace, p->layer + 1);
+        }
+        if (p->layer_panels)
+            p->layer_panels += FN(layer_panels_size)(layer);
     }
-    FN(apply_link)((enum activation_code)last[ACTIVATION], p->workspace.output, p->rows, last[N_OUT], p->outputs);
+    FN(apply_link)(FN(link)(&p->net), FN(logits)(&p->net, &p->workspace), p->rows, FN(n_outputs)(&p->net), p->outputs);
+}
+
+/* The logits of rows [first, first + rows) of X, in their own order. */
+static REAL *FN(predict_rows)(const struct FN(network) *net, const struct FN(features) *x, ptrdiff_t first, ptrdiff_t rows,
+                              const struct FN(workspace) *w)
+{
+    const ptrdiff_t n_in = net->layers[0].n_in;
+    const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows};
+    if (!x->dense)
+        FN(sparse_linear_forward)(&chunk, x, NULL, first);
+    FN(forward_rows)(&chunk, !x->dense, (struct FN(matrix)){x->dense ? (REAL *)x->dense + first * n_in : NULL, n_in});
+    return FN(logits)(net, w);
 }
 
 static void FN(prediction_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(prediction) *p = argument;
-    const ptrdiff_t n_in = p->net.layers[N_IN];
-    const ptrdiff_t *last = FN(layer)(&p->net, p->net.n_layers - 1);
+    const ptrdiff_t n_out = FN(n_outputs)(&p->net);
     const struct range mine = share(p->rows, 1, thread, n_threads);
     struct FN(workspace) w;
     FN(lay_out)(&p->net, &p->extent, p->memory + p->bytes_a_thread * (size_t)thread, &w);
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
-        if (p->extent.sparse)
-            FN(forward_sparse_rows)(&p->net, &p->x, NULL, first, rows, (struct FN(masks)){}, &w);
-        else
-            FN(forward_rows)(&p->net, 0, p->x.dense + first * n_in, n_in, rows, (struct FN(masks)){}, &w);
-        FN(apply_link)((enum activation_code)last[ACTIVATION], w.output, rows, last[N_OUT], p->outputs + first * last[N_OUT]);
+        const REAL *logits = FN(predict_rows)(&p->net, &p->x, first, rows, &w);
+        FN(apply_link)(FN(link)(&p->net), logits, rows, n_out, p->outputs + first * n_out);
     }
 }
 
-/* Allocate, and run in n_threads parts. Returns -1 when there is no memory. */
+/* Allocate, and run in n_threads parts. Returns 0, or -1 if there is no memory. */
 static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
 {
     const int sparse = !p->x.dense, pack = !p->net.panels && !sparse && p->rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
+    struct value few_values[FEW_VALUES];
     struct FN(workspace) unused;
+    size_t bytes = 0;
+    p->net.plan.values = few_values;
+    if (p->net.n_layers > FEW_VALUES && !(p->net.plan.values = malloc((size_t)p->net.n_layers * sizeof(struct value))))
+        return -1;
+    make_plan(p->net.layers, p->net.n_layers, 0, sparse, &p->net.plan);
     p->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, p->rows), .sparse = sparse};
     p->bytes_a_thread = FN(lay_out)(&p->net, &p->extent, NULL, &unused);
-    const size_t bytes = p->bytes_a_thread * (size_t)n_threads;
+    bytes = p->bytes_a_thread * (size_t)n_threads;
     p->memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&p->net) * sizeof(REAL) : 0));
-    if (!p->memory)
-        return -1;
-    if (pack) {
+    if (p->memory && pack) {
         p->net.panels = p->panels = (REAL *)(p->memory + bytes);
         run_parts(FN(pack_thread), p, n_threads);
     }
-    if (n_threads > 1 && !sparse && p->rows <= ROWS_TO_SHARE_COLUMNS)
+    if (p->memory && n_threads > 1 && !sparse && p->rows <= ROWS_TO_SHARE_COLUMNS && FN(has_columns)(&p->net))
         FN(predict_by_columns)(p, n_threads);
-    else
+    else if (p->memory)
         run_parts(FN(prediction_thread), p, n_threads);
+    if (p->net.plan.values != few_values)
+        free(p->net.plan.values);
     give_back(p->memory);
-    return 0;
+    return p->memory ? 0 : -1;
 }

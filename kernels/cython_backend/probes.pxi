@@ -1,4 +1,4 @@
-# What tests and bench/ need of a compiled module beside its kernels: no part of the public face. Included after core.pxi.
+# What tests and bench/ need of a compiled module beside its kernels. Not public. Included after core.pxi.
 
 # For tests/kernels/test_crew.py and test_processes.py
 
@@ -10,7 +10,7 @@ cdef extern from "engine.h":
 
 
 def drill(int period):
-    """Every `period` steps of training the cores count as crowded, until 0 is given."""
+    """The cores count as crowded once in ``period`` steps of training, until 0 is given."""
     drill_crew(period)
 
 
@@ -45,7 +45,7 @@ def measure_peak(cnp.ndarray factor_and_term, Py_ssize_t repeats, int n_threads)
 
 
 def measure_bandwidth(cnp.ndarray values, Py_ssize_t repeats, int n_threads):
-    """Read an array so many times: (bytes read, repeats times the sum of the last thread's part)."""
+    """Read an array ``repeats`` times: (bytes read, repeats times the sum of the last thread's part)."""
     cdef bint single = kernels_for(values) == &KERNELS_f32
     cdef const void *start = cnp.PyArray_DATA(values)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(values)
@@ -56,7 +56,7 @@ def measure_bandwidth(cnp.ndarray values, Py_ssize_t repeats, int n_threads):
 
 
 def measure_ping_pong(long long n_trips):
-    """Pass a cache line between two threads and back so many times: the round trips done, 0 without a second thread."""
+    """Pass a cache line between two threads and back ``n_trips`` times: the round trips done, 0 without a second thread."""
     cdef long long done
     with nogil:
         done = ping_pong(n_trips)

@@ -1,4 +1,4 @@
-/* The real type float, as per_real.h needs it described. */
+/* The real type float, with the definitions that per_real.h lists. */
 
 #define REAL float
 #define INTEGER int32_t
@@ -18,6 +18,10 @@
 #define EXP_DEGREE 7
 #define TANH_SATURATED 20.0f
 #define ARTANH_TERMS 8
+#define NORMAL_HIGHEST 13.2f
+#define NORMAL_TAIL \
+    0.22197061316384997, 0.16457948901610137, 0.08654970259227555, 0.027760268793883772, 0.001816149629911103, \
+    -0.0024231965907594794, -0.0005702767310343125, 0.0002803736906219966, 7.755839141570666e-05, -4.068367164296615e-05
 #if VECTOR_BYTES == 64
 #define INTERLEAVE_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define INTERLEAVE_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31

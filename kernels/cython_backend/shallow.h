@@ -1,10 +1,8 @@
-/* A product of so short an inner dimension that a tile would do little but begin and end: forward from few inputs, the input
- * gradient from few outputs, and a few rows of weights at a time of a single row's forward. Included once for each real type.
+/* Products with a short inner dimension, for which a tile would do little but begin and end: forward from few inputs, the input
+ * gradient from few outputs, and the forward of a single row, a few rows of weights at a time. Included once for each real type.
  *
- * Two rows of A stay in registers and meet the rows of B, which need not be copied, from end to end; C is written in long rows.
- * Against tiles, depth 2 to 6, on an EPYC with AVX2: dX of 256 x 1024 x 2 to 6 1.3 to 2 times as fast, of 150 x 100 x 3 1.3
- * (float32) and 1.5 times (float64), forward 150 x 4 x 100 1.1 and 1.3 times; from depth 8 on tiles are faster in float32 (0.95 to
- * 0.7).
+ * Two rows of A stay in registers and meet the rows of B from end to end; B need not be copied, and C is written in long rows. Up
+ * to SHALLOW_DEPTH this is faster than tiles: docs/tuning.md, products of little depth.
  */
 
 ALWAYS_INLINE int FN(shallow)(ptrdiff_t depth) { return depth > 0 && depth <= SHALLOW_DEPTH; }
@@ -72,8 +70,7 @@ ALWAYS_INLINE void FN(shallow_loop)(const int depth, const enum epilogue epilogu
 SHALLOW_DEPTHS(SHALLOW_INSTANCE)
 
 /* [depth - 1] for SHALLOW_DEPTH depths: c (rows, n) from a, with p's b, start, strides and epilogue. The start is the bias, or for
- * one row c itself, given with STORE_RELU and perhaps with STORE, or else NULL for zero: to load zeros instead would cost 1.1 to
- * 1.2 times. */
+ * one row c itself, given with STORE_RELU and perhaps with STORE. NULL stands for zero: loading zeros would take longer. */
 static void (*const FN(shallow_products)[SHALLOW_DEPTH])(const struct FN(panel) *p, ptrdiff_t rows, ptrdiff_t n, const REAL *a,
                                                          const REAL *gate, REAL *c) = {SHALLOW_DEPTHS(SHALLOW_NAME)};
 

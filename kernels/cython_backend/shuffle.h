@@ -1,4 +1,4 @@
-/* Shuffling with the numbers, and so the result, of NumPy's RandomState.shuffle, without the GIL and in less time. */
+/* NumPy's RandomState.shuffle without the GIL and in less time. It draws the same numbers, and so gives the same result. */
 #pragma once
 
 #include <numpy/random/bitgen.h>
@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /* Fisher and Yates: item i, from the last one down, changes places with item j, uniform in [0, i]; j is the next number of the
- * stream under the smallest mask that holds i, until it is not above i. Instead of trying again in a loop of its own, which
- * the processor cannot predict, a number that is too large exchanges item i with itself. n <= 2^32. */
+ * stream under the smallest mask that holds i; numbers above i are skipped. An inner loop for that would be hard to predict for the
+ * processor, so a number that is too large exchanges item i with itself instead. n <= 2^32. */
 static void shuffle(bitgen_t *bits, ptrdiff_t *items, ptrdiff_t n)
 {
     uint32_t mask = 1;

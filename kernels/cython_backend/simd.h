@@ -13,7 +13,7 @@ ALWAYS_INLINE VEC FN(broadcast)(REAL s) { return s - (VEC){}; } /* s - 0 is s, -
 ALWAYS_INLINE VEC FN(select)(INT_VEC mask, VEC yes, VEC no) { return (VEC)((mask & (INT_VEC)yes) | (~mask & (INT_VEC)no)); }
 ALWAYS_INLINE VEC FN(keep)(INT_VEC mask, VEC v) { return (VEC)(mask & (INT_VEC)v); }
 
-/* Comparisons with NaN are false, so the order of the operands decides who keeps a NaN: here it is v. */
+/* Comparisons with NaN are false, so the order of the operands decides which NaN stays: here that in v. */
 ALWAYS_INLINE VEC FN(at_least)(VEC v, REAL bound)
 {
 #ifdef VECTOR_MAX
@@ -68,7 +68,7 @@ ALWAYS_INLINE VEC FN(load_first)(const REAL *p, ptrdiff_t count)
 #endif
 }
 
-/* Without AVX2's masked store, for which an EPYC takes 13 cycles. */
+/* Without AVX2's masked store, which is slow on some processors: docs/tuning.md, masked stores. */
 ALWAYS_INLINE void FN(store_first)(REAL *p, VEC v, ptrdiff_t count)
 {
 #if defined(MASK_STORE) && !SANITIZED

@@ -1,5 +1,5 @@
-# Whether the arrays of a call have the sizes that it goes by. The caller's checks are over, and another thread may have set the
-# shape or dtype of an array since; from here until the GIL is released nobody can. Included by core.pxi.
+# Whether the arrays of a call have the sizes that the call assumes. Another thread may have set the shape or dtype of an array
+# since the caller's checks; from here until the GIL is released, none can. Included by core.pxi.
 
 # Each of the arrays must have n items of a size.
 cdef int check_sizes(str names, ptrdiff_t n, ptrdiff_t item, cnp.ndarray a, cnp.ndarray b=None, cnp.ndarray c=None,
@@ -11,7 +11,7 @@ cdef int check_sizes(str names, ptrdiff_t n, ptrdiff_t item, cnp.ndarray a, cnp.
     return 0
 
 
-# The same where the array may be empty, which means "not given".
+# check_sizes() for an array that may be empty, which means "not given".
 cdef int check_optional(str name, ptrdiff_t n, ptrdiff_t item, cnp.ndarray array) except -1:
     return check_sizes(name, n, item, array) if cnp.PyArray_SIZE(array) else 0
 
@@ -24,11 +24,20 @@ cdef int check_targets(cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray samp
     return 0
 
 
-# A network's rows and parameters; returns the number of its outputs. The layer table is the kernels' own: see ../checks.py.
-cdef ptrdiff_t check_network(cnp.ndarray x, cnp.ndarray indptr, ptrdiff_t rows, cnp.ndarray layers, cnp.ndarray params) except -1:
-    cdef const ptrdiff_t *first = <const ptrdiff_t *>cnp.PyArray_DATA(layers)
-    cdef const ptrdiff_t *last = first + (layers.shape[0] - 1) * LAYER_COLUMNS
-    if not cnp.PyArray_SIZE(indptr):
-        check_sizes("x", rows * first[N_IN], cnp.PyArray_ITEMSIZE(x), x)
-    check_sizes("params", last[OFFSET] + (last[N_IN] + 1) * last[N_OUT], cnp.PyArray_ITEMSIZE(x), params)
-    return last[N_OUT]
+# Check the rows of a network's table, the size of its parameters and, unless they are None, of its running statistics. Returns the
+# number of outputs. No other code has the table: see ../checks.py.
+cdef ptrdiff_t check_network(cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, bint sparse) except -1:
+    cdef const layer *table = <const layer *>cnp.PyArray_DATA(layers)
+    cdef ptrdiff_t n = layers.shape[0], item = cnp.PyArray_ITEMSIZE(params), wrong
+    check_sizes("layers", n, sizeof(layer), layers)
+    wrong = wrong_row(table, n, sparse)
+    if wrong >= 0:
+        raise ValueError(f"layers must be a table as layer_table() makes it; row {wrong} is not one of its kind")
+    check_sizes("params", n_parameters(table, n), item, params)
+    if buffers is not None:
+        check_sizes("buffers", n_statistics(table, n), item, buffers)
+    return table[n - 1].n_out
+
+
+cdef int check_hyper(int optimizer, cnp.ndarray hyper) except -1:
+    return check_sizes("hyper", N_COMMON_HYPER + OPTIMIZER_HYPER[optimizer], sizeof(double), hyper)

@@ -1,9 +1,9 @@
 /* The first layer on sparse rows. Included once for each real type.
  *
  * X is in CSR form. Forward is a sum of rows of W. The gradient of W is never stored: it would be as large as W, and most of its
- * rows are zero. Instead each thread turns the batch's part of X into columns for its own share of the features, and when it comes
- * to update a row of W it sums up its gradient, in registers, from the column and the deltas of all rows of the batch. Memory is W,
- * the moments and one batch's deltas.
+ * rows are zero. Instead each thread turns the batch's part of X into columns, for its own share of the features. When it updates a
+ * row of W, it sums up the row's gradient, in registers, from the column and the deltas of all rows of the batch. The memory needed
+ * is W, the moments and one batch's deltas.
  */
 
 struct FN(features) {
@@ -13,12 +13,12 @@ struct FN(features) {
     int wide;               /* indices and indptr are int64, not int32 */
 };
 
-/* X as it comes: a matrix, or values with the indices and row starts of CSR, int32 or int64 (wide). */
-static struct FN(features) FN(features)(const void *x, const void *indices, const void *indptr, int wide)
+/* The features of X, dense or sparse. */
+static struct FN(features) FN(features)(const struct rows *rows)
 {
-    if (!indptr)
-        return (struct FN(features)){.dense = x};
-    return (struct FN(features)){.values = x, .indices = indices, .indptr = indptr, .wide = wide};
+    if (!rows->indptr)
+        return (struct FN(features)){.dense = rows->x};
+    return (struct FN(features)){.values = rows->x, .indices = rows->indices, .indptr = rows->indptr, .wide = rows->wide};
 }
 
 ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
@@ -47,7 +47,7 @@ ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct F
     }
 }
 
-/* out[0..n) = start[0..n) + that sum, with start NULL for zeros. */
+/* out[0..n) = start[0..n) + the sum of add_rows(), with start NULL for zeros. */
 ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
                                       const REAL *matrix, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
 {
@@ -60,7 +60,7 @@ ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(feature
         FN(store_upto)(out + j * LANES, acc[j], j == vectors - 1 ? last : LANES);
 }
 
-/* The same for any n, in panels of nearly equal width. */
+/* sum_rows_panel() for any n, in panels of nearly equal width. */
 static void FN(sum_rows)(const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end, const REAL *matrix, ptrdiff_t stride,
                          const REAL *start, ptrdiff_t n, REAL *out)
 {
@@ -101,8 +101,8 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
     const ptrdiff_t n = features.end - features.begin;
     ptrdiff_t *start = columns->start;
     memset(start, 0, (size_t)(n + 1) * sizeof(ptrdiff_t));
-    /* Count every feature one place further on; the sums are then where each one's entries begin; filling moves them to the ends,
-     * which are where the next ones begin. */
+    /* Counts are kept one place further on, so that their sums are where each feature's entries begin. Filling then moves each
+     * start to the end of its feature's entries, which is the start of the next one's. */
     for (int filling = 0; filling < 2; filling++) {
         for (ptrdiff_t i = 0; i < rows; i++) {
             const ptrdiff_t row = order ? order[first + i] : first + i;
@@ -137,9 +137,10 @@ static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdif
         FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient);
 }
 
-/* Update one feature's weights [0, n) by their gradient, which is that sum over the feature's entries in the batch and never leaves
- * the registers: its loads fill the time that the update's divisions take. Returns the lanes' sums of the squares from before. */
-ALWAYS_INLINE VEC FN(update_feature_panel)(const int vectors, const enum optimizer_code optimizer, const struct FN(step) *step,
+/* Update one feature's weights [0, n). Their gradient is the sum of add_rows() over the feature's entries in the batch, and
+ * never leaves the registers: its loads fill the time that the update's divisions take. Returns each lane's sum of the squares
+ * from before. */
+ALWAYS_INLINE VEC FN(update_feature_panel)(const int vectors, const int optimizer, const struct FN(step) *step,
                                            const struct FN(features) *transposed, ptrdiff_t begin, ptrdiff_t end, const REAL *delta,
                                            ptrdiff_t stride, ptrdiff_t n, REAL l2, REAL scale, struct FN(updated) u)
 {
@@ -152,8 +153,8 @@ ALWAYS_INLINE VEC FN(update_feature_panel)(const int vectors, const enum optimiz
     return squares;
 }
 
-/* The same for all of the weights of the features [0, n) of the columns. Returns the sum of the squares. */
-ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer, const struct FN(step) *step,
+/* Update all weights of the features [0, n) of the columns. Returns the sum of their squares from before. */
+ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct FN(step) *step,
                                              const struct FN(columns) *columns, ptrdiff_t n, const REAL *delta, ptrdiff_t n_out,
                                              REAL l2, REAL scale, struct FN(updated) u)
 {
@@ -167,7 +168,7 @@ ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
             const ptrdiff_t width = min_size(vectors * LANES, n_out - j);
-            const struct FN(updated) at = {u.params + j, u.state + j, u.second_state + j};
+            const struct FN(updated) at = FN(updated_from)(u, j);
 #define PANEL_CASE(v) case v: squares += FN(update_feature_panel)(v, optimizer, &s, &transposed, begin, end, delta + j, n_out, \
                                                                   width, l2, scale, at); break;
             switch (vectors) {
@@ -176,7 +177,7 @@ ALWAYS_INLINE double FN(update_feature_loop)(const enum optimizer_code optimizer
 #undef PANEL_CASE
         }
         sum += (double)FN(horizontal_sum)(squares);
-        u = (struct FN(updated)){u.params + n_out, u.state + n_out, u.second_state + n_out};
+        u = FN(updated_from)(u, n_out);
     }
     return sum;
 }

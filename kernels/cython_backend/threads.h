@@ -13,10 +13,10 @@ static long long nanoseconds(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* Spins, because the wait is usually shorter than a system call, and gives the processor away when it is not. */
+/* Waiting spins, because it is usually shorter than a system call, and gives the processor away when it takes longer. */
 enum { SPINS_BEFORE_YIELD = 4096 };
 
-/* One more turn of a loop that waits for another thread. */
+/* One turn of a loop that waits for another thread. */
 static void wait_a_turn(int turn)
 {
     if (turn < SPINS_BEFORE_YIELD)

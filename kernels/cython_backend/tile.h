@@ -5,8 +5,8 @@
  *     dX       dx = (dz W^T) * f'(a)      A = dz (rows contiguous)            B = W^T
  *     dW       dW = x^T dz                A = x^T (columns contiguous)        B = dz
  * It holds a block of C, such as TILE_ROWS x TILE_VECTORS, in registers, starts it from the bias or from zero, adds A(i, k) B(k, j)
- * over all k, and at the end what C had, if that is asked for: C may be far away, and its lines come while the sums are made. It
- * applies ReLU or the derivative of an activation before it stores. (The shape of the tile and its layout follow Goto and van de
+ * over all k and, if asked for, at the end what C had: C may be far away in memory, and its lines arrive while the sums are made.
+ * It applies ReLU or the derivative of an activation before it stores. (The shape of the tile and its layout follow Goto and van de
  * Geijn, Anatomy of high-performance matrix multiplication, 2008.)
  */
 
@@ -20,9 +20,9 @@ struct FN(panel) {
     ptrdiff_t a_stride;     /* from a row of A to the next, or from a column to the next where A is transposed */
     ptrdiff_t c_stride;
     ptrdiff_t gate_stride;
-    ptrdiff_t last;         /* columns in the last register, 1..LANES: no others are stored */
+    ptrdiff_t last;         /* columns in the last register, 1..LANES; only these are stored */
     enum epilogue epilogue;
-    int accumulate;         /* onto what C has */
+    int accumulate;         /* add to what C has */
 };
 
 static const REAL FN(zeros)[THIN_REGISTERS * LANES] = {0}; /* as many as the widest tile starts from */
@@ -56,7 +56,7 @@ ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum
             acc[i * vectors + j] = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
 }
 
-/* acc += A(:, k) B(k, :), a and b being at k. */
+/* acc += A(:, k) B(k, :), where a and b point to k. */
 ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const REAL *restrict a, ptrdiff_t a_stride,
                                  const REAL *restrict b, const REAL *next, REAL *restrict packed, VEC *acc)
 {
@@ -76,7 +76,7 @@ ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int ki
     }
 }
 
-/* c[rows][vectors * LANES]: rows, vectors and kind are constants wherever this is inlined, so that acc lives in registers. */
+/* c[rows][vectors * LANES]. rows, vectors and kind are constants in every inlined copy, so that acc stays in registers. */
 ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, const struct FN(panel) *p,
                             const REAL *restrict a, const REAL *gate, REAL *c)
 {
@@ -103,7 +103,7 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
     }
 #undef STEPS
     /* Only a weight gradient is added to what is there, only an input gradient has gates, and PACKING and FETCHING have whole
-     * panels: the code of what a kind cannot have would be a third of the module. */
+     * panels. Code for combinations that do not occur would make the module much larger. */
     if (kind == TRANSPOSED && p->accumulate)
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors; j++)
@@ -158,8 +158,8 @@ static const FN(tile_fn) FN(transposed_tiles)[TILE_VECTORS][TILE_ROWS] = TILE_TA
 static const FN(tile_fn) FN(packing_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, PACKING)};
 static const FN(tile_fn) FN(fetching_tiles)[TILE_ROWS] = {WHOLE_COLUMN(TILE_NAME, FETCHING)};
 
-/* For few rows: [rows - 1], each as wide as keeps the multipliers busy. One row is a weight gradient's of one output, whose B is
- * near. */
+/* For few rows: [rows - 1], each wide enough to keep the multipliers busy. The tile of one row is for the weight gradient of one
+ * output, whose B is in a near cache. */
 #if THIN_ROWS == 4
 #define THIN_TILES(X) X(1, 12, PLAIN) X(2, 6, FETCHING) X(3, 4, FETCHING) X(4, 3, FETCHING)
 #else

@@ -1,71 +1,7 @@
 /* Whole epochs of training, and the loss and gradient of a whole data set. Included once for each real type. */
 
-static struct FN(step) FN(optimizer_step)(const struct FN(training) *t, ptrdiff_t step)
-{
-    const double *h = t->hyper;
-    return t->optimizer == SGD ? FN(sgd_step)(h[0], h[1], h[2] != 0) : FN(adam_step)(h[0], h[1], h[2], h[3], (double)step);
-}
-
-ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(replica) *replica, ptrdiff_t at)
-{
-    return (struct FN(updated)){replica->params + at, replica->state + at, replica->second_state + at};
-}
-
-/* Update the parameters [begin, end), of one layer's weights or biases; returns the sum of their squares. Shared: other threads
- * read them in the next step. */
-static double FN(update_stretch)(const struct FN(step) *step, struct FN(gradient) *gradient, const struct FN(replica) *replica,
-                                 ptrdiff_t skip, ptrdiff_t begin, ptrdiff_t end, int shared)
-{
-    struct FN(updated) u = FN(updated_at)(replica, begin);
-    gradient->begin = begin - skip;
-    u.streams = shared && (uintptr_t)u.params % VECTOR_BYTES == 0;
-    return FN(update)(step, gradient, end - begin, u);
-}
-
-/* Update one part of the parameters whose gradient is stored, weights with the L2 term and biases without; returns its share of
- * |weights|^2. */
-static double FN(update_stored)(const struct FN(training) *t, const struct FN(replica) *replica, const struct FN(step) *step,
-                                double total_weight, int part, int shared)
-{
-    const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
-    struct FN(gradient) gradient = {.parts = replica->gradients, .n_parts = t->n_parts, .scale = (REAL)(1 / total_weight)};
-    const struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
-    double squares = 0;
-    for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
-        const ptrdiff_t *layer = FN(layer)(&t->net, l);
-        const ptrdiff_t bias = layer[OFFSET] + layer[N_IN] * layer[N_OUT];
-        const ptrdiff_t bounds[] = {layer[OFFSET], bias, bias + layer[N_OUT]};
-        for (int is_bias = 0; is_bias < 2; is_bias++) {
-            const ptrdiff_t begin = max_size(bounds[is_bias], mine.begin + skip);
-            const ptrdiff_t end = min_size(bounds[is_bias + 1], mine.end + skip);
-            const ptrdiff_t boundary = min_size(round_up(begin, LANES), end);
-            gradient.l2 = is_bias ? 0 : (REAL)t->alpha;
-            if (begin < end) {
-                const double sum = FN(update_stretch)(step, &gradient, replica, skip, begin, boundary, shared)
-                                   + FN(update_stretch)(step, &gradient, replica, skip, boundary, end, shared);
-                squares += is_bias ? 0 : sum;
-            }
-        }
-    }
-    return squares;
-}
-
-/* The same for the first layer's weights on sparse X, whose gradient is summed up on the way from the columns. */
-static double FN(update_features)(const struct FN(training) *t, const struct FN(replica) *replica, const struct FN(step) *step,
-                                  double total_weight, int part)
-{
-    const struct FN(columns) *columns = &t->workspaces[part].columns;
-    const ptrdiff_t n_out = t->net.layers[N_OUT];
-    const struct range mine = share(t->net.layers[N_IN], 1, part, t->n_parts);
-    const ptrdiff_t n = mine.end - mine.begin;
-    const REAL l2 = (REAL)t->alpha, scale = (REAL)(1 / total_weight);
-    const struct FN(updated) u = FN(updated_at)(replica, mine.begin * n_out);
-    return step->optimizer == SGD ? FN(update_feature_loop)(SGD, step, columns, n, t->first_delta, n_out, l2, scale, u)
-                                  : FN(update_feature_loop)(ADAM, step, columns, n, t->first_delta, n_out, l2, scale, u);
-}
-
-/* A thread that begins, or was away: bring its copy up to date, while the first thread cannot change it, before the step's
- * barrier. */
+/* A thread that begins, or slept, brings its copy up to date. It does so before the step's barrier, while the first thread
+ * cannot change the original. */
 static void FN(catch_up)(const struct FN(training) *t, int thread)
 {
     const struct FN(replica) *from = &t->replicas[0], *to = &t->replicas[thread];
@@ -73,9 +9,8 @@ static void FN(catch_up)(const struct FN(training) *t, int thread)
         return;
     const size_t bytes = (size_t)FN(n_params)(&t->net) * sizeof(REAL);
     memcpy(to->params, from->params, bytes);
-    memcpy(to->state, from->state, bytes);
-    if (t->optimizer == ADAM)
-        memcpy(to->second_state, from->second_state, bytes);
+    for (int slot = 0; slot < OPTIMIZER_SLOTS[t->job->optimizer]; slot++)
+        memcpy(to->slots[slot], from->slots[slot], bytes);
 }
 
 /* Where a part's gradient is for the other threads to read. */
@@ -105,28 +40,35 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
         return;
     }
     const double scale = (double)(end - begin) / total_weight;
-    const ptrdiff_t number = t->step + step + 1;
+    const struct FN(batch) batch = {begin, end, *t->job->step + step + 1};
     const struct FN(replica) *replica = &t->replicas[thread];
     const int publishes = t->replicated && active > 1, streams = !t->replicated && active > 1;
+    struct FN(network) net = t->net;
+    net.params = replica->params;
+    if (net.plan.n_batch_norms)
+        FN(normalized_gradient)(t, &net, &batch, thread, active, scale, t->losses + epoch, watch);
     for (int part = 0; part < t->n_parts; part++) {
         const int own = part % active == thread;
         replica->gradients[part] = own || !publishes ? t->workspaces[part].gradient : FN(published)(t, step, part);
-        if (own)
-            t->losses[part * t->losses_stride + epoch] += scale * FN(batch_gradient)(t, replica->params, number, begin, end, part);
+        if (own && !net.plan.n_batch_norms)
+            t->losses[part * t->losses_stride + epoch] += scale * FN(part_gradient)(t, &net, &batch, part);
         if (own && publishes)
             FN(publish)(t, step, part);
     }
-    const struct FN(step) update = FN(optimizer_step)(t, number);
+    if (thread == 0 && net.plan.n_batch_norms)
+        FN(move_statistics)(&net, &t->workspaces[0], end - begin, t->statistics);
     crew_meet(&t->crew, thread, active, step, watch);
     if (t->replicated && thread > 0 && crew_size(&t->crew, active, step + 1) == 1)
-        return; /* it will catch up, and the first thread needs its workspace */
+        return; /* this thread will catch up; until then the first thread needs its workspace */
+    const double factor = FN(clipping_factor)(t, replica, total_weight, thread, active, watch);
+    const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
     for (int part = 0; part < t->n_parts; part++) {
         const int own = part % active == thread;
         if (!own && !t->replicated)
             continue;
-        double squares = FN(update_stored)(t, replica, &update, total_weight, part, streams);
+        double squares = FN(update_stored)(t, replica, &change, part, streams);
         if (t->extent.sparse)
-            squares += FN(update_features)(t, replica, &update, total_weight, part);
+            squares += FN(update_features)(t, replica, &change, part);
         if (thread == 0 || !t->replicated)
             t->penalties[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
     }
@@ -137,17 +79,17 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
-    const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
+    const ptrdiff_t n_steps = t->end_step;
     const float_mode mode = get_float_mode();
     set_float_mode(without_subnormals(mode));
     struct stopwatch watch = {.began = n_threads > 1 ? nanoseconds() : 0};
     if (thread == 0)
-        crew_begin(&t->crew, n_threads, &watch);
-    for (ptrdiff_t next = 0; next < n_steps; next++) {
+        crew_begin(&t->crew, n_threads, t->first_step, &watch);
+    for (ptrdiff_t next = t->first_step; next < n_steps; next++) {
         const ptrdiff_t step = crew_join(&t->crew, thread, next);
-        if (step < 0 || step == n_steps) /* joined after the last one */
+        if (step < 0 || step == n_steps) /* joined after the last step */
             break;
-        if (step == 0 || step > next)
+        if (step == t->first_step || step > next)
             FN(catch_up)(t, thread);
         next = step;
         const int active = crew_size(&t->crew, n_threads, step);
@@ -168,9 +110,9 @@ static double FN(add_up_gradient)(const struct FN(training) *t, double total_wei
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
     double squares = 0;
     for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
-        const ptrdiff_t *layer = FN(layer)(&t->net, l);
-        const ptrdiff_t begin = layer[OFFSET] + (l == 0 ? skip : 0), bias = layer[OFFSET] + layer[N_IN] * layer[N_OUT];
-        const struct range mine = share(bias + layer[N_OUT] - begin, CACHE_LINE, part, t->n_parts);
+        const struct layer *layer = &t->net.layers[l];
+        const ptrdiff_t begin = layer->offset + (l == 0 ? skip : 0), bias = layer->offset + n_weights(layer);
+        const struct range mine = share(bias + n_biases(layer) - begin, CACHE_LINE, part, t->n_parts);
         for (ptrdiff_t i = begin + mine.begin; i < begin + mine.end; i++) {
             REAL g = t->workspaces[0].gradient[i - skip];
             for (int other = 1; other < t->n_parts; other++)
@@ -183,11 +125,11 @@ static double FN(add_up_gradient)(const struct FN(training) *t, double total_wei
     return squares;
 }
 
-/* The same for the first layer's weights on sparse X. */
+/* add_up_gradient() for the first row's weights on sparse X. */
 static double FN(feature_gradients)(const struct FN(training) *t, double total_weight, int part)
 {
-    const ptrdiff_t n_out = t->net.layers[N_OUT];
-    const struct range mine = share(t->net.layers[N_IN], 1, part, t->n_parts);
+    const ptrdiff_t n_out = t->net.layers[0].n_out;
+    const struct range mine = share(t->net.layers[0].n_in, 1, part, t->n_parts);
     REAL *gradient = t->gradient + mine.begin * n_out;
     const REAL *weight = t->net.params + mine.begin * n_out;
     double squares = 0;
@@ -202,9 +144,14 @@ static double FN(feature_gradients)(const struct FN(training) *t, double total_w
 static void FN(gradient_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
+    const struct FN(batch) batch = {0, t->n_rows, 0};
     const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
-    for (int part = thread; part < t->n_parts; part += n_threads)
-        t->losses[part * t->losses_stride] = FN(batch_gradient)(t, t->net.params, 0, 0, t->n_rows, part) / total_weight;
+    struct stopwatch unused = {};
+    if (t->net.plan.n_batch_norms)
+        FN(normalized_gradient)(t, &t->net, &batch, thread, n_threads, 1 / total_weight, t->losses, &unused);
+    else
+        for (int part = thread; part < t->n_parts; part += n_threads)
+            t->losses[part * t->losses_stride] = FN(part_gradient)(t, &t->net, &batch, part) / total_weight;
 }
 
 static void FN(add_up_thread)(void *argument, int thread, int n_threads)
@@ -219,21 +166,29 @@ static void FN(add_up_thread)(void *argument, int thread, int n_threads)
     }
 }
 
-/* What run_training runs: */
+/* The functions that run_training() runs: */
 static void FN(run_epochs)(struct FN(training) *t, int n_threads)
 {
-    n_threads = crew_assemble(&t->crew, n_threads);
-    run_parts(FN(train_epochs_thread), t, n_threads);
-    crew_disband(&t->crew, n_threads);
+    const ptrdiff_t n_batches = (t->n_rows + t->batch_size - 1) / t->batch_size;
+    const int validates = t->validation != NULL;
+    const ptrdiff_t epochs_a_region = validates ? 1 : t->n_epochs;
+    for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch += epochs_a_region) {
+        t->first_step = epoch * n_batches, t->end_step = (epoch + epochs_a_region) * n_batches;
+        const int here = crew_assemble(&t->crew, n_threads);
+        run_parts(FN(train_epochs_thread), t, here);
+        crew_disband(&t->crew, here);
+        if (validates)
+            FN(validate)(t, epoch, *t->job->step + t->end_step);
+    }
 }
 
 static void FN(run_loss_gradient)(struct FN(training) *t, int n_threads)
 {
-    run_parts(FN(gradient_thread), t, n_threads);
+    (t->net.plan.n_batch_norms ? run_together : run_parts)(FN(gradient_thread), t, n_threads);
     run_parts(FN(add_up_thread), t, n_threads);
 }
 
-/* At most so many entries of sparse X are in one batch. */
+/* The largest possible number of sparse X's entries in one batch. */
 static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
 {
     const struct FN(features) *x = &t->data.x;
@@ -250,26 +205,28 @@ static ptrdiff_t FN(most_batch_entries)(const struct FN(training) *t)
 /* Lay the memory of a call out from `base` on and return its size in bytes; with base NULL only the size means anything. */
 static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
 {
-    const ptrdiff_t n_out = t->net.layers[N_OUT], n_params = FN(padded_params)(&t->net);
+    const ptrdiff_t n_out = t->net.layers[0].n_out, n_params = FN(padded_params)(&t->net);
+    const int clips = t->job && t->job->clip_norm != 0;
     struct FN(workspace) unused;
     size_t size = 0;
     t->losses = cut(base, &size, (size_t)(t->n_parts * t->losses_stride) * sizeof(double));
     t->penalties = cut(base, &size, (size_t)(t->n_parts * t->losses_stride) * sizeof(double));
+    t->norms = cut(base, &size, clips ? (size_t)(t->n_parts * t->n_parts) * CACHE_LINE : 0);
     t->workspaces = cut(base, &size, (size_t)t->n_parts * sizeof(struct FN(workspace)));
     t->replicas = cut(base, &size, (size_t)t->n_parts * sizeof(struct FN(replica)));
-    /* NumPy's arrays begin 16 bytes behind a cache line's boundary: on them epochs with two threads took 1.07 to 1.14 times as long
-     * (50-128-64-5) and 1.03 to 1.09 (784-128-10), with copies 1.0 to 1.04. */
+    /* Threads stream to parameters that begin on a cache line; NumPy's arrays often do not. */
     t->aligned = t->params;
     if (t->params && t->n_parts > 1 && (uintptr_t)t->params % CACHE_LINE != 0)
         t->aligned = FN(cut)(base, &size, n_params);
     t->first_delta = FN(cut)(base, &size, t->extent.sparse ? n_items(t->batch_size, n_out) : 0);
+    t->row_gradient = FN(cut)(base, &size, t->extent.sparse && clips ? t->n_parts * n_out : 0);
     t->published = FN(cut)(base, &size, t->replicated ? 2 * t->n_parts * n_params : 0);
     for (int part = 0; part < t->n_parts; part++) {
-        struct FN(replica) replica = {t->aligned, t->state, t->second_state};
+        struct FN(replica) replica = {t->aligned, {t->slots[0], t->slots[1]}};
         if (t->replicated && part > 0) {
             replica.params = FN(cut)(base, &size, n_params);
-            replica.state = FN(cut)(base, &size, n_params);
-            replica.second_state = FN(cut)(base, &size, t->optimizer == ADAM ? n_params : 0);
+            for (int slot = 0; slot < OPTIMIZER_SLOTS[t->job->optimizer]; slot++)
+                replica.slots[slot] = FN(cut)(base, &size, n_params);
         }
         replica.gradients = cut(base, &size, (size_t)t->n_parts * sizeof(REAL *));
         if (base)
@@ -279,34 +236,46 @@ static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
     return size;
 }
 
+/* How many rows go through the layers together; with batch norms, all rows of a part. */
+static ptrdiff_t FN(rows_together)(const struct FN(training) *t)
+{
+    if (t->net.plan.n_batch_norms)
+        return (t->batch_size + t->n_parts - 1) / t->n_parts;
+    return min_size(FN(training_chunk)(&t->net), t->batch_size);
+}
+
 /* Allocate, run in n_threads parts, and write for each epoch the sum of what the parts have in `losses`. Returns -1 when there
  * is no memory; nothing was changed then. */
 static int FN(run_training)(struct FN(training) *t, void (*run)(struct FN(training) *, int), int n_threads, double *losses)
 {
     const int sparse = !t->data.x.dense;
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
-    t->n_parts = n_threads; /* also where there are fewer threads, so that the result is the same */
-    t->extent = (struct FN(extent)){.rows = min_size(FN(training_chunk)(&t->net), t->batch_size), .training = 1, .sparse = sparse,
+    if (!(t->net.plan.values = malloc((size_t)t->net.n_layers * sizeof(struct value))))
+        return -1;
+    make_plan(t->net.layers, t->net.n_layers, 1, sparse, &t->net.plan);
+    t->n_parts = n_threads; /* even if there are fewer threads, so that the result is the same */
+    t->extent = (struct FN(extent)){.rows = FN(rows_together)(t), .training = 1, .sparse = sparse,
                                     .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
     t->replicated = t->params && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
     t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
     const size_t sums_bytes = (size_t)(t->n_parts * t->losses_stride) * sizeof(double);
     char *block = take_block(FN(lay_out_training)(t, NULL));
-    if (!block)
-        return -1;
-    FN(lay_out_training)(t, block);
-    memset(t->losses, 0, sums_bytes);
-    memset(t->penalties, 0, sums_bytes);
-    if (t->aligned != t->params)
-        memcpy(t->aligned, t->params, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
-    run(t, n_threads);
-    if (t->aligned != t->params)
-        memcpy(t->params, t->aligned, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
-    for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
-        losses[epoch] = 0;
-        for (int part = 0; part < n_threads; part++)
-            losses[epoch] += t->losses[part * t->losses_stride + epoch] + t->penalties[part * t->losses_stride + epoch];
+    if (block) {
+        FN(lay_out_training)(t, block);
+        memset(t->losses, 0, sums_bytes);
+        memset(t->penalties, 0, sums_bytes);
+        if (t->aligned != t->params)
+            memcpy(t->aligned, t->params, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
+        run(t, n_threads);
+        if (t->aligned != t->params)
+            memcpy(t->params, t->aligned, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
+        for (ptrdiff_t epoch = 0; epoch < t->n_epochs; epoch++) {
+            losses[epoch] = 0;
+            for (int part = 0; part < n_threads; part++)
+                losses[epoch] += t->losses[part * t->losses_stride + epoch] + t->penalties[part * t->losses_stride + epoch];
+        }
+        give_back(block);
     }
-    give_back(block);
-    return 0;
+    free(t->net.plan.values);
+    return block ? 0 : -1;
 }

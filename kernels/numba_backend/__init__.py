@@ -1,4 +1,4 @@
-"""The raw kernels in Numba: the functions of ``reference.py``, by the same names, with the same parameters and meaning.
+"""The raw kernels in Numba: the functions of `reference`, by the same names, with the same parameters and meaning.
 
 They can be called from Python and from a user's own jitted code::
 
@@ -7,15 +7,17 @@ They can be called from Python and from a user's own jitted code::
         linear_forward(x, weight_1, bias_1, RELU, hidden, 1)
         linear_forward(hidden, weight_2, bias_2, IDENTITY, logits, 1)
 
-All run without the GIL, in float32 or float64 as their arrays are, and neither check nor copy anything.
+All run without the GIL, in float32 or float64 as their arrays are, and neither check nor copy arrays; an unknown
+activation, loss, optimizer, link or kind of layer is a ValueError before anything is written.
 
-Files: ``tile`` (the micro-kernel, in LLVM code) < ``gemm`` (the three products of a layer) < ``linear``; ``vmath`` (exp, sigmoid,
-tanh of a number) < ``activations`` < ``losses``; ``dropout``; ``normalization``; ``optimizers``; ``network`` (a whole network's
-outputs) < ``batch`` (the gradient of some rows) < ``training`` (whole epochs in one call); ``jit`` (how all of them are compiled).
+Files: ``tile`` (the micro-kernel, in LLVM code) < ``gemm`` (the three products of a layer) < ``linear``; ``vmath`` (functions of a
+number) < ``activations`` < ``losses``; ``dropout``; ``normalization``; ``optimizers``; ``program`` (the rows of a layer table)
+< ``network`` (a whole network's outputs) < ``batch`` (the gradient of some rows) < ``training`` (whole epochs in one call); ``jit``
+(how all of them are compiled).
 
 Compilation
-    The tiles are compiled for both dtypes when this folder is first imported, everything else at its first call with a dtype, and
-    for read-only and writable inputs apart. Numba caches the results in ``__pycache__``, or where NUMBA_CACHE_DIR says.
+    Tiles and activations are compiled for both dtypes when this folder is first imported, everything else at its first call with a
+    dtype, and for read-only and writable inputs apart. Numba caches the results in ``__pycache__``, or where NUMBA_CACHE_DIR says.
 
 Threads
     `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient` and `train_epochs` share their work among
@@ -39,14 +41,12 @@ from .normalization import (
     layer_norm_backward,
     layer_norm_forward,
 )
-from .optimizers import adam_update, adamw_update, momentum_update, rmsprop_update, sgd_update
-from .training import network_loss_gradient, train_epochs
+from .optimizers import update
+from .training import network_loss_gradient, train_epochs, train_jobs
 
 __all__ = [
     "activation_backward",
     "activation_forward",
-    "adam_update",
-    "adamw_update",
     "all_finite",
     "batch_norm_backward",
     "batch_norm_forward",
@@ -59,13 +59,12 @@ __all__ = [
     "linear_forward",
     "loss_backward",
     "loss_forward",
-    "momentum_update",
     "network_forward",
     "network_loss_gradient",
-    "rmsprop_update",
-    "sgd_update",
     "shuffle_orders",
     "softmax_backward",
     "softmax_forward",
     "train_epochs",
+    "train_jobs",
+    "update",
 ]

@@ -1,39 +1,107 @@
-"""The gradient of some rows of a batch, as a sum and without L2 term. They go through the layers a chunk at a time."""
+"""The gradient of some rows of a batch, as a sum and without L2 term. They go through the layers a chunk at a time.
+
+A batch norm needs all rows of the batch at once. So a pass has phases, between which all threads meet: phase p ends with the
+moments of what batch norm number p takes; the phase after the last one of these goes on to the loss and back to the last batch
+norm, and those that follow from one batch norm to the one before. Without batch norms there is one phase, and the memory of a
+chunk serves the next one too.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..codes import LAYER_COLUMNS
-from .activations import IDENTITY, SIGMOID, TANH, chain
-from .dropout import bits, drop
-from .gemm import matmul_weight_transposed, matmul_x_transposed
-from .jit import jit
-from .linear import CHUNK, bias_backward
-from .losses import loss_backward, loss_of_block
-from .network import first_layer, layer_forward, matrix, widest
+from .activations import activate, activate_and_derive, chain, copy, derivative_from_z, multiply, scaled_derivative
+from .dropout import drop_rows, unscale_rows
+from .jit import jit, readonly
+from .linear import CHUNK, backward_row, backward_sparse_row, forward_row, forward_sparse_row, matrix, share, vector
+from .losses import loss_backward, loss_of_block, n_classes
+from .network import norm_parameters
+from .normalization import (
+    add_moments,
+    batch_norm_dx,
+    batch_norm_sums,
+    layer_norm_backward,
+    layer_norm_forward,
+    merge_moments,
+    normalize,
+    statistics_from_moments,
+)
+from .program import (
+    ACTIVATION,
+    ADD,
+    BATCH_NORM,
+    DROPOUT,
+    LAYER_NORM,
+    LINEAR,
+    add_rows,
+    add_sparse_rows,
+    branch_backward,
+    fused_activation,
+    last_use,
+    rows_of_kind,
+    training_plan,
+)
 
-DROPOUT, SEED, STREAM = (LAYER_COLUMNS.index(name) for name in ("dropout", "seed", "stream"))
+
+class Network(NamedTuple):
+    """What does not change with the batch; ``statistics`` (2, n_buffers) belongs to the batch: mean and rstd of each batch norm's
+    columns, then the means of dy x_hat and dy."""
+
+    layers: Any
+    plan: Any
+    n_columns: int
+    norms: Any
+    params: Any
+    statistics: Any
+
+
+class Objective(NamedTuple):
+    """What is computed of the outputs of a row."""
+
+    loss: int
+    clip: float
+    smoothing: float
+    gradient_scale: float
+
+
+class Workspace(NamedTuple):
+    """What a batch needs, one row a thread: for each row of a chunk, or of the batch, what the plan has columns for; the labels of
+    a chunk; gradients; the moments of each batch norm's columns, (2, n_in) after each other."""
+
+    numbers: Any
+    labels: Any
+    gradients: Any
+    moments: Any
 
 
 @jit
-def workspace(layers, batch_size, indptr, targets, labels, params, n_threads):
-    """What a batch needs, one row a thread: (numbers, labels of a chunk, gradients).
+def make_plan(layers, data, smoothing, params):
+    """(plan, n_columns, norms, statistics) of a `Network`. The plan begins with sample weight and targets."""
+    n_targets = layers[len(layers) - 1].n_out if data.targets.size or smoothing > 0 else 0
+    plan, n_columns = training_plan(layers, 1 + n_targets, 0 if data.indptr.size else layers[0].n_in)
+    norms, n_buffers = rows_of_kind(layers, BATCH_NORM), 0
+    for i in norms:
+        n_buffers += 2 * layers[i].n_in
+    return readonly(plan), n_columns, readonly(norms), np.zeros((2, n_buffers), params.dtype)
 
-    A row of the numbers holds, for a chunk: sample weights, dense targets, the inputs unless they are sparse, every layer's
-    activations, and the gradient with respect to one layer's activations.
-    """
+
+@jit
+def make_workspace(network, batch_size, labels, n_threads):
+    """(numbers, labels, gradients, moments) of a `Workspace` for batches of at most ``batch_size`` rows."""
     chunk = min(CHUNK, batch_size)
-    columns = 1 + targets.shape[1] + _n_gathered(layers, indptr) + widest(layers)
-    for layer in range(len(layers)):
-        columns += layers[layer, 1]
-    numbers = np.empty((n_threads, chunk * columns), params.dtype)
-    chosen = np.empty((n_threads, chunk if labels.size else 0), labels.dtype)
-    return numbers, chosen, np.empty((n_threads, len(params)), params.dtype)
+    n_rows = (batch_size + n_threads - 1) // n_threads if len(network.norms) else chunk
+    return (
+        np.empty((n_threads, n_rows * network.n_columns), network.params.dtype),
+        np.empty((n_threads, chunk if labels.size else 0), labels.dtype),
+        np.empty((n_threads, len(network.params)), network.params.dtype),
+        np.zeros((n_threads, network.statistics.shape[1])),
+    )
 
 
 @jit
-def _n_gathered(layers, indptr):
-    """The number of columns of X that are copied into the workspace: none of sparse X."""
-    return 0 if indptr.size else layers[0, 0]
+def n_phases(network):
+    """The number of phases of a pass."""
+    return 2 * len(network.norms) + 1
 
 
 @jit
@@ -54,116 +122,238 @@ def _gather_vector(source, rows, target):
 
 
 @jit
-def _drop_rows(layers, layer, step, first_row, a):
-    """Dropout of a hidden layer's activations, or of the gradient by them, in update number ``step``; in number 0, there is none.
+def _gather_targets(data, rows, smoothing, share_of_all, y):
+    """y = the dense targets of rows, (1 - smoothing) times them plus ``share_of_all``."""
+    if data.targets.size:
+        _gather(data.targets, rows, y)
+    if smoothing > 0:
+        keep, added = y.dtype.type(1 - smoothing), y.dtype.type(share_of_all)
+        for i in range(len(rows)):
+            for j in range(y.shape[1]):
+                if data.labels.size:
+                    y[i, j] = data.labels[rows[i]] == j
+                y[i, j] = keep * y[i, j] + added
 
-    ``a`` (n, n_out) has the rows from ``first_row`` on of the batch.
+
+@jit
+def run_phase(phase, rows, first_row, step, data, objective, network, work, thread):
+    """One phase of a thread's rows, those from ``first_row`` on of the batch of update number ``step``; 0 drops nothing.
+
+    Writes to the thread's moments, or to its gradient: that of the weighted sum of the losses. Returns the sum of the losses in
+    the phase that computes them.
     """
-    if step > 0 and layers[layer, DROPOUT] > 0:
-        threshold = min((layers[layer, DROPOUT] + 2**20) >> 21, 2**32 - 1)  # in units of 2^-32 instead of 2^-53
-        key = bits(np.uint64(layers[layer, SEED]), np.uint64(layers[layer, STREAM] + step))
-        values = a.reshape(a.size)
-        drop(values, key, first_row * a.shape[1], threshold, 1 / _keep_rate(layers, layer), values)
-
-
-@jit
-def _unscale_rows(layers, layer, step, a):
-    """Undo dropout's scaling where the derivative of the activation is to be had from its value; for others the sign will do."""
-    if step > 0 and layers[layer, DROPOUT] > 0 and (layers[layer, 2] == SIGMOID or layers[layer, 2] == TANH):
-        values, keep_rate = a.reshape(a.size), a.dtype.type(_keep_rate(layers, layer))
-        for i in range(len(values)):
-            values[i] *= keep_rate
-
-
-@jit
-def _keep_rate(layers, layer):
-    """The share of a layer's activations that is kept."""
-    return 1 - layers[layer, DROPOUT] / 2**53
-
-
-@jit
-def rows_gradient(
-    x, indices, indptr, labels, targets, sample_weight, rows, step, first_row, layers, params, loss, clip, numbers, chosen, gradient
-):
-    """gradient = that of the weighted sum of the losses of the given rows; returns the sum. Without L2 term.
-
-    The rows are those from ``first_row`` on of the batch of update number ``step``, which decide what is dropped.
-    """
-    sparse = indptr.size > 0
-    if sparse or len(rows) == 0:
+    numbers, gradient, norms = work.numbers[thread], work.gradients[thread], network.norms
+    layers, plan = network.layers, network.plan
+    n_norms, last, sparse = len(norms), len(layers) - 1, data.indptr.size > 0
+    if phase == n_norms and (sparse or len(rows) == 0):
         gradient[:] = 0
     loss_sum = 0.0
+    back = phase - n_norms
     for start in range(0, len(rows), CHUNK):
         here = rows[start : start + CHUNK]
         n = len(here)
-        # numbers = [sample weights (n,)] [targets (n, n_out)] [inputs (n, n_in)] [activations ...] [a gradient (n, n_units)]
-        weights = numbers[: n if sample_weight.size else 0]
-        y = matrix(numbers, n, n if targets.size else 0, targets.shape[1])
-        position = n * (1 + targets.shape[1])
-        _gather_vector(labels, here, chosen)
-        _gather_vector(sample_weight, here, weights)
-        if targets.size:
-            _gather(targets, here, y)
-        if indptr.size == 0:
-            _gather(x, here, matrix(numbers, position, n, layers[0, 0]))
-        position = _chunk_forward(x, indices, indptr, here, step, first_row + start, layers, params, numbers, position)
-        z = matrix(numbers, position, n, layers[len(layers) - 1, 1])
-        loss_sum += loss_of_block(loss, z, chosen[: n if labels.size else 0], y, weights, clip, z)
-        loss_backward(loss, z, chosen[: n if labels.size else 0], y, weights, 1.0, z, 1)
-        _chunk_backward(
-            x, indices, indptr, here, step, first_row + start, layers, params, numbers, position, sparse or start > 0, gradient
-        )
+        block = numbers[start * network.n_columns if n_norms else 0 :]
+        accumulate = sparse or start > 0
+        if phase == 0 and not sparse:
+            _gather(data.x, here, matrix(block, plan[0].value * n, n, layers[0].n_in))
+        if phase <= n_norms:
+            low, high = norms[phase - 1] if phase > 0 else 0, norms[phase] if phase < n_norms else last
+            _forward(low, high, here, step, first_row + start, data, network, block)
+        if phase < n_norms:
+            _take_moments(norms[phase], n, start, network, block, work.moments[thread])
+            continue
+        if phase == n_norms:
+            loss_sum += _loss_of_chunk(here, data, objective, network, block, work.labels[thread])
+        high, low = last - 1 if back == 0 else norms[n_norms - back], norms[n_norms - 1 - back] + 1 if back < n_norms else 0
+        _backward(high, low, here, step, first_row + start, accumulate, data, network, block, gradient)
+        if back < n_norms:
+            _sums_of_norm(low - 1, n, accumulate, network, block, gradient)
     return loss_sum
 
 
 @jit
-def _chunk_forward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position):
-    """Fill in the activations and the logits after the inputs at ``position``; returns where the logits are."""
-    n = len(rows)
-    for layer in range(len(layers)):
-        n_in, n_out = layers[layer, 0] if layer else _n_gathered(layers, indptr), layers[layer, 1]
-        activation = layers[layer, 2] if layer < len(layers) - 1 else IDENTITY
-        below = matrix(numbers, position, n, n_in)
-        position += n * n_in
-        a = matrix(numbers, position, n, n_out)
-        if layer == 0 and indptr.size:
-            first_layer(x, indices, indptr, rows, layers, activation, params, a)
+def finish_phase(phase, n_rows, network, work):
+    """Between two phases: what all threads' rows give together, in the order of the threads."""
+    norms, layers, n_threads = network.norms, network.layers, len(work.gradients)
+    n_norms = len(norms)
+    if phase < n_norms:
+        n, at, epsilon = layers[norms[phase]].n_in, layers[norms[phase]].buffers, layers[norms[phase]].epsilon
+        moments, done = np.zeros((2, n)), 0
+        for thread in range(n_threads):
+            first, last = share(n_rows, thread, n_threads)
+            merge_moments(done, moments, last - first, matrix(work.moments[thread], at, 2, n))
+            done = last
+        mean, rstd = _statistics_of(0, norms[phase], network)
+        statistics_from_moments(moments, n_rows, epsilon, mean, rstd)
+    elif phase < 2 * n_norms:
+        i = norms[2 * n_norms - 1 - phase]
+        n, at, offset = layers[i].n_in, layers[i].buffers, layers[i].offset
+        for j in range(2 * n):
+            total = 0.0
+            for thread in range(n_threads):
+                total += work.gradients[thread, offset + j]
+            network.statistics[1, at + j] = total / n_rows
+
+
+@jit
+def update_buffers(n_rows, network, buffers):
+    """Move the running statistics towards those of the batch: the variance is that of a sample."""
+    for i in network.norms:
+        n, at, gain = network.layers[i].n_in, network.layers[i].buffers, network.layers[i].momentum
+        for j in range(at, at + n):
+            rstd = np.float64(network.statistics[0, j + n])
+            variance = (1 / (rstd * rstd) - network.layers[i].epsilon) * n_rows / max(n_rows - 1, 1)
+            buffers[j] = (1 - gain) * buffers[j] + gain * network.statistics[0, j]
+            buffers[j + n] = (1 - gain) * buffers[j + n] + gain * variance
+
+
+@jit
+def _statistics_of(k, i, network):
+    """The two vectors of batch norm i in statistics[k]."""
+    n, at = network.layers[i].n_in, k * network.statistics.shape[1] + network.layers[i].buffers
+    return vector(network.statistics, at, n), vector(network.statistics, at + n, n)
+
+
+@jit
+def _loss_of_chunk(rows, data, objective, network, block, labels):
+    """The weighted sum of the losses of rows; writes the gradient with respect to the logits."""
+    layers, plan, n = network.layers, network.plan, len(rows)
+    last = len(layers) - 1
+    n_out = layers[last].n_out
+    # block = [sample weights (n,)] [targets (n, n_out)] [what the plan has]
+    weights = vector(block, 0, n if data.sample_weight.size else 0)
+    n_targets = plan[0].value - 1
+    y = matrix(block, n, n if n_targets else 0, n_targets)
+    chosen = labels[: 0 if n_targets else n]
+    _gather_vector(data.sample_weight, rows, weights)
+    if n_targets:
+        _gather_targets(data, rows, objective.smoothing, objective.smoothing / n_classes(objective.loss, n_out), y)
+    else:
+        _gather_vector(data.labels, rows, chosen)
+    z, dz = matrix(block, plan[last].value * n, n, n_out), matrix(block, plan[last].delta * n, n, n_out)
+    loss_sum = loss_of_block(objective.loss, z, chosen, y, weights, objective.clip, dz)
+    loss_backward(objective.loss, dz, chosen, y, weights, objective.gradient_scale, dz, 1)
+    return loss_sum
+
+
+@jit
+def _forward(low, high, rows, step, first_row, data, network, block):
+    """Rows low:high of the layer table."""
+    layers, plan, params, n = network.layers, network.plan, network.params, len(rows)
+    sparse = data.indptr.size > 0
+    for i in range(low, high):
+        kind, n_in = layers[i].kind, layers[i].n_in
+        in_place = plan[i + 1].value == plan[i].value
+        y = matrix(block, plan[i + 1].value * n, n, layers[i].n_out)
+        below = matrix(block, plan[i].value * n, 0 if i == 0 and sparse else n, n_in)
+        if kind == LINEAR:
+            with_relu = fused_activation(layers, i + 1, plan[min(i + 2, len(layers) - 1)].value == plan[i + 1].value)
+            if i == 0 and sparse:
+                forward_sparse_row(data.x, data.indices, data.indptr, rows, layers, params, with_relu, y)
+            else:
+                forward_row(readonly(below), layers, i, params, with_relu, y)
+        elif kind == LAYER_NORM:
+            gamma, beta = norm_parameters(layers, i, params)
+            saved = matrix(block, plan[i].saved * n, 2, n)
+            layer_norm_forward(readonly(below), gamma, beta, layers[i].epsilon, y, saved[0], saved[1], 1)
+        elif kind == BATCH_NORM:
+            gamma, beta = norm_parameters(layers, i, params)
+            mean, rstd = _statistics_of(0, i, network)
+            normalize(readonly(below), gamma, beta, mean, rstd, y)
+        elif kind == ACTIVATION and derivative_from_z(layers[i].code):
+            saved = matrix(block, plan[i].saved * n, n, n_in)
+            if plan[i].saved != plan[i].value:
+                copy(readonly(below), saved)
+            activate_and_derive(layers[i].code, saved, y)
         else:
-            layer_forward(below, layers, layer, activation, params, a)
-        _drop_rows(layers, layer, step, first_row, a)
-    return position
+            if not in_place:
+                copy(readonly(below), y)
+            if kind == ACTIVATION and not fused_activation(layers, i, in_place):
+                activate(layers[i].code, y)
+            elif kind == DROPOUT:
+                drop_rows(layers, i, step, first_row, y)
+            elif kind == ADD and layers[i].source == 0 and sparse:
+                add_sparse_rows(data.x, data.indices, data.indptr, rows, y)
+            elif kind == ADD:
+                add_rows(readonly(matrix(block, plan[layers[i].source].value * n, n, n_in)), y)
 
 
 @jit
-def _chunk_backward(x, indices, indptr, rows, step, first_row, layers, params, numbers, position, accumulate, gradient):
-    """Write to the gradient, or add to it, what the chunk contributes; dlogits is at ``position``, after the layers' inputs."""
-    n, last = len(rows), len(layers) - 1
-    dz = matrix(numbers, position, n, layers[last, 1])
-    end = position + n * layers[last, 1]
-    for layer in range(last, -1, -1):
-        n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
-        dweight = matrix(gradient, offset, n_in, n_out)
-        bias_backward(dz, accumulate, gradient[offset + n_in * n_out : offset + (n_in + 1) * n_out])
-        if layer == 0 and indptr.size:
-            _first_weight_gradient(x, indices, indptr, rows, dz, dweight)
-            continue
-        position -= n * n_in
-        below = matrix(numbers, position, n, n_in)
-        matmul_x_transposed(below, dz, accumulate, 0, n_in, dweight)
-        if layer > 0:
-            dx = matrix(numbers, end, n, n_in)
-            matmul_weight_transposed(dz, matrix(params, offset, n_in, n_out), dx)
-            _drop_rows(layers, layer - 1, step, first_row, dx)
-            _unscale_rows(layers, layer - 1, step, below)
-            chain(layers[layer - 1, 2], dx, below)  # which nobody needs any more
-            dz = below
+def _backward(high, low, rows, step, first_row, accumulate, data, network, block, gradient):
+    """Rows high to low of the layer table, as far as there are parameters below; the gradient is written, or added to."""
+    layers, plan, params, n = network.layers, network.plan, network.params, len(rows)
+    lowest = _first_with_parameters(layers)
+    for i in range(high, max(low, lowest) - 1, -1):
+        kind, n_in, n_out, offset = layers[i].kind, layers[i].n_in, layers[i].n_out, layers[i].offset
+        sparse = i == 0 and data.indptr.size > 0
+        x = matrix(block, plan[i].value * n, 0 if sparse else n, n_in)
+        dx = matrix(block, plan[i].delta * n, n, n_in)  # of a first linear row, without use
+        dy = matrix(block, plan[i + 1].delta * n, n, n_out)
+        if kind == LINEAR and sparse:
+            backward_sparse_row(data.x, data.indices, data.indptr, rows, readonly(dy), layers, gradient)
+        elif kind == LINEAR:
+            backward_row(readonly(x), readonly(dy), layers, i, params, accumulate, gradient, i > lowest, dx)
+        elif kind == LAYER_NORM:
+            gamma, saved = vector(params, offset, n_in), matrix(block, plan[i].saved * n, 2, n)
+            dgamma, dbeta = norm_parameters(layers, i, gradient)
+            layer_norm_backward(
+                readonly(dy), readonly(x), gamma, readonly(saved[0]), readonly(saved[1]), accumulate, dx, dgamma, dbeta, 1
+            )
+        elif kind == BATCH_NORM:
+            mean, rstd = _statistics_of(0, i, network)
+            mean_product, mean_dy = _statistics_of(1, i, network)
+            batch_norm_dx(readonly(dy), readonly(x), vector(params, offset, n_in), mean, rstd, mean_product, mean_dy, dx)
+        elif kind == ACTIVATION and derivative_from_z(layers[i].code):
+            multiply(readonly(dy).reshape(dy.size), dx.reshape(dx.size))
+        elif kind == ACTIVATION:
+            if scaled_derivative(layers[i].code):
+                _undo_dropout_above(i, step, layers, plan, dx)
+            chain(layers[i].code, readonly(dy), dx)  # over a, which nobody needs any more
+        elif kind == DROPOUT:
+            drop_rows(layers, i, step, first_row, dx)  # which is dy
+        elif kind == ADD and layers[i].source > 0:
+            source = layers[i].source
+            branch_backward(readonly(dy), last_use(layers, source) == i, matrix(block, plan[source].branch * n, n, n_in))
+        if i > lowest and plan[i].branch >= 0:
+            add_rows(readonly(matrix(block, plan[i].branch * n, n, n_in)), dx)
 
 
 @jit
-def _first_weight_gradient(x, indices, indptr, rows, dz, dweight):
-    """dweight += X[rows].T @ dz for sparse X."""
-    for i in range(len(rows)):
-        for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            value, row = x[0, at], indices[at]
-            for j in range(dz.shape[1]):
-                dweight[row, j] += value * dz[i, j]
+def _first_with_parameters(layers):
+    """The first row of the layer table that has parameters."""
+    for i in range(len(layers)):
+        if layers[i].kind == LINEAR or layers[i].kind == LAYER_NORM or layers[i].kind == BATCH_NORM:
+            return i
+    return len(layers)
+
+
+@jit
+def _undo_dropout_above(i, step, layers, plan, a):
+    """Make a the values of activation i again, where dropout in its place has scaled those that it kept."""
+    k = i + 1
+    while layers[k].kind == DROPOUT and plan[k + 1].value == plan[k].value:
+        unscale_rows(layers, k, step, a)
+        k += 1
+
+
+@jit
+def _take_moments(i, n, n_before, network, block, moments):
+    """The moments of the columns that batch norm i takes, of a chunk after ``n_before`` rows of the same thread."""
+    n_in, at = network.layers[i].n_in, network.layers[i].buffers
+    here = matrix(moments, at, 2, n_in)
+    if n_before == 0:
+        here[:] = 0
+    add_moments(readonly(matrix(block, network.plan[i].value * n, n, n_in)), n_before, here)
+
+
+@jit
+def _sums_of_norm(i, n, accumulate, network, block, gradient):
+    """The gradient with respect to the parameters of batch norm i, of a chunk."""
+    n_in = network.layers[i].n_in
+    dgamma, dbeta = norm_parameters(network.layers, i, gradient)
+    if not accumulate:
+        dgamma[:] = 0
+        dbeta[:] = 0
+    x, dy = matrix(block, network.plan[i].value * n, n, n_in), matrix(block, network.plan[i + 1].delta * n, n, n_in)
+    mean, rstd = _statistics_of(0, i, network)
+    batch_norm_sums(readonly(dy), readonly(x), mean, rstd, dgamma, dbeta)

@@ -1,4 +1,4 @@
-"""Dropout with a mask that is computed, not stored, from the bits of ``random_bits``. ``n_threads`` is ignored."""
+"""Dropout with a mask that is computed, not stored, from the bits of ``random_bits``: the kernel, and the rows of a layer table."""
 
 import numpy as np
 
@@ -32,6 +32,27 @@ def drop(values, key, first, threshold, scale, results):
 
 @jit
 def dropout(x, key, threshold, scale, y, n_threads):
-    """y = scale x where element number c = i n_units + j is kept, 0 elsewhere; x, y (n, n_units), y may be x."""
+    """y = scale x where element number c = i n_units + j is kept, 0 elsewhere; x, y (n, n_units), y may be x; one thread."""
     x = readonly(x)
     drop(x.reshape(x.size), key, 0, threshold, scale, y.reshape(y.size))
+
+
+@jit
+def drop_rows(layers, i, step, first_row, x):
+    """Dropout of x (n, n_units), the rows from ``first_row`` on of the batch of update number ``step``; in number 0, none."""
+    rate = layers[i].rate
+    if step > 0 and rate > 0:
+        threshold = min((np.int64(np.rint(rate * 2.0**53)) + 2**20) >> 21, 2**32 - 1)  # in units of 2^-32 instead of 2^-53
+        key = bits(np.uint64(layers[i].seed), np.uint64(layers[i].stream + step))
+        values = x.reshape(x.size)
+        drop(values, key, first_row * x.shape[1], threshold, 1 / (1 - rate), values)
+
+
+@jit
+def unscale_rows(layers, i, step, x):
+    """Undo the scaling of `drop_rows`."""
+    rate = layers[i].rate
+    if step > 0 and rate > 0:
+        values, keep_rate = x.reshape(x.size), x.dtype.type(1 - rate)
+        for c in range(len(values)):
+            values[c] *= keep_rate

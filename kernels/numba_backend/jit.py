@@ -23,6 +23,13 @@ PRANGE_ONLY = {
 jit = njit(**OPTIONS)
 
 
+class UnknownNumber(ValueError):
+    """A number that is not in the specification, or that this back end has no code for. Jitted code leaves the text to Python."""
+
+    def __init__(self, what, number):
+        super().__init__(f"there is no {what} number {number}")
+
+
 @intrinsic
 def readonly(typingctx, array):
     """The same array, as Numba types a read-only one.

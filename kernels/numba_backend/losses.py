@@ -3,15 +3,24 @@
 import numpy as np
 from numba import njit
 
-from ..codes import LOSSES
-from .activations import EXP, IDENTITY, SIGMOID, activate_elementwise, copy, row_max, row_sum, softmax
-from .jit import OPTIONS, jit, readonly
+from ..spec import LINKS, LOSS_CODES
+from .activations import EXP, activate_elementwise, apply_link, copy, row_max, row_sum, softmax
+from .jit import OPTIONS, UnknownNumber, jit, readonly
 from .vmath import exp, log1p_unit
 
-SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = LOSSES.values()
+KNOWN = SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = tuple(
+    LOSS_CODES[name] for name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
+)
+IDENTITY_LINK, SIGMOID_LINK, EXP_LINK = (LINKS[name] for name in ("identity", "sigmoid", "exp"))
 
 # Rows at a time, so that the passes over a block of logits and outputs find it in the cache.
 BLOCK = 256
+
+
+@jit
+def check_loss(loss):
+    if loss not in KNOWN:
+        raise UnknownNumber("loss", loss)
 
 
 @jit
@@ -41,6 +50,7 @@ def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_thread
     logits (n, n_out); labels (n,) or (0,); targets (n, n_out) or (0, 0); sample_weight (n,) or (0,); outputs (n, n_out), may be
     the logits, or (0, 0) if not wanted. Formulas: `reference.loss_forward`.
     """
+    check_loss(loss)
     logits, labels, targets, sample_weight = readonly(logits), readonly(labels), readonly(targets), readonly(sample_weight)
     n, n_out = logits.shape
     scratch = np.empty((0 if outputs.size else min(n, BLOCK), n_out), logits.dtype)
@@ -63,7 +73,7 @@ def loss_of_block(loss, logits, labels, targets, sample_weight, clip, outputs):
     clipped = loss == BINARY_CROSS_ENTROPY and clip > 0
     total = 0.0 if clipped else _elementwise_loss(loss, logits, _dense(labels, targets, logits.shape), sample_weight)
     copy(logits, outputs)
-    activate_elementwise(_link(loss), outputs)
+    apply_link(_link(loss), outputs)
     return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clipped else total
 
 
@@ -128,6 +138,7 @@ def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits,
 
     Shapes as in `loss_forward`; dlogits (n, n_out) may be the outputs.
     """
+    check_loss(loss)
     n, n_out = outputs.shape
     one = outputs.dtype.type(1)
     for i in range(n):
@@ -192,8 +203,20 @@ def _dense(labels, targets, shape):
 def _link(loss):
     """The code of the link of a loss over single logits."""
     if loss == BINARY_CROSS_ENTROPY:
-        return SIGMOID
-    return EXP if loss == POISSON else IDENTITY
+        return SIGMOID_LINK
+    return EXP_LINK if loss == POISSON else IDENTITY_LINK
+
+
+@jit
+def loss_terms(loss, n_out):
+    """What the reported loss of a row is divided by."""
+    return n_out if loss == SQUARED_ERROR else 1
+
+
+@jit
+def n_classes(loss, n_out):
+    """The number of classes that label smoothing shares its part of a target among: the binary cross-entropy's have two."""
+    return 2 if loss == BINARY_CROSS_ENTROPY else n_out
 
 
 @jit

@@ -1,6 +1,6 @@
-"""The outputs of a network in one call, and what of it training needs too: a layer's forward pass, the first one's on sparse rows.
+"""The outputs of a network in one call.
 
-Rows go through the layers in chunks, so that the activations of a chunk stay in the cache and the workspace small.
+Rows go through the layers in chunks, so that the values of a chunk stay in the cache and the workspace small.
 """
 
 from functools import partial
@@ -9,32 +9,24 @@ import numpy as np
 from numba import prange
 
 from ..checks import NO_INDICES
-from .activations import RELU, activate, relu
+from .activations import activate, apply_link, copy
 from .jit import Threaded, jit, readonly
-from .linear import CHUNK, forward_chunk, share
-
-
-@jit
-def matrix(block, start, n_rows, n_columns):
-    """The view block[start:...] as (n_rows, n_columns)."""
-    return block[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
-
-
-@jit
-def widest(layers):
-    """The largest number of units of any layer but the inputs."""
-    most = 0
-    for layer in range(len(layers)):
-        most = max(most, layers[layer, 1])
-    return most
-
-
-@jit
-def layer_forward(x, layers, layer, activation, params, a):
-    """a = f(x @ weight + bias) for one row of the layer table, with the activation given."""
-    n_in, n_out, offset = layers[layer, 0], layers[layer, 1], layers[layer, 3]
-    bias = params[offset + n_in * n_out : offset + (n_in + 1) * n_out]
-    forward_chunk(x, matrix(params, offset, n_in, n_out), bias, activation, a)
+from .linear import CHUNK, forward_row, forward_sparse_row, matrix, share, vector
+from .normalization import batch_norm_inference, layer_norm_forward
+from .program import (
+    ACTIVATION,
+    ADD,
+    BATCH_NORM,
+    LAYER_NORM,
+    LINEAR,
+    OUTPUTS,
+    X,
+    add_rows,
+    add_sparse_rows,
+    check_program,
+    fused_activation,
+    inference_plan,
+)
 
 
 @jit
@@ -44,51 +36,77 @@ def n_rows(x, indptr):
 
 
 @jit
-def first_layer(x, indices, indptr, rows, layers, activation, params, a):
-    """a = f(X[rows] @ weight + bias) of the first layer for sparse X: sums of rows of the weight."""
-    n_in, n_out, offset = layers[0, 0], layers[0, 1], layers[0, 3]
-    weight = matrix(params, offset, n_in, n_out)
-    for i in range(len(rows)):
-        for j in range(n_out):
-            a[i, j] = params[offset + n_in * n_out + j]
-        for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            value, row = x[0, at], indices[at]
-            for j in range(n_out):
-                a[i, j] += value * weight[row, j]
-    if activation == RELU:
-        relu(a)
-    else:
-        activate(activation, a)
+def norm_parameters(layers, i, params):
+    """gamma, beta of a row of a layer table."""
+    n, offset = layers[i].n_in, layers[i].offset
+    return vector(params, offset, n), vector(params, offset + n, n)
+
+
+@jit
+def _value(places, i, n_columns, x_chunk, work, outputs):
+    """Value number i of a chunk."""
+    if places[i] == X:
+        return x_chunk
+    if places[i] == OUTPUTS:
+        return readonly(outputs)
+    return readonly(matrix(work, places[i] * len(outputs), len(outputs), n_columns))
+
+
+@jit
+def logits_of_chunk(x, indices, indptr, rows, layers, places, params, buffers, work, outputs):
+    """outputs = the logits for X[rows], of consecutive ``rows``: the rows of the layer table without dropout."""
+    sparse, n = indptr.size > 0, len(rows)
+    chunk = x[:0] if sparse else x[rows[0] : rows[0] + n]
+    for i in range(len(layers) - 1):
+        n_in, n_out, kind = layers[i].n_in, layers[i].n_out, layers[i].kind
+        below = _value(places, i, n_in, chunk, work, outputs)
+        y = outputs if places[i + 1] == OUTPUTS else matrix(work, places[i + 1] * n, n, n_out)
+        in_place = places[i + 1] == places[i]
+        if kind == LINEAR:
+            with_relu = fused_activation(layers, i + 1, places[min(i + 2, len(layers) - 1)] == places[i + 1])
+            if i == 0 and sparse:
+                forward_sparse_row(x, indices, indptr, rows, layers, params, with_relu, y)
+            else:
+                forward_row(below, layers, i, params, with_relu, y)
+        elif kind == LAYER_NORM:
+            gamma, beta = norm_parameters(layers, i, params)
+            saved = np.empty((2, n), y.dtype)
+            layer_norm_forward(below, gamma, beta, layers[i].epsilon, y, saved[0], saved[1], 1)
+        elif kind == BATCH_NORM:
+            (gamma, beta), at = norm_parameters(layers, i, params), layers[i].buffers
+            mean, variance = vector(buffers, at, n_in), vector(buffers, at + n_in, n_in)
+            batch_norm_inference(below, gamma, beta, mean, variance, layers[i].epsilon, y, 1)
+        else:
+            if not in_place:
+                copy(below, y)
+            if kind == ACTIVATION and not fused_activation(layers, i, in_place):
+                activate(layers[i].code, y)
+            elif kind == ADD and layers[i].source == 0 and sparse:
+                add_sparse_rows(x, indices, indptr, rows, y)
+            elif kind == ADD:
+                add_rows(_value(places, layers[i].source, n_in, chunk, work, outputs), y)
 
 
 @Threaded
-def network_forward(x, indices, indptr, layers, params, outputs, n_threads):
-    """outputs (n, n_out) of the network for x (n, n_in); the last row's activation is the link. Threads share the rows."""
-    x, indices, indptr, layers, params = readonly(x), readonly(indices), readonly(indptr), readonly(layers), readonly(params)
-    n, n_layers = n_rows(x, indptr), len(layers)
-    every = np.arange(n)
+def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_threads):
+    """outputs (n, n_out) of the network for x (n, n_in), with running statistics and without dropout. Threads share the rows."""
+    x, indices, indptr, layers = readonly(x), readonly(indices), readonly(indptr), readonly(layers)
+    params, buffers = readonly(params), readonly(buffers)
+    check_program(layers)
+    n = n_rows(x, indptr)
+    every = readonly(np.arange(n))
+    places, n_columns = inference_plan(layers)
     chunk = max(1, min(CHUNK, n))
-    half = chunk * widest(layers)
-    work = np.empty((n_threads, 2 * half), params.dtype)
+    work = np.empty((n_threads, chunk * n_columns), params.dtype)
     for thread in prange(n_threads):
         first, last = share(n, thread, n_threads)
         for start in range(first, last, chunk):
-            rows = min(chunk, last - start)
-            # Activations go to and fro between the halves; the last layer writes to the outputs.
-            a = matrix(work[thread], 0, rows, layers[0, 1]) if n_layers > 1 else outputs[start : start + rows]
-            if indptr.size:
-                first_layer(x, indices, indptr, every[start : start + rows], layers, layers[0, 2], params, a)
-            else:
-                layer_forward(x[start : start + rows], layers, 0, layers[0, 2], params, a)
-            if n_layers == 1:
-                continue
-            for layer in range(1, n_layers - 1):
-                following = matrix(work[thread], layer % 2 * half, rows, layers[layer, 1])
-                layer_forward(a, layers, layer, layers[layer, 2], params, following)
-                a = following
-            layer_forward(a, layers, n_layers - 1, layers[n_layers - 1, 2], params, outputs[start : start + rows])
+            stop = min(start + chunk, last)
+            results = outputs[start:stop]
+            logits_of_chunk(x, indices, indptr, every[start:stop], layers, places, params, buffers, work[thread], results)
+            apply_link(layers[len(layers) - 1].code, results)
 
 
-def bind_forward(x, layers, params, outputs, n_threads):
-    """`network_forward` of dense x as a function without arguments; ``layers`` and ``params`` are not to change any more."""
-    return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, outputs, n_threads)
+def bind_forward(x, layers, params, buffers, outputs, n_threads):
+    """`network_forward` of dense x as a function without arguments; layers, params and buffers are not to change any more."""
+    return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, buffers, outputs, n_threads)

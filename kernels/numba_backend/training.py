@@ -4,20 +4,22 @@ Threads share the rows of a batch; each sums a gradient of its own. Then they sh
 order of the threads, and update. So the bits of a result depend on ``n_threads``, and on nothing else.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit, prange
 
-from ..codes import OPTIMIZERS
+from ..spec import Rows
 from .activations import copy
-from .batch import rows_gradient, workspace
+from .batch import Network, Objective, Workspace, finish_phase, make_plan, make_workspace, n_phases, run_phase, update_buffers
 from .jit import OPTIONS, Threaded, jit, readonly
-from .linear import share
-from .losses import SQUARED_ERROR
-from .network import n_rows
-from .optimizers import adam_update, sgd_update
+from .linear import CHUNK, matrix, share
+from .losses import check_loss, loss_of_block, loss_terms
+from .network import logits_of_chunk, n_rows
+from .optimizers import apply_update, check_optimizer
+from .program import LINEAR, check_program, inference_plan
 from .tile import VECTOR_BYTES, address_of, advance, pointer_to, stream_vector, streams_done
 
-SGD = OPTIMIZERS["sgd"]
 # Parameters whose gradient is finished and which are then updated before the next ones: few enough to stay in L2.
 UPDATE_BLOCK = 4096
 
@@ -47,8 +49,10 @@ def _finish_gradient(first, layers, params, alpha, total_weight, gradients, resu
     squares = 0.0
     if alpha != 0:
         for layer in range(len(layers)):
-            start = layers[layer, 3]
-            stop = min(last, start + layers[layer, 0] * layers[layer, 1])
+            if layers[layer].kind != LINEAR:
+                continue
+            start = layers[layer].offset
+            stop = min(last, start + layers[layer].n_in * layers[layer].n_out)
             start = max(first, start)
             for i in range(start, stop):
                 result[i - first] += decay * params[i]
@@ -65,32 +69,63 @@ def _sum_of_squares(values):
 
 
 @jit
-def _finish_and_update(first, last, optimizer, hyper, step, layers, current, alpha, total_weight, gradients, params, state, blocks):
+def _decaying_run(at, last, layers):
+    """(end, whether they are weights) of the parameters from ``at`` on that are all weights of a linear row, or all are not."""
+    end = last
+    for layer in range(len(layers)):
+        if layers[layer].kind == LINEAR:
+            start = layers[layer].offset
+            stop = start + layers[layer].n_in * layers[layer].n_out
+            if start <= at < stop:
+                return min(stop, last), True
+            if at < start:
+                end = min(end, start)
+    return end, False
+
+
+@jit
+def _finish_and_update(first, last, job, hyper, lr, factor, layers, current, total_weight, gradients, blocks):
     """`_finish_gradient` and the optimizer's step for parameters first:last; returns the sum of the squares of the weights there.
 
-    Both happen in ``blocks`` (2, UPDATE_BLOCK), which no other thread has in its caches. What other threads do have is the
-    parameters: these are stored past the caches, as a store to a line that another core reads too waits for that core.
+    With a ``factor`` of clipping, not negative, the gradient is finished already: gradients[0]. Both happen in ``blocks``
+    (2, UPDATE_BLOCK), which no other thread has in its caches. What other threads do have is the parameters: these are stored past
+    the caches, as a store to a line that another core reads too waits for that core.
     """
-    squares = 0.0
+    squares, shrink = 0.0, 1.0 - lr * hyper[2]
     start = first
     while start < last:
         # The first block ends where a vector begins, and with it all others begin there.
-        stop = min(last, start + UPDATE_BLOCK - _beyond_boundary(params, start))
+        stop = min(last, start + UPDATE_BLOCK - _beyond_boundary(job.params, start))
         gradient, updated = blocks[0, : stop - start], blocks[1, : stop - start]
-        squares += _finish_gradient(start, layers, current, alpha, total_weight, gradients, gradient)
+        if factor < 0:
+            squares += _finish_gradient(start, layers, current, job.alpha, total_weight, gradients, gradient)
+        else:
+            for i in range(len(gradient)):
+                gradient[i] = gradients[0, start + i] * gradient.dtype.type(factor)
         copy(current[start:stop], updated)
-        if optimizer == SGD:
-            sgd_update(updated, gradient, state[0, start:stop], hyper[0], hyper[1], hyper[2], 0.0, 1)
-        else:
-            m, v = state[0, start:stop], state[1, start:stop]
-            adam_update(updated, gradient, m, v, hyper[0], hyper[1], hyper[2], hyper[3], step, 0.0, 1)
+        at, end, decays = start, stop, True
+        while at < stop:
+            if job.exempt and shrink != 1:
+                end, decays = _decaying_run(at, stop, layers)
+            params, grad = updated[at - start : end - start], readonly(gradient[at - start : end - start])
+            slot_1, slot_2 = job.state[0, at:end], job.state[len(job.state) - 1, at:end]
+            now = shrink if decays else 1.0
+            apply_update(job.optimizer, params, grad, slot_1, slot_2, lr, hyper[1], now, hyper, job.step[0])
+            at = end
         if len(gradients) > 1:
-            _stream(updated, params[start:stop])
+            _stream(updated, job.params[start:stop])
         else:
-            copy(updated, params[start:stop])
+            copy(updated, job.params[start:stop])
         start = stop
     streams_done()
     return squares
+
+
+@jit
+def _clip_factor(norm_squares, largest):
+    """What the gradient is multiplied by so that its norm is at most ``largest``; 1 where the norm is not finite."""
+    norm = np.sqrt(norm_squares.sum())
+    return min(1.0, largest / (norm + 1e-6)) if np.isfinite(norm) else 1.0
 
 
 @jit
@@ -114,12 +149,12 @@ def _stream(source, target):
 
 
 @jit
-def _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight):
+def _mean_loss(loss_sums, squares, layers, objective, value_scale, alpha, total_weight):
     """The loss with its L2 term from the threads' sums, by scikit-learn's convention: see `reference.network_loss_gradient`."""
-    n_terms = layers[len(layers) - 1, 1] if loss == SQUARED_ERROR else 1
+    n_terms = loss_terms(objective.loss, layers[len(layers) - 1].n_out)
     total = 0.0
     for thread in range(len(loss_sums)):
-        total += loss_sums[thread] / n_terms + alpha / 2 * squares[thread]
+        total += value_scale * loss_sums[thread] / n_terms + alpha / 2 * squares[thread]
     return total / total_weight
 
 
@@ -127,66 +162,143 @@ def _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight):
 def network_loss_gradient(
     x, indices, indptr, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, n_threads
 ):
-    """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: reference.py."""
-    x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
-    targets, sample_weight, layers, params = readonly(targets), readonly(sample_weight), readonly(layers), readonly(params)
-    rows = readonly(np.arange(n_rows(x, indptr)))
-    total_weight = _total_weight(sample_weight, rows)
+    """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: `reference`."""
+    data = Rows(readonly(x), readonly(indices), readonly(indptr), readonly(labels), readonly(targets), readonly(sample_weight))
+    layers, params = readonly(layers), readonly(params)
+    check_program(layers)
+    check_loss(loss)
+    rows = readonly(np.arange(n_rows(data.x, data.indptr)))
+    total_weight = _total_weight(data.sample_weight, rows)
     if total_weight == 0:
         gradient[:] = 0
         return 0.0
-    numbers, chosen, gradients = workspace(layers, len(rows), indptr, targets, labels, params, n_threads)
-    loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
-    for thread in prange(n_threads):
-        first, last = share(len(rows), thread, n_threads)
-        loss_sums[thread] = rows_gradient(
-            x, indices, indptr, labels, targets, sample_weight, rows[first:last], 0, first, layers, params, loss, clip,
-            numbers[thread], chosen[thread], gradients[thread],
-        )  # fmt: skip
+    objective = Objective(loss, clip, 0.0, 1.0)
+    plan, n_columns, norms, statistics = make_plan(layers, data, 0.0, params)
+    network = Network(layers, plan, n_columns, norms, params, statistics)
+    numbers, chosen, gradients, moments = make_workspace(network, len(rows), data.labels, n_threads)
+    work = Workspace(numbers, chosen, gradients, moments)
+    loss_sums, squares = np.zeros(n_threads), np.empty(n_threads)
+    for phase in range(n_phases(network)):
+        for thread in prange(n_threads):
+            first, last = share(len(rows), thread, n_threads)
+            loss_sums[thread] += run_phase(phase, rows[first:last], first, np.int64(0), data, objective, network, work, thread)
+        finish_phase(phase, len(rows), network, work)
     for thread in prange(n_threads):
         first, last = share(len(params), thread, n_threads)
         squares[thread] = _finish_gradient(first, layers, params, alpha, total_weight, gradients, gradient[first:last])
-    return _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight)
+    return _mean_loss(loss_sums, squares, layers, objective, 1.0, alpha, total_weight)
 
 
 @Threaded
-def train_epochs(
-    x, indices, indptr, labels, targets, sample_weight, orders, layers, loss, optimizer, hyper, alpha, clip, batch_size, step,
-    params, state, losses, n_threads,
-):  # fmt: skip
-    """Passes over the rows, in the order of each of ``orders`` (n_epochs, n_visits), in mini-batches, updating in place.
-
-    ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
-    batches' losses, each weighted by its number of rows. A batch whose sample weights sum to zero changes nothing and counts as
-    loss 0, but as a step. Only here the layers' dropout applies.
-    """
-    x, indices, indptr, labels = readonly(x), readonly(indices), readonly(indptr), readonly(labels)
-    targets, sample_weight = readonly(targets), readonly(sample_weight)
+def train_epochs(job, n_threads):
+    """Passes over the rows in mini-batches, updating in place, as `reference.train_epochs` says it."""
+    check_job(job)
+    data = Rows(
+        readonly(job.x), readonly(job.indices), readonly(job.indptr), readonly(job.labels), readonly(job.targets),
+        readonly(job.sample_weight),
+    )  # fmt: skip
     # current is params too, under the type with which network_loss_gradient calls the same functions.
-    orders, layers, current = readonly(orders), readonly(layers), readonly(params)
-    n_visits = orders.shape[1]
-    numbers, chosen, gradients = workspace(layers, min(batch_size, n_visits), indptr, targets, labels, current, n_threads)
-    blocks = np.empty((n_threads, 2, UPDATE_BLOCK), params.dtype)
-    loss_sums, squares = np.empty(n_threads), np.empty(n_threads)
+    orders, layers, current, hyper = readonly(job.orders), readonly(job.layers), readonly(job.params), readonly(job.hyper)
+    objective = Objective(job.loss, job.clip, job.smoothing, job.gradient_scale)
+    n_visits, first_step = orders.shape[1], job.step[0]
+    plan, n_columns, norms, statistics = make_plan(layers, data, job.smoothing, current)
+    network = Network(layers, plan, n_columns, norms, current, statistics)
+    numbers, chosen, gradients, moments = make_workspace(network, min(job.batch_size, n_visits), data.labels, n_threads)
+    work = Workspace(numbers, chosen, gradients, moments)
+    blocks = np.empty((n_threads, 2, UPDATE_BLOCK), current.dtype)
+    loss_sums, squares, norm_squares = np.empty(n_threads), np.empty(n_threads), np.empty(n_threads)
     for epoch in range(len(orders)):
         epoch_loss = 0.0
-        for start in range(0, n_visits, batch_size):
-            rows = orders[epoch, start : start + batch_size]
-            step[0] += 1
-            total_weight = _total_weight(sample_weight, rows)
+        for start in range(0, n_visits, job.batch_size):
+            rows = orders[epoch, start : start + job.batch_size]
+            job.step[0] += 1
+            total_weight = _total_weight(data.sample_weight, rows)
             if total_weight == 0:
                 continue
+            loss_sums[:] = 0
+            for phase in range(n_phases(network)):
+                for thread in prange(n_threads):
+                    first, last = share(len(rows), thread, n_threads)
+                    loss_sums[thread] += run_phase(
+                        phase, rows[first:last], first, job.step[0], data, objective, network, work, thread
+                    )  # fmt: skip
+                finish_phase(phase, len(rows), network, work)
+            update_buffers(len(rows), network, job.buffers)
+            factor = -1.0
+            if job.clip_norm > 0:
+                for thread in prange(n_threads):
+                    first, last = share(len(current), thread, n_threads)
+                    result = gradients[0, first:last]
+                    squares[thread] = _finish_gradient(first, layers, current, job.alpha, total_weight, gradients, result)
+                    norm_squares[thread] = _sum_of_squares(readonly(result))
+                factor = _clip_factor(norm_squares, job.clip_norm)
+            lr = hyper[0] * (job.rates[job.step[0] - first_step - 1] if job.rates.size else 1.0)
             for thread in prange(n_threads):
-                first, last = share(len(rows), thread, n_threads)
-                loss_sums[thread] = rows_gradient(
-                    x, indices, indptr, labels, targets, sample_weight, rows[first:last], step[0], first, layers, current, loss,
-                    clip, numbers[thread], chosen[thread], gradients[thread],
+                first, last = share(len(current), thread, n_threads)
+                of_weights = _finish_and_update(
+                    first, last, job, hyper, lr, factor, layers, current, total_weight, gradients, blocks[thread]
                 )  # fmt: skip
+                if factor < 0:
+                    squares[thread] = of_weights
+            epoch_loss += _mean_loss(loss_sums, squares, layers, objective, job.value_scale, job.alpha, total_weight) * len(rows)
+        job.losses[epoch] = epoch_loss / n_visits
+        if job.validation_losses.size:
+            validation = Rows(
+                readonly(job.validation_x), readonly(job.validation_indices), readonly(job.validation_indptr),
+                readonly(job.validation_labels), readonly(job.validation_targets), readonly(job.validation_weight),
+            )  # fmt: skip
+            buffers, every = readonly(job.buffers), readonly(np.arange(n_rows(validation.x, validation.indptr)))
+            places, n_places = inference_plan(layers)
+            chunk = min(CHUNK, max(1, len(every)))
+            values = np.empty((n_threads, chunk * (n_places + layers[len(layers) - 1].n_out)), current.dtype)
             for thread in prange(n_threads):
-                first, last = share(len(params), thread, n_threads)
-                squares[thread] = _finish_and_update(
-                    first, last, optimizer, hyper, step[0], layers, current, alpha, total_weight, gradients, params, state,
-                    blocks[thread],
+                first, last = share(len(every), thread, n_threads)
+                loss_sums[thread] = _loss_of_rows(
+                    every[first:last], validation, objective, layers, places, n_places, current, buffers, values[thread]
                 )  # fmt: skip
-            epoch_loss += _mean_loss(loss_sums, squares, layers, loss, alpha, total_weight) * len(rows)
-        losses[epoch] = epoch_loss / n_visits
+            _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, every), job)
+
+
+@jit
+def check_job(job):
+    """Raise an error where a number of the job is not known."""
+    check_program(readonly(job.layers))
+    check_loss(job.loss)
+    check_optimizer(job.optimizer)
+
+
+@jit
+def _loss_of_rows(rows, data, objective, layers, places, n_columns, params, buffers, work):
+    """The weighted sum of the losses of consecutive rows, without dropout, with the running statistics."""
+    n_out, total = layers[len(layers) - 1].n_out, 0.0
+    for start in range(0, len(rows), CHUNK):
+        here = rows[start : start + CHUNK]
+        low, high = here[0], here[0] + len(here)
+        outputs = matrix(work, len(here) * n_columns, len(here), n_out)
+        logits_of_chunk(data.x, data.indices, data.indptr, here, layers, places, params, buffers, work, outputs)
+        labels, targets, weight = data.labels[low:high], data.targets[low:high], data.sample_weight[low:high]
+        total += loss_of_block(objective.loss, outputs, labels, targets, weight, objective.clip, outputs)
+    return total
+
+
+@jit
+def _keep_best(epoch, loss_sum, total_weight, job):
+    """Write down the validation's loss after an epoch, and keep the parameters if it is the smallest so far."""
+    mean = loss_sum / loss_terms(job.loss, job.layers[len(job.layers) - 1].n_out) / total_weight if total_weight != 0 else 0.0
+    job.validation_losses[epoch] = job.value_scale * mean
+    if job.validation_losses[epoch] < job.best[0]:
+        job.best[0], job.best[1] = job.validation_losses[epoch], job.step[0]
+        copy(job.params, job.best_params)
+        copy(job.buffers, job.best_buffers)
+
+
+def train_jobs(jobs, n_threads):
+    """`train_epochs` of each of several jobs, which write to no common memory, with one thread each, on ``n_threads`` at a time."""
+    for job in jobs:
+        check_job(job)
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        for done in [pool.submit(train_epochs, job, 1) for job in jobs]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

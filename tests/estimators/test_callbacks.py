@@ -12,8 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import fastprop
 from fastprop.estimators.callbacks import SUPPORTED
+from fastprop.training_calls import TrainingCalls
 
 SMALL = {"hidden_layer_sizes": (5,), "max_iter": 6, "random_state": 0}
 WAYS = [
@@ -157,7 +157,7 @@ def test_an_interrupted_task_ends(data, pair, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastprop.Network, "train_epochs", interrupted)
+    monkeypatch.setattr(TrainingCalls, "run", interrupted)
     recorder.on_fit_task_end = lambda estimator, context, *, fitted_estimator=None: recorder.calls.append(
         ("end", context.task_name, fitted_estimator is None)
     )

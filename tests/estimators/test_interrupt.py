@@ -9,7 +9,8 @@ import scipy.sparse
 import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
 
-from fastprop import Network, lbfgs, training
+from fastprop import Network, lbfgs, loop
+from fastprop.training_calls import TrainingCalls
 
 SMALL = {"hidden_layer_sizes": (5,), "random_state": 0}
 
@@ -78,26 +79,26 @@ def test_a_signal(solver, early_stopping):
         assert result.stdout.split("\n") == ["('UserWarning', 'Training interrupted by user.')", "done", ""]
 
 
-def _interrupt(monkeypatch, method, at):
-    """Let the call number ``at`` of a method of `Network` raise after it has done its work, as a signal does."""
-    calls, original = [], getattr(Network, method)
+def _interrupt(monkeypatch, at, owner=TrainingCalls, method="run"):
+    """Let the call number ``at`` of a method raise after it has done its work, as a signal does."""
+    calls, original = [], getattr(owner, method)
 
     def interrupted(self, *arguments, **options):
         result = original(self, *arguments, **options)
-        calls.append(self.params.copy())
+        calls.append(getattr(self, "_network", self).params.copy())
         if len(calls) == at:
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(Network, method, interrupted)
+    monkeypatch.setattr(owner, method, interrupted)
     return calls
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_in_the_middle_of_the_first_epoch(data, pair, monkeypatch, solver):
     X, y = data("multiclass")
-    monkeypatch.setattr(training, "FLOPS_PER_CALL", 1.0)
-    calls = _interrupt(monkeypatch, "train_epochs", 3)
+    monkeypatch.setattr(loop, "FLOPS_PER_CALL", 1.0)
+    calls = _interrupt(monkeypatch, 3)
     ours, _ = pair("multiclass", solver=solver, batch_size=10, **SMALL)
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
         ours.fit(X, y)
@@ -112,7 +113,7 @@ def test_in_the_middle_of_the_first_epoch(data, pair, monkeypatch, solver):
 def test_between_an_epoch_and_its_entry(data, pair, monkeypatch):
     """An interrupt that comes when a call has done its work, but nobody knows yet: the work counts."""
     X, y = data("multiclass")
-    calls = _interrupt(monkeypatch, "train_epochs", 2)
+    calls = _interrupt(monkeypatch, 2)
     ours, _ = pair("multiclass", max_iter=200, **SMALL)
     with pytest.warns(UserWarning, match="interrupted by user"):
         ours.fit(X, y)
@@ -130,7 +131,7 @@ def test_between_an_epoch_and_its_entry(data, pair, monkeypatch):
 
 def test_the_best_weights_come_back(data, pair, monkeypatch):
     X, y = data("multiclass")
-    calls = _interrupt(monkeypatch, "train_epochs", 40)
+    calls = _interrupt(monkeypatch, 40)
     ours, _ = pair("multiclass", early_stopping=True, n_iter_no_change=100, learning_rate_init=0.2, **SMALL)
     with pytest.warns(UserWarning, match="interrupted by user"):
         ours.fit(X, y)
@@ -143,7 +144,7 @@ def test_the_best_weights_come_back(data, pair, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_lbfgs_raises_and_keeps_the_best(data, pair, monkeypatch, dtype):
     X, y = data("two outputs", dtype=dtype)
-    calls = _interrupt(monkeypatch, "loss_gradient", 7)
+    calls = _interrupt(monkeypatch, 7, Network, "loss_gradient")
     ours, _ = pair("two outputs", solver="lbfgs", max_iter=50, **SMALL)
     with pytest.raises(KeyboardInterrupt):
         ours.fit(X, y)
@@ -182,9 +183,9 @@ def test_lbfgs_hears_it_between_parts_of_the_data(data, pair, assert_same, monke
     X, y = data(target)
     X = scipy.sparse.csr_array(np.where(X > 0, X, 0)) if sparse else X
     weight = {"none": None, "some zero": np.r_[np.zeros(40), np.linspace(1, 2, 50)], "negative": np.r_[-0.1, np.ones(89)]}[weights]
-    monkeypatch.setattr(training, "FLOPS_PER_CALL", 1.0)
+    monkeypatch.setattr(loop, "FLOPS_PER_CALL", 1.0)
     monkeypatch.setattr(lbfgs, "MIN_ROWS_PER_PART", 16)
-    calls = _interrupt(monkeypatch, "loss_gradient", None)
+    calls = _interrupt(monkeypatch, None, Network, "loss_gradient")
     ours, theirs = pair(target, solver="lbfgs", max_iter=3, alpha=0.3, **SMALL)
     with pytest.warns(match="lbfgs failed to converge"):
         ours.fit(X, y, sample_weight=weight)
@@ -196,8 +197,8 @@ def test_lbfgs_hears_it_between_parts_of_the_data(data, pair, assert_same, monke
 
 def test_validation_is_cut_into_calls_too(data, pair, assert_same, monkeypatch, no_convergence_warning):
     X, y = data("multiclass", n_samples=200)
-    monkeypatch.setattr(training, "FLOPS_PER_CALL", 1.0)
-    calls = _interrupt(monkeypatch, "forward", None)
+    monkeypatch.setattr(loop, "FLOPS_PER_CALL", 1.0)
+    calls = _interrupt(monkeypatch, None, Network, "forward")
     ours, theirs = pair("multiclass", early_stopping=True, max_iter=3, **SMALL)
     assert_same(ours.fit(X, y), theirs.fit(X, y))
     assert len(calls) == 3 * 20

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
-from fastprop import MLPRegressor, network, training
+from fastprop import MLPRegressor, loop
+from fastprop.training_calls import TrainingCalls
 
 SMALL = {"hidden_layer_sizes": (4,), "random_state": 0}
 
@@ -181,15 +182,15 @@ def test_ctrl_c(pair, data, monkeypatch, early_stopping):
     ours, _ = pair("multiclass", early_stopping=early_stopping, max_iter=50, **SMALL)
     calls = epochs = 0
 
-    def interrupted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+    def interrupted(self, orders, *arguments, _run=TrainingCalls.run):
         nonlocal calls, epochs
         calls += 1
         if calls == 4:
             raise KeyboardInterrupt
         epochs += len(orders)
-        return _train_epochs(self, data, orders, *arguments, **options)
+        return _run(self, orders, *arguments)
 
-    monkeypatch.setattr(network.Network, "train_epochs", interrupted)
+    monkeypatch.setattr(TrainingCalls, "run", interrupted)
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
         ours.fit(X, y)
     assert ours.n_iter_ == len(ours.loss_curve_) == epochs
@@ -204,11 +205,11 @@ def test_short_epochs_are_done_together(pair, data, monkeypatch, assert_same, op
     X, y = data("multiclass")
     together = []
 
-    def counted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+    def counted(self, orders, *arguments, _run=TrainingCalls.run):
         together.append(len(orders))
-        return _train_epochs(self, data, orders, *arguments, **options)
+        return _run(self, orders, *arguments)
 
-    monkeypatch.setattr(network.Network, "train_epochs", counted)
+    monkeypatch.setattr(TrainingCalls, "run", counted)
     ours, theirs = pair("multiclass", max_iter=500, tol=1e-3, n_iter_no_change=4, learning_rate_init=0.02, **SMALL | options)
     assert_same(ours.fit(X, y), theirs.fit(X, y))
     assert sum(together) == ours.n_iter_ < 500
@@ -221,12 +222,12 @@ def test_a_long_epoch_is_cut_into_calls(pair, data, monkeypatch, assert_same, no
     X, y = data("multiclass")
     lengths = []
 
-    def counted(self, data, orders, *arguments, _train_epochs=network.Network.train_epochs, **options):
+    def counted(self, orders, *arguments, _run=TrainingCalls.run):
         lengths.append(orders.shape)
-        return _train_epochs(self, data, orders, *arguments, **options)
+        return _run(self, orders, *arguments)
 
-    monkeypatch.setattr(network.Network, "train_epochs", counted)
-    monkeypatch.setattr(training, "FLOPS_PER_CALL", 6 * 44 * 20 * 2.5)
+    monkeypatch.setattr(TrainingCalls, "run", counted)
+    monkeypatch.setattr(loop, "FLOPS_PER_CALL", 6 * 44 * 20 * 2.5)
     ours, theirs = pair("multiclass", batch_size=20, max_iter=3, **SMALL)
     assert_same(ours.fit(X, y), theirs.fit(X, y))
     assert lengths == [(1, 40), (1, 40), (1, 10)] * 3

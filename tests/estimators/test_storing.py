@@ -77,6 +77,26 @@ def test_round_trip_and_further_training(fitted, target, configuration, store):
         assert type(getattr(again, name)) is type(getattr(ours, name))
 
 
+@pytest.mark.parametrize("configuration", ["adam", "sgd"])
+def test_what_earlier_versions_stored_of_the_optimizer_loads(fitted, configuration):
+    """The layers as a table (n, 7), which begins with their sizes, and the memory as ``state``."""
+    X, y, ours = fitted(**CONFIGURATIONS[configuration])
+    stored = pickle.loads(pickle.dumps(ours)).__getstate__()
+    fields = stored["_optimizer"]
+    sizes, layers = fields.pop("sizes"), np.zeros((3, 7), np.intp)
+    layers[:, 0], layers[:, 1] = sizes[:-1], sizes[1:]
+    fields |= {"layers": layers, "state": fields.pop("memory")}
+    again = type(ours).__new__(type(ours))
+    again.__setstate__(stored)
+    for _ in range(2):
+        np.testing.assert_array_equal(ours.partial_fit(X, y).coefs_[0], again.partial_fit(X, y).coefs_[0])
+    assert again._optimizer.t == ours._optimizer.t > 10
+    assert again._optimizer.learning_rate == ours._optimizer.learning_rate
+    fields["state"] = fields["state"][:, 1:]
+    with pytest.raises(ValueError, match=r"the memory of .* for layers of sizes .* does not have the shape"):
+        type(ours).__new__(type(ours)).__setstate__(stored)
+
+
 @pytest.mark.pairwise
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 @pytest.mark.parametrize("target", ["multiclass", "two outputs"])

@@ -5,6 +5,7 @@ import pytest
 
 from fastprop import nn
 from fastprop.inspection import activation_statistics
+from fastprop.nn.activations import ACTIVATION_LAYERS
 
 
 def _identity_layer(n, activation):
@@ -44,6 +45,19 @@ def test_where_saturation_begins(name, edge):
     """sigmoid: a (1 - a) = 0.05 / 4; tanh: 1 - a^2 = 0.05."""
     z = np.array([[edge - 0.01], [edge + 0.01], [-edge + 0.01], [-edge - 0.01]])
     assert activation_statistics(nn.Sequential(LAYERS[name]), z)["0"].saturated == 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATION_LAYERS if name != "identity"])
+def test_every_activation_fused_and_as_a_layer(name):
+    """The share of values whose derivative, by central differences, is below 5 % of the largest."""
+    z, h = np.linspace(-8, 8, 4001)[:, None], 1e-6
+    layer = ACTIVATION_LAYERS[name]()
+    derivative = np.abs(layer(z + h) - layer(z - h)) / (2 * h)
+    expected = (derivative < 0.05 * derivative.max()).mean()
+    for model in (layer, _identity_layer(1, name)):
+        (row,) = activation_statistics(nn.Sequential(model), z).rows
+        assert row.activation == name
+        assert row.saturated == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_nested_model_in_evaluation_mode():

@@ -14,7 +14,7 @@ import pytest
 
 from fastprop import kernels
 from fastprop.kernels import dispatch
-from fastprop.kernels.codes import ACTIVATIONS
+from fastprop.kernels.spec import ACTIVATIONS
 
 TOLERANCE = {
     # 16 units in the last place: sums of up to some hundred rounding errors of random sign.
@@ -24,8 +24,12 @@ TOLERANCE = {
     # Dozens of updates, each of which carries the errors of all before.
     "epoch": {"float32": 2e-4, "float64": 4e-13},
 }
-# Units in the last place, over the whole range of the argument. NumPy's float32 exp, the reference's, has 2.52.
+# Units in the last place, over the whole range of the argument. NumPy's float32 exp, the reference's, has 2.52. Those of gelu are
+# for 1 + z^2 times the exact value, as far as which it magnifies a rounding error of z; "derivative" is for the sum of the absolute
+# values of the derivative's terms.
 ULP = {"exp": 3, "sigmoid": 3, "tanh": 4, "softmax": 8}
+ULP |= {"identity": 0, "relu": 0, "leaky_relu": 1, "elu": 4, "selu": 4, "silu": 4, "softplus": 4, "mish": 6, "gelu": 5}
+ULP |= {"derivative": 8}
 
 # Around the widths of vectors, which are from 2 (float64, 128 bits) to 16 (float32, 512 bits).
 SIZES = (0, 1, 3, 7, 8, 15, 16, 17, 31, 33, 42)
@@ -76,18 +80,21 @@ def assert_close():
 def assert_ulp():
     """assert_ulp(actual, exact, name): within ULP[name] of the exact values (longdouble); infinities and NaN in the same places.
 
-    What is exactly a subnormal number may also be flushed to zero: keeping them would slow every loop down for nothing.
+    ``relative_to`` are the numbers whose last place is the unit, where those are not the exact values. What is exactly a subnormal
+    number may also be flushed to zero, as keeping them would slow every loop down for nothing; ``flushed`` is what such a number is
+    multiplied with.
     """
 
-    def check(actual, exact, name):
+    def check(actual, exact, name, relative_to=None, flushed=1):
         info = np.finfo(actual.dtype)
         with np.errstate(over="ignore", under="ignore"):
             rounded = exact.astype(actual.dtype)
+            size = np.abs(rounded if relative_to is None else relative_to.astype(actual.dtype))
         np.testing.assert_array_equal(np.isnan(actual), np.isnan(exact))
         np.testing.assert_array_equal(np.isinf(actual), np.isinf(rounded))
-        finite = np.isfinite(rounded)
-        actual, exact, rounded = actual[finite], exact[finite], rounded[finite]
-        allowed = np.where(np.abs(rounded) < info.tiny, info.tiny, ULP[name] * np.spacing(np.abs(rounded)))
+        finite, least = np.isfinite(rounded), info.tiny * np.broadcast_to(flushed, exact.shape)
+        actual, exact, size, least = actual[finite], exact[finite], size[finite], least[finite]
+        allowed = np.maximum(ULP[name] * np.spacing(size), np.where(np.abs(exact) < least, least, 0))
         compare(actual, exact, allowed)
 
     return check
@@ -133,6 +140,12 @@ def activation(request):
 @pytest.fixture(scope="session")
 def sizes():
     return SIZES
+
+
+@pytest.fixture(scope="session")
+def remembered():
+    """remembered(activation, z, a): the one of the two from which the activation's backward computes."""
+    return lambda activation, z, a: {"a": a, "z": z}[ACTIVATIONS[activation].derivative]
 
 
 @pytest.fixture
@@ -286,6 +299,23 @@ def network_calls(n, draw, empty, rng):
             problem | {"order": rng.permutation(n)},
             loss | {"batch_size": 3, "hyper": {"epsilon": 0.01}},
             {"params": params, "state": np.abs(draw(2, n_params))},
+        ),
+    } | buffer_calls(n, draw, empty, rng)
+
+
+def buffer_calls(n, draw, empty, rng):
+    """Those kernels of networks that have running statistics."""
+    layers = kernels.LayerProgram(5).linear(4).batch_norm(0.1).activation("silu").linear(3).link("softmax")
+    network, buffers = {"x": draw(n, 5), "layers": layers}, np.abs(draw(kernels.n_buffers(layers)))
+    params, order = draw(kernels.n_parameters(layers)), {"targets": rng.integers(0, 3, n), "order": rng.permutation(n)}
+    options = {"loss": "softmax_cross_entropy", "optimizer": "momentum", "batch_size": 3, "hyper": {"lr": 0.01}}
+    state = np.abs(draw(1, len(params)))
+    return {
+        "network_forward of norms": Call(
+            "network_forward", network | {"params": params, "buffers": buffers}, {}, {}, {"out": empty(n, 3)}
+        ),
+        "train_epoch of norms": Call(
+            "train_epoch", network | order, options, {"params": params, "state": state, "buffers": buffers}
         ),
     }
 

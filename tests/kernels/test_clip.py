@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from scipy.special import expit, softmax, xlogy
 
 from fastprop import kernels
-from fastprop.kernels.codes import CANONICAL_LINK, N_STATE_SLOTS
+from fastprop.kernels.spec import LOSSES, OPTIMIZERS
 
 SOFTMAX, BINARY = "softmax_cross_entropy", "binary_cross_entropy"
 FORMS = {"softmax labels": SOFTMAX, "softmax dense": SOFTMAX, "binary labels": BINARY, "binary dense": BINARY}
@@ -23,7 +23,7 @@ def form(request):
 
 def link_only(loss, n):
     """(layers, params) of a network whose logits are its inputs."""
-    layers = kernels.layer_table([n, n], link=CANONICAL_LINK[loss])
+    layers = kernels.layer_table([n, n], link=LOSSES[loss].link)
     return layers, np.concatenate([np.eye(n).ravel(), np.zeros(n)])
 
 
@@ -116,7 +116,7 @@ def test_the_rounding_of_1_minus_p_is_seen(backend):
 
 def epoch(backend, given, optimizer, **options):
     params = given["params"].copy()
-    state = np.full((N_STATE_SLOTS[optimizer], len(params)), 0.01, params.dtype)
+    state = np.full((OPTIMIZERS[optimizer].n_slots, len(params)), 0.01, params.dtype)
     given = given | {"params": params, "state": state, "optimizer": optimizer}
     loss = backend.train_epoch(**given, order=np.arange(len(given["x"]))[::-1].copy(), batch_size=70, **options)
     return loss, params, state

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastprop import kernels
-from fastprop.kernels.codes import ACTIVATIONS, CANONICAL_LINK, LOSSES
+from fastprop.kernels.spec import ACTIVATIONS, LOSSES
 
 LIMIT = 1e-8  # relative to the largest component
 # (loss, activation, hidden): every activation at every depth, and every loss three times, as it does not depend on the others.
@@ -47,7 +47,7 @@ def away_from_kinks(make, pre_activations):
             return made
 
 
-def test_linear_backward(backend, activation):
+def test_linear_backward(backend, remembered, activation):
     def make(rng):
         return [rng.standard_normal(shape) for shape in ((4, 5), (5, 3), (3,), (4, 3))]
 
@@ -56,16 +56,18 @@ def test_linear_backward(backend, activation):
     def value(x, weight, bias):
         return float((da * backend.linear_forward(x, weight, bias, activation)).sum())
 
-    dx, dweight, dbias = backend.linear_backward(da, x, weight, backend.linear_forward(x, weight, bias, activation), activation)
+    z, a = (backend.linear_forward(x, weight, bias, name) for name in ("identity", activation))
+    dx, dweight, dbias = backend.linear_backward(da, x, weight, remembered(activation, z, a), activation)
     assert_gradient(dx, numeric_gradient(lambda v: value(v, weight, bias), x))
     assert_gradient(dweight, numeric_gradient(lambda v: value(x, v, bias), weight))
     assert_gradient(dbias, numeric_gradient(lambda v: value(x, weight, v), bias))
 
 
-def test_activation_backward(backend, activation):
+def test_activation_backward(backend, remembered, activation):
     z, da = away_from_kinks(lambda rng: list(rng.standard_normal((2, 4, 5))), lambda made: made[0])
     numeric = numeric_gradient(lambda v: float((da * backend.activation_forward(v, activation)).sum()), z)
-    assert_gradient(backend.activation_backward(da, backend.activation_forward(z, activation), activation), numeric)
+    a = backend.activation_forward(z, activation)
+    assert_gradient(backend.activation_backward(da, remembered(activation, z, a), activation), numeric)
 
 
 def test_dropout_backward(backend, draw):
@@ -119,7 +121,7 @@ def test_loss_backward(backend, rng, draw, loss, dense, weighted):
 
 
 def network(loss, activation, hidden, rng, n=6):
-    layers = kernels.layer_table([5, *hidden, 3], activation, CANONICAL_LINK[loss])
+    layers = kernels.layer_table([5, *hidden, 3], activation, LOSSES[loss].link)
     return layers, rng.standard_normal((n, 5)), rng.standard_normal(kernels.n_parameters(layers)) / 2
 
 
@@ -178,13 +180,11 @@ def test_network_loss_gradient_against_torch(backend, torch, rng, loss, activati
     layers, x, params = network(loss, activation, hidden, rng)
     targets, weight = loss_targets(loss, loss != "softmax_cross_entropy", 6, 3, rng), rng.random(6)
     flat = torch.tensor(params, requires_grad=True)
-    a, offset = torch.tensor(x), 0
-    for i, (n_in, n_out) in enumerate(layers[:, :2].tolist()):
-        matrix = flat[offset : offset + n_in * n_out].reshape(n_in, n_out)
-        a = a @ matrix + flat[offset + n_in * n_out : offset + (n_in + 1) * n_out]
-        offset += (n_in + 1) * n_out
-        if i < len(layers) - 1 and activation != "identity":
-            a = getattr(torch, activation)(a)
+    a, views = torch.tensor(x), kernels.layer_views(layers, flat)
+    for i, (weight_, bias) in enumerate(views):
+        a = a @ weight_ + bias
+        if i < len(views) - 1 and activation != "identity":
+            a = getattr(torch if hasattr(torch, activation) else torch.nn.functional, activation)(a)
     torch_loss(torch, loss, a, torch.tensor(targets), torch.tensor(weight)).backward()
     gradient = backend.network_loss_gradient(x, targets, layers, params, loss, 0.0, weight)[1]
     np.testing.assert_allclose(gradient, flat.grad.numpy() / weight.sum(), rtol=1e-10, atol=1e-12)

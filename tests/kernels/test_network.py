@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from fastprop import kernels
-from fastprop.kernels.codes import ACTIVATIONS, CANONICAL_LINK, HYPER, N_STATE_SLOTS
+from fastprop.kernels import spec
 
 FORMS = {
     "softmax labels": "softmax_cross_entropy",
@@ -18,12 +18,13 @@ FORMS = {
     "poisson": "poisson",
 }
 DEPTHS = [(), (17,), (9, 33, 8)]
-# (form, activation, hidden): every activation at every depth, and every form twice, as the loss does not depend on the others.
-NETWORKS = [(list(FORMS)[(i + i // 6) % 6], *network) for i, network in enumerate(product(ACTIVATIONS, DEPTHS))]
-OPTIMIZERS = ["sgd", "adam"]
+# (form, activation, hidden): every activation at every depth, every form several times, as the loss does not depend on the others.
+NETWORKS = [(list(FORMS)[(i + i // 6) % 6], *network) for i, network in enumerate(product(spec.ACTIVATIONS, DEPTHS))]
+OPTIMIZERS = list(spec.OPTIMIZERS)
+HYPER = {name: {"lr": 0.01} | ({"epsilon": 0.01} if "epsilon" in entry.hyper else {}) for name, entry in spec.OPTIMIZERS.items()}
 BATCHES = [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)]
-# (form, optimizer, (n, batch_size)): every form with both optimizers, which have every batch size between them.
-EPOCHS = [(*problem, BATCHES[i % 5]) for i, problem in enumerate(product(FORMS, OPTIMIZERS))]
+# (form, optimizer, (n, batch_size)): every form with every optimizer, and both with every batch size.
+EPOCHS = [(*problem, BATCHES[(i + i // 5) % 5]) for i, problem in enumerate(product(FORMS, OPTIMIZERS))]
 one_form = pytest.mark.parametrize("form", ["softmax labels"])
 
 
@@ -38,7 +39,7 @@ def problem(form, rng, draw, dtype):
 
     def make(n, hidden, activation):
         loss, n_out = FORMS[form], 1 if form == "binary labels" else 4
-        layers = kernels.layer_table([10, *hidden, n_out], activation, CANONICAL_LINK[loss])
+        layers = kernels.layer_table([10, *hidden, n_out], activation, spec.LOSSES[loss].link)
         params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
         if form.endswith("labels"):
             targets = rng.integers(0, max(n_out, 2), n)
@@ -56,12 +57,11 @@ def in_float64(wide):
 
 
 def epoch(backend, given, order, optimizer, **options):
-    """(mean loss, parameters, state) after one epoch from the given parameters; epsilon keeps Adam well-conditioned."""
+    """(mean loss, parameters, state) after one epoch from the given parameters; epsilon keeps Adam's like well-conditioned."""
     params = given["params"].copy()
-    state = np.full((N_STATE_SLOTS[optimizer], len(params)), 0.01, params.dtype)
-    hyper = {"lr": 0.01} | ({"epsilon": 0.01} if optimizer == "adam" else {})
-    changed = {"params": params, "state": state}
-    return backend.train_epoch(**given | changed, order=order, optimizer=optimizer, hyper=hyper, step=3, **options), params, state
+    state = np.full((spec.OPTIMIZERS[optimizer].n_slots, len(params)), 0.01, params.dtype)
+    given = given | {"params": params, "state": state, "hyper": HYPER[optimizer]} | options
+    return backend.train_epoch(**given, order=order, optimizer=optimizer, step=3), params, state
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_forward_alone(backend, oracle, draw, rng, wide, assert_close, dtype, si
     params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
     for n in [*range(1, 15), 40, 300, 1500]:
         x, outputs, n_threads = draw(n, sizes[0]), np.empty((n, sizes[-1]), dtype), 1 + n % 3
-        bound = backend.raw.bind_forward(x, layers, params, outputs, n_threads)
+        bound = backend.raw.bind_forward(x, layers, params, params[:0], outputs, n_threads)
         for _ in range(2):
             expected = oracle.network_forward(wide(x), layers, wide(params))
             outputs[...] = np.nan
@@ -183,7 +183,7 @@ def test_same_bits_wherever_the_parameters_lie(backend, draw, rng, dtype, optimi
         results = []
         for offset in (0, 1, 3, 7):
             block = np.full(n + 20, 7, dtype)
-            params, state = block[offset : offset + n], np.zeros((N_STATE_SLOTS[optimizer], n), dtype)
+            params, state = block[offset : offset + n], np.zeros((spec.OPTIMIZERS[optimizer].n_slots, n), dtype)
             params[:] = start
             arrays = x, targets, np.arange(50), layers, params, state
             options = {"loss": "softmax_cross_entropy", "batch_size": 20, "n_threads": n_threads}
@@ -194,24 +194,28 @@ def test_same_bits_wherever_the_parameters_lie(backend, draw, rng, dtype, optimi
         assert all(result == results[0] for result in results)
 
 
-@pytest.mark.parametrize(("form", "optimizer"), [("squared error", "sgd"), ("softmax labels", "adam")])
+@pytest.mark.parametrize(("form", "optimizer"), [*zip(FORMS, OPTIMIZERS, strict=False)])
 def test_an_epoch_is_its_batches_one_by_one(backend, problem, rng, assert_close, dtype, optimizer):
-    """The definition in terms of the public kernels: gradient, then update, with steps that count from the one given."""
-    given, order = problem(30, (6,), "sigmoid"), rng.permutation(30)
-    mean, trained, state = epoch(backend, given, order, optimizer, batch_size=8, alpha=0.1)
-    slots, total, params = np.full_like(state, 0.01), 0.0, given["params"]
-    for step, start in enumerate(range(0, 30, 8), start=3 + 1):
-        rows = order[start : start + 8]
-        batch = {name: given[name][rows] for name in ("x", "targets")}
-        value, gradient = backend.network_loss_gradient(**given | batch, alpha=0.1)
-        total += value * len(rows)
-        if optimizer == "sgd":
-            backend.sgd_update(params, gradient, slots[0], 0.01)
-        else:
-            backend.adam_update(params, gradient, *slots, 0.01, epsilon=0.01, step=step)
-    assert_close(mean, total / 30, dtype, "epoch")
-    assert_close(trained, params, dtype, "epoch")
-    assert_close(state, slots, dtype, "epoch")
+    """The definition in terms of the public kernels: gradient, decay, update, with steps that count from the one given."""
+    given, order, counted = problem(30, (6,), "sigmoid"), rng.permutation(30), optimizer.startswith("adam")
+    for l2, weight_decay in ((0.0, 0.0), (0.2, 0.0), (0.0, 0.3), (0.2, 0.3)):
+        hyper = HYPER[optimizer] | {"l2": l2, "weight_decay": weight_decay}
+        mean, trained, state = epoch(backend, given, order, optimizer, batch_size=8, alpha=0.1, hyper=hyper)
+        slots, total, params = np.full_like(state, 0.01), 0.0, given["params"].copy()
+        for step, start in enumerate(range(0, 30, 8), start=3 + 1):
+            rows = order[start : start + 8]
+            batch = {name: given[name][rows] for name in ("x", "targets")} | {"params": params}
+            value, gradient = backend.network_loss_gradient(**given | batch, alpha=0.1)
+            total += value * len(rows)
+            gradient += dtype.type(l2) * params
+            params *= dtype.type(1 - 0.01 * weight_decay)
+            options = (
+                HYPER[optimizer] | ({"step": step} if counted else {}) | ({"weight_decay": 0.0} if optimizer == "adamw" else {})
+            )
+            getattr(backend, f"{optimizer}_update")(params, gradient, *slots, **options)
+        assert_close(mean, total / 30, dtype, "epoch")
+        assert_close(trained, params, dtype, "epoch")
+        assert_close(state, slots, dtype, "epoch")
 
 
 @pytest.mark.parametrize(("form", "optimizer"), [("softmax labels", "sgd"), ("binary dense", "adam")])
@@ -247,10 +251,10 @@ def test_defaults_of_hyper_are_those_of_scikit_learn(backend, draw, rng, dtype):
     names = {"lr": "learning_rate_init", "nesterov": "nesterovs_momentum"}
     defaults, layers = MLPClassifier().get_params(), kernels.layer_table([4, 3], link="softmax")
     x, targets, order, params = draw(9, 4), rng.integers(0, 3, 9), np.arange(9), draw(15)
-    for optimizer, hyper_names in HYPER.items():
-        hyper, results = {name: defaults[names.get(name, name)] for name in hyper_names}, []
+    for optimizer in ("sgd", "adam"):
+        hyper, results = {name: defaults[names.get(name, name)] for name in ("lr", *spec.OPTIMIZERS[optimizer].hyper)}, []
         for given in (None, hyper):
-            trained, state = params.copy(), np.zeros((N_STATE_SLOTS[optimizer], 15), dtype)
+            trained, state = params.copy(), np.zeros((spec.OPTIMIZERS[optimizer].n_slots, 15), dtype)
             backend.train_epoch(x, targets, order, layers, trained, state, "softmax_cross_entropy", optimizer, given)
             results.append(trained)
         np.testing.assert_array_equal(*results)

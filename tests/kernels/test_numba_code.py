@@ -12,9 +12,9 @@ numba = pytest.importorskip("numba", reason="numba is not installed")
 if platform.machine().lower() not in ("x86_64", "amd64"):
     pytest.skip("the instructions are named as on x86-64", allow_module_level=True)
 
-from fastprop.kernels.codes import ACTIVATIONS, LOSSES  # noqa: E402
 from fastprop.kernels.numba_backend import activations, losses  # noqa: E402
 from fastprop.kernels.numba_backend.jit import OPTIONS  # noqa: E402
+from fastprop.kernels.spec import ACTIVATION_CODES, LOSS_CODES  # noqa: E402
 
 SUFFIX = {"float32": "ps", "float64": "pd"}
 
@@ -38,7 +38,7 @@ def dtype(request):
 
 def test_relu_is_gated_without_branches_and_masked_stores(dtype):
     da, a = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
-    names, _ = instructions(activations.chain, ACTIVATIONS["relu"], da, a)
+    names, _ = instructions(activations.chain, ACTIVATION_CODES["relu"], da, a)
     assert has(names, r"cmp\w*", dtype)
     assert has(names, "mul", dtype)  # the other activations
     assert not has(names, r"maskmov", dtype)
@@ -49,7 +49,7 @@ def test_relu_is_gated_without_branches_and_masked_stores(dtype):
 def test_losses_call_no_library(dtype):
     """But the logarithm of Poisson's targets, most of which are 0."""
     z, y = np.ones((20, 3), dtype), np.ones((20, 3), dtype)
-    arguments = LOSSES["binary_cross_entropy"], z, y, np.empty(0, dtype)
+    arguments = LOSS_CODES["binary_cross_entropy"], z, y, np.empty(0, dtype)
     names, listing = instructions(losses._elementwise_loss, *arguments)
     assert has(names, "div", dtype)  # of log1p
     assert not re.search(r"\$(log1p|exp)f?\b", listing)

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from fastprop import kernels
 from fastprop.kernels.checks import CopyWarning
-from fastprop.kernels.codes import CANONICAL_LINK, N_STATE_SLOTS
+from fastprop.kernels.spec import LOSSES, OPTIMIZERS
 
 # (loss, whether the targets are classes)
 FORMS = {
@@ -67,7 +67,7 @@ def problem(rng, dtype):
     """problem(X, loss, n_out, hidden, labels, activation) -> the arguments that the network kernels share, as a dict."""
 
     def make(X, loss, n_out, hidden=(), labels=False, activation="tanh"):
-        layers = kernels.layer_table([X.shape[1], *hidden, n_out], activation, CANONICAL_LINK[loss])
+        layers = kernels.layer_table([X.shape[1], *hidden, n_out], activation, LOSSES[loss].link)
         params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
         n = X.shape[0]
         if labels:
@@ -92,7 +92,7 @@ def parts(X):
 def epoch(backend, given, order, optimizer, **options):
     """(mean loss, parameters, state) after one epoch from the given parameters."""
     params = given["params"].copy()
-    state = np.full((N_STATE_SLOTS[optimizer], len(params)), 0.01, params.dtype)
+    state = np.full((OPTIMIZERS[optimizer].n_slots, len(params)), 0.01, params.dtype)
     given = given | {"params": params, "state": state}
     options = {"alpha": 0.01, "step": 3, "hyper": HYPER[optimizer]} | options
     return backend.train_epoch(**given, order=order, optimizer=optimizer, **options), params, state

@@ -18,7 +18,7 @@ def arguments(dtype):
 def exact(function, z):
     z = z.astype(np.longdouble)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return {"sigmoid": lambda: 1 / (1 + np.exp(-z)), "tanh": lambda: np.tanh(z), "exp": lambda: np.exp(z)}[function]()
+        return {"sigmoid": lambda: 1 / (1 + np.exp(-z)), "exp": lambda: np.exp(z)}[function]()
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +26,6 @@ def quiet_reference():
     """The reference is NumPy, which also warns of overflow and NaN; the values are what is tested here."""
     with np.errstate(all="ignore"):
         yield
-
-
-@pytest.mark.parametrize("function", ["sigmoid", "tanh"])
-def test_activations_in_ulp(backend, dtype, assert_ulp, function):
-    z = arguments(dtype)
-    a = backend.linear_forward(z[:, None].copy(), np.ones((1, 1), dtype), np.zeros(1, dtype), function)
-    assert_ulp(a[:, 0], exact(function, z), function)
-    np.testing.assert_array_equal(backend.activation_forward(z[:, None].copy(), function), a)
-    row = backend.linear_forward(np.ones((1, 1), dtype), z[None, :].copy(), np.zeros(len(z), dtype), function)
-    np.testing.assert_array_equal(row[0], a[:, 0])
 
 
 def test_links_in_ulp(backend, dtype, assert_ulp):

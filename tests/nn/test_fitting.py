@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from fastprop import MLPClassifier, MLPRegressor, Network, nn, training
-from fastprop.nn.lowering import NotPlain
+from fastprop import MLPClassifier, MLPRegressor, Network, loop, nn
+from fastprop.nn.arrays import raw
 
 # Relative to the largest number of an array: the sums of some dozens of updates are formed in another order.
 TOLERANCE = 1e-12
@@ -157,43 +157,6 @@ def test_sparse_rows(rng):
         assert_close(run, runs[0])
 
 
-NOT_PLAIN = {
-    "layer '0', Dropout": lambda: ({"layers": [nn.Dropout(random_state=0), nn.Linear(4, 3)]}, {}),
-    "layer '2', ReLU()": lambda: ({"layers": [nn.Linear(4, 3), nn.Dropout(random_state=0), nn.ReLU(), nn.Linear(3, 3)]}, {}),
-    "activation and dropout": lambda: ({"layers": [nn.Linear(4, 3), nn.Dropout(random_state=0)]}, {}),
-    "layer '0', Linear(4, 3, bias=False)": lambda: ({"layers": [nn.Linear(4, 3, bias=False)]}, {}),
-    "layer '2', Tanh()": lambda: ({"layers": [nn.Linear(4, 3), nn.ReLU(), nn.Tanh(), nn.Linear(3, 3)]}, {}),
-    "the loss takes logits": lambda: ({"layers": [nn.Linear(4, 3, activation="tanh")]}, {}),
-    "checkpoint_every": lambda: ({"layers": [nn.Linear(4, 3)], "checkpoint_every": 1}, {}),
-    "the loss is ElementwiseLoss": lambda: (
-        {"layers": [nn.Linear(4, 3)]},
-        {"loss": nn.ElementwiseLoss(lambda p, y: (p - y) ** 2, lambda p, y: 2 * (p - y), name="square")},
-    ),
-    "the optimizer is RMSprop": lambda: ({"layers": [nn.Linear(4, 3)]}, {"optimizer": nn.RMSprop}),
-    "the optimizer is Adam(": lambda: ({"layers": [nn.Linear(4, 3)]}, {"optimizer": lambda p: nn.Adam(p, eps_hat=False)}),
-    "weight_decay=0.1": lambda: ({"layers": [nn.Linear(4, 3)]}, {"optimizer": lambda p: nn.SGD(p, weight_decay=0.1)}),
-    "not for exactly the model's parameters": lambda: ({"layers": [nn.Linear(4, 3)]}, {"optimizer": lambda p: nn.SGD(p[:1])}),
-}
-
-
-@pytest.mark.parametrize("reason", NOT_PLAIN)
-def test_what_is_not_compiled_says_why_and_trains_layer_by_layer(reason, rng):
-    """The docstring of fit lists what is compiled; everything else is here."""
-    model, rest = NOT_PLAIN[reason]()
-    model = nn.Sequential(*model.pop("layers"), **model)
-    loss, optimizer = rest.get("loss", nn.MSELoss()), rest.get("optimizer", nn.SGD)(model.parameters())
-    X, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
-    before = model.state_dict()
-    with pytest.raises(NotPlain, match="cannot be compiled") as error:
-        model.fit(X, y, loss, optimizer, compiled=True)
-    assert reason in str(error.value)
-    for name, array in model.state_dict().items():
-        np.testing.assert_array_equal(array, before[name])
-    history = model.fit(X, y, loss, optimizer, epochs=2, random_state=0)
-    assert len(history["loss"]) == 2
-    assert (model.parameters()[0].data != next(iter(before.values()))).any()
-
-
 @pytest.mark.parametrize("compiled", [True, False])
 def test_callback_sees_the_model_changes_the_rate_and_stops(compiled):
     X, y, loss = problem("SoftmaxCrossEntropy")
@@ -222,16 +185,16 @@ def test_ctrl_c_ends_the_training_and_loses_nothing(monkeypatch, compiled):
     done = reference.fit(X, y, loss, nn.SGD(reference.parameters(), lr=0.1), epochs=2, random_state=0, compiled=compiled)
     runs = []
 
-    def interrupted(self, *arguments, run, **options):
+    def interrupted(*arguments, run):
         if len(runs) == (2 if compiled else 4):  # after two epochs, of two batches each
             raise KeyboardInterrupt
         runs.append(1)
-        return run(self, *arguments, **options)
+        return run(*arguments)
 
-    monkeypatch.setattr(training, "VISITS_PER_CALL", 1)  # so that every epoch is a call
-    target, name = (Network, "train_epochs") if compiled else (nn.SGD, "step")
+    monkeypatch.setattr(loop, "VISITS_PER_CALL", 1)  # so that every epoch is a call
+    target, name = (raw, "train_epochs") if compiled else (nn.SGD, "step")
     original = getattr(target, name)
-    monkeypatch.setattr(target, name, lambda self, *a, **o: interrupted(self, *a, run=original, **o))
+    monkeypatch.setattr(target, name, lambda *arguments: interrupted(*arguments, run=original))
     with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
         history = model.fit(X, y, loss, nn.SGD(model.parameters(), lr=0.1), epochs=9, random_state=0, compiled=compiled)
     assert history == done
@@ -356,16 +319,3 @@ def test_a_callback_may_put_finite_parameters_back():
         history = model.fit(X, y, loss, optimizer, epochs=20, batch_size=8, callback=restored, random_state=0)
     assert len(history["loss"]) == 20
     assert np.isfinite(history["loss"][-1])
-
-
-def test_a_setting_that_compiled_epochs_do_not_know_is_refused_when_a_callback_sets_it():
-    X, y, loss = problem("MSELoss")
-    model = stack()
-    optimizer = nn.Adam(model.parameters())
-
-    def decaying(epoch, history):
-        optimizer.weight_decay = 0.1
-
-    with pytest.raises(NotPlain, match="without weight_decay"):
-        model.fit(X, y, loss, optimizer, epochs=2, callback=decaying)
-    model.fit(X, y, loss, optimizer, epochs=2, callback=decaying, compiled=False)

@@ -6,10 +6,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastprop import nn
+from fastprop.nn.activations import ACTIVATION_LAYERS
 
 N_ROWS = 5
 WIDTHS = st.integers(3, 6)
-ACTIVATIONS = st.sampled_from(["identity", "relu", "sigmoid", "tanh"])
+ACTIVATIONS = st.sampled_from(sorted(ACTIVATION_LAYERS))
 SEEDS = st.integers(0, 2**31)
 
 
@@ -33,7 +34,7 @@ def blocks(draw, n, depth=1):
     kinds = {
         "linear": lambda: (nn.Linear(n, width, activation=draw(ACTIVATIONS), random_state=seed), width),
         "linear without bias": lambda: (nn.Linear(n, width, bias=False, random_state=seed), width),
-        "activation": lambda: (draw(st.sampled_from([nn.Identity, nn.ReLU, nn.Sigmoid, nn.Tanh]))(), n),
+        "activation": lambda: (ACTIVATION_LAYERS[draw(ACTIVATIONS)](), n),
         "own activation": lambda: (bent(), n),
         "softmax": lambda: (nn.Softmax(), n),
         "dropout": lambda: (nn.Dropout(0.3, random_state=seed), n),

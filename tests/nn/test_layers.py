@@ -31,8 +31,8 @@ def test_linear_without_bias(rng):
 
 
 def test_linear_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"activation must be one of .* any other is a layer of its own .*; got 'gelu'"):
-        nn.Linear(2, 3, activation="gelu")
+    with pytest.raises(ValueError, match=r"activation must be one of .* any other is a layer of its own .*; got 'relu6'"):
+        nn.Linear(2, 3, activation="relu6")
     with pytest.raises(ValueError, match="n_in and n_out must be at least 1; got 0 and 3"):
         nn.Linear(0, 3)
     with pytest.raises(TypeError, match=r"^n_out must be an integer; got 8\.0"):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastprop import nn
+from fastprop.nn import loading
 
 N_DAMAGED = int(os.environ.get("FASTPROP_DAMAGED_FILES", 200))
 N_KILLS = int(os.environ.get("FASTPROP_KILLS", 5))
@@ -81,6 +82,11 @@ def path(request, tmp_path):
     if request.param == "safetensors":
         pytest.importorskip("safetensors", reason="safetensors is not installed")
     return tmp_path / f"m.{request.param}"
+
+
+def test_every_public_module_can_be_in_a_file():
+    public = {name for name in nn.__all__ if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), nn.Module)}
+    assert {cls.__name__ for cls in loading._own_classes(nn.Module)} == public - {"Module"}
 
 
 def test_parameters_may_have_the_names_of_options(path):

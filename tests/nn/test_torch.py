@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from fastprop import nn
+from fastprop.kernels.spec import ACTIVATIONS
+from fastprop.nn.activations import ACTIVATION_LAYERS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -24,8 +26,7 @@ def twin(layer):
         other.weight.data = torch.tensor(layer.weight.data.T.copy())
         if layer.bias is not None:
             other.bias.data = torch.tensor(layer.bias.data)
-        name = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}[layer.activation]
-        return t.Sequential(other, getattr(t, name)())
+        return t.Sequential(other, twin(ACTIVATION_LAYERS[layer.activation]()))
     if isinstance(layer, (nn.LayerNorm, nn.BatchNorm1d)):
         other = getattr(t, type(layer).__name__)(layer.weight.size, eps=layer.eps, dtype=torch.float64)
         other.weight.data, other.bias.data = torch.tensor(layer.weight.data), torch.tensor(layer.bias.data)
@@ -130,6 +131,18 @@ def test_outputs_and_gradients(rng, which, which_loss):
     for (_, parameter), tensor in pairs:
         grad = tensor.grad.numpy()
         assert_close(parameter.grad, grad.T if grad.ndim == 2 else grad)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(rng, name):
+    """At ordinary and at large numbers, and at 0, where both must take the same side of a kink."""
+    x = np.concatenate([rng.normal(size=(8, 4)), rng.normal(0, 30, (8, 4)), [[0.0, 20.0, -700.0, 700.0]]])
+    ours, dout = ACTIVATION_LAYERS[name](), rng.normal(size=x.shape)
+    given = torch.tensor(x, requires_grad=True)
+    outputs = twin(ours)(given)
+    outputs.backward(torch.tensor(dout))
+    assert_close(ours(x), outputs)
+    assert_close(ours.backward(dout), given.grad)
 
 
 def test_batch_norm_keeps_pytorchs_statistics(rng):

@@ -53,17 +53,100 @@ static void *checked(void *memory)
     return memory;
 }
 
-enum { FEATURES = 21, HIDDEN = 37, CLASSES = 5, ROWS = 73, BATCH = 16, EPOCHS = 3, MOST_THREADS = 4 };
+static void *copied(const void *from, size_t bytes) { return memcpy(checked(malloc(bytes + !bytes)), from, bytes); }
+
+enum { FEATURES = 21, HIDDEN = 37, CLASSES = 5, ROWS = 73, HELD_OUT = 19, BATCH = 16, EPOCHS = 3, MOST_THREADS = 4 };
+enum { STEPS = EPOCHS * ((ROWS + BATCH - 1) / BATCH), STEPS_BEFORE = 2 };
+enum { N_TASKS = 2 * N_OPTIMIZERS }; /* of a call of train_jobs */
+
+/* lr, l2, weight_decay, and the optimizer's own. With a large epsilon steps do not depend on the rounding of small gradients. */
+static const double HYPER[N_OPTIMIZERS][6] = {
+    [SGD] = {0.05, 0.001, 0.01, 0.9, 1},
+    [ADAM] = {0.01, 0.001, 0.01, 0.9, 0.999, 0.1},
+    [MOMENTUM] = {0.05, 0.001, 0.01, 0.7, 0},
+    [RMSPROP] = {0.01, 0.001, 0.01, 0.9, 0.1},
+    [ADAMW] = {0.01, 0.001, 0.01, 0.9, 0.999, 0.1},
+};
+
+static int derivative_from_a(int activation)
+{
+    switch (activation) {
+#define CASE(CODE, name) case CODE:
+        ACTIVATIONS_FROM_A(CASE) return 1;
+#undef CASE
+    default: return 0;
+    }
+}
+
+/* A layer program in the making. */
+enum { MOST_LAYERS = 16 };
+struct program {
+    struct layer rows[MOST_LAYERS];
+    ptrdiff_t n, width;
+};
+
+static struct layer *add_row(struct program *p, enum layer_kind kind, int64_t code)
+{
+    struct layer *row = &p->rows[p->n];
+    *row = (struct layer){.kind = kind, .n_in = p->width, .n_out = p->width, .code = code, .epsilon = 1e-5, .momentum = 0.1,
+                          .rate = 0.25, .seed = 7 + p->n, .stream = 100 * p->n, .offset = n_parameters(p->rows, p->n),
+                          .buffers = n_statistics(p->rows, p->n)};
+    p->n++;
+    return row;
+}
+
+static void add_linear(struct program *p, ptrdiff_t n_out)
+{
+    add_row(p, KIND_LINEAR, 0)->n_out = n_out;
+    p->width = n_out;
+}
+
+/* Plain layers with an activation from a; batch norms; a residual block with layer norm. The last two drop out as well. */
+enum { STACK, NORMALIZED, RESIDUAL, N_PROGRAMS };
+static struct program make_program(int which)
+{
+    struct program p = {.width = FEATURES};
+    add_linear(&p, HIDDEN);
+    if (which == NORMALIZED)
+        add_row(&p, KIND_BATCH_NORM, 0);
+    if (which == RESIDUAL)
+        add_row(&p, KIND_LAYER_NORM, 0);
+    add_row(&p, KIND_ACTIVATION, which == RESIDUAL ? GELU : which == NORMALIZED ? SIGMOID : TANH);
+    if (which != STACK)
+        add_row(&p, KIND_DROPOUT, 0);
+    const ptrdiff_t source = p.n; /* the number of the last value */
+    add_linear(&p, HIDDEN);
+    if (which != STACK)
+        add_row(&p, KIND_BATCH_NORM, 0);
+    add_row(&p, KIND_ACTIVATION, which == RESIDUAL ? MISH : which == NORMALIZED ? SOFTPLUS : TANH);
+    if (which == RESIDUAL) {
+        add_linear(&p, HIDDEN);
+        add_row(&p, KIND_ADD, 0)->source = source;
+        add_row(&p, KIND_ACTIVATION, TANH);
+        add_row(&p, KIND_DROPOUT, 0);
+    }
+    add_linear(&p, CLASSES);
+    add_row(&p, KIND_LINK, LINK_SOFTMAX);
+    return p;
+}
 
 #define REAL float
 #define SUFFIX f32
 #define TOLERANCE 2e-4
 #include "drive.h"
+#include "drive_networks.h"
+#undef REAL
+#undef SUFFIX
+#undef TOLERANCE
 
 #define REAL double
 #define SUFFIX f64
 #define TOLERANCE 1e-11
 #include "drive.h"
+#include "drive_networks.h"
+#undef REAL
+#undef SUFFIX
+#undef TOLERANCE
 
 int main(int argc, char **argv)
 {
@@ -72,8 +155,12 @@ int main(int argc, char **argv)
         return 2;
     }
     threads_init();
-    drive_f32();
-    drive_f64();
+    seed = 1;
+    drive_kernels_f32();
+    drive_networks_f32();
+    seed = 1;
+    drive_kernels_f64();
+    drive_networks_f64();
     fprintf(stderr, "%d numbers, %d faults\n", n_numbers, n_faults);
     return n_faults > 0;
 }

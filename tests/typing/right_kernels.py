@@ -9,7 +9,7 @@ from fastprop import Network, kernels
 from fastprop.annotations import Floats
 from fastprop.kernels import Kernels, linear_forward
 from fastprop.kernels.annotations import Hyper
-from fastprop.training import SGD, Adam
+from fastprop.optim import SGD, Adam
 
 rng = np.random.default_rng(0)
 x, weight, bias = rng.normal(size=(10, 4)), rng.normal(size=(4, 3)), np.zeros(3)
@@ -38,7 +38,7 @@ assert_type(kernels.active.linear_forward(x, weight, bias), Floats)
 network = Network([4, 5, 3], activation=["tanh"], loss="softmax_cross_entropy", dtype=np.float32)
 network.initialize(np.random.RandomState(0))
 data = network.training_set(x, labels, sample_weight=[1.0] * 10)
-for optimizer in (Adam(network), SGD(network, lr_schedule="adaptive")):
+for optimizer in (Adam(network), SGD(network, momentum=0.9)):
     assert_type(network.train_epoch(data, order, optimizer, batch_size=5), float)
 assert_type(network.forward(csr_array(x)), Floats)
 assert_type(network.coefs, tuple[Floats, ...])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fastprop import nn
 from fastprop.annotations import Floats
 from fastprop.inspection import GradientFlow, activation_statistics, check_gradients, entropy, numerical_gradient, trace_step
+from fastprop.nn.program import Program
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(12, 4)), np.arange(12) % 3
@@ -16,7 +17,7 @@ X, y = rng.normal(size=(12, 4)), np.arange(12) % 3
 model = nn.Sequential(
     nn.Linear(4, 6, activation="relu", init="he_uniform", random_state=rng),
     nn.Residual(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6, init=nn.init.zeros))),
-    nn.Tanh(),
+    nn.GELU(),
     nn.Dropout(0.1, random_state=0),
     nn.Linear(6, 3, dtype="float64"),
 )
@@ -52,9 +53,21 @@ class Scale(nn.Module):
         return self.factor * dout
 
 
+class Stacked(Scale):
+    """One that is compiled, as it is made of others."""
+
+    def __init__(self) -> None:
+        self.inside = nn.Sequential(nn.Linear(4, 3), nn.Mish())
+
+    def lower(self, program: Program) -> None:
+        program.module(self.inside)
+
+
 a, b = nn.Input(), nn.Input()
 graph = nn.Graph([a, b], nn.Tanh()(a) * b + a)
 assert_type(graph(X, X), Floats)
+single = nn.Graph(a, nn.Linear(4, 3)(a))
+assert_type(single.fit(X, y, loss, nn.SGD(single.parameters()), epochs=1), dict[str, list[float]])
 small = nn.Sequential(Scale(2.0), nn.mlp([4, 3], random_state=0))
 
 verdict = check_gradients(small, loss, X, y, raise_on="bug").verdict

@@ -13,15 +13,15 @@ import fastprop
 from fastprop import MLPClassifier, MLPRegressor, kernels, nn
 from fastprop.estimators import base, weights
 from fastprop.inspection import flow, flow_display, gradients
-from fastprop.kernels import annotations, codes, dispatch, public
+from fastprop.kernels import annotations, dispatch, spec
 
 HERE = Path(__file__).parent
 PACKAGE = Path(fastprop.__file__).parent
 OPTIONS = [
-    (annotations.ActivationName, codes.ACTIVATIONS),
-    (annotations.LinkName, codes.LINKS),
-    (annotations.LossName, codes.LOSSES),
-    (annotations.OptimizerName, codes.OPTIMIZERS),
+    (annotations.ActivationName, spec.ACTIVATIONS),
+    (annotations.LinkName, spec.LINKS),
+    (annotations.LossName, spec.LOSSES),
+    (annotations.OptimizerName, spec.OPTIMIZERS),
     (dispatch.BackendName, dispatch.BACKENDS),
     (dispatch.IsaName, dispatch.ISAS),
     (weights.ActivationName, weights.ACTIVATIONS),
@@ -56,7 +56,7 @@ def test_the_stub_has_the_names_that_are_loaded_when_asked_for():
 def test_options_are_those_that_exist():
     for literal, existing in OPTIONS:
         assert set(typing.get_args(literal)) == set(existing)
-    assert set(typing.get_type_hints(annotations.Hyper)) == set(public.HYPER_DEFAULTS)
+    assert set(typing.get_type_hints(annotations.Hyper)) == {name for o in spec.OPTIMIZERS for name in spec.hyper_names(o)}
     for alias, function in ((flow.Place, flow.GradientFlow), (flow_display.Kind, flow_display.GradientFlowDisplay.plot)):
         assert any(str(p.default) in typing.get_args(alias) for p in inspect.signature(function).parameters.values())
 

@@ -1,7 +1,7 @@
-"""Between fastprop's estimators and scikit-learn's own: `to_sklearn`, `from_sklearn`, and what of an estimator is worth storing.
+"""Conversion between fastprop's estimators and scikit-learn's own: `to_sklearn`, `from_sklearn`, and what of one is stored.
 
 Both classes have the same parameters and fitted attributes, so a conversion copies the attributes. Only the optimizer's memory is
-kept in two forms: here one block shaped like the network's parameters, there a list of arrays.
+kept in two forms: here one block like that of the network's parameters, there a list of arrays.
 """
 
 from __future__ import annotations
@@ -12,23 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from . import kernels
-from .patch import scikit_learns_class
-from .training import optimizer_from_dict
+from ..scikit_learns import scikit_learns_class
+from .schedules import SLOTS, from_dict
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 # What an estimator shares with its copies, as `sklearn.clone` does: a callback knows where it reports to.
 SHARED = ("_skl_callbacks",)
-# What scikit-learn may store as NumPy scalars; lists of those take several times the room of a float.
+# What scikit-learn may store as NumPy scalars, a list of which takes much more memory than a list of floats.
 NUMBERS = ("loss_", "best_loss_", "best_validation_score_", "loss_curve_", "validation_scores_")
-# The estimator's attributes for an optimizer's slots, as scikit-learn names them.
-SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",)}
 
 
 class InteropMixin:
-    """For estimators whose attributes are scikit-learn's, `_network` and `_optimizer` apart."""
+    """For estimators that have scikit-learn's attributes, and besides only `_network` and `_optimizer`."""
 
     def to_sklearn(self) -> Any:
         """This estimator as scikit-learn's own class, for tools that insist on it.
@@ -61,7 +58,7 @@ class InteropMixin:
         state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
         names = scikit_learns._get_param_names()
         parameters = {name: state.pop(name, getattr(self, name)) for name in names}
-        # Neither parameters of ours that scikit-learn does not have nor those of a subclass
+        # Without our parameters that scikit-learn does not have, and without those of a subclass
         for name in {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
             state.pop(name, None)
         theirs = scikit_learns(**parameters)
@@ -152,7 +149,7 @@ def class_of_ours(cls):
 
 
 def _copied(state):
-    # In one go, so that what the values share, such as a RandomState, they share afterwards.
+    # In one call, so that objects that the values share, such as a RandomState, stay shared.
     shared = {name: state[name] for name in SHARED if name in state}
     return copy.deepcopy({name: value for name, value in state.items() if name not in shared}) | shared
 
@@ -160,8 +157,8 @@ def _copied(state):
 def fastprops_optimizer(optimizer):
     """The estimator's attribute as fastprop's optimizer, given that, its `as_dict`, or an optimizer of scikit-learn's."""
     if isinstance(optimizer, dict):
-        return optimizer_from_dict(optimizer)
-    return optimizer if hasattr(optimizer, "as_dict") else optimizer_from_dict(_fields(optimizer))
+        return from_dict(optimizer)
+    return optimizer if hasattr(optimizer, "as_dict") else from_dict(_fields(optimizer))
 
 
 def scikit_learns_optimizer(ours):
@@ -170,37 +167,25 @@ def scikit_learns_optimizer(ours):
 
     if not hasattr(ours, "as_dict"):
         return copy.deepcopy(ours)
-    fields = ours.as_dict()
-    name = fields["name"]
-    slots = {slot: [array.copy() for array in getattr(ours, slot)] for slot in SLOTS[name]}
-    arrays = next(iter(slots.values()))
-    if name == "adam":
-        names = ("learning_rate_init", "beta_1", "beta_2", "epsilon")
-        theirs = _stochastic_optimizers.AdamOptimizer(arrays, **{key: fields[key] for key in names})
-        theirs.t = fields["t"]
-    else:
-        names = ("learning_rate_init", "lr_schedule", "momentum", "nesterov", "power_t")
-        theirs = _stochastic_optimizers.SGDOptimizer(arrays, **{key: fields[key] for key in names})
-    theirs.learning_rate = fields["learning_rate"]
+    slots = {slot: [array.copy() for array in arrays] for slot, arrays in ours.slots().items()}
+    make = getattr(_stochastic_optimizers, f"{type(ours).__name__}Optimizer")
+    theirs = make(next(iter(slots.values())), **{name: getattr(ours, name) for name in ours.parameters})
+    if ours.rule.name == "adam":  # scikit-learn's SGD does not count its updates
+        theirs.t = ours.t
+    theirs.learning_rate = ours.learning_rate
     vars(theirs).update(slots)
     return theirs
 
 
 def _fields(theirs):
-    """scikit-learn's optimizer in the form of `fastprop.training.optimizer_from_dict`."""
+    """scikit-learn's optimizer in the form of `ScheduledOptimizer.as_dict`."""
     fields = {name: value for name, value in vars(theirs).items() if name != "params"}  # scikit-learn 0.24 kept the weights there
     name = "adam" if "ms" in fields else "sgd"
     slots = [fields.pop(slot) for slot in SLOTS[name]]
     n_layers = len(slots[0]) // 2
     sizes = [len(slots[0][0]), *(bias.size for bias in slots[0][n_layers:])]
-    # Only the layers' shapes matter, so activation and link may be any.
-    layers = kernels.layer_table(sizes, activation="identity", link="identity")
-    dtype = np.result_type(*slots[0])
-    state = np.empty((len(slots), kernels.n_parameters(layers)), dtype)
-    for block, arrays in zip(state, slots, strict=True):
-        weights, biases = zip(*kernels.layer_views(layers, block), strict=True)
-        for own, given in zip(weights + biases, arrays, strict=True):
-            own[...] = given
+    pairs = [array.ravel() for arrays in slots for pair in zip(arrays[:n_layers], arrays[n_layers:], strict=True) for array in pair]
+    memory = np.concatenate(pairs).reshape(len(slots), -1)
     # scikit-learn's SGD does not count its updates, and nothing depends on their number.
     numbers = {key: float(fields[key]) for key in ("learning_rate_init", "learning_rate")}
-    return {"t": 0, **fields, **numbers, "name": name, "layers": layers, "state": state}
+    return {"t": 0, **fields, **numbers, "name": name, "sizes": sizes, "memory": memory}

@@ -1,73 +1,4 @@
-/* Activations, softmax and losses on rows. Included once for each real type.
- *
- * A loop over n numbers goes in whole registers; its last, partial one is loaded and stored by mask, so that no array needs
- * padding. Loss values are summed in double.
- */
-
-ALWAYS_INLINE VEC FN(activate)(enum activation_code activation, VEC z)
-{
-    switch (activation) {
-    case RELU: return FN(relu)(z);
-    case SIGMOID: return FN(vsigmoid)(z);
-    case TANH: return FN(vtanh)(z);
-    case LINK_EXP: return FN(vexp)(z);
-    default: return z;
-    }
-}
-
-/* da * f'(z) by the activation a = f(z). */
-ALWAYS_INLINE VEC FN(activation_gradient)(enum activation_code activation, VEC da, VEC a)
-{
-    switch (activation) {
-    case RELU: return FN(keep)(a > 0, da);
-    case SIGMOID: return da * a * (1 - a);
-    case TANH: return da * (1 - a * a);
-    default: return da;
-    }
-}
-
-/* a = f(z), n numbers, a may be z; and dz = da * f'(z), n numbers, dz may be da. The *_loop functions are inlined once for each
- * code, so that the switch is outside the loop. */
-ALWAYS_INLINE void FN(activate_loop)(enum activation_code activation, const REAL *z, ptrdiff_t n, REAL *a)
-{
-    for (ptrdiff_t j = 0; j < n; j += LANES)
-        FN(store_upto)(a + j, FN(activate)(activation, FN(load_upto)(z + j, n - j)), n - j);
-}
-
-static void FN(activation_row)(enum activation_code activation, const REAL *z, ptrdiff_t n, REAL *a)
-{
-    switch (activation) {
-    case RELU: FN(activate_loop)(RELU, z, n, a); break;
-    case SIGMOID: FN(activate_loop)(SIGMOID, z, n, a); break;
-    case TANH: FN(activate_loop)(TANH, z, n, a); break;
-    case LINK_EXP: FN(activate_loop)(LINK_EXP, z, n, a); break;
-    default: FN(activate_loop)(IDENTITY, z, n, a); break;
-    }
-}
-
-static void FN(activate_row)(enum activation_code activation, REAL *a, ptrdiff_t n) /* in place */
-{
-    if (activation != IDENTITY)
-        FN(activation_row)(activation, a, n, a);
-}
-
-ALWAYS_INLINE void FN(activation_gradient_loop)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n,
-                                                REAL *dz)
-{
-    for (ptrdiff_t j = 0; j < n; j += LANES)
-        FN(store_upto)(dz + j, FN(activation_gradient)(activation, FN(load_upto)(da + j, n - j), FN(load_upto)(a + j, n - j)),
-                       n - j);
-}
-
-static void FN(activation_gradient_row)(enum activation_code activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
-{
-    switch (activation) {
-    case RELU: FN(activation_gradient_loop)(RELU, da, a, n, dz); break;
-    case SIGMOID: FN(activation_gradient_loop)(SIGMOID, da, a, n, dz); break;
-    case TANH: FN(activation_gradient_loop)(TANH, da, a, n, dz); break;
-    default: FN(activation_gradient_loop)(IDENTITY, da, a, n, dz); break;
-    }
-}
+/* Softmax, links and losses on rows. Included once for each real type. Loss values are summed in double. */
 
 static int FN(all_finite_row)(const REAL *x, ptrdiff_t n)
 {
@@ -210,7 +141,26 @@ static void FN(softmax_rows)(REAL *z, ptrdiff_t rows, ptrdiff_t n)
     }
 }
 
-/* The weighted sum over the rows of the cross-entropy with labels, for few classes. */
+/* outputs = link(logits) for rows of n_out logits; outputs may be the logits. */
+static void FN(apply_link)(int link, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, REAL *outputs)
+{
+    const ptrdiff_t n = rows * n_out;
+    if (link == LINK_SIGMOID) {
+        FN(activation_row)(SIGMOID, logits, n, outputs);
+    } else if (link == LINK_EXP) {
+        for (ptrdiff_t j = 0; j < n; j += LANES)
+            FN(store_upto)(outputs + j, FN(vexp)(FN(load_upto)(logits + j, n - j)), n - j);
+    } else if (link == LINK_SOFTMAX || link == LINK_IDENTITY) {
+        if (outputs != logits)
+            memcpy(outputs, logits, (size_t)n * sizeof(REAL));
+        if (link == LINK_SOFTMAX)
+            FN(softmax_rows)(outputs, rows, n_out);
+    } else {
+        unknown_code("link", link);
+    }
+}
+
+/* The cross-entropy with labels, for at most FEW_CLASSES classes, summed over the rows with their weights. */
 static double FN(few_classes_loss)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *labels, const REAL *weight,
                                    const struct FN(clipping) *clipping, REAL *probs)
 {
@@ -237,7 +187,7 @@ ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL c
         *output = p;
         if (clip == 0)
             return FN(relu)(z) - z * y + FN(vlog1p_unit)(e);
-        /* From p itself, because scikit-learn's 1 - p is rounded, and that is seen where p is near 1 and y is 0. */
+        /* From p itself: scikit-learn's 1 - p is rounded, which shows where p is near 1 and y is 0. */
         p = FN(at_most)(FN(at_least)(p, clip), 1 - clip);
         return -(y * FN(vlog)(p) + (1 - y) * FN(vlog)(1 - p));
     }
@@ -250,7 +200,7 @@ ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL c
     return rate - y - y * z; /* + y log y, which does not depend on the network: added by the caller */
 }
 
-/* The weighted sum of y log y, 0 for y = 0: the part of Poisson's loss that only the targets determine. */
+/* The weighted sum of y log y, 0 for y = 0: the part of Poisson's loss that depends on the targets alone. */
 static double FN(target_entropy)(const REAL *y, const REAL *weight, ptrdiff_t n)
 {
     double sum = 0;
@@ -291,7 +241,8 @@ static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const
         return clipping->clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, 0, outputs)
                                    : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, clipping->clip, outputs);
     case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, weight, n, 0, outputs);
-    default: return FN(elementwise_loss_run)(POISSON, z, y, weight, n, 0, outputs);
+    case POISSON: return FN(elementwise_loss_run)(POISSON, z, y, weight, n, 0, outputs);
+    default: unknown_code("loss", (int)loss);
     }
 }
 
@@ -323,7 +274,7 @@ static void FN(difference_row)(const REAL *outputs, const REAL *y, REAL mass, RE
         FN(store_upto)(dz + j, scale * (mass * FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j)), n - j);
 }
 
-/* The same with a weight of each number. */
+/* difference_row() with mass 1 and a weight for each number. */
 static void FN(weighted_difference_row)(const REAL *outputs, const REAL *y, const REAL *weight, REAL scale, ptrdiff_t n, REAL *dz)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES) {

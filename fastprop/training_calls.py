@@ -1,0 +1,200 @@
+"""Calls of the compiled training loop for one network, one set of data and one optimizer: what they share is checked once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .annotations import Floats, Integers
+from .kernels import checks
+from .kernels.job import new_job
+from .kernels.spec import LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
+from .optim import Optimizer
+from .training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from .network import Network
+
+# Where what changes from call to call stands in a job
+ORDERS, HYPER, RATES, STEP, LOSSES = map(Job._fields.index, ("orders", "hyper", "rates", "step", "losses"))
+NO_RATES = np.empty(0)
+
+
+class TrainingCalls:
+    """Calls of the training loop that share all but the orders of the rows, the losses and the learning rates.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are updated in place.
+    data : TrainingSet
+        From ``network.training_set``.
+    optimizer : optim.Optimizer
+        Made for the network; its memory and step count are updated too, its ``hyper`` is read at each call.
+    batch_size : int
+        At least 1.
+    n_threads : int
+        Number of threads.
+    alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale
+        As in `Network.train_epochs`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: TrainingSet,
+        optimizer: Optimizer,
+        *,
+        batch_size: int,
+        n_threads: int = 1,
+        alpha: float = 0.0,
+        clip: float = 0.0,
+        smoothing: float = 0.0,
+        clip_norm: float = 0.0,
+        exempt: bool = False,
+        gradient_scale: float = 1.0,
+        value_scale: float = 1.0,
+    ) -> None:
+        network._check_data(data)
+        self._network, self._optimizer, self._n_threads = network, optimizer, checked_threads(n_threads)
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be one of fastprop.optim, such as optim.Adam(network); got {optimizer!r}")
+        self._memory = optimizer.memory
+        job = new_job(
+            data.arrays,
+            network._params,
+            orders=None,
+            layers=network._layers,
+            buffers=network._buffers,
+            loss=LOSS_CODES[network.loss],
+            gradient_scale=_finite("gradient_scale", gradient_scale),
+            value_scale=_finite("value_scale", value_scale),
+            smoothing=checks.real("smoothing", smoothing, "rate"),
+            clip=clip,
+            alpha=alpha,
+            optimizer=OPTIMIZER_CODES[optimizer.name],
+            hyper=None,
+            exempt=checks.flag("exempt", exempt),
+            clip_norm=checks.real("clip_norm", clip_norm, "l2"),
+            state=_checked_state(network, optimizer.name, self._memory),
+            step=None,
+            batch_size=batch_size,
+            losses=None,
+        )
+        self._fields = list(job)
+
+    def validate(
+        self,
+        validation: TrainingSet,
+        losses: NDArray[np.float64] | None,
+        n_epochs: int,
+        best: NDArray[np.float64] | None,
+        best_params: Floats | None,
+        best_buffers: Floats | None,
+    ) -> None:
+        """Let the next call of n_epochs compute validation losses; what is not asked for goes to arrays that nobody keeps.
+
+        Parameters
+        ----------
+        validation : TrainingSet
+            From ``network.training_set``.
+        losses : ndarray of float64, shape (n_epochs,)
+            As in `Network.train_epochs`.
+        n_epochs : int
+            The number of epochs of the next call.
+        best : ndarray of float64, shape (2,), optional
+            As in `Network.train_epochs`.
+        best_params : ndarray, optional
+            As in `Network.train_epochs`.
+        best_buffers : ndarray, optional
+            As in `Network.train_epochs`.
+        """
+        network = self._network
+        network._check_data(validation)
+        losses = written("validation_losses", losses)
+        if losses.shape != (n_epochs,):
+            raise ValueError(f"validation_losses must have shape ({n_epochs},); got {losses.shape}")
+        best = np.array([math.inf, 0]) if best is None else written("best", best)
+        if best.shape != (2,):
+            raise ValueError(f"best must have shape (2,); got {best.shape}")
+        fields: dict[str, Any] = {"validation_losses": losses, "best": best}
+        for name, block, own in (("best_params", best_params, network._params), ("best_buffers", best_buffers, network._buffers)):
+            fields[name] = np.empty_like(own) if block is None else own_block(name, block, own.shape, network.dtype)
+            if np.may_share_memory(fields[name], own):
+                raise ValueError(f"{name} must not be the network's own block")
+        names = ("x", "indices", "indptr", "labels", "targets", "weight")
+        fields |= {f"validation_{name}": array for name, array in zip(names, validation.arrays, strict=True)}
+        self._fields = list(Job._make(self._fields)._replace(**fields))
+
+    def run(self, orders: Integers, losses: NDArray[np.float64], rates: NDArray[np.float64] | None = None) -> None:
+        """Train for an epoch over each of the orders. After an interrupt the optimizer's ``t`` still counts the steps done.
+
+        Parameters
+        ----------
+        orders : ndarray of intp, shape (n_epochs, n_visits)
+            Rows of the data: not checked, so that nobody else must be able to change them.
+        losses : ndarray of float64, shape (n_epochs,)
+            Written, as in `Network.train_epochs`.
+        rates : ndarray of float64, shape (n_steps,), optional
+            As in `Network.train_epochs`.
+        """
+        optimizer, fields = self._optimizer, self._fields.copy()
+        if optimizer.memory is not self._memory:
+            raise ValueError("the optimizer has got another memory since training began; train with it anew")
+        step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
+        fields[ORDERS], fields[LOSSES], fields[STEP], fields[HYPER] = orders, losses, step, optimizer.hyper
+        fields[RATES] = NO_RATES if rates is None else rates
+        try:
+            self._network._train_epochs(Job._make(fields), self._n_threads)
+        finally:
+            optimizer.t = int(step[0])
+
+
+def checked_threads(n_threads: int) -> int:
+    """The number, if it is one of threads."""
+    if not 1 <= n_threads <= checks.MAX_THREADS:
+        raise ValueError(f"n_threads must be from 1 to {checks.MAX_THREADS}; got {n_threads}")
+    return n_threads
+
+
+def _checked_state(network, name, memory):
+    """A view of an optimizer's memory that fits a network."""
+    state, shape = checks.own_view(memory), (OPTIMIZERS[name].n_slots, len(network._params))
+    if state.shape != shape or state.dtype != network.dtype or not state.flags.carray:
+        raise ValueError(
+            f"the optimizer's memory must be a C-contiguous {network.dtype.name} array of shape {shape}, for the parameters of "
+            f"this network; got {state.dtype.name}, {state.shape}"
+        )
+    return state
+
+
+def own_block(name, array, shape, dtype):
+    """A view of an array that a compiled call writes to."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be an array, as it is written to; got {array!r}")
+    array = checks.own_view(array)
+    if array.shape != shape or array.dtype != dtype or not array.flags.carray:
+        raise ValueError(
+            f"{name} must be a C-contiguous, writable {np.dtype(dtype).name} array of shape {shape}; "
+            f"got {array.dtype.name}, {array.shape}"
+        )
+    return array
+
+
+def written(name, array):
+    """A view of a vector of float64 that a compiled call writes to."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be an array, as it is written to; got {array!r}")
+    array = checks.own_view(array)
+    if array.dtype != np.float64 or array.ndim != 1 or not array.flags.carray:
+        raise ValueError(f"{name} must be a C-contiguous, writable float64 array; got {array.dtype.name}, {array.shape}")
+    return array
+
+
+def _finite(name, value):
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number; got {value!r}")
+    return float(value)

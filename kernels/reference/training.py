@@ -1,0 +1,94 @@
+"""The training loop."""
+
+import numpy as np
+
+from ..layer_table import parameter_views
+from ..spec import KINDS
+from .losses import clipped_loss, dense_targets
+from .network import Pass, loss_gradient, loss_terms, one_matrix, require_known
+from .updates import decayed_update
+
+
+def train_epochs(job, n_threads):
+    """Passes over the rows, in the order of each of ``orders`` (n_epochs, n_visits), in mini-batches, updating in place.
+
+    Loss and gradient of a batch are those of `network_loss_gradient`, with these options: ``gradient_scale`` and ``value_scale``
+    are factors of the loss without its L2 term; ``smoothing`` turns targets y of the cross-entropies into (1 - smoothing) y +
+    smoothing / K, for training alone. Where ``clip_norm`` is not 0 and the gradient's norm is finite, the gradient is multiplied
+    by min(1, clip_norm / (norm + 1e-6)). The update is `update` with ``hyper``, lr multiplied by ``rates[k]`` in step k of the
+    call, if rates are given; with ``exempt`` weight decay is for the weights of linear rows alone.
+
+    ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
+    batches' losses, each weighted by its number of rows. The last batch of an epoch may be short. One whose sample weights sum to
+    zero changes nothing and counts as loss 0 (but as a step). Dropout is that of the layer table. Batch norm takes the batch's
+    statistics, not weighted, and moves the running ones.
+
+    Where ``validation_losses`` (n_epochs,) is given: after each epoch the mean loss of the validation rows, weighted, as of
+    `network_forward`, in units of ``value_scale``, with ``clip`` but without L2 term and smoothing. Where it is below ``best[0]``,
+    it replaces it, the number of steps replaces ``best[1]``, and parameters and running statistics are copied to ``best_params``
+    and ``best_buffers``.
+    """
+    require_known(job.layers, job.loss, job.optimizer)
+    x, gradient = one_matrix(job.x, job.indices, job.indptr, job.layers), np.empty_like(job.params)
+    decays, first_step = _decaying(job) if job.exempt else True, int(job.step[0])
+    for epoch, order in enumerate(job.orders):
+        epoch_loss = 0.0
+        for start in range(0, len(order), job.batch_size):
+            rows = order[start : start + job.batch_size]
+            labels, targets, weight = (v[rows] if v.size else v for v in (job.labels, job.targets, job.sample_weight))
+            y = dense_targets(labels, targets, np.empty((len(rows), job.layers[-1]["n_out"]), x.dtype))
+            job.step[0] += 1
+            step = int(job.step[0])
+            batch = Pass(job.layers, job.params, job.buffers, training=True, update=step)
+            options = job.smoothing, job.gradient_scale, job.value_scale
+            problem = job.params, job.loss, job.alpha, job.clip, gradient
+            epoch_loss += len(rows) * loss_gradient(batch, x[rows], y, weight, *problem, *options)
+            if weight.size and weight.sum(dtype=np.float64) == 0:
+                continue
+            batch.update_statistics(len(rows))
+            _clip_norm(gradient, job.clip_norm)
+            hyper = job.hyper.copy()
+            if job.rates.size:
+                hyper[0] *= job.rates[step - first_step - 1]
+            slots = job.state[0], job.state[1] if len(job.state) > 1 else job.state[:0]
+            decayed_update(job.optimizer, job.params, gradient, *slots, hyper, step, decays)
+        job.losses[epoch] = epoch_loss / len(order)
+        if job.validation_losses.size:
+            _validate(job, epoch)
+
+
+def train_jobs(jobs, n_threads):
+    """`train_epochs` of each of several jobs, which write to no common memory, with one thread each, on ``n_threads`` at a time."""
+    for job in jobs:
+        require_known(job.layers, job.loss, job.optimizer)
+    for job in jobs:
+        train_epochs(job, 1)
+
+
+def _decaying(job):
+    """True for the weights of linear rows."""
+    decays = np.zeros(job.params.shape, bool)
+    for layer, views in zip(job.layers, parameter_views(job.layers, decays), strict=True):
+        if layer["kind"] == KINDS["linear"]:
+            views[0][...] = True
+    return decays
+
+
+def _clip_norm(gradient, largest):
+    norm = np.sqrt(np.square(gradient, dtype=np.float64).sum())
+    if largest and np.isfinite(norm):
+        gradient *= min(1.0, largest / (norm + 1e-6))
+
+
+def _validate(job, epoch):
+    x = one_matrix(job.validation_x, job.validation_indices, job.validation_indptr, job.layers)
+    logits = Pass(job.layers, job.params, job.buffers, training=False).forward(x)
+    y = dense_targets(job.validation_labels, job.validation_targets, logits)
+    weight, nothing = job.validation_weight, np.empty((0, 0), logits.dtype)
+    total = float(weight.sum(dtype=np.float64)) if weight.size else x.shape[0]
+    value = clipped_loss(job.loss, logits, y, weight, job.clip, nothing) / loss_terms(job.loss, job.layers)
+    job.validation_losses[epoch] = job.value_scale * value / total if total else 0.0
+    if job.validation_losses[epoch] < job.best[0]:
+        job.best[:] = job.validation_losses[epoch], job.step[0]
+        job.best_params[...] = job.params
+        job.best_buffers[...] = job.buffers

@@ -1,0 +1,290 @@
+/* What engine.c does with networks of one real type: see drive.h, which comes before. */
+
+/* A network, dense and sparse rows for it, and rows to validate with. */
+struct FN(problem) {
+    struct layer *layers;
+    ptrdiff_t n_layers, n_params, n_buffers, *orders, *labels;
+    int32_t *indptr, *indices;
+    REAL *x, *values, *weight, *params, *buffers;
+    double *rates;
+};
+
+static struct FN(problem) FN(make_problem)(int which)
+{
+    const struct program program = make_program(which);
+    struct FN(problem) p = {.n_layers = program.n, .n_params = n_parameters(program.rows, program.n),
+                            .n_buffers = n_statistics(program.rows, program.n)};
+    if (wrong_row(program.rows, program.n, 1) >= 0)
+        abort();
+    p.layers = copied(program.rows, (size_t)program.n * sizeof(struct layer));
+    p.x = FN(random_array)(ROWS * FEATURES);
+    p.params = FN(random_array)(p.n_params);
+    p.buffers = FN(array)(p.n_buffers);
+    p.weight = FN(array)(ROWS);
+    p.labels = checked(calloc(ROWS, sizeof *p.labels));
+    p.orders = checked(calloc(EPOCHS * ROWS, sizeof *p.orders));
+    p.rates = checked(calloc(STEPS, sizeof *p.rates));
+    p.indptr = checked(calloc(ROWS + 1, sizeof *p.indptr));
+    p.values = FN(array)(ROWS * FEATURES / 3);
+    p.indices = checked(calloc(ROWS * FEATURES / 3, sizeof *p.indices));
+    int32_t n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        for (int j = 0; j < FEATURES; j++)
+            if ((i + j) % 3 == 0)
+                p.values[n] = p.x[i * FEATURES + j], p.indices[n++] = j;
+        p.indptr[i + 1] = n;
+        p.labels[i] = i % CLASSES;
+        p.weight[i] = (REAL)(i % 4) / 2; /* of some rows 0 */
+    }
+    for (int i = 0; i < p.n_params; i++)
+        p.params[i] *= (REAL)0.5;
+    for (int i = 0; i < p.n_buffers; i++)
+        p.buffers[i] = 1;
+    for (int i = 0; i < EPOCHS * ROWS; i++)
+        p.orders[i] = (i / ROWS + i * 29) % ROWS; /* 29 and ROWS have no common divisor */
+    for (int i = 0; i < STEPS; i++)
+        p.rates[i] = 1 - (double)i / (2 * STEPS);
+    return p;
+}
+
+static void FN(forget_problem)(struct FN(problem) *p)
+{
+    free(p->layers), free(p->x), free(p->params), free(p->buffers), free(p->weight), free(p->labels), free(p->orders);
+    free(p->rates), free(p->indptr), free(p->values), free(p->indices);
+}
+
+/* The first n rows. */
+static struct rows FN(first_rows)(const struct FN(problem) *p, int sparse, ptrdiff_t n, int weighted)
+{
+    return (struct rows){.x = sparse ? p->values : p->x, .indices = sparse ? p->indices : NULL, .indptr = sparse ? p->indptr : NULL,
+                         .n = n, .labels = p->labels, .sample_weight = weighted ? p->weight : NULL};
+}
+
+/* A training call: what it reads and, with memory of its own, what it writes. */
+struct FN(task) {
+    struct job job;
+    const struct FN(problem) *p;
+    ptrdiff_t step;
+    size_t state_bytes;
+};
+
+static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, int sparse, int optimizer, int with_options)
+{
+    *t = (struct FN(task)){.p = p, .step = with_options ? STEPS_BEFORE : 0,
+                           .state_bytes = (size_t)(p->n_params * OPTIMIZER_SLOTS[optimizer]) * sizeof(REAL)};
+    struct job *job = &t->job;
+    *job = (struct job){.data = FN(first_rows)(p, sparse, ROWS, with_options), .orders = p->orders, .n_epochs = EPOCHS,
+                        .n_visits = ROWS, .layers = p->layers, .n_layers = p->n_layers, .loss = SOFTMAX_CROSS_ENTROPY,
+                        .gradient_scale = 1, .value_scale = 1, .alpha = 0.01, .optimizer = optimizer, .hyper = HYPER[optimizer],
+                        .step = &t->step, .batch_size = BATCH};
+    job->params = copied(p->params, (size_t)p->n_params * sizeof(REAL));
+    job->buffers = copied(p->buffers, (size_t)p->n_buffers * sizeof(REAL));
+    job->state = checked(calloc(1, t->state_bytes));
+    job->losses = checked(calloc(EPOCHS, sizeof(double)));
+    if (!with_options)
+        return;
+    job->gradient_scale = 0.5, job->value_scale = 2, job->smoothing = 0.1, job->clip = 1e-3;
+    job->rates = p->rates, job->exempt = 1, job->clip_norm = 0.3;
+    job->validation = FN(first_rows)(p, sparse, HELD_OUT, 1);
+    job->validation_losses = checked(calloc(EPOCHS, sizeof(double)));
+    job->best = checked(calloc(2, sizeof(double)));
+    job->best[0] = (double)INFINITY;
+    job->best_params = FN(array)(p->n_params);
+    job->best_buffers = FN(array)(p->n_buffers);
+}
+
+static void FN(forget_task)(struct FN(task) *t)
+{
+    free(t->job.params), free(t->job.buffers), free(t->job.state), free(t->job.losses), free(t->job.validation_losses);
+    free(t->job.best), free(t->job.best_params), free(t->job.best_buffers);
+}
+
+/* Whether two calls have written the same. */
+static int FN(is_same)(const struct FN(task) *a, const struct FN(task) *b)
+{
+    const struct job *one = &a->job, *other = &b->job;
+    const size_t params = (size_t)a->p->n_params * sizeof(REAL), buffers = (size_t)a->p->n_buffers * sizeof(REAL);
+    const size_t losses = EPOCHS * sizeof(double);
+    return a->step == b->step && !memcmp(one->params, other->params, params) && !memcmp(one->buffers, other->buffers, buffers)
+           && !memcmp(one->state, other->state, a->state_bytes) && !memcmp(one->losses, other->losses, losses)
+           && (!one->best
+               || (!memcmp(one->validation_losses, other->validation_losses, losses)
+                   && !memcmp(one->best, other->best, 2 * sizeof(double)) && !memcmp(one->best_params, other->best_params, params)
+                   && !memcmp(one->best_buffers, other->best_buffers, buffers)));
+}
+
+static void FN(train)(struct FN(task) *t, int n_threads)
+{
+    if (FN(KERNELS).train_epochs(&t->job, n_threads))
+        fault("no memory", "train_epochs");
+}
+
+/* Every schedule, with threads that leave and join in: the number of threads decides the bits, and nothing else does. */
+static void FN(drive_training)(const struct FN(problem) *p, int sparse, int optimizer, int with_options, int n_threads)
+{
+    static const int schedules[][2] = {{SHARED, 0}, {REPLICATED, 0}, {SHARED, 3}, {REPLICATED, 2}, {AS_MEASURED, 0}};
+    struct FN(task) first, again;
+    FN(set_task)(&first, p, sparse, optimizer, with_options);
+    FN(train)(&first, n_threads);
+    const double *losses = first.job.losses;
+    if (!(losses[EPOCHS - 1] < losses[0]) || first.step != STEPS + (with_options ? STEPS_BEFORE : 0))
+        fault("the loss does not fall, or steps are missing", "train_epochs");
+    FN(numbers)("trained", first.job.params, p->n_params);
+    if (p->n_buffers)
+        FN(numbers)("statistics", first.job.buffers, p->n_buffers);
+    number("last_loss", losses[EPOCHS - 1], 10 * TOLERANCE);
+    if (with_options)
+        number("best_loss", first.job.best[0], 10 * TOLERANCE);
+    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
+        force_schedule(schedules[i][0]);
+        drill_crew(schedules[i][1]);
+        FN(set_task)(&again, p, sparse, optimizer, with_options);
+        FN(train)(&again, n_threads);
+        if (!FN(is_same)(&again, &first))
+            fault("not the same bits", "trained by another schedule");
+        FN(forget_task)(&again);
+    }
+    force_schedule(AS_MEASURED);
+    drill_crew(0);
+    FN(forget_task)(&first);
+}
+
+static REAL *FN(predicted)(const struct FN(problem) *p, int sparse, const REAL *panels, int n_threads)
+{
+    const struct rows rows = FN(first_rows)(p, sparse, ROWS, 0);
+    REAL *outputs = FN(array)(ROWS * CLASSES);
+    if (FN(KERNELS).network_forward(&rows, p->layers, p->n_layers, p->params, p->buffers, panels, outputs, n_threads))
+        fault("no memory", "network_forward");
+    return outputs;
+}
+
+static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n_threads)
+{
+    const struct rows rows = FN(first_rows)(p, sparse, ROWS, 1);
+    const ptrdiff_t n_packed = FN(KERNELS).n_packed(p->layers, p->n_layers);
+    REAL *outputs = FN(predicted)(p, sparse, NULL, n_threads), *gradient = FN(array)(p->n_params);
+    double loss;
+    FN(numbers)("predicted", outputs, ROWS * CLASSES);
+    if (!sparse) {
+        REAL *panels = checked(aligned_alloc(CACHE_LINE, (size_t)round_up(n_packed * (ptrdiff_t)sizeof(REAL), CACHE_LINE)));
+        FN(KERNELS).pack(p->layers, p->n_layers, p->params, panels);
+        REAL *again = FN(predicted)(p, 0, panels, n_threads);
+        FN(same)(again, outputs, ROWS * CLASSES, "predicted with packed weights");
+        free(panels), free(again);
+    }
+    if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, 0.1, 0, gradient, &loss,
+                                          n_threads))
+        fault("no memory", "network_loss_gradient");
+    number("loss_mean", loss, 10 * TOLERANCE);
+    FN(numbers)("gradient", gradient, p->n_params);
+    free(outputs), free(gradient);
+}
+
+/* Tasks of all programs and optimizers. */
+static void FN(set_tasks)(struct FN(task) *tasks, const struct FN(problem) *problems)
+{
+    for (int i = 0; i < N_TASKS; i++)
+        FN(set_task)(&tasks[i], &problems[i % N_PROGRAMS], i / N_PROGRAMS % 2, i % N_OPTIMIZERS, i / N_OPTIMIZERS);
+}
+
+/* train_jobs, against one after another; returns whether anything is wrong. */
+static int FN(jobs_are_wrong)(const struct FN(problem) *problems, const struct FN(task) *alone, int n_threads)
+{
+    const struct kernels *tables[N_TASKS];
+    struct FN(task) tasks[N_TASKS];
+    struct job jobs[N_TASKS];
+    int statuses[N_TASKS], wrong = 0;
+    FN(set_tasks)(tasks, problems);
+    for (int i = 0; i < N_TASKS; i++)
+        tables[i] = &FN(KERNELS), jobs[i] = tasks[i].job;
+    train_jobs(tables, jobs, N_TASKS, statuses, n_threads);
+    for (int i = 0; i < N_TASKS; i++) {
+        wrong |= statuses[i] || !FN(is_same)(&tasks[i], &alone[i]);
+        FN(forget_task)(&tasks[i]);
+    }
+    return wrong;
+}
+
+/* A caller of its own, at the same time as others: predicts and trains, one network and several. */
+struct FN(caller) {
+    const struct FN(problem) *problems;
+    const struct FN(task) *alone, *trained;
+    const REAL *predicted;
+    int wrong;
+};
+
+static void *FN(call)(void *argument)
+{
+    struct FN(caller) *c = argument;
+    for (int i = 0; i < 3; i++) {
+        struct FN(task) task;
+        FN(set_task)(&task, &c->problems[NORMALIZED], 0, ADAM, 1);
+        FN(train)(&task, 2);
+        REAL *outputs = FN(predicted)(&c->problems[RESIDUAL], 0, NULL, 3);
+        c->wrong |= !FN(is_same)(&task, c->trained) || memcmp(outputs, c->predicted, ROWS * CLASSES * sizeof(REAL)) != 0;
+        c->wrong |= FN(jobs_are_wrong)(c->problems, c->alone, 2);
+        FN(forget_task)(&task);
+        free(outputs);
+    }
+    return NULL;
+}
+
+static void FN(drive_callers)(const struct FN(problem) *problems)
+{
+    struct FN(task) alone[N_TASKS], trained;
+    REAL *outputs = FN(predicted)(&problems[RESIDUAL], 0, NULL, 3);
+    FN(set_task)(&trained, &problems[NORMALIZED], 0, ADAM, 1);
+    FN(train)(&trained, 2);
+    FN(set_tasks)(alone, problems);
+    for (int i = 0; i < N_TASKS; i++)
+        FN(train)(&alone[i], 1);
+    for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++)
+        if (FN(jobs_are_wrong)(problems, alone, n_threads))
+            fault("not the same bits", "train_jobs");
+    const struct FN(caller) caller = {problems, alone, &trained, outputs, 0};
+    struct FN(caller) callers[3];
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        callers[i] = caller;
+        if (pthread_create(&threads[i], NULL, FN(call), &callers[i]))
+            abort();
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        if (callers[i].wrong)
+            fault("not the same bits", "callers at the same time");
+    }
+    if (!getenv("WITHOUT_FORK")) {
+        fflush(NULL);
+        const pid_t child = fork();
+        if (child == 0) {
+            struct FN(caller) c = caller;
+            FN(call)(&c);
+            _exit(c.wrong);
+        }
+        int status = -1;
+        if (child < 0 || waitpid(child, &status, 0) < 0 || status)
+            fault("wrong, or did not end well", "a forked child");
+    }
+    for (int i = 0; i < N_TASKS; i++)
+        FN(forget_task)(&alone[i]);
+    FN(forget_task)(&trained);
+    free(outputs);
+}
+
+static void FN(drive_networks)(void)
+{
+    struct FN(problem) problems[N_PROGRAMS];
+    for (int which = 0; which < N_PROGRAMS; which++)
+        problems[which] = FN(make_problem)(which);
+    for (int sparse = 0; sparse < 2; sparse++)
+        for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
+            for (int which = 0; which < N_PROGRAMS; which++)
+                FN(drive_predictions)(&problems[which], sparse, n_threads);
+            for (int i = 0; i < 2 * N_OPTIMIZERS; i++)
+                FN(drive_training)(&problems[i % N_PROGRAMS], sparse, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
+        }
+    FN(drive_callers)(problems);
+    for (int which = 0; which < N_PROGRAMS; which++)
+        FN(forget_problem)(&problems[which]);
+}
