@@ -14,8 +14,9 @@ import numpy as np
 
 from . import interrupts
 from .annotations import Integers
-from .kernels import active
+from .kernels import active, checks
 from .training_calls import TrainingCalls
+from .training_set import checked_indices
 
 # An epoch is cut into calls of about this many floating-point operations: few enough to answer Ctrl-C soon, enough that a call's
 # own cost does not count. A fixed number, not a measured time, keeps the sums reproducible. docs/tuning.md, the length of a
@@ -216,17 +217,19 @@ def forward(network, x, n_threads):
 
 def shuffled_orders(rows: Integers, random_state: np.random.RandomState | None) -> Callable[[int], Integers]:
     """The orders of the next n epochs, (n, n_rows): each shuffles the one before, as in scikit-learn, or is the same without a
-    random state."""
+    random state. The compiled loop does not check them, so all are rows of the data."""
+    rows = checks.private(np.asarray(rows, np.intp))
+    n_rows = int(rows.max(initial=-1)) + 1
 
     def orders(n):
         nonlocal rows
-        rows = np.ascontiguousarray(rows, np.intp)  # as the raw kernel reads them
         made = np.empty((n, len(rows)), np.intp)
         if random_state is None:
             made[:] = rows
-        else:
-            active.raw.shuffle_orders(rows, random_state, made)
-            rows = made[-1]
+            return made
+        active.raw.shuffle_orders(rows, random_state, made)
+        made = _valid(made, random_state, n_rows)
+        rows = made[-1]
         return made
 
     return orders
@@ -234,5 +237,19 @@ def shuffled_orders(rows: Integers, random_state: np.random.RandomState | None) 
 
 def permuted_orders(n_samples: int, generator: Any) -> Callable[[int], Integers]:
     """The orders of the next epochs, (n, n_samples): for each a permutation, without a generator the rows' own order."""
-    order = np.arange(n_samples)
-    return lambda n: np.stack([order if generator is None else generator.permutation(order) for _ in range(n)])
+
+    def orders(n):
+        order = np.arange(n_samples)
+        made = np.stack([order if generator is None else generator.permutation(order) for _ in range(n)])
+        if made.shape != (n, n_samples):
+            raise ValueError(f"a permutation of {n_samples} rows must have shape ({n_samples},); got {made.shape[1:]}")
+        return _valid(made, generator, n_samples)
+
+    return orders
+
+
+def _valid(orders, source, n_rows):
+    """The orders; of a source that is not NumPy's own class, which may give and keep anything, a private copy that is checked."""
+    if source is None or type(source) in (np.random.RandomState, np.random.Generator):
+        return orders
+    return checked_indices("the shuffled rows", orders, orders.shape, n_rows)

@@ -90,7 +90,7 @@ class Network:
         self._layers = layers
         self._layers.setflags(write=False)
         spans = parameter_spans(layers)
-        self._params = _zeros(n_spanned(spans), np.dtype(dtype)) if params is None else params
+        self._params = aligned_zeros(n_spanned(spans), np.dtype(dtype)) if params is None else params
         self._buffers = np.zeros(kernels.n_buffers(layers), dtype) if buffers is None else buffers
         if buffers is None:
             for views in filter(None, buffer_views(layers, self._buffers)):
@@ -576,7 +576,7 @@ class Network:
             raise ValueError("data must come from the training_set() of a network with the same loss, dtype, inputs and outputs")
 
 
-def _zeros(n, dtype):
+def aligned_zeros(n, dtype):
     """np.zeros that begins on a cache line, so that several threads can write parameters past the caches."""
     memory = np.zeros(n * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .annotations import Floats, Integers
 from .kernels import checks
-from .kernels.job import new_job
+from .kernels.job import VALIDATION, new_job
 from .kernels.spec import LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
 from .optim import Optimizer
 from .training_set import TrainingSet
@@ -125,8 +125,7 @@ class TrainingCalls:
             fields[name] = np.empty_like(own) if block is None else own_block(name, block, own.shape, network.dtype)
             if np.may_share_memory(fields[name], own):
                 raise ValueError(f"{name} must not be the network's own block")
-        names = ("x", "indices", "indptr", "labels", "targets", "weight")
-        fields |= {f"validation_{name}": array for name, array in zip(names, validation.arrays, strict=True)}
+        fields |= zip(VALIDATION, validation.arrays, strict=True)
         self._fields = list(Job._make(self._fields)._replace(**fields))
 
     def run(self, orders: Integers, losses: NDArray[np.float64], rates: NDArray[np.float64] | None = None) -> None:
@@ -135,7 +134,7 @@ class TrainingCalls:
         Parameters
         ----------
         orders : ndarray of intp, shape (n_epochs, n_visits)
-            Rows of the data: not checked, so that nobody else must be able to change them.
+            Rows of the data, as `loop.shuffled_orders` makes them: not checked, and nobody else must be able to change them.
         losses : ndarray of float64, shape (n_epochs,)
             Written, as in `Network.train_epochs`.
         rates : ndarray of float64, shape (n_steps,), optional

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fastprop import Network, loop, optim
+from fastprop import MLPClassifier, Network, loop, nn, optim
 from fastprop.estimators.schedules import SGD, Adam
 from fastprop.estimators.stopping import History, StoppingRule, Validation, train
 from fastprop.lbfgs import pack, packed_spans, unpack
@@ -259,3 +259,27 @@ def test_pack_is_all_weights_and_then_all_biases():
     network.params[:] = 0
     unpack(network, packed)
     np.testing.assert_array_equal(network.params, before)
+
+
+class Wild(np.random.RandomState):
+    """A random state of the user's own, whose orders are no rows."""
+
+    def shuffle(self, x):
+        x[:] = 10**7
+
+    def permutation(self, x):
+        return np.full(len(x), 10**7)
+
+
+def test_orders_of_a_foreign_random_state_are_checked():
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 3
+    model = nn.mlp([3, 4, 3], random_state=0)
+    before = model.state_dict()
+    for fit in (
+        lambda: MLPClassifier((3,), random_state=Wild(0)).fit(X, y),
+        lambda: model.fit(X, y, nn.SoftmaxCrossEntropy(), nn.Adam(model.parameters()), random_state=Wild(0), compiled=True),
+    ):
+        with pytest.raises(ValueError, match=r"the shuffled rows must be in \[0, 20\); got 10000000"):
+            fit()
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
-from ..network import FLOAT_DTYPES, _zeros
+from ..network import FLOAT_DTYPES, aligned_zeros
 from ..optim.adjacency import flat_run, follows
 
 
@@ -136,7 +136,7 @@ def one_block(parameters):
     if any(end > start for (_, end), (start, _) in pairwise(spans)):
         return None
     n, dtype, start = sum(array.size for array in arrays), arrays[0].dtype, 0
-    block, gradients = _zeros(n, dtype), cache(lambda: _zeros(n, dtype))
+    block, gradients = aligned_zeros(n, dtype), cache(lambda: aligned_zeros(n, dtype))
     for parameter, array in zip(parameters, arrays, strict=True):
         part = slice(start, start + array.size)
         view = block[part].reshape(array.shape)

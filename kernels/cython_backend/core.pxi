@@ -379,7 +379,7 @@ cdef int fill_job(given, job_in_c *j) except -1:
     j.params, j.buffers, j.state = cnp.PyArray_DATA(params), cnp.PyArray_DATA(buffers), cnp.PyArray_DATA(state)
     j.hyper, j.rates = <const double *>cnp.PyArray_DATA(hyper), <const double *>data(rates)
     j.step, j.losses = <ptrdiff_t *>cnp.PyArray_DATA(step), <double *>cnp.PyArray_DATA(losses)
-    n_steps = n_epochs * ((j.n_visits + j.batch_size - 1) // j.batch_size) if j.batch_size > 0 else 0
+    n_steps = n_epochs * ((j.n_visits - 1) // j.batch_size + 1) if j.batch_size > 0 and j.n_visits > 0 else 0
     check_sizes("orders", n_epochs * j.n_visits, sizeof(ptrdiff_t), orders)
     check_sizes("state", OPTIMIZER_SLOTS[j.optimizer] * n_params, item, state)
     check_hyper(j.optimizer, hyper)
