@@ -96,7 +96,7 @@ MUTANTS = [
     ("fastprop/nn/losses.py", "return {{2|1}} / n_out", N + "losses.py"),
     ("fastprop/nn/clipping.py", "factor = max_norm / ({{norm + 1e-6|norm}})", N + "optimizers.py"),
     ("fastprop/many.py", "with interruptible(interrupted), limited({{1|2}})", "tests/test_many.py"),
-    ("fastprop/nn/fitting.py", "loss_sum += {{len(rows)|self._batch_size}} * self._loss(", N + "fitting.py"),
+    ("fastprop/nn/fitting.py", "sum({{len(y)|self._batch_size}} * self.step(x, y)", N + "fitting.py"),
     ("fastprop/nn/dropout.py", "drop_threshold(self.p), {{1 / (1 - self.p)|1.0}}, y", N + "layers.py"),
     ("fastprop/nn/dropout.py", "program.dropout(self.p, self.seed, self.n_forwards - {{program.t|0}})", N + "compiled.py"),
     ("fastprop/nn/lowering.py", "dropout.n_forwards += {{n_updates|0}}", N + "compiled.py"),

@@ -3,7 +3,9 @@
 import math
 import operator
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,185 +14,204 @@ from ..loop import permuted_orders, run_epochs
 from ..optim import Optimizer
 from ..progress import progress as progress_bar
 from ..threads import n_threads_of_steps
-from ..training_set import one_matrix, sparse_rows
+from .clipping import clip_grad_norm
 from .errors import LayerError
+from .evaluation import Metrics, dense_rows, evaluate, in_mode, of_validation_data, rows_of
 from .init import generator
 from .lowering import CompiledEpochs, NotPlain
+from .watched import WatchedEpochs, first_infinite, record_flow
 
-EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
+
+class Problem(NamedTuple):
+    """What is trained, on which data, by which steps."""
+
+    model: Any
+    loss: Any
+    optimizer: Any
+    X: Any
+    y: Any
+    batch_size: int
+    clip_norm: float
+    validation_data: Any
 
 
 class LayeredEpochs:
     """Epochs layer by layer: for any model, loss and optimizer."""
 
-    def __init__(self, model, loss, optimizer, X, y, batch_size):
-        dtypes = {parameter.dtype for parameter in model.parameters()}
-        self._X, self._y = rows_of(X, dtypes.pop() if len(dtypes) == 1 else None), np.asarray(y)
-        if self._y.ndim == 0 or len(self._y) != self.n_samples:
-            raise ValueError(f"X and y must have the same number of rows; got shapes {self._X.shape} and {self._y.shape}")
-        self._model, self._loss, self._optimizer, self._batch_size = model, loss, optimizer, batch_size
-        self._check()
+    epochs_per_call = 1
+
+    def __init__(self, problem):
+        self.model, self._loss, self.optimizer = problem.model, problem.loss, problem.optimizer
+        self._batch_size, self._clip_norm = problem.batch_size, problem.clip_norm
+        self._X, self._y = self._checked(problem.X, problem.y)
+        self._validation_data, self.validation_losses = problem.validation_data, []
+        if self._validation_data is not None:
+            with of_validation_data():
+                self._validation_data = self._checked(*self._validation_data)
 
     def use_threads(self, n_threads):
         """How many threads `run` uses."""
-        self._loss.n_threads = self._optimizer.n_threads = n_threads
-        self._model.set_n_threads(n_threads)
+        self._loss.n_threads = self.optimizer.n_threads = n_threads
+        self.model.set_n_threads(n_threads)
 
-    def _check(self):
-        """Find wrong shapes and targets before the first update: the first row shows the shape and dtype of the outputs."""
-        if self.n_samples:
-            with in_mode(self._model, False):
-                outputs = self._model.forward(dense_rows(self._X, slice(0, 1)))
-            self._loss.targets(self._y, (self.n_samples, *outputs.shape[1:]), outputs.dtype)
+    def _checked(self, X, y):
+        """(X, y) as arrays. Finds wrong shapes and targets: the first row shows the shape and dtype of the outputs."""
+        dtypes = {parameter.dtype for parameter in self.model.parameters()}
+        X, y = rows_of(X, dtypes.pop() if len(dtypes) == 1 else None), np.asarray(y)
+        if y.ndim == 0 or len(y) != X.shape[0]:
+            raise ValueError(f"X and y must have the same number of rows; got shapes {X.shape} and {y.shape}")
+        if len(y):
+            with in_mode(self.model, False):
+                outputs = self.model.forward(dense_rows(X, slice(0, 1)))
+            self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
+        return X, y
 
     @property
     def n_samples(self):
         return self._X.shape[0]
 
-    epochs_per_call = 1
+    def batches(self, order):
+        """The batches (x, y) of an epoch over the rows in an order."""
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            yield dense_rows(self._X, rows), self._y[rows]
+
+    def step(self, x, y):
+        """Forward, loss, backward and update with a batch; returns the loss."""
+        value = self._loss(self.model.forward(x), y)
+        self.model.backward(self._loss.backward(), **({"need_dx": False} if self.model.takes_need_dx else {}))
+        if self._clip_norm:
+            clip_grad_norm(self.optimizer.parameters, self._clip_norm)
+        self.optimizer.step()
+        return value
 
     def run(self, orders, losses):
         """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
-        options = {"need_dx": False} if self._model.takes_need_dx else {}
         for order in orders:
-            loss_sum = 0.0
-            for start in range(0, len(order), self._batch_size):
-                rows = order[start : start + self._batch_size]
-                loss_sum += len(rows) * self._loss(self._model.forward(dense_rows(self._X, rows)), self._y[rows])
-                self._model.backward(self._loss.backward(), **options)
-                self._optimizer.step()
-            losses.append(loss_sum / len(order))
+            losses.append(sum(len(y) * self.step(x, y) for x, y in self.batches(order)) / len(order))
+            if self._validation_data is not None:
+                self.validation_losses.append(evaluate(self.model, self._loss, *self._validation_data))
+
+    def record(self, flow, order):
+        """Let a `GradientFlow` record the gradients of the first batch of an epoch."""
+        record_flow(flow, self.model, self._loss, *next(self.batches(order)))
 
 
 class Rule:
-    """The rule of `Module.fit` for the loop: history, validation and callback, and the end where the parameters are NaN."""
+    """The rule of `Module.fit` for the loop: history, metrics and callback, and the end where parameters are not finite."""
 
-    def __init__(self, model, loss, validation_data, callback):
-        self._model, self._loss, self._validation_data, self._callback = model, loss, validation_data, callback
-        self.history = {"loss": []} if validation_data is None else {"loss": [], "val_loss": []}
-        self.sure_epochs = math.inf if validation_data is None and callback is None else 1
+    def __init__(self, problem, epochs, validation_losses, metrics, callback):
+        self._problem, self._epochs, self._validation_losses = problem, epochs, validation_losses
+        self._metrics, self._callback = metrics, callback
+        self.history = {name: [] for name in ["loss", *metrics.names()]}
+        if problem.validation_data is not None:
+            self.history |= {name: [] for name in ["val_loss", *metrics.names("val_")]}
+        self.sure_epochs = math.inf if callback is None and not metrics else 1
         self._has_warned = False
 
     def epoch_ends(self, loss, later):
-        """Record an epoch; returns whether to stop, because the callback says so or the loss stays NaN."""
-        self.history["loss"].append(loss)
-        if self._validation_data is not None:
-            self.history["val_loss"].append(evaluate(self._model, self._loss, *self._validation_data))
+        """Record an epoch; returns whether to stop, because the callback says so or parameters are not finite."""
+        problem, history = self._problem, self.history
+        history["loss"].append(loss)
+        if problem.validation_data is not None:
+            history["val_loss"].append(self._validation_losses.pop(0))
+        if self._metrics:
+            self._metrics.record(history, problem.model, problem.X, problem.y)
+            if problem.validation_data is not None:
+                self._metrics.record(history, problem.model, *problem.validation_data, prefix="val_")
         if self._callback is not None:
-            with in_mode(self._model, False):
-                answer = self._callback(len(self.history["loss"]) - 1, self.history)
+            with in_mode(problem.model, False):
+                answer = self._callback(len(history["loss"]) - 1, history)
             # Any other object may be what the callback's last expression happens to be.
             if isinstance(answer, (bool, np.bool_)) and answer:
                 return True
-        return not math.isfinite(loss) and self._has_diverged([loss, *later])
+        return self._has_diverged(loss, later)
 
-    def _has_diverged(self, losses):
-        """Whether to stop at the first of these losses, as it is NaN and a parameter is not finite: nothing brings that back.
-
-        The others are of epochs that ran in the same call. A warning, once, says how training goes on.
-        """
-        last_finite = max((i for i, value in enumerate(losses) if math.isfinite(value)), default=-1)
-        last = next((i for i in range(last_finite + 1, len(losses)) if math.isnan(losses[i])), None)
-        named = self._model.named_parameters()
-        name = next((name for name, parameter in named if not np.isfinite(parameter.data).all()), None)
-        stops = last is not None and name is not None
-        if not self._has_warned:
-            self._has_warned, epoch = True, len(self.history["loss"]) - 1
-            what = f"stops after epoch {epoch + last}, as {name} is not finite" if stops else "goes on as long as it is not NaN"
-            warnings.warn(
-                f"the loss of epoch {epoch}, counted from 0, is {losses[0]}: training {what}. The learning rate may be too "
-                "large, or X or y have values that are too large or not finite",
-                RuntimeWarning,
-                stacklevel=6,
+    def _has_diverged(self, loss, later):
+        """Whether to stop, as a parameter is not finite: no step brings that back. The last finite ones are restored then."""
+        problem, divergence, epoch = self._problem, self._epochs.divergence, len(self.history["loss"]) - 1
+        if not later and divergence is not None and first_infinite(problem.model, problem.optimizer) is not None:
+            divergence.before.restore()
+            end = f"the end of epoch {epoch - 1}, of loss {self.history['loss'][-2]:.4g}" if epoch else "before this fit"
+            clip = "" if problem.clip_norm else "clip_norm=1.0, "
+            self._warn(
+                f"training stops in epoch {epoch}, counted from 0, with loss {loss:.4g}: {divergence.where}. The model has the "
+                f"parameters from {end}. Try a learning rate below {problem.optimizer.lr:g}, {clip}or smaller numbers in X and y"
             )
-        return stops and last == 0
+            return True
+        if not math.isfinite(loss) and not self._has_warned:
+            self._has_warned = True
+            self._warn(f"the loss of epoch {epoch}, counted from 0, is {loss}: training goes on, as the parameters are finite")
+        return False
+
+    def _warn(self, text):
+        warnings.warn(text, RuntimeWarning, stacklevel=7)
 
 
 def fit(
-    model,
-    X,
-    y,
-    loss,
-    optimizer,
+    problem,
     *,
     epochs,
-    batch_size,
-    validation_data,
     shuffle,
     random_state,
+    metrics,
+    flow,
     callback,
     progress,
     compiled,
     n_jobs,
 ):
     """`Module.fit`."""
-    epochs, batch_size = operator.index(epochs), operator.index(batch_size)
-    if epochs < 0 or batch_size < 1:
-        raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.Adam(model.parameters()); got {optimizer!r}")
-    if not {id(parameter) for parameter in model.parameters()} & {id(parameter) for parameter in optimizer.parameters}:
-        raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
+    model, epochs, problem = problem.model, operator.index(epochs), _checked(problem, epochs)
+    metrics = Metrics(metrics, problem.loss)
+    if flow is not None and getattr(flow, "model", None) is not model:
+        raise ValueError(f"flow must be a GradientFlow of this model; got {flow!r}")
     try:
-        runner = make_runner(model, loss, optimizer, X, y, batch_size, compiled)
+        runner = make_runner(problem, compiled)
     except LayerError as error:
         raise error.located_in(model) from None
     if not runner.n_samples:
         raise ValueError("X and y must have at least one row")
     n_weights = sum(parameter.size for parameter in model.parameters() if len(parameter.shape) > 1)
-    runner.use_threads(n_threads_of_steps(n_jobs, min(batch_size, runner.n_samples), n_weights))
-    rule = Rule(model, loss, validation_data, callback)
+    runner.use_threads(n_threads_of_steps(n_jobs, min(problem.batch_size, runner.n_samples), n_weights))
+    watched = WatchedEpochs(runner, partial(LayeredEpochs, problem._replace(validation_data=None)), flow)
+    rule = Rule(problem, watched, runner.validation_losses, metrics, callback)
     orders = permuted_orders(runner.n_samples, generator(random_state) if shuffle else None)
     bar = progress_bar(epochs, "epochs") if progress else nullcontext()
     with in_mode(model, True), bar as advance:
-        ending = run_epochs(runner, orders, rule, epochs, advance=advance)
+        ending = run_epochs(watched, orders, rule, epochs, advance=advance)
     if ending == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=3)
     return rule.history
 
 
-def make_runner(model, loss, optimizer, X, y, batch_size, compiled):
+def _checked(problem, epochs):
+    """The problem, if the arguments fit each other as far as they can be seen without a forward."""
+    batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
+    if epochs < 0 or batch_size < 1:
+        raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be above 0, or None; got {clip_norm!r}")
+    if not isinstance(problem.optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.Adam(model.parameters()); got {problem.optimizer!r}")
+    own, changed = ({id(parameter) for parameter in each} for each in (problem.model.parameters(), problem.optimizer.parameters))
+    if not own & changed:
+        raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise TypeError(f"validation_data must be a pair (X, y); got {type(validation_data).__name__}")
+        if not np.shape(validation_data[1]) or not len(validation_data[1]):
+            raise ValueError("validation_data must have at least one row")
+    return problem._replace(batch_size=batch_size, clip_norm=clip_norm or 0.0)
+
+
+def make_runner(problem, compiled):
     """What runs the epochs: compiled where that is possible, or must be, or must not."""
-    arguments = model, loss, optimizer, X, y, batch_size
     if compiled is False:
-        return LayeredEpochs(*arguments)
+        return LayeredEpochs(problem)
     try:
-        return CompiledEpochs(*arguments)
+        return CompiledEpochs(problem)
     except NotPlain as reason:
         if compiled:
             raise NotPlain(f"whole epochs of this model cannot be compiled: {reason}") from None
-        return LayeredEpochs(*arguments)
-
-
-def evaluate(model, loss, X, y):
-    """The mean loss in evaluation mode."""
-    X, y, loss_sum = rows_of(X, None), np.asarray(y), 0.0
-    with in_mode(model, False):
-        for start in range(0, len(y), EVALUATION_ROWS):
-            rows = slice(start, start + EVALUATION_ROWS)
-            loss_sum += len(y[rows]) * loss(model.forward(dense_rows(X, rows)), y[rows])
-    return loss_sum / len(y)
-
-
-@contextmanager
-def in_mode(model, training):
-    """Training or evaluation mode for a block of code; afterwards every module has the mode that it had before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
-
-
-def rows_of(X, dtype):
-    """X as a matrix whose rows can be taken, in a dtype where one is given."""
-    if not hasattr(X, "tocsr"):
-        return np.asarray(X, dtype)
-    like = np.empty(0, dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-    return one_matrix(*sparse_rows("X", X, X.shape[-1], like)[1], X.shape[-1])
-
-
-def dense_rows(X, rows):
-    return X[rows].toarray() if hasattr(X, "tocsr") else X[rows]
+        return LayeredEpochs(problem)

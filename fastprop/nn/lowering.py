@@ -12,6 +12,7 @@ from ..threads import FLOPS_PER_WEIGHT
 from ..training_set import sparse_rows
 from .arrays import matrix, raw
 from .errors import NotPlain
+from .evaluation import of_validation_data
 from .parameter import one_block
 from .program import Program
 
@@ -20,10 +21,15 @@ from .program import Program
 FLOPS_PER_VALUE = 20
 
 
+def is_sparse(X):
+    """Whether X is one of SciPy's sparse arrays and matrices."""
+    return hasattr(X, "tocsr")
+
+
 class Lowered:
     """A model, a loss and an optimizer as the training loop takes them. Read for each call, because a callback may change them."""
 
-    def __init__(self, model, loss, optimizer, shape, is_sparse, batch_size):
+    def __init__(self, model, loss, optimizer, shape, has_sparse_rows, batch_size):
         _check_rules(model, loss, optimizer)
         n_rows, _ = shape
         sizes_of_batches = {min(batch_size, n_rows), n_rows % batch_size or batch_size} if n_rows else set()
@@ -41,7 +47,7 @@ class Lowered:
         if shapes != [parameter.shape for parameter in parameters]:
             raise NotPlain("its parameters do not have the shapes of its layers")
         kinds = self.layers["kind"]
-        if is_sparse and (kinds[0] != KINDS["linear"] or (self.layers["source"][kinds == KINDS["add"]] == 0).any()):
+        if has_sparse_rows and (kinds[0] != KINDS["linear"] or (self.layers["source"][kinds == KINDS["add"]] == 0).any()):
             raise NotPlain("X is sparse and goes into something else than a Linear layer")
         self.params = one_block(parameters)
         if self.params is None:
@@ -77,37 +83,55 @@ class Lowered:
 class CompiledEpochs(loop.CompiledEpochs):
     """Epochs in compiled calls, on the arrays of the model and of the optimizer themselves."""
 
-    def __init__(self, model, loss, optimizer, X, y, batch_size):
-        is_sparse = hasattr(X, "tocsr")
-        shape = np.shape(X) if not is_sparse else X.shape
+    def __init__(self, problem):
+        X, validation_data = problem.X, problem.validation_data
+        data = [X] if validation_data is None else [X, validation_data[0]]
+        shape = np.shape(X) if not is_sparse(X) else X.shape
         if len(shape) != 2 or not shape[1]:
             raise NotPlain(f"X is no matrix with columns; its shape is {shape}")
-        self._problem = model, loss, optimizer
-        self._size, self._n_threads = (shape, is_sparse, batch_size), 1
+        self._problem, self.model = problem, problem.model
+        self._size, self._n_threads = (shape, any(map(is_sparse, data)), problem.batch_size), 1
         lowered = self._lowered()
-        dtype = lowered.params.dtype
-        # With the checks of layer and loss, so that errors are the same with and without compilation.
-        if is_sparse:
-            x = sparse_rows("X", X, shape[1], lowered.params)[1]
-        else:
-            x = matrix(model, "X", X, shape[1], dtype), NO_INDICES, NO_INDICES
-        labels, targets = loss.targets(y, (shape[0], lowered.n_out), dtype)
-        self._rows = Rows(*x, labels, targets, np.empty(0, dtype))
-        per_row, per_update = lowered.flops(x[0].size / max(1, shape[0]))
-        super().__init__(optimizer, shape[0], batch_size, batch_size * per_row + per_update)
+        self._rows, self._validation, self.validation_losses = self._checked(lowered, X, problem.y), None, []
+        if validation_data is not None:
+            with of_validation_data():
+                self._validation = self._checked(lowered, *validation_data)
+            # Keeping the best parameters is not asked for: no loss is below this.
+            self._best = {"best": np.array([-np.inf, 0]), "best_params": np.empty_like(lowered.params)}
+            self._best["best_buffers"] = np.empty_like(lowered.buffers)
+        per_row, per_update = lowered.flops(self._rows.x.size / max(1, shape[0]))
+        n_evaluated = len(validation_data[1]) / 3 if validation_data is not None else 0  # rows that only go forward
+        per_update += per_row * n_evaluated * problem.batch_size / max(1, shape[0])
+        super().__init__(problem.optimizer, shape[0], problem.batch_size, problem.batch_size * per_row + per_update)
 
     def use_threads(self, n_threads):
         """How many threads `run` uses; 1 at first."""
         self._n_threads = n_threads
 
     def _lowered(self):
-        return Lowered(*self._problem, *self._size)
+        return Lowered(self.model, self._problem.loss, self._problem.optimizer, *self._size)
+
+    def _checked(self, lowered, X, y):
+        """Data as the kernels read them, with the checks of layer and loss: errors are the same with and without compilation."""
+        n_in, dtype = self._size[0][1], lowered.params.dtype
+        if is_sparse(X):
+            n_rows, x = sparse_rows("X", X, n_in, lowered.params)
+        else:
+            x = matrix(self.model, "X", X, n_in, dtype), NO_INDICES, NO_INDICES
+            n_rows = len(x[0])
+        return Rows(*x, *self._problem.loss.targets(y, (n_rows, lowered.n_out), dtype), np.empty(0, dtype))
+
+    def run(self, orders, losses):
+        self._n_left = self.n_samples
+        super().run(orders, losses)
 
     def train(self, orders, losses, rates):
         """A call of the training loop. After an interrupt too, everything that counts says how many updates were done."""
-        lowered, (_, loss, optimizer) = self._lowered(), self._problem
+        lowered, (_, loss, optimizer, *_) = self._lowered(), self._problem
         lowered.read_statistics()
         step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
+        self._n_left -= orders.shape[1]
+        validation_losses = np.empty(len(orders) if self._validation is not None and not self._n_left else 0)
         job = new_job(
             self._rows,
             lowered.params,
@@ -119,15 +143,22 @@ class CompiledEpochs(loop.CompiledEpochs):
             value_scale=loss.value_scale(lowered.n_out),
             optimizer=OPTIMIZER_CODES[optimizer.name],
             hyper=optimizer.hyper,
+            clip_norm=self._problem.clip_norm,
             state=optimizer.memory,
             step=step,
             batch_size=self.batch_size,
             losses=losses,
+            **self._validated(validation_losses),
         )
         try:
             raw.train_epochs(job, self._n_threads)
         finally:
             lowered.advance(optimizer, int(step[0]) - optimizer.t)
+        self.validation_losses += validation_losses.tolist()
+
+    def _validated(self, losses):
+        """The fields of a job that are about the validation data: they are used at the end of an epoch alone."""
+        return {"validation": self._validation, "validation_losses": losses, **self._best} if losses.size else {}
 
 
 def _check_rules(model, loss, optimizer):

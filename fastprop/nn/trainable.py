@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..annotations import ArrayLike, MatrixLike, RandomSource
-from . import fitting
+from ..annotations import ArrayLike, Floats, MatrixLike, RandomSource
+from . import evaluation, fitting
 
 if TYPE_CHECKING:
+    from ..inspection import GradientFlow
     from ..optim import Optimizer
     from .losses import Loss
     from .program import Program
@@ -47,6 +48,9 @@ class Trainable:
         batch_size: int = 32,
         *,
         validation_data: tuple[MatrixLike, ArrayLike] | None = None,
+        metrics: Mapping[str, Callable[[Floats, Any], object] | str] | Iterable[str] | None = None,
+        clip_norm: float | None = None,
+        flow: GradientFlow | None = None,
         shuffle: bool = True,
         random_state: RandomSource = None,
         callback: Callable[[int, dict[str, list[float]]], object] | None = None,
@@ -77,7 +81,19 @@ class Trainable:
         batch_size : int
             Rows in a mini-batch; the last of an epoch may have fewer.
         validation_data : (X, y), optional
-            The loss on them is computed after each epoch, in evaluation mode.
+            The loss on them is computed after each epoch, in evaluation mode; X and y in the forms of the first two arguments.
+        metrics : dict of str to function, or 'accuracy', optional
+            Functions of (outputs, y) that return a number, called after each epoch with the outputs of `predict`, for the training
+            data and for the validation data if there are any: one more forward over all rows for each. ``metrics="accuracy"`` is
+            the share of right classes, for `SoftmaxCrossEntropy` and `BinaryCrossEntropy`; it may also stand in the place of a
+            function. scikit-learn's metrics take y first: ``lambda outputs, y: r2_score(y, outputs)``.
+        clip_norm : float, optional
+            The gradient of each batch is multiplied by ``min(1, clip_norm / (norm + 1e-6))``, its norm being that of all
+            parameters together, as `clip_grad_norm` and ``torch.nn.utils.clip_grad_norm_`` do it.
+        flow : GradientFlow, optional
+            Of `fastprop.inspection`, made for this model. Before each epoch it records the gradients of the epoch's first batch,
+            before they are clipped, and warns of those that vanish or explode: one more step for each epoch. For every step write
+            the loop by hand and call ``flow.backward``.
         shuffle : bool
             Draw a new order of the rows for each epoch.
         random_state : int, Generator, RandomState or None
@@ -96,28 +112,49 @@ class Trainable:
         Returns
         -------
         dict
-            'loss': of each epoch the mean over its batches, each before its update; with validation_data also 'val_loss'. After
-            Ctrl-C, which ends the training with a warning, it holds the epochs that were finished.
+            'loss': of each epoch the mean over its batches, each before its update; with validation_data also 'val_loss'; with
+            metrics a list by the name of each, such as 'accuracy', and 'val_accuracy' for the validation data. After Ctrl-C, which
+            ends the training with a warning, it holds the epochs that were finished.
 
         Warns
         -----
         RuntimeWarning
-            Once, if the loss of an epoch is infinite or NaN. Training stops after the first epoch whose loss is NaN, because the
-            parameters are NaN too and stay so; it goes on if the callback has made them finite again.
+            If an epoch leaves a parameter that is infinite or NaN: no update brings that back. Training stops, unless the callback
+            has made it finite again. Model and optimizer are then as they were at the end of the epoch before. The warning has
+            the epoch, the batch, and the first layer whose output or gradient was not finite, which is found by repeating the
+            epoch. Also, once, if the loss of an epoch is infinite or NaN while all parameters are finite; training goes on.
         """
         return fitting.fit(
-            self,
-            X,
-            y,
-            loss,
-            optimizer,
+            fitting.Problem(self, loss, optimizer, X, y, batch_size, clip_norm, validation_data),
             epochs=epochs,
-            batch_size=batch_size,
-            validation_data=validation_data,
             shuffle=shuffle,
             random_state=random_state,
+            metrics=metrics,
+            flow=flow,
             callback=callback,
             progress=progress,
             compiled=compiled,
             n_jobs=n_jobs,
         )
+
+    def predict(self, X: MatrixLike, *more: MatrixLike, batch_size: int = evaluation.EVALUATION_ROWS) -> Floats:
+        """Compute the outputs in evaluation mode, some rows at a time; nothing is kept for a backward.
+
+        Afterwards every module has the mode that it had before. The outputs are those of ``forward``, as in Keras: logits, where
+        the loss takes logits. ``predict(X).argmax(axis=1)`` are then class numbers, ``nn.Softmax()(predict(X))`` probabilities.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix, shape (n, n_in)
+            The rows.
+        *more : array-like or SciPy sparse matrix
+            The other inputs of a module that takes several, with n rows each.
+        batch_size : int
+            Rows at a time, which bounds the memory that is needed beside the outputs.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            A new array.
+        """
+        return evaluation.predict(self, (X, *more), batch_size)

@@ -288,11 +288,23 @@ def test_training_that_diverges_stops_with_a_warning(compiled):
     X, y, loss = problem("MSELoss", n_out=1)
     model = nn.mlp([4, 8, 1], random_state=0)
     optimizer = nn.SGD(model.parameters(), lr=1.0)
-    with pytest.warns(RuntimeWarning, match=r"loss of epoch 4, .* is nan: training stops after epoch 4, as 0\.weight is") as caught:
-        history = model.fit(X, y, loss, optimizer, epochs=40, batch_size=32, compiled=compiled, random_state=0)
+    reference = nn.mlp([4, 8, 1], random_state=0)
+    options = {"batch_size": 32, "compiled": compiled, "random_state": 0}
+    good = reference.fit(X, y, loss, nn.SGD(reference.parameters(), lr=1.0), epochs=4, **options)
+    message = (
+        r"^training stops in epoch 4, counted from 0, with loss nan: the first that is not finite, in batch 0, is the loss, for "
+        r"outputs of layer '1', Linear\(8, 1\) up to .*e\+\d+\. The model has the parameters from the end of epoch 3, of loss .*\. "
+        r"Try a learning rate below 1, clip_norm=1\.0, or smaller numbers in X and y$"
+    )
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        history = model.fit(X, y, loss, optimizer, epochs=40, **options)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+    assert history["loss"][:4] == good["loss"]
     np.testing.assert_array_equal(np.isnan(history["loss"]), [False] * 4 + [True])
+    for ours, theirs in zip(model.state_dict().values(), reference.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert optimizer.t == 4 * 2
 
 
 @pytest.mark.parametrize("compiled", [True, False])

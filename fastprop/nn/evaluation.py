@@ -1,0 +1,119 @@
+"""A model in evaluation mode: its outputs for any number of rows, its loss, and the metrics of `Module.fit`."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..training_set import one_matrix, sparse_rows
+from .errors import LayerError, NotPlain
+
+EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
+
+
+@contextmanager
+def in_mode(model, training):
+    """Training or evaluation mode for a block of code; afterwards every module has the mode that it had before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+def predict(model, inputs, batch_size=EVALUATION_ROWS):
+    """`Module.predict`."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    inputs = [rows_of(X, None) for X in inputs]
+    if not all(X.ndim for X in inputs) or len({X.shape[0] for X in inputs}) != 1:
+        raise ValueError(f"X must have rows, and all inputs the same number; got shapes {[X.shape for X in inputs]}")
+    with in_mode(model, False):
+        starts = range(0, max(1, inputs[0].shape[0]), batch_size)
+        parts = [model(*(dense_rows(X, slice(start, start + batch_size)) for X in inputs)) for start in starts]
+    return np.concatenate(parts)
+
+
+def evaluate(model, loss, X, y):
+    """The mean loss in evaluation mode."""
+    X, y, loss_sum = rows_of(X, None), np.asarray(y), 0.0
+    with in_mode(model, False):
+        for start in range(0, len(y), EVALUATION_ROWS):
+            rows = slice(start, start + EVALUATION_ROWS)
+            loss_sum += len(y[rows]) * loss(model.forward(dense_rows(X, rows)), y[rows])
+    return loss_sum / len(y)
+
+
+@contextmanager
+def of_validation_data():
+    """A block of code whose errors are about the validation data of a fit, and say so."""
+    try:
+        yield
+    except NotPlain:
+        raise
+    except LayerError as error:
+        raise type(error)(error.layer, f"validation_data: {error.message}", error.name) from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None
+
+
+def rows_of(X, dtype):
+    """X as a matrix whose rows can be taken, in a dtype where one is given."""
+    if not hasattr(X, "tocsr"):
+        return np.asarray(X, dtype)
+    like = np.empty(0, dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+    return one_matrix(*sparse_rows("X", X, X.shape[-1], like)[1], X.shape[-1])
+
+
+def dense_rows(X, rows):
+    return X[rows].toarray() if hasattr(X, "tocsr") else X[rows]
+
+
+class Metrics:
+    """The metrics of a fit by name: functions of (outputs, y), each for the training data and for validation data."""
+
+    def __init__(self, metrics, loss):
+        if isinstance(metrics, str):
+            metrics = [metrics]
+        if not isinstance(metrics, Mapping):
+            metrics = {name: name for name in metrics or ()}
+        self._functions = {name: _metric(name, function, loss) for name, function in metrics.items()}
+
+    def __bool__(self):
+        return bool(self._functions)
+
+    def names(self, prefix=""):
+        """Their names in the history."""
+        return [prefix + name for name in self._functions]
+
+    def record(self, history, model, X, y, prefix=""):
+        """Append their values for some data to a history."""
+        outputs, y = predict(model, [X]), np.asarray(y)
+        for name, function in self._functions.items():
+            value = function(outputs, y)
+            try:
+                history[prefix + name].append(float(value))
+            except (TypeError, ValueError):
+                raise TypeError(f"the metric '{name}' must return a number; got {value!r}") from None
+
+
+def _metric(name, function, loss):
+    if not isinstance(name, str) or name == "loss" or name.startswith("val_"):
+        raise ValueError(f"metrics must have names other than 'loss' that do not begin with 'val_'; got {name!r}")
+    if function == "accuracy":
+        return _accuracy(loss)
+    if not callable(function):
+        raise TypeError(f"metrics must be functions of (outputs, y) by name, or 'accuracy'; got {function!r}")
+    return function
+
+
+def _accuracy(loss):
+    """The share of right classes, of the classes that go with a loss."""
+    link = None if loss.kernel is None else loss.kernel.link
+    if link == "softmax":
+        return lambda logits, y: np.mean(logits.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1)))
+    if link == "sigmoid":
+        return lambda logits, y: np.mean((logits > 0) == (y.reshape(logits.shape) > 0.5))
+    raise ValueError(f"the metric 'accuracy' is for SoftmaxCrossEntropy and BinaryCrossEntropy; the loss is {loss!r}")

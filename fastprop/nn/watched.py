@@ -1,0 +1,147 @@
+"""Epochs that are watched: the flow of the gradient, and what is said and kept when parameters are no longer finite."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .arrays import raw
+from .observation import observed, undisturbed
+
+
+class State:
+    """A copy of what training changes: parameters, running statistics, counters, and the optimizer's memory."""
+
+    def __init__(self, model, optimizer):
+        self._model, self._optimizer = model, optimizer
+        self._arrays, self._memory, self._t = model.state_dict(), optimizer.memory.copy(), optimizer.t
+        self._counters = [(module, module.n_forwards) for module in model.modules() if hasattr(module, "n_forwards")]
+
+    def restore(self):
+        """Put everything back."""
+        self._model.load_state_dict(self._arrays)
+        self._optimizer.memory[...], self._optimizer.t = self._memory, self._t
+        for module, n_forwards in self._counters:
+            module.n_forwards = n_forwards
+
+
+class Divergence(NamedTuple):
+    """What is known of an epoch that left parameters which are not finite."""
+
+    where: str
+    before: State
+
+
+class WatchedEpochs:
+    """A runner around another one, for `loop.run_epochs`.
+
+    A call ends with the first epoch that leaves a parameter which is not finite; ``divergence`` then says where that began.
+    A flow, where there is one, records the gradients of the first batch of each epoch.
+    """
+
+    def __init__(self, runner, make_layered, flow):
+        self._runner, self._make_layered, self._flow, self._layered = runner, make_layered, flow, None
+        self._model, self._optimizer = runner.model, runner.optimizer
+        self.epochs_per_call = runner.epochs_per_call if flow is None else 1
+        self.divergence = None
+
+    def run(self, orders, losses):
+        """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
+        if self._flow is not None:
+            self._steps().record(self._flow, orders[0])
+        before, done, n_validated = self._state(), [], len(self._runner.validation_losses)
+        self.divergence = None
+        try:
+            self._runner.run(orders, done)
+        finally:
+            losses += done
+        if first_infinite(self._model, self._optimizer) is None:
+            return
+        n_good, before = self._find_epoch(orders, before)
+        del losses[len(losses) - len(done) + n_good + 1 :], self._runner.validation_losses[n_validated + n_good + 1 :]
+        after = self._state()
+        before.restore()
+        self.divergence = Divergence(_find_place(self._steps(), orders[n_good]), before)
+        after.restore()
+
+    def _find_epoch(self, orders, before):
+        """(the number of epochs before the one that left infinite parameters, the state before it); the state is that after it."""
+        if len(orders) == 1:
+            return 0, before
+        before.restore()
+        for i in range(len(orders)):
+            before = self._state()
+            self._runner.run(orders[i : i + 1], [])
+            if first_infinite(self._model, self._optimizer) is not None:
+                break
+        return i, before
+
+    def _state(self):
+        return State(self._model, self._optimizer)
+
+    def _steps(self):
+        """Epochs layer by layer on the same data."""
+        self._layered = self._layered or self._make_layered()
+        return self._layered
+
+
+def first_infinite(model, optimizer):
+    """The name of the first parameter that the optimizer changes and that has an element which is not finite, or None."""
+    trained = {id(parameter) for parameter in optimizer.parameters}
+    named = ((name, p) for name, p in model.named_parameters() if id(p) in trained)
+    return next((name for name, p in named if not raw.all_finite(p.data, 1)), None)
+
+
+def record_flow(flow, model, loss, x, y):
+    """Let a `GradientFlow` record the gradients that a step with this batch would use; nothing else changes."""
+    with undisturbed(model, loss):
+        loss(model.forward(x), y)
+        flow.backward(loss.backward())
+
+
+def _find_place(epochs, order):
+    """Repeat an epoch step by step until a parameter is not finite: what was the first in that step, in words."""
+    model = epochs.model
+    name = first_infinite(model, epochs.optimizer)
+    if name is not None:
+        return f"{name} was not finite before this fit"
+    with np.errstate(all="ignore"):
+        for number, (x, y) in enumerate(epochs.batches(order)):
+            with observed(model, "forward") as forwards, observed(model, "backward") as backwards:
+                value = epochs.step(x, y)
+            name = first_infinite(model, epochs.optimizer)
+            if name is not None:
+                place = _place(x, y, forwards, value, backwards) or f"the update of {name}"
+                return f"the first that is not finite, in batch {number}, is {place}"
+    return "a parameter is not finite at its end"
+
+
+def _place(x, y, forwards, value, backwards):
+    """What is not finite of a step before its update, in words, or None."""
+    for name, array in (("X", x), ("y", y)):
+        if not _finite(array):
+            return name
+    for call in forwards:
+        if not _finite(call.output):
+            return f"the output of {_named(call)}"
+    if not math.isfinite(value):
+        last = next(call for call in forwards if call.output is forwards[-1].output)
+        return f"the loss, for outputs of {_named(last)} up to {np.abs(last.output).max():.3g}"
+    if not _finite(backwards[-1].inputs[0]):
+        return "the gradient of the loss"
+    for call in backwards:
+        own = (p.grad for p in vars(call.module).values() if hasattr(p, "grad_buffer"))
+        if not all(map(_finite, own)) or not _finite(call.output):
+            return f"the gradient of {_named(call)}"
+    return None
+
+
+def _finite(array):
+    arrays = array if isinstance(array, tuple) else (array,)
+    return all(a is None or np.asarray(a).dtype.kind != "f" or np.isfinite(a).all() for a in arrays)
+
+
+def _named(call):
+    text = repr(call.module)
+    text = type(call.module).__name__ if "\n" in text else text
+    return f"layer '{call.name}', {text}" if call.name else text
