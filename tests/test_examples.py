@@ -112,7 +112,8 @@ def test_gradient_flow(run):
     for name in ("ReLU, He", "sigmoid, residual", "sigmoid, batch norm"):
         assert 0.1 < ratios[name] < 10, name
     assert ratios["ReLU, 3 x He"] > 1e3
-    assert [name for name, messages in found["warnings"].items() if messages] == ["ReLU, 3 x He"]
+    assert [name for name, messages in found["warnings"].items() if messages] == ["sigmoid", "ReLU, 3 x He"]
+    assert "vanishes on its way back" in found["warnings"]["sigmoid"][0]
     assert "explodes on its way back" in found["warnings"]["ReLU, 3 x He"][0]
 
 

@@ -1,4 +1,4 @@
-"""Gradient flow: how large the gradient is at each layer and step, and a warning where it explodes."""
+"""Gradient flow: how large the gradient is at each layer and step, and a warning where it explodes or vanishes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ Place: TypeAlias = Literal["parameters", "outputs"]
 SPIKE_FACTOR, MIN_HISTORY = 10.0, 5
 # A norm this many times that of the last layer has exploded on its way back: 1000 is doubling at each of ten layers.
 GROWTH_LIMIT = 1e3
+# A norm below this share of that of the last layer has vanished on its way back: halving at each of ten layers.
+VANISHING_LIMIT = 1e-3
 
 
 class GradientWarning(UserWarning):
-    """The gradient of a layer is not finite, has jumped, or has grown with depth; the message names the layer."""
+    """The gradient of a layer is not finite, has jumped, has grown or vanished with depth; the message names the layer."""
 
 
 class GradientFlow:
     """The norm of the gradient at each layer, step by step.
 
-    Call `backward` in the place of the model's, or `record` after it. `GradientFlowDisplay` draws what was recorded.
+    Call `backward` in the place of the model's, or `record` after it, or give it to ``fit`` as ``flow``, which records once before
+    each epoch. `GradientFlowDisplay` draws what was recorded.
 
     Parameters
     ----------
@@ -44,6 +47,8 @@ class GradientFlow:
         Warn where a norm is more than this times the median of the layer's earlier norms, from the sixth step on.
     growth_limit : float, default=1000.0
         Warn where a norm is more than this times the norm of the last layer.
+    vanishing_limit : float, default=0.001
+        Warn, once, where a norm is less than this times the norm of the last layer; 0 for never.
 
     Attributes
     ----------
@@ -74,10 +79,12 @@ class GradientFlow:
         layers: Iterable[str] | None = None,
         spike_factor: float = SPIKE_FACTOR,
         growth_limit: float = GROWTH_LIMIT,
+        vanishing_limit: float = VANISHING_LIMIT,
     ) -> None:
         if at not in ("parameters", "outputs"):
             raise ValueError(f"at must be 'parameters' or 'outputs'; got {at!r}")
         self.model, self.at, self.spike_factor, self.growth_limit = model, at, spike_factor, growth_limit
+        self.vanishing_limit, self._has_vanished = vanishing_limit, False
         parameters = {}
         for name, parameter in model.named_parameters():
             parameters.setdefault(name.rpartition(".")[0], []).append(parameter)
@@ -116,7 +123,7 @@ class GradientFlow:
         Warns
         -----
         GradientWarning
-            A norm is not finite, is a spike, or has grown too much on its way from the last layer.
+            A norm is not finite, is a spike, or has grown or shrunk too much on its way from the last layer.
         """
         with observed(self.model, "backward") as calls:
             dx = self.model.backward(dout, accumulate)
@@ -193,6 +200,13 @@ class GradientFlow:
         if norms[layer] > self.growth_limit * norms[-1] > 0:
             return (
                 f"the gradient explodes on its way back: norm {norms[-1]:.3g} at layer '{self.layers[-1]}', "
+                f"{norms[layer]:.3g} at layer '{self.layers[layer]}'"
+            )
+        layer = int(norms.argmin())
+        if norms[layer] < self.vanishing_limit * norms[-1] and not self._has_vanished:
+            self._has_vanished = True
+            return (
+                f"the gradient vanishes on its way back: norm {norms[-1]:.3g} at layer '{self.layers[-1]}', "
                 f"{norms[layer]:.3g} at layer '{self.layers[layer]}'"
             )
         return None

@@ -19,7 +19,8 @@ from .errors import LayerError
 from .evaluation import Metrics, dense_rows, evaluate, in_mode, of_validation_data, rows_of
 from .init import generator
 from .lowering import CompiledEpochs, NotPlain
-from .watched import WatchedEpochs, first_infinite, record_flow
+from .observation import undisturbed
+from .watched import WatchedEpochs, first_infinite
 
 
 class Problem(NamedTuple):
@@ -42,7 +43,7 @@ class LayeredEpochs:
 
     def __init__(self, problem):
         self.model, self._loss, self.optimizer = problem.model, problem.loss, problem.optimizer
-        self._batch_size, self._clip_norm = problem.batch_size, problem.clip_norm
+        self._batch_size, self.clip_norm = problem.batch_size, problem.clip_norm
         self._X, self._y = self._checked(problem.X, problem.y)
         self._validation_data, self.validation_losses = problem.validation_data, []
         if self._validation_data is not None:
@@ -71,30 +72,34 @@ class LayeredEpochs:
         return self._X.shape[0]
 
     def batches(self, order):
-        """The batches (x, y) of an epoch over the rows in an order."""
+        """The batches (rows, x, y) of an epoch over the rows in an order."""
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            yield dense_rows(self._X, rows), self._y[rows]
+            yield rows, dense_rows(self._X, rows), self._y[rows]
 
     def step(self, x, y):
         """Forward, loss, backward and update with a batch; returns the loss."""
         value = self._loss(self.model.forward(x), y)
         self.model.backward(self._loss.backward(), **({"need_dx": False} if self.model.takes_need_dx else {}))
-        if self._clip_norm:
-            clip_grad_norm(self.optimizer.parameters, self._clip_norm)
+        if self.clip_norm:
+            clip_grad_norm(self.optimizer.parameters, self.clip_norm)
         self.optimizer.step()
         return value
 
     def run(self, orders, losses):
         """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
         for order in orders:
-            losses.append(sum(len(y) * self.step(x, y) for x, y in self.batches(order)) / len(order))
+            loss_sum = sum(len(y) * self.step(x, y) for _, x, y in self.batches(order))
             if self._validation_data is not None:
                 self.validation_losses.append(evaluate(self.model, self._loss, *self._validation_data))
+            losses.append(loss_sum / len(order))
 
     def record(self, flow, order):
         """Let a `GradientFlow` record the gradients of the first batch of an epoch."""
-        record_flow(flow, self.model, self._loss, *next(self.batches(order)))
+        _, x, y = next(self.batches(order))
+        with undisturbed(self.model, self._loss):
+            self._loss(self.model.forward(x), y)
+            flow.backward(self._loss.backward())
 
 
 class Rule:
@@ -133,10 +138,9 @@ class Rule:
         if not later and divergence is not None and first_infinite(problem.model, problem.optimizer) is not None:
             divergence.before.restore()
             end = f"the end of epoch {epoch - 1}, of loss {self.history['loss'][-2]:.4g}" if epoch else "before this fit"
-            clip = "" if problem.clip_norm else "clip_norm=1.0, "
             self._warn(
                 f"training stops in epoch {epoch}, counted from 0, with loss {loss:.4g}: {divergence.where}. The model has the "
-                f"parameters from {end}. Try a learning rate below {problem.optimizer.lr:g}, {clip}or smaller numbers in X and y"
+                f"parameters from {end}. {divergence.advice}"
             )
             return True
         if not math.isfinite(loss) and not self._has_warned:

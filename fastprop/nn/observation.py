@@ -29,7 +29,7 @@ def observed(model, method):
 
         def wrapper(*args, **options):
             output = call(*args, **options)
-            calls.append(Call(name, module, tuple(a for a in args if isinstance(a, np.ndarray)), output))
+            calls.append(Call(name, module, tuple(a for a in args if isinstance(a, (np.ndarray, np.floating))), output))
             return output
 
         watched.append((module, vars(module).get(method)))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import raw
-from .observation import observed, undisturbed
+from .observation import observed
 
 
 class State:
@@ -26,9 +26,10 @@ class State:
 
 
 class Divergence(NamedTuple):
-    """What is known of an epoch that left parameters which are not finite."""
+    """What is known of an epoch that left parameters which are not finite: where that began, what helps, and the state before."""
 
     where: str
+    advice: str
     before: State
 
 
@@ -61,7 +62,7 @@ class WatchedEpochs:
         del losses[len(losses) - len(done) + n_good + 1 :], self._runner.validation_losses[n_validated + n_good + 1 :]
         after = self._state()
         before.restore()
-        self.divergence = Divergence(_find_place(self._steps(), orders[n_good]), before)
+        self.divergence = Divergence(*_find_place(self._steps(), orders[n_good]), before)
         after.restore()
 
     def _find_epoch(self, orders, before):
@@ -92,35 +93,31 @@ def first_infinite(model, optimizer):
     return next((name for name, p in named if not raw.all_finite(p.data, 1)), None)
 
 
-def record_flow(flow, model, loss, x, y):
-    """Let a `GradientFlow` record the gradients that a step with this batch would use; nothing else changes."""
-    with undisturbed(model, loss):
-        loss(model.forward(x), y)
-        flow.backward(loss.backward())
-
-
 def _find_place(epochs, order):
-    """Repeat an epoch step by step until a parameter is not finite: what was the first in that step, in words."""
-    model = epochs.model
-    name = first_infinite(model, epochs.optimizer)
+    """Repeat an epoch step by step until a parameter is not finite: (what was the first in that step, what helps), in words."""
+    model, optimizer = epochs.model, epochs.optimizer
+    clip = "" if epochs.clip_norm else "clip_norm=1.0, "
+    advice = f"Try a learning rate below {optimizer.lr:g}, {clip}or smaller numbers in X and y"
+    name = first_infinite(model, optimizer)
     if name is not None:
-        return f"{name} was not finite before this fit"
+        return f"{name} was not finite before", "Begin with other parameters"
     with np.errstate(all="ignore"):
-        for number, (x, y) in enumerate(epochs.batches(order)):
+        for number, (rows, x, y) in enumerate(epochs.batches(order)):
             with observed(model, "forward") as forwards, observed(model, "backward") as backwards:
                 value = epochs.step(x, y)
-            name = first_infinite(model, epochs.optimizer)
+            name = first_infinite(model, optimizer)
             if name is not None:
-                place = _place(x, y, forwards, value, backwards) or f"the update of {name}"
-                return f"the first that is not finite, in batch {number}, is {place}"
-    return "a parameter is not finite at its end"
+                for array, text in ((x, "X"), (y, "y")):
+                    if not _finite(array):
+                        row = rows[int((~np.isfinite(array)).reshape(len(rows), -1).any(axis=1).argmax())]
+                        return f"row {row} of {text} is not finite", "Leave out such rows, or fill in other values"
+                place = _place(forwards, value, backwards) or f"the update of {name}"
+                return f"the first that is not finite, in batch {number}, is {place}", advice
+    return "a parameter is not finite at its end", advice
 
 
-def _place(x, y, forwards, value, backwards):
+def _place(forwards, value, backwards):
     """What is not finite of a step before its update, in words, or None."""
-    for name, array in (("X", x), ("y", y)):
-        if not _finite(array):
-            return name
     for call in forwards:
         if not _finite(call.output):
             return f"the output of {_named(call)}"

@@ -149,3 +149,19 @@ def test_errors():
         GradientFlow(model, layers=["1"])
     with pytest.raises(ValueError, match=r"layers must be some of \[\]"):
         GradientFlow(nn.Sequential(nn.ReLU()))
+
+
+def test_a_warning_once_where_the_gradient_vanishes_with_depth():
+    layers = [nn.Linear(3, 3, random_state=seed) for seed in range(8)]
+    for layer in layers:
+        layer.weight.data = 0.2 * np.eye(3)
+    model, loss = nn.Sequential(*layers), nn.MSELoss()
+    with pytest.warns(GradientWarning, match=r"vanishes on its way back: norm .* at layer '7', .* at layer '0'") as caught:
+        flow = gradient_flow(model, loss, X, X, at="outputs")
+        _ = loss(model(X), X)
+        flow.backward(loss.backward())
+    assert len(caught) == 1
+    assert flow.ratio() == pytest.approx(0.2**7, rel=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradient_flow(model, loss, X, X, at="outputs", vanishing_limit=1e-5)

@@ -22,13 +22,17 @@ def test_s11_gradient_flow(figure):
     ratios = {}
     for activation, init in (("sigmoid", "xavier_normal"), ("relu", "he_normal")):
         model = nn.mlp([50] * 9 + [10], activation, init=init, random_state=0)
-        flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, Y)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, Y)
+        vanishes = [warning for warning in caught if "the gradient vanishes on its way back" in str(warning.message)]
+        assert len(vanishes) == (activation == "sigmoid")
         ratios[activation] = flow.ratio()
         figure(f"{activation}, 8 layers of 50, gradient at first / last layer", f"{flow.ratio():.2e}")
     assert ratios["sigmoid"] < 1e-3 < 0.1 < ratios["relu"] < 10
 
     turning = nn.Sequential(*(nn.Linear(50, 50, activation="sigmoid", init=_orthogonal, random_state=seed) for seed in range(8)))
-    outputs = GradientFlow(turning, at="outputs")
+    outputs = GradientFlow(turning, at="outputs", vanishing_limit=0)
     turning(X)
     dx = outputs.backward(np.ones((64, 50)))
     shrunk = np.linalg.norm(dx) / outputs.norms[0, -1]
@@ -139,7 +143,8 @@ def test_s16_residual_block(figure, rng):
         return [nn.Linear(50, 50, activation="sigmoid", init="xavier_normal", random_state=seed) for seed in range(8)]
 
     deep = nn.Sequential(*layers()), nn.Sequential(*(nn.Residual(layer) for layer in layers()))
-    plain, residual = (gradient_flow(model, nn.MSELoss(), X, X, at="outputs").ratio() for model in deep)
+    options = {"at": "outputs", "vanishing_limit": 0}
+    plain, residual = (gradient_flow(model, nn.MSELoss(), X, X, **options).ratio() for model in deep)
     figure("sigmoid, 8 layers, first / last: plain, residual", f"{plain:.1e}, {residual:.2f}")
     assert plain < 1e-3 < 0.5 < residual
 
@@ -226,7 +231,7 @@ def test_s20_initialisation(figure):
     for activation, init in (("relu", "he_normal"), ("relu", "xavier_normal"), ("tanh", "xavier_normal"), ("relu", small)):
         model = nn.mlp([50] * 21, activation, init=init, random_state=0)
         name = f"{activation}, {getattr(init, '__name__', init)}"
-        found[name] = gradient_flow(model, nn.MSELoss(), X, X, at="outputs").ratio()
+        found[name] = gradient_flow(model, nn.MSELoss(), X, X, at="outputs", vanishing_limit=0).ratio()
         figure(f"{name}: gradient at first / last of 20 layers", f"{found[name]:.1e}")
     assert 0.03 < found["relu, he_normal"] < 30
     assert 0.03 < found["tanh, xavier_normal"] < 30
