@@ -1,6 +1,7 @@
 """Looking at what training does: gradients checked, watched and traced, and displays in the manner of scikit-learn's."""
 
 from .activation_display import ActivationDisplay
+from .animation import TrainingAnimation
 from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
@@ -25,6 +26,7 @@ __all__ = [
     "ParameterCheck",
     "StepTrace",
     "TraceEntry",
+    "TrainingAnimation",
     "activation_statistics",
     "check_gradients",
     "cross_entropy",

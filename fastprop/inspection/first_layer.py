@@ -121,7 +121,7 @@ class FirstLayerWeightsDisplay:
         ImportError
             matplotlib is not installed.
         """
-        display = cls(_first_weight(model)[:, :n_units], image_shape, name=name)
+        display = cls(first_weight(model)[:, :n_units], image_shape, name=name)
         return display.plot(ax, limit=limit, colorbar=colorbar, image_kw=image_kw)
 
     def plot(
@@ -154,7 +154,7 @@ class FirstLayerWeightsDisplay:
             This one.
         """
         ax = axes_for(self, ax)
-        picture = _mosaic(self.weight, self.image_shape)
+        picture = mosaic(self.weight, self.image_shape)
         limit = np.nanmax(np.abs(picture)) if limit is None else limit
         colours = pyplot(self).get_cmap("RdBu_r").with_extremes(bad="0.6")
         style = {"cmap": colours, "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
@@ -167,7 +167,8 @@ class FirstLayerWeightsDisplay:
         return self
 
 
-def _first_weight(model):
+def first_weight(model):
+    """The weights (n_in, n_units) of the first layer of a model."""
     for name in ("coefs_", "coefs"):
         if hasattr(model, name):
             return getattr(model, name)[0]
@@ -178,7 +179,7 @@ def _first_weight(model):
     raise TypeError(f"model must be of fastprop.nn with a Linear layer, or a fitted MLP; got {type(model).__name__}")
 
 
-def _mosaic(weight, image_shape):
+def mosaic(weight, image_shape):
     """(n_in, n_units) as one image: about as many rows of units as columns, NaN between them."""
     height, width = image_shape
     n_units = weight.shape[1]

@@ -3,7 +3,7 @@
 import math
 import operator
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -182,11 +182,22 @@ def fit(
     rule = Rule(problem, watched, runner.validation_losses, metrics, callback)
     orders = permuted_orders(runner.n_samples, generator(random_state) if shuffle else None)
     bar = progress_bar(epochs, "epochs") if progress else nullcontext()
-    with in_mode(model, True), bar as advance:
+    with in_mode(model, True), told(callback, model), bar as advance:
         ending = run_epochs(watched, orders, rule, epochs, advance=advance)
     if ending == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=3)
     return rule.history
+
+
+@contextmanager
+def told(callback, model):
+    """A block of code around which the hooks ``on_fit_begin`` and ``on_fit_end`` are called, if the callback has them."""
+    begin, end = (getattr(callback, name, lambda model: None) for name in ("on_fit_begin", "on_fit_end"))
+    begin(model)
+    try:
+        yield
+    finally:
+        end(model)
 
 
 def _checked(problem, epochs):

@@ -101,7 +101,8 @@ class Trainable:
         callback : function of (epoch, history), optional
             Called after each epoch, counted from 0, with the model in evaluation mode; may look at the model and change the
             optimizer's lr. Stops the training by returning True; any other value means nothing. Training goes on in training mode
-            whatever modes it sets.
+            whatever modes it sets. If it has methods ``on_fit_begin(model)`` and ``on_fit_end(model)``, these are called before the
+            first epoch and at the end, also after Ctrl-C and errors. `fastprop.inspection.TrainingAnimation` is one.
         progress : bool
             Show a bar on stderr.
         compiled : bool, optional
