@@ -29,14 +29,14 @@ MARGIN = 0.08  # of the range of the points, around them
 SIZE, DPI = (5.0, 4.2), 100  # inches
 # matplotlib's page takes the symbols on its buttons from the network.
 SYMBOLS = {
-    "fa-minus": "−",
-    "fa-fast-backward": "«",
-    "fa-step-backward": "‹",
-    "fa-play fa-flip-horizontal": "◀",
-    "fa-pause": "❚❚",
-    "fa-play": "▶",
-    "fa-step-forward": "›",
-    "fa-fast-forward": "»",
+    "fa-minus": "&minus;",
+    "fa-fast-backward": "&laquo;",
+    "fa-step-backward": "&lsaquo;",
+    "fa-play fa-flip-horizontal": "&#9664;",
+    "fa-pause": "&#10074;&#10074;",
+    "fa-play": "&#9654;",
+    "fa-step-forward": "&rsaquo;",
+    "fa-fast-forward": "&raquo;",
     "fa-plus": "+",
 }
 PAGE = "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>Training</title></head><body>\n{}\n</body></html>\n"
@@ -64,7 +64,7 @@ class TrainingAnimation:
         A frame after every so many epochs, one from before the first epoch, where there are weights then, and one from the end.
     fps : float, default=10.0
         Frames in a second.
-    max_frames : int, default=100
+    max_frames : int, default=50
         When there are more, every second one is left out, and ``every`` is doubled: this bounds memory and file.
     threshold : float, default=0.0
         For a model of `fastprop.nn` with one output: above it is the second class. 0 for logits, 0.5 for probabilities.
@@ -102,7 +102,7 @@ class TrainingAnimation:
         *,
         every: int = 1,
         fps: float = 10.0,
-        max_frames: int = 100,
+        max_frames: int = 50,
         threshold: float = 0.0,
         image_shape: tuple[int, int] | None = None,
         n_units: int = 64,
@@ -304,14 +304,9 @@ class TrainingAnimation:
         few = len(self._names) <= 10
         palette = pyplot(self).get_cmap("tab10") if few else pyplot(self).get_cmap("turbo", len(self._names))
         colours = [palette(i) for i in range(len(self._names))]
-        style = {
-            "cmap": ListedColormap(colours),
-            "vmin": -0.5,
-            "vmax": len(colours) - 0.5,
-            "alpha": 0.35,
-            "interpolation": "nearest",
-        }
-        image = ax.imshow(self.frames[0][1], origin="lower", extent=np.ravel(self._limits()), aspect="auto", **style)
+        style = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5, "alpha": 0.35}
+        place = {"origin": "lower", "extent": np.ravel(self._limits()), "aspect": "auto"}
+        image = ax.imshow(self.frames[0][1], interpolation="nearest", **place, **style)
         for name, colour in zip(self._names, colours, strict=True):
             x = self.X[self.y == name]
             ax.scatter(*x.T, s=22, color=colour, edgecolors="white", linewidths=0.6, label=f"class {name}" if few else None)
