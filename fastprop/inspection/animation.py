@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-import tempfile
+import secrets
+from base64 import b64encode
 from collections.abc import Mapping
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -27,19 +28,27 @@ Kind: TypeAlias = Literal["boundary", "weights", "loss"]
 GRID = 120  # the plane of a boundary is classified at so many points along each side
 MARGIN = 0.08  # of the range of the points, around them
 SIZE, DPI = (5.0, 4.2), 100  # inches
-# matplotlib's page takes the symbols on its buttons from the network.
-SYMBOLS = {
-    "fa-minus": "&minus;",
-    "fa-fast-backward": "&laquo;",
-    "fa-step-backward": "&lsaquo;",
-    "fa-play fa-flip-horizontal": "&#9664;",
-    "fa-pause": "&#10074;&#10074;",
-    "fa-play": "&#9654;",
-    "fa-step-forward": "&rsaquo;",
-    "fa-fast-forward": "&raquo;",
-    "fa-plus": "+",
-}
-PAGE = "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>Training</title></head><body>\n{}\n</body></html>\n"
+PAGE = "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><title>Training</title></head><body>\n{}</body></html>\n"
+PLAYER = """<div id="{id}"><img alt="A frame of the training"><br>
+<button>pause</button> <input type="range" min="0" max="{last}" value="0" aria-label="frame"></div>
+<script>
+(() => {{
+  const frames = {frames}, box = document.getElementById("{id}");
+  const [image, button, slider] = ["img", "button", "input"].map(name => box.querySelector(name));
+  let timer = null;
+  const show = i => {{ slider.value = i; image.src = "data:image/png;base64," + frames[i]; }};
+  const play = on => {{
+    clearInterval(timer);
+    timer = on ? setInterval(() => show((Number(slider.value) + 1) % frames.length), {milliseconds}) : null;
+    button.textContent = on ? "pause" : "play";
+  }};
+  button.onclick = () => play(timer === null);
+  slider.oninput = () => {{ play(false); show(Number(slider.value)); }};
+  show(0);
+  play(true);
+}})();
+</script>
+"""
 
 
 class TrainingAnimation:
@@ -257,44 +266,40 @@ class TrainingAnimation:
         if self.path.suffix == ".html":
             write_text(self.path, PAGE.format(self._repr_html_()))
             return
-        from matplotlib.animation import PillowWriter
-
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "made.gif"
-            self._animation().save(made, writer=PillowWriter(fps=self.fps), dpi=DPI)
-            with replacing(self.path) as file:
-                file.write(made.read_bytes())
+        first, *others = [image.quantize() for image in self._images()]
+        with replacing(self.path) as file:
+            first.save(file, "GIF", save_all=True, append_images=others, duration=round(1000 / self.fps), loop=0)
 
     def _repr_html_(self) -> str | None:
         if not self.frames:
             return None
-        from matplotlib import rc_context
+        frames = []
+        for image in self._images():
+            file = BytesIO()
+            image.save(file, "PNG")
+            frames.append(b64encode(file.getvalue()).decode())
+        name = f"fastprop-{secrets.token_hex(8)}"
+        return PLAYER.format(id=name, frames=frames, last=len(frames) - 1, milliseconds=round(1000 / self.fps))
 
-        with rc_context({"animation.embed_limit": math.inf, "savefig.dpi": DPI}):
-            page = self._animation().to_jshtml(fps=self.fps)
-        page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
-        return re.sub(r'<i class="fa ([a-z -]+)"></i>', lambda match: SYMBOLS[match[1]], page)
-
-    def _animation(self):
-        from matplotlib.animation import FuncAnimation
+    def _images(self):
+        """The frames as images of Pillow's, one after the other."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from PIL import Image
 
-        figure = Figure(SIZE, layout="constrained")
+        figure = Figure(SIZE, DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)  # a window is not needed
         ax = figure.subplots()
         update = {"boundary": self._draw_boundary, "weights": self._draw_weights, "loss": self._draw_losses}[self.kind](ax)
-
-        def draw(i):
-            n_epochs, data = self.frames[i]
+        ax.set_title("after epoch")
+        canvas.draw()
+        figure.set_layout_engine("none")  # the same places in all frames, with room for a title
+        for n_epochs, data in self.frames:
             loss = f", loss {self.history['loss'][n_epochs - 1]:.3g}" if n_epochs else ""
             ax.set_title(f"after epoch {n_epochs}{loss}" if n_epochs else "before training")
             update(n_epochs, data)
-
-        draw(len(self.frames) - 1)
-        canvas.draw()
-        figure.set_layout_engine("none")  # the same places in all frames
-        return FuncAnimation(figure, draw, frames=len(self.frames), interval=1000 / self.fps, cache_frame_data=False)
+            canvas.draw()
+            yield Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
 
     # Each draws what all frames share, and returns a function that shows a frame.
 
