@@ -51,7 +51,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     shuffle : bool, default=True
         Draw a new order of the rows for each epoch, for 'sgd' and 'adam'.
     random_state : int, RandomState or None, default=None
-        For the initial weights, the split of early stopping, and the shuffling.
+        For the initial weights, the split of early stopping, and the shuffling. None is NumPy's global random state, which
+        ``np.random.seed`` sets, as in scikit-learn.
     tol : float, default=1e-4
         Training stops after more than ``n_iter_no_change`` epochs in a row in which the loss (early stopping: the score) was not
         better than the best one by ``tol``. For 'lbfgs', the bound of the largest element of the gradient.

@@ -1,6 +1,22 @@
 """Layers, losses and optimizers to compose networks from, thin over the kernels.
 
-Every layer has ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``.
+Every layer has ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``, whose
+``fit`` and ``predict`` every model has.
+
+* Models: `mlp`, `Sequential`, `Module` and `Parameter`; `load` reads what ``save`` has written.
+* Layers: `Linear`, `Dropout`, `BatchNorm1d`, `LayerNorm`; weights by `init`.
+* Activations: `Identity`, `ReLU`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Mish`, `Softplus`, `Sigmoid`, `Tanh`, `Softmax`,
+  and `Activation` for one of your own.
+* Blocks: `Residual`, `Highway`, `DenseConcat`, `Checkpoint`.
+* Graphs: `Graph`, `Input`, `Add`, `Multiply`, `Concat`.
+* Losses: `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss`, `PoissonLoss`; `ElementwiseLoss` for one of your own, with the
+  base `Loss`.
+* Optimizers: `SGD`, `Adam`, `AdamW`, `RMSprop`, with the base `Optimizer`; before their step `clip_grad_norm`, `clip_grad_value`.
+* Errors: `LayerError`, `ShapeError`, `NoForwardError`.
+
+Random numbers: a number as ``random_state`` gives the same ones in every run; a Generator or RandomState is drawn from. None draws
+from a new Generator, which is different in every run and which ``np.random.seed`` does not change. To have a whole script
+reproducible, make one ``rng = np.random.default_rng(0)`` and give it to all layers and to ``fit``.
 """
 
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop

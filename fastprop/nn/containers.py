@@ -144,7 +144,7 @@ def mlp(
     init : str or callable
         As in `Linear`.
     random_state : int, Generator, RandomState or None
-        As in `Linear`; a number seeds one generator for all layers.
+        As in `Linear`; a number seeds one generator for all layers. ``np.random.seed`` does not change what None draws.
     dtype : {float64, float32}
         Of all parameters.
 

@@ -25,7 +25,8 @@ class Dropout(Module):
     p : float
         In [0, 1): how likely an element is to be dropped.
     random_state : int, Generator, RandomState or None
-        For the seed. Layers with the same number drop the same elements: give each its own, or all one Generator.
+        For the seed. Layers with the same number drop the same elements: give each its own, or all one Generator. None is different
+        in every run, whatever ``np.random.seed`` was given.
 
     Attributes
     ----------

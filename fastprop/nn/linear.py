@@ -40,7 +40,8 @@ class Linear(Module):
     init : str or callable
         A name in `nn.init`, or ``f(layer, random_state)``. The default is He's: weights N(0, 2 / n_in), biases 0.
     random_state : int, Generator, RandomState or None
-        For init. Give several layers one Generator, or different numbers: the same number draws the same weights.
+        For init. Give several layers one Generator, or different numbers: the same number draws the same weights. None is different
+        in every run, whatever ``np.random.seed`` was given.
     dtype : {float64, float32}
         Of the parameters; inputs are converted to it.
 

@@ -97,7 +97,7 @@ class Trainable:
         shuffle : bool
             Draw a new order of the rows for each epoch.
         random_state : int, Generator, RandomState or None
-            For the orders.
+            For the orders. None draws other orders in every run; ``np.random.seed`` does not change them.
         callback : function of (epoch, history), optional
             Called after each epoch, counted from 0, with the model in evaluation mode; may look at the model and change the
             optimizer's lr. Stops the training by returning True; any other value means nothing. Training goes on in training mode

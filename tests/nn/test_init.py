@@ -57,3 +57,12 @@ def test_an_initializer_of_ones_own_and_again_later():
     assert (layer.weight.data == 0.5).all()
     nn.init.zeros(layer)
     assert not layer.weight.data.any()
+
+
+def test_the_global_random_state_changes_nothing_and_is_not_changed():
+    np.random.seed(0)  # noqa: NPY002 - what users of notebooks do
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = nn.Linear(4, 3).weight.data
+    np.random.seed(0)  # noqa: NPY002
+    assert (nn.Linear(4, 3).weight.data != first).any()
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -17,6 +18,10 @@ def test_contents_page():
     for name in nn.__all__:
         value = getattr(nn, name)
         assert inspect.getdoc(value), name
+
+
+def test_the_index_of_help_has_each_name_once():
+    assert sorted(re.findall(r"`(\w+)`", re.sub("``.*?``", "", nn.__doc__, flags=re.DOTALL))) == sorted(nn.__all__)
 
 
 @pytest.mark.parametrize("name", MODULES)
