@@ -28,9 +28,11 @@ def predict(model, inputs, batch_size=EVALUATION_ROWS):
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     inputs = [rows_of(X, None) for X in inputs]
-    if not all(X.ndim for X in inputs) or len({X.shape[0] for X in inputs}) != 1:
-        raise ValueError(f"X must have rows, and all inputs the same number; got shapes {[X.shape for X in inputs]}")
     with in_mode(model, False):
+        if any(X.ndim < 2 for X in inputs):
+            return np.array(model(*inputs))
+        if len({X.shape[0] for X in inputs}) != 1:
+            raise ValueError(f"all inputs must have the same number of rows; got shapes {[X.shape for X in inputs]}")
         starts = range(0, max(1, inputs[0].shape[0]), batch_size)
         parts = [model(*(dense_rows(X, slice(start, start + batch_size)) for X in inputs)) for start in starts]
     return np.concatenate(parts)

@@ -147,7 +147,7 @@ class Trainable:
         Parameters
         ----------
         X : array-like or SciPy sparse matrix, shape (n, n_in)
-            The rows.
+            The rows. What has fewer than two dimensions goes to the model as a whole.
         *more : array-like or SciPy sparse matrix
             The other inputs of a module that takes several, with n rows each.
         batch_size : int

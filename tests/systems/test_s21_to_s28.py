@@ -12,6 +12,7 @@ from fastprop import LossCurveDisplay, MLPClassifier, nn
 from fastprop.inspection import (
     FirstLayerWeightsDisplay,
     InformationDisplay,
+    TrainingAnimation,
     check_gradients,
     cross_entropy,
     entropy,
@@ -91,6 +92,22 @@ def test_s22_training_loop(figure, rng):
             optimizer.step()
     figure("mini-batches of 16, 30 epochs: loss of the first and the last", f"{losses[0]:.3f}, {losses[-1]:.3f}")
     assert np.mean(losses[-6:]) < 0.5 * np.mean(losses[:6])
+
+    # The same loop in one call, with a bound on the gradient's norm.
+    models = [nn.mlp([5, 16, 3], random_state=0) for _ in range(2)]
+    optimizers = [nn.SGD(model.parameters(), lr=0.1) for model in models]
+    options = {"epochs": 3, "batch_size": 16, "shuffle": False, "clip_norm": 0.5, "compiled": True}
+    models[0].fit(X, y, loss, optimizers[0], **options)
+    norms = []
+    for _ in range(3):
+        for rows in np.split(np.arange(96), 6):
+            loss(models[1](X[rows]), y[rows])
+            models[1].backward(loss.backward())
+            norms.append(nn.clip_grad_norm(models[1].parameters(), 0.5))
+            optimizers[1].step()
+    assert max(norms) > 0.5
+    for ours, theirs in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        np.testing.assert_allclose(ours.data, theirs.data, rtol=1e-11)
 
 
 def test_s23_inference_without_caches(figure):
@@ -182,7 +199,7 @@ def test_s26_information_view(figure, drawing, rng):
     assert (sigmoid[40], slope[40], sigmoid_entropy[40]) == (0.5, 0.25, pytest.approx(np.log(2)))
 
 
-def test_s27_learning_shown(figure, drawing):
+def test_s27_learning_shown(figure, drawing, tmp_path):
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
     model, accuracies = nn.mlp([64, 16, 10], random_state=0), []
@@ -204,6 +221,16 @@ def test_s27_learning_shown(figure, drawing):
     history = model.fit(X_train, y_train, nn.SoftmaxCrossEntropy(), optimizer, epochs=10, random_state=0, **validation)
     figure("digits, 64-16-10, 10 epochs: loss, accuracy on new digits", f"{history['loss'][-1]:.3f}, {accuracies[-1]:.3f}")
     assert accuracies[-1] > 0.93
+
+    # The same run with fit's own metrics, and its weights as a moving picture.
+    again, path = nn.mlp([64, 16, 10], random_state=0), tmp_path / "weights.gif"
+    optimizer, moving = nn.Adam(again.parameters(), lr=0.01), TrainingAnimation(path, "weights", every=5)
+    options = {"validation_data": (X_test, y_test), "metrics": "accuracy", "callback": moving}
+    recorded = again.fit(X_train, y_train, nn.SoftmaxCrossEntropy(), optimizer, epochs=10, random_state=0, **options)
+    assert recorded["val_accuracy"] == accuracies
+    assert recorded["accuracy"][-1] == (again.predict(X_train).argmax(axis=1) == y_train).mean()
+    assert [epochs for epochs, _ in moving.frames] == [0, 5, 10]
+    assert path.stat().st_size > 10_000
 
     curves = LossCurveDisplay.from_history(history, unit="nats", validation_scores=accuracies, score_name="accuracy")
     shown = [line.get_ydata() for line in curves.lines_]
