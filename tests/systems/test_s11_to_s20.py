@@ -76,18 +76,14 @@ def test_s12_exploding_gradients(figure):
         flow.backward(np.full((64, 50), 20.0))
 
     # Inside fit, in compiled epochs: the flow warns before the first step, and the stop names the layer where numbers overflow.
-    labels = np.arange(64) % 10
-    with pytest.warns(
-        GradientWarning, match="step 1: the gradient explodes on its way back: norm .* at layer '8', .* at layer '0'"
-    ):
-        fit = {"epochs": 1, "flow": GradientFlow(model, at="outputs"), "compiled": True}
-        model.fit(X, labels, nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e-9), **fit)
+    labels, loss = np.arange(64) % 10, nn.SoftmaxCrossEntropy()
+    options = {"flow": GradientFlow(model, at="outputs"), "epochs": 1, "compiled": True}
+    with pytest.warns(GradientWarning, match="step 1: the gradient explodes on its way back: .* at layer '8', .* at layer '0'"):
+        model.fit(X, labels, loss, nn.SGD(model.parameters(), lr=1e-9), **options)
     before = model[4].weight.data.copy()
-    message = (
-        r"training stops in epoch 0, .*: the first that is not finite, in batch 1, is the output of layer '\d', Linear\(50, 50"
-    )
+    message = r"training stops in epoch 0, .*: the first that is not finite, in batch 1, is the output of layer '\d', Linear"
     with pytest.warns(RuntimeWarning, match=message):
-        model.fit(X, labels, nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e60), epochs=9, compiled=True)
+        model.fit(X, labels, loss, nn.SGD(model.parameters(), lr=1e60), epochs=9, compiled=True)
     np.testing.assert_array_equal(model[4].weight.data, before)
 
 
