@@ -121,9 +121,12 @@ class Trainable:
         -----
         RuntimeWarning
             If an epoch leaves a parameter that is infinite or NaN: no update brings that back. Training stops, unless the callback
-            has made it finite again. Model and optimizer are then as they were at the end of the epoch before. The warning has
-            the epoch, the batch, and the first layer whose output or gradient was not finite, which is found by repeating the
-            epoch. Also, once, if the loss of an epoch is infinite or NaN while all parameters are finite; training goes on.
+            has made it finite again. Model and optimizer are then as they were at the end of the epoch before, of which each
+            compiled call keeps a copy. The warning has the epoch, the batch, and the first layer whose output or gradient was not
+            finite, which is found by repeating the epoch. Also, once, if the loss of an epoch is infinite or NaN while all
+            parameters are finite; training goes on.
+        GradientWarning
+            From the flow.
         """
         return fitting.fit(
             fitting.Problem(self, loss, optimizer, X, y, batch_size, clip_norm, validation_data),

@@ -13,6 +13,8 @@ from fastprop.nn.arrays import raw
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(53, 4)), RNG.integers(0, 3, 53)
 X_NEW, Y_NEW = RNG.normal(size=(31, 4)), RNG.integers(0, 3, 31)
+# The back end in NumPy says what overflows on the way.
+pytestmark = pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered")
 WAYS = pytest.mark.parametrize("compiled", [True, False])
 
 
@@ -334,7 +336,7 @@ def test_the_state_of_the_last_finite_epoch_is_kept(compiled, callback):
     with pytest.warns(RuntimeWarning) as caught:
         history = ours.fit(*rows, loss, optimizers[0], epochs=200, callback=callback, validation_data=rows, **runs)
     n_good = len(history["loss"]) - 1
-    goes_on, stops = (str(warning.message) for warning in caught)
+    goes_on, stops = (text for text in map(str, (warning.message for warning in caught)) if "training" in text)
     assert "is inf: training goes on, as the parameters are finite" in goes_on
     assert f"training stops in epoch {n_good}, counted from 0" in stops
     assert n_good > 10

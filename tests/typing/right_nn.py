@@ -74,6 +74,10 @@ verdict = check_gradients(small, loss, X, y, raise_on="bug").verdict
 trace = trace_step(small, loss, X[:2], y[:2].tolist(), file=io.StringIO())
 value = trace["loss", "", "loss"]
 flow = GradientFlow(model, "outputs", layers=["0"])
+options = nn.SGD(model.parameters()), 2
+model.fit(X, y, loss, *options, metrics={"accuracy": "accuracy", "top": lambda outputs, y: outputs.max()}, clip_norm=1.0, flow=flow)
+model.fit(X, y, loss, *options, metrics="accuracy", validation_data=(X.tolist(), y))
+assert_type(model.predict(X.tolist(), batch_size=2), Floats)
 assert_type(activation_statistics(model, X)["0"].dead, NDArray[np.intp])
 assert_type(numerical_gradient(lambda x: (x**2).sum(), [1.0, 2.0]), NDArray[np.float64])
 entropy([0.5, 0.5])
