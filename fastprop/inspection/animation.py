@@ -224,6 +224,8 @@ class TrainingAnimation:
             self._add(model)
 
     def _add(self, model):
+        if isinstance(model, Module) and not all(np.isfinite(parameter.data).all() for parameter in model.parameters()):
+            return
         data = None
         if self.kind == "boundary":
             data = self._regions(model)

@@ -1,5 +1,6 @@
 """A model in evaluation mode: its outputs for any number of rows, its loss, and the metrics of `Module.fit`."""
 
+import math
 from collections.abc import Mapping
 from contextlib import contextmanager
 
@@ -74,7 +75,7 @@ def dense_rows(X, rows):
 
 
 class Metrics:
-    """The metrics of a fit by name: functions of (outputs, y), each for the training data and for validation data."""
+    """The metrics of a fit by name: functions of (outputs, y), for the training data and for validation data."""
 
     def __init__(self, metrics, loss):
         if isinstance(metrics, str):
@@ -86,19 +87,23 @@ class Metrics:
     def __bool__(self):
         return bool(self._functions)
 
-    def names(self, prefix=""):
-        """Their names in the history."""
-        return [prefix + name for name in self._functions]
+    @property
+    def names(self):
+        """Their names."""
+        return list(self._functions)
 
-    def record(self, history, model, X, y, prefix=""):
-        """Append their values for some data to a history."""
-        outputs, y = predict(model, [X]), np.asarray(y)
-        for name, function in self._functions.items():
-            value = function(outputs, y)
-            try:
-                history[prefix + name].append(float(value))
-            except (TypeError, ValueError):
-                raise TypeError(f"the metric '{name}' must return a number; got {value!r}") from None
+    def record(self, history, model, problem):
+        """Append their values for the data of a fit to its history; without a model NaN."""
+        for prefix, data in (("", (problem.X, problem.y)), ("val_", problem.validation_data)):
+            if data is None:
+                continue
+            outputs, y = None if model is None else predict(model, data[:1]), np.asarray(data[1])
+            for name, function in self._functions.items():
+                value = math.nan if model is None else function(outputs, y)
+                try:
+                    history[prefix + name].append(float(value))
+                except (TypeError, ValueError):
+                    raise TypeError(f"the metric '{name}' must return a number; got {value!r}") from None
 
 
 def _metric(name, function, loss):

@@ -108,34 +108,30 @@ class Rule:
     def __init__(self, problem, epochs, validation_losses, metrics, callback):
         self._problem, self._epochs, self._validation_losses = problem, epochs, validation_losses
         self._metrics, self._callback = metrics, callback
-        self.history = {name: [] for name in ["loss", *metrics.names()]}
-        if problem.validation_data is not None:
-            self.history |= {name: [] for name in ["val_loss", *metrics.names("val_")]}
+        prefixes = [""] if problem.validation_data is None else ["", "val_"]
+        self.history = {prefix + name: [] for prefix in prefixes for name in ["loss", *metrics.names]}
         self.sure_epochs = math.inf if callback is None and not metrics else 1
         self._has_warned = False
 
     def epoch_ends(self, loss, later):
         """Record an epoch; returns whether to stop, because the callback says so or parameters are not finite."""
-        problem, history = self._problem, self.history
+        model, history, answer = self._problem.model, self.history, None
+        divergence = None if later else self._epochs.divergence
         history["loss"].append(loss)
-        if problem.validation_data is not None:
+        if "val_loss" in history:
             history["val_loss"].append(self._validation_losses.pop(0))
         if self._metrics:
-            self._metrics.record(history, problem.model, problem.X, problem.y)
-            if problem.validation_data is not None:
-                self._metrics.record(history, problem.model, *problem.validation_data, prefix="val_")
+            self._metrics.record(history, None if divergence else model, self._problem)
         if self._callback is not None:
-            with in_mode(problem.model, False):
+            with in_mode(model, False):
                 answer = self._callback(len(history["loss"]) - 1, history)
-            # Any other object may be what the callback's last expression happens to be.
-            if isinstance(answer, (bool, np.bool_)) and answer:
-                return True
-        return self._has_diverged(loss, later)
+        # Any object but True may be what the callback's last expression happens to be.
+        return self._has_diverged(loss, divergence) or (isinstance(answer, (bool, np.bool_)) and bool(answer))
 
-    def _has_diverged(self, loss, later):
+    def _has_diverged(self, loss, divergence):
         """Whether to stop, as a parameter is not finite: no step brings that back. The last finite ones are restored then."""
-        problem, divergence, epoch = self._problem, self._epochs.divergence, len(self.history["loss"]) - 1
-        if not later and divergence is not None and first_infinite(problem.model, problem.optimizer) is not None:
+        problem, epoch = self._problem, len(self.history["loss"]) - 1
+        if divergence is not None and first_infinite(problem.model, problem.optimizer) is not None:
             divergence.before.restore()
             end = f"the end of epoch {epoch - 1}, of loss {self.history['loss'][-2]:.4g}" if epoch else "before this fit"
             self._warn(

@@ -115,7 +115,8 @@ class Trainable:
         dict
             'loss': of each epoch the mean over its batches, each before its update; with validation_data also 'val_loss'; with
             metrics a list by the name of each, such as 'accuracy', and 'val_accuracy' for the validation data. After Ctrl-C, which
-            ends the training with a warning, it holds the epochs that were finished.
+            ends the training with a warning, it holds the epochs that were finished. Metrics are NaN for an epoch that leaves
+            parameters which are not finite.
 
         Warns
         -----

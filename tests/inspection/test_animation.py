@@ -156,6 +156,10 @@ def test_no_frame_of_a_loss_that_is_not_finite(tmp_path):
         model.fit(X, Y, nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e300), batch_size=4, callback=shown)
     assert [n_epochs for n_epochs, _ in shown.frames] == [0]
     assert (tmp_path / "weights.gif").exists()
+    model[0].weight.data[0, 0] = np.nan
+    shown.on_fit_begin(model)
+    shown(1, {"loss": [1.0, 1.0]})
+    assert [n_epochs for n_epochs, _ in shown.frames] == [0]
 
 
 @pytest.mark.skipif(not SUPPORTED, reason="sklearn.callback is new in scikit-learn 1.9")

@@ -372,3 +372,17 @@ def test_a_callback_that_makes_parameters_finite_again_goes_on(recwarn):
     assert n_bad == [0, 1, 2]
     assert len(history["loss"]) == 3
     assert not [warning for warning in recwarn if "training stops" in str(warning.message)]
+
+
+@WAYS
+def test_metrics_and_callbacks_at_a_stop(compiled):
+    """A metric may not take NaN, and a callback that stops does not hide that parameters are not finite."""
+
+    def finite(outputs, y):
+        assert np.isfinite(outputs).all()
+        return 1.0
+
+    options = {"metrics": {"finite": finite}, "validation_data": (X, Y), "callback": lambda *_: True, "compiled": compiled}
+    history = stopped(nn.mlp([4, 8, 8, 3], random_state=0), "training stops in epoch 0", lr=1e200, **options)
+    assert len(history["loss"]) == 1
+    np.testing.assert_array_equal([history["finite"], history["val_finite"]], np.nan)
