@@ -63,7 +63,7 @@ def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h:
     array([2., 4.])
     """
     point = float64_copy("x", x)
-    return differences(lambda: f(point), point, np.arange(point.size), h).numerical.reshape(point.shape)
+    return differences(lambda: _scalar(f(point)), point, np.arange(point.size), h).numerical.reshape(point.shape)
 
 
 def float64_copy(name, array):
@@ -72,7 +72,10 @@ def float64_copy(name, array):
 
 
 class Differences(NamedTuple):
-    """The derivatives of a function by some elements: by central differences (n,), and from the left and the right (2, n)."""
+    """The derivatives of a function by some elements: by central differences (n,), and from the left and the right (2, n).
+
+    Where the values of the function are arrays, these have more axes, which are the last.
+    """
 
     numerical: np.ndarray
     sides: np.ndarray
@@ -85,17 +88,18 @@ def differences(evaluate, array, positions, h, value=np.nan):
     """
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
-    flat, around = array.flat, np.empty((2, len(positions)))
-    for k, i in enumerate(positions):
+    flat, around = array.flat, ([], [])
+    for i in positions:
         before = flat[i]
         try:
-            for side, step in enumerate((-h, h)):
+            for values, step in zip(around, (-h, h), strict=True):
                 flat[i] = before + step
-                around[side, k] = _scalar(evaluate())
+                values.append(evaluate())
         finally:
             flat[i] = before
+    left, right = map(np.array, around)
     with np.errstate(invalid="ignore", over="ignore"):  # an infinite loss gives NaN, which says enough
-        return Differences((around[1] - around[0]) / (2 * h), np.stack([value - around[0], around[1] - value]) / h)
+        return Differences((right - left) / (2 * h), np.stack([value - left, right - value]) / h)
 
 
 def _scalar(value):
