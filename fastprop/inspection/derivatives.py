@@ -21,7 +21,7 @@ from .observation import undisturbed
 
 
 def jacobian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np.float64]:
-    """Jacobian, the derivatives of all outputs by all elements of x, by central differences: ``(f(x + h e_j) - f(x - h e_j)) / 2h``.
+    """Jacobian of a function by central differences: ``(f(x + h e_j) - f(x - h e_j)) / (2 h)`` for every element j of x.
 
     At a kink, such as that of ReLU at 0, it is the mean of the derivatives from both sides.
 

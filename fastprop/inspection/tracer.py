@@ -1,7 +1,7 @@
 """A step tracer: one forward and one backward of a small model, with every array on the way.
 
-Layers have the names of `Module.named_modules`. In every layer x goes in, z goes into the activation, and a comes out; dx, dz and da
-are the gradients of the loss with respect to these. A layer without an activation has the identity: z is a.
+Layers have the names of `Module.named_modules`. In every layer x goes in, z goes into the activation, and a comes out; dx, dz and
+da are the gradients of the loss with respect to these. A layer without an activation has the identity: z is a.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``nn.Linear(4, 8, init="xavier_uniform")`` begins with one, ``nn.init.xavier_uniform(layer, random_state)`` begins again. With
 ``n_in`` and ``n_out`` as in the layer, biases are zero, except with `scikit_learn`. Weights that are too small or too large make
-the gradients vanish or explode with depth. He's variance keeps their size through relu, Xavier's through tanh. LeCun's keeps the size
-of the values on their way forward; selu needs it.
+the gradients vanish or explode with depth. He's variance keeps their size through relu, Xavier's through tanh. LeCun's keeps the
+size of the values on their way forward; selu needs it.
 
 References
 ----------
