@@ -2,10 +2,11 @@
 
 from .activation_display import ActivationDisplay
 from .derivatives import hessian, jacobian, jvp, softmax_jacobian
+from .differences import ParameterCheck, numerical_gradient
 from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
-from .gradients import GradientCheck, ParameterCheck, check_gradients, numerical_gradient
+from .gradients import GradientCheck, check_gradients
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
 from .loss_curve import LossCurveDisplay

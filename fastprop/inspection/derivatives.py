@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import kernels
 from ..nn.module import Module
 from ..nn.parameter import real_numbers
-from .gradients import differences, float64_copy, numerical_gradient
+from .differences import differences, float64_copy, numerical_gradient
 from .observation import undisturbed
 
 

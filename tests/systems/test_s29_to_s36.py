@@ -1,4 +1,4 @@
-"""Systems 29 to 36: graphs drawn, deltas and Jacobians of everything, bounds, and common bugs by name."""
+"""Systems 29 to 36: what the texts calculate and draw beside the networks: graphs, deltas, Jacobians, bounds, bugs, beginnings."""
 
 import io
 
