@@ -66,6 +66,7 @@ class LayerTrace(dict[str, NDArray[Any]]):
       layer of its own has ``z = x``.
     * da, dz, dx: the gradients of the loss with respect to them. dz is the delta of textbooks.
     * weight, bias, dweight, dbias: the parameters, if there are any, and their gradients. Other parameters have names of their own.
+      The gradients of a layer that is called again are the sum over its calls.
 
     A layer with several inputs has x_0, x_1 and so on.
     """
@@ -124,13 +125,15 @@ class StepTrace:
                 if entry[:3] == key:
                     return entry.value
             raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
-        number = key + sum(name.isdigit() for name in self.layers) if isinstance(key, int) and key < 0 else key
-        if str(number) not in self.layers:
+        numbers = [name for name in self.layers if name.isdigit()]
+        name = numbers[key] if isinstance(key, int) and -len(numbers) <= key < 0 else str(key)
+        if name not in self.layers:
             raise KeyError(f"no layer {key!r} was traced; there are {list(self.layers)}")
-        return self.layers[str(number)]
+        return self.layers[name]
 
     def __str__(self) -> str:
         lines, place, shown = [], (None, None), {}
+        width = max(8, *(len(entry.name) for entry in self.entries))
         for entry in self.entries:
             if entry.stage != place[0]:
                 lines.append(entry.stage)
@@ -139,14 +142,14 @@ class StepTrace:
                 lines.append(f"  {self._loss_title if entry.stage == 'loss' else self._titles[entry.layer]}")
                 shown = {}
             place = entry[:2]
-            lines.append(self._line(entry, shown.setdefault(id(entry.value), entry.name)))
+            lines.append(self._line(entry, shown.setdefault(id(entry.value), entry.name), width))
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<StepTrace: {len(self.entries)} arrays, {'forward only' if self.loss is None else f'loss {self.loss:.6g}'}>"
 
-    def _line(self, entry, same_as):
-        head = f"    {entry.name:<8} {entry.value.shape!s:<10} "
+    def _line(self, entry, same_as, width):
+        head = f"    {entry.name:<{width}} {entry.value.shape!s:<10} "
         if same_as != entry.name:
             return f"{head}= {same_as}"
         text = np.array2string(entry.value, precision=self._precision, suppress_small=True, threshold=200)

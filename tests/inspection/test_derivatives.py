@@ -104,7 +104,8 @@ def test_hessian(rng):
     H = hessian(lambda x: x.ravel() @ A @ x.ravel() / 2 + np.sin(x).sum(), x)
     expected = (A + A.T) / 2 - np.diag(np.sin(x.ravel()))
     np.testing.assert_allclose(H, expected.reshape(2, 3, 2, 3), atol=1e-7)
-    np.testing.assert_array_equal(H.reshape(6, 6), H.reshape(6, 6).T)
+    steep = hessian(lambda x: np.exp(1.1 * x[0] + 2.3 * x[1] + x[0] * x[2]), [0.1, 0.2, 0.3], h=0.3)
+    np.testing.assert_array_equal(steep, steep.T)
 
 
 def test_hessian_of_the_mean_squared_error_of_a_linear_layer(rng):

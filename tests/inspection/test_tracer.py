@@ -259,6 +259,25 @@ def test_several_inputs():
     np.testing.assert_array_equal(trace_forward(model, (X, X + 1))[1].z, trace[1].a)
 
 
+def test_names_that_are_long():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.scale_of_columns = nn.Parameter([2.0, 3.0])
+
+        def forward(self, x):
+            return x * self.scale_of_columns.data
+
+        def backward(self, dout, accumulate=False):
+            self.scale_of_columns.grad = dout.sum(axis=0)
+            return dout * self.scale_of_columns.data
+
+    lines = str(trace_forward(Scaled(), X)).splitlines()
+    assert lines[2] == "    x                (2, 2)     [[ 1.  2.]"
+    assert lines[4] == "    scale_of_columns (2,)       [2. 3.]"
+    trace = trace_step(Scaled(), nn.MSELoss(), X, X, file=io.StringIO())
+    np.testing.assert_array_equal(trace[""].dscale_of_columns, trace[""].dz.sum(axis=0))
+
+
 def test_a_layer_that_is_called_again():
     """Calls are numbered in the order of the forward; the last one is the first to go back."""
 
