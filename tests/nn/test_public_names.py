@@ -9,6 +9,8 @@ import re
 import pytest
 
 from fastprop import nn
+from fastprop.kernels.spec import ACTIVATIONS
+from fastprop.nn.activations import ACTIVATION_LAYERS
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(nn.__path__, "fastprop.nn."))
 
@@ -22,6 +24,11 @@ def test_contents_page():
 
 def test_the_index_of_help_has_each_name_once():
     assert sorted(re.findall(r"`(\w+)`", re.sub("``.*?``", "", nn.__doc__, flags=re.DOTALL))) == sorted(nn.__all__)
+
+
+def test_each_activation_of_the_kernels_is_a_layer():
+    assert ACTIVATION_LAYERS.keys() == ACTIVATIONS.keys()
+    assert {cls.__name__ for cls in ACTIVATION_LAYERS.values()} <= set(nn.__all__)
 
 
 @pytest.mark.parametrize("name", MODULES)
