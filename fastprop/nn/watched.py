@@ -13,14 +13,20 @@ class State:
     """A copy of what training changes: parameters, running statistics, counters, and the optimizer's memory."""
 
     def __init__(self, model, optimizer):
-        self._model, self._optimizer = model, optimizer
-        self._arrays, self._memory, self._t = model.state_dict(), optimizer.memory.copy(), optimizer.t
-        self._counters = [(module, module.n_forwards) for module in model.modules() if hasattr(module, "n_forwards")]
+        self._optimizer, self._memory, self._t = optimizer, optimizer.memory.copy(), optimizer.t
+        self._parameters = [(parameter, parameter.data.copy()) for parameter in optimizer.parameters]
+        modules = model.modules()
+        buffers = [getattr(module, name) for module in modules for name in module.buffers]
+        self._buffers = [(buffer, buffer.copy()) for buffer in buffers]
+        self._counters = [(module, module.n_forwards) for module in modules if hasattr(module, "n_forwards")]
 
     def restore(self):
         """Put everything back."""
-        self._model.load_state_dict(self._arrays)
         self._optimizer.memory[...], self._optimizer.t = self._memory, self._t
+        for parameter, values in self._parameters:
+            parameter.data[...] = values
+        for buffer, values in self._buffers:
+            buffer[...] = values
         for module, n_forwards in self._counters:
             module.n_forwards = n_forwards
 
@@ -88,9 +94,8 @@ class WatchedEpochs:
 
 def first_infinite(model, optimizer):
     """The name of the first parameter that the optimizer changes and that has an element which is not finite, or None."""
-    trained = {id(parameter) for parameter in optimizer.parameters}
-    named = ((name, p) for name, p in model.named_parameters() if id(p) in trained)
-    return next((name for name, p in named if not raw.all_finite(p.data, 1)), None)
+    wrong = next((p for p in optimizer.parameters if not raw.all_finite(p.data, 1)), None)
+    return None if wrong is None else next((name for name, p in model.named_parameters() if p is wrong), "a parameter")
 
 
 def _find_place(epochs, order):
