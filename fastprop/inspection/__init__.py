@@ -5,6 +5,7 @@ from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
 from .gradients import GradientCheck, ParameterCheck, check_gradients, numerical_gradient
+from .graph_display import GraphDisplay
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
 from .loss_curve import LossCurveDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "GradientFlow",
     "GradientFlowDisplay",
     "GradientWarning",
+    "GraphDisplay",
     "InformationDisplay",
     "LayerActivations",
     "LossCurveDisplay",

@@ -4,7 +4,7 @@ Every layer has ``forward`` and ``backward``; there is no tape. Start with ``hel
 """
 
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
-from . import init
+from . import functional, init
 from .activations import ELU, GELU, SELU, Identity, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .blocks import DenseConcat, Highway, Residual
 from .clipping import clip_grad_norm, clip_grad_value
@@ -12,13 +12,15 @@ from .containers import Checkpoint, Sequential, mlp
 from .dropout import Dropout
 from .errors import LayerError, NoForwardError, ShapeError
 from .functions import Activation, ElementwiseLoss
-from .graph import Add, Concat, Graph, Input, Multiply
+from .graph import Graph
 from .linear import Linear
 from .loading import load
 from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm
+from .operations import Add, Concat, Multiply
 from .parameter import Parameter
+from .values import Input, Value
 
 __all__ = [
     "ELU",
@@ -64,8 +66,10 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "Tanh",
+    "Value",
     "clip_grad_norm",
     "clip_grad_value",
+    "functional",
     "init",
     "load",
     "mlp",
