@@ -7,6 +7,7 @@ it went.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
@@ -170,12 +171,11 @@ class Graph(Module):
     def _shared_calls(self):
         """The numbers of the calls whose module or one of whose parameters is in another place too."""
         parts = [{self.steps[i], *self.steps[i].parameters()} for i in self._calls]
-        places = [part for call in parts for part in call] + self._own_leaves()
-        several = {part for part in {*places} if places.count(part) > 1}
-        return {k for k, call in enumerate(parts) if call & several}
+        places = Counter(part for call in [*parts, self._leaf_parameters()] for part in call)
+        return {k for k, call in enumerate(parts) if any(places[part] > 1 for part in call)}
 
-    def _own_leaves(self):
-        return [getattr(module or self, name) for module, name in self._leaves]
+    def _leaf_parameters(self):
+        return [getattr(self if module is None else module, name) for module, name in self._leaves]
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         first = {i: k for k, i in reversed([*enumerate(self._calls)])}
@@ -184,11 +184,7 @@ class Graph(Module):
     # Stored
 
     def arguments(self) -> dict[str, Any]:
-        paths = {parameter: name for name, parameter in self.named_parameters()}
-        parameters = [
-            paths[p] if module else [paths[p], list(p.shape), p.dtype]
-            for p, (module, _) in zip(self._own_leaves(), self._leaves, strict=True)
-        ]
+        of_steps = {p: path for path, p in _paths(self.steps)}
         return {
             "n_inputs": self._n_inputs,
             "steps": self.steps,
@@ -197,7 +193,7 @@ class Graph(Module):
             "outputs": self._outputs[0] if self._is_single else self._outputs,
             "names": self._given_names,
             "constants": [c if isinstance(c, float) else [c.tolist(), c.dtype] for c in self._constants],
-            "parameters": parameters,
+            "parameters": [of_steps.get(p) or [list(p.shape), p.dtype] for p in self._leaf_parameters()],
         }
 
     @classmethod
@@ -231,7 +227,7 @@ class Graph(Module):
         constants : list, optional
             For each a number, or (array-like, dtype).
         parameters : list, optional
-            For each its name among the parameters of the graph if a step has it, else (name, shape, dtype) of a new one.
+            For each (shape, dtype), or if a step has it the number of the step and its name there, such as '0.weight'.
 
         Returns
         -------
@@ -251,14 +247,8 @@ class Graph(Module):
         if len(calls) != len(sources):
             raise ValueError(f"there must be sources for each of {len(calls)} calls; got {len(sources)}")
         names = [None] * (n_values - len(constants)) if names is None else names
-        made, known = [], {}
-        for given in parameters:
-            if isinstance(given, str):
-                known = known or {f"{k}.{name}": p for k, step in enumerate(steps) for name, p in step.named_parameters()}
-                made.append(known[given])
-            else:
-                _, shape, dtype = given
-                made.append(Parameter(np.zeros(sized(*shape), dtype)))
+        known = dict(_paths(steps))
+        made = [known[p] if isinstance(p, str) else Parameter(np.zeros(sized(*p[0]), p[1])) for p in parameters]
         graph._build(n_inputs, steps, sources, calls, outputs, names, [_stored(c) for c in constants], made)
         return graph
 
@@ -296,7 +286,7 @@ class Graph(Module):
             inputs = inputs[0]
         if len(inputs) != self._n_inputs:
             raise ShapeError(self, f"this graph has {self._n_inputs} inputs; got {len(inputs)}")
-        values = [*map(np.asarray, inputs), *self._constants, *(p.data for p in self._own_leaves())]
+        values = [*map(np.asarray, inputs), *self._constants, *(p.data for p in self._leaf_parameters())]
         kept, at = {}, []
         with self._reporting(at, "", 7):
             for k, (i, sources) in enumerate(zip(self._calls, self._sources, strict=True)):
@@ -332,7 +322,7 @@ class Graph(Module):
         gradients = [None] * len(values)
         for i, gradient in self._seeds(dout):
             gradients[i] = gradient if gradients[i] is None else gradients[i] + gradient
-        leaves = self._own_leaves()
+        leaves = self._leaf_parameters()
         if not accumulate:
             for parameter in {*leaves, *(p for step in shared for p in step.parameters())}:
                 parameter.grad_buffer()[...] = 0
@@ -504,6 +494,11 @@ class Graph(Module):
 def _plain(value):
     """The array; of one without axes its number."""
     return value if value.ndim else value[()]
+
+
+def _paths(steps):
+    """(path, parameter) of all parameters of steps: the number of the step, and the name there."""
+    return [(f"{k}.{name}", parameter) for k, step in enumerate(steps) for name, parameter in step.named_parameters()]
 
 
 def _stored(given):

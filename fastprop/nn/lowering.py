@@ -78,6 +78,8 @@ class CompiledEpochs(loop.CompiledEpochs):
     """Epochs in compiled calls, on the arrays of the model and of the optimizer themselves."""
 
     def __init__(self, model, loss, optimizer, X, y, batch_size):
+        if isinstance(X, tuple):
+            raise NotPlain(f"X has {len(X)} inputs")
         is_sparse = hasattr(X, "tocsr")
         shape = np.shape(X) if not is_sparse else X.shape
         if len(shape) != 2 or not shape[1]:

@@ -316,24 +316,22 @@ class Item(_Operation):
 
     Parameters
     ----------
-    index : int, slice, Ellipsis, None, or a tuple or list of these
-        In a list, a slice may be the list of its start, stop and step, and Ellipsis "...": that is how files have it.
+    index : sequence of int, slice, Ellipsis and None
+        Slices and Ellipsis may be texts, such as '1:' and '...', as files have them.
     """
 
-    def __init__(self, index: Any) -> None:
-        parts = index if isinstance(index, (tuple, list)) else [index]
-        self.index = tuple(slice(*i) if isinstance(i, list) else ... if isinstance(i, str) and i == "..." else i for i in parts)
+    def __init__(self, index: Sequence[Any]) -> None:
+        self.index = tuple(_from_text(i) if isinstance(i, str) else i for i in index)
         for i in self.index:
             if isinstance(i, bool) or not isinstance(i, int | np.integer | slice | EllipsisType | None):
                 raise TypeError(f"an index of a value in a graph must be of integers, slices, ... and None; got {i!r}")
 
     def arguments(self):
-        parts = ([i.start, i.stop, i.step] if isinstance(i, slice) else "..." if i is ... else i for i in self.index)
-        return {"index": [int(i) if isinstance(i, np.integer) else i for i in parts]}
+        return {"index": [_text(i) if isinstance(i, slice | EllipsisType) else i if i is None else int(i) for i in self.index]}
 
     @property
     def symbol(self):
-        return f"[{', '.join(map(_index_text, self.index))}]"
+        return f"[{', '.join(map(_text, self.index))}]"
 
     def formula(self, *operands):
         return operands[0] + self.symbol
@@ -347,11 +345,17 @@ class Item(_Operation):
         return (dx,)
 
 
-def _index_text(part):
+def _text(part):
+    """A part of an index as it is written."""
     if not isinstance(part, slice):
         return "..." if part is ... else str(part)
     ends = ["" if i is None else str(i) for i in (part.start, part.stop)]
     return ":".join(ends if part.step is None else [*ends, str(part.step)])
+
+
+def _from_text(text):
+    """The slice or Ellipsis that is written so."""
+    return ... if text == "..." else slice(*(int(i) if i else None for i in text.split(":")))
 
 
 class Concat(Module):

@@ -101,7 +101,7 @@ class Value:
         return _computed("Negative", self)
 
     def __getitem__(self, index: Any) -> Value:
-        return _computed("Item", self, index=index)
+        return _computed("Item", self, index=index if isinstance(index, tuple) else (index,))
 
     def exp(self) -> Value:
         """Apply the exponential function to every element.
