@@ -1,6 +1,7 @@
 """Branches and sums: `Graph`, its arithmetic, names and shared parts, and the blocks that are made of the same rule."""
 
 import copy
+import functools
 import pickle
 import warnings
 
@@ -32,8 +33,8 @@ def test_an_input_that_is_not_used_has_the_gradient_zero(rng):
     np.testing.assert_array_equal(dy, np.zeros((4, 5)))
 
 
-# Arithmetic. A program is a list of steps (name of an operation, positions of its operands): what it makes of leaves can be computed
-# by NumPy, by PyTorch and by a graph. ``f`` has the functions of each.
+# Arithmetic. A program is a list of steps (name of an operation, positions of its operands): what it makes of leaves can be
+# computed by NumPy, by PyTorch and by a graph. ``f`` has the functions of each.
 
 SHAPES = [(), (), (3,), (2, 3), (2, 1), (3, 2)]
 OPERATIONS = {
@@ -119,6 +120,12 @@ def assert_close(ours, theirs, tolerance, program):
         assert np.abs(a - b).max() <= tolerance * max(1, np.abs(b).max()), program
 
 
+def weighted_sum(program, leaves, i, weights, x):
+    """The sum of all values of a program, each element times its weight, with x in the place of leaf i."""
+    values = run(program, [*leaves[:i], x, *leaves[i + 1 :]], ByNumPy)
+    return sum(float(np.vdot(w, value)) for w, value in zip(weights, values, strict=True))
+
+
 def test_random_graphs_have_the_values_of_numpy_and_the_gradients_of_differences():
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -129,11 +136,7 @@ def test_random_graphs_have_the_values_of_numpy_and_the_gradients_of_differences
         weights = [rng.normal(size=np.shape(value)) for value in expected]
         dinputs = graph.backward(weights)
         for i, gradient in enumerate([parameter.grad, *dinputs]):
-
-            def total(x, i=i):
-                values = run(program, [*leaves[:i], x, *leaves[i + 1 :]], ByNumPy)
-                return sum(float(np.vdot(w, value)) for w, value in zip(weights, values, strict=True))
-
+            total = functools.partial(weighted_sum, program, leaves, i, weights)
             assert_close([gradient], [numerical_gradient(total, leaves[i])], 1e-6, program)
 
 
@@ -235,8 +238,7 @@ def test_functions_of_arrays():
     assert F.concat(np.ones((2, 1)), np.ones((2, 3))).shape == (2, 4)
     assert "``a = max(x, 0)``" in F.relu.__doc__
     assert isinstance(F.exp(nn.Parameter([1.0]).named("w")), nn.Value)
-    names = {name for name in nn.activations.ACTIVATION_LAYERS}
-    assert names <= set(vars(F))
+    assert set(nn.activations.ACTIVATION_LAYERS) <= set(vars(F))
 
 
 # Shared parts and several outputs
@@ -483,7 +485,7 @@ def test_wrong_graphs():
 
 def test_wrong_shapes_name_the_value():
     x, y = nn.Input("x"), nn.Input("y")
-    product = r"^layer 'q', MatMul\(\): the operands of @ must have shapes \(\.\.\., n, k\) and \(\.\.\., k, m\); got shape \(2, 3\), \(2,\)"
+    product = r"^layer 'q', MatMul\(\): the operands of @ must have shapes .* and \(\.\.\., k, m\); got shape \(2, 3\), \(2,\)"
     for value, message in (
         (x @ y, product),
         (x.reshape(4), r"^layer 'q', Reshape\(\(4,\)\): cannot reshape array of size 6 into shape \(4,\); got shape \(2, 3\)"),
