@@ -22,6 +22,7 @@ PACKAGES = {
     "fastprop.inspection": None,
     "fastprop.kernels": None,
     "fastprop.nn": None,
+    "fastprop.nn.functional": ["concat", "exp", "relu", "tanh"],
     "fastprop.nn.init": ["he_normal", "he_uniform", "scikit_learn", "xavier_normal", "xavier_uniform", "zeros"],
     "fastprop.optim": None,
     "fastprop.loop": ["run_epochs"],

@@ -29,21 +29,6 @@ class _Elementwise(Module):
         """What stands for it in a `Graph`."""
         return self._name
 
-    def formula(self, operand: str) -> str:
-        """Return it as it is written.
-
-        Parameters
-        ----------
-        operand : str
-            What it is applied to.
-
-        Returns
-        -------
-        str
-            Such as 'tanh(x)'.
-        """
-        return f"{self._name}({operand})"
-
     def __init_subclass__(cls, name: ActivationName | None = None) -> None:
         super().__init_subclass__()
         if name is not None:  # a class derived from one of these has the same f

@@ -1,4 +1,4 @@
-"""Graph: a model from an expression, in which values go several ways and come together again.
+"""Graph: a model from an expression, in which values go several ways and come together again. Half of this file is docstrings.
 
 The rule is one line of `Graph.backward`: the gradient with respect to a value is the sum of what comes back from everywhere that
 it went.
@@ -475,7 +475,9 @@ class Graph(Module):
             return self._names[i]
         step = self.steps[self._calls[i - self._n_leaves]]
         operands = [self._shown(source) for source in self._sources[i - self._n_leaves]]
-        return step.formula(*operands) if hasattr(step, "formula") else f"{step!r}({', '.join(operands)})"
+        if hasattr(step, "formula"):
+            return step.formula(*operands)
+        return f"{getattr(step, 'symbol', None) or repr(step)}({', '.join(operands)})"
 
     def _shown(self, i):
         return f"#{self._names[i]}" if i >= self._n_leaves and self._names[i].isdigit() else self._names[i]
