@@ -477,13 +477,19 @@ class Graph(Module):
         operands = [self._shown(source) for source in self._sources[i - self._n_leaves]]
         if hasattr(step, "formula"):
             return step.formula(*operands)
-        return f"{getattr(step, 'symbol', None) or repr(step)}({', '.join(operands)})"
+        text = getattr(step, "symbol", None) or repr(step)
+        if "\n" in text and text[-1] != ")":
+            text = f"({text}\n)"
+        return f"{text}({', '.join(operands)})"
 
     def _shown(self, i):
         return f"#{self._names[i]}" if i >= self._n_leaves and self._names[i].isdigit() else self._names[i]
 
     def _definition(self, i):
         return f"{self._shown(i)} = {self._formula(i)}"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         outputs = ", ".join(map(self._shown, self._outputs))

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -102,8 +103,9 @@ def parsed(svg):
     for element in root.iter(f"{SVG}path"):
         points = np.array([float(number) for number in re.findall(r"-?[\d.]+", element.get("d"))]).reshape(-1, 2)
         t = np.linspace(0, 1, 12)[:, None]
-        for a, b, c, d in zip(points[:-1:3], points[1::3], points[2::3], points[3::3], strict=True):
-            curves.append((1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d)
+        parts = zip(points[:-1:3], points[1::3], points[2::3], points[3::3], strict=True)
+        curve = [(1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d for a, b, c, d in parts]
+        curves.append(np.concatenate(curve))
     return tuple(map(float, root.get("viewBox").split()[2:])), texts, boxes, curves
 
 
@@ -182,17 +184,17 @@ def test_arrays_are_shown_by_shape_and_norm():
     assert labels(display, RED) == ["[3, 4]", "gradient, or its norm", "norm 14.8", "norm 8.66"]
 
 
-def test_operands_stand_in_their_order():
-    """The first from above: x - y is not y - x."""
+def test_operands_arrive_in_their_order():
+    """The first operand from above, also where that makes edges cross: x - y is not y - x."""
     x, y = nn.Input("x"), nn.Input("y")
-    for value in (x - y, y - x, y / x, x @ y):
-        display = nn.Graph([x, y], value).draw()
-        ends = sorted(((points[0][1], points[-1][1]) for points in parsed(display.svg)[3] if len(points)), key=lambda e: e[1])
-        assert len(ends) >= 2
-        _, texts, _, _ = parsed(display.svg)
-        heights = {text: y0 for _, y0, *_, text in texts}
-        first = value.inputs[0].name
-        assert heights[first] == min(heights["x"], heights["y"])
+    display = nn.Graph([x, y], [(x - y).named("p"), (y - x).named("q"), (x + y).named("s"), (y + x).named("t")]).draw()
+    _, texts, boxes, curves = parsed(display.svg)
+    starts = {text: (y0 + y1) / 2 for _, y0, _, y1, _, text in texts if text in "xy"}
+    for name, crossing in {"p": starts["x"] > starts["y"], "q": starts["x"] < starts["y"], "s": False, "t": False}.items():
+        (at,) = (text for text in texts if text[5] == name)
+        box = min(boxes, key=lambda box, at=at: abs(box[0] + box[2] - at[0] - at[2]) + abs(box[1] - at[3]))
+        (a, b), (c, d) = ((points[0][1], points[-1][1]) for points in curves if _ends_at(points, box))
+        assert ((a - c) * (b - d) < 0) == crossing, name
 
 
 def test_columns_follow_the_depth():
@@ -201,8 +203,13 @@ def test_columns_follow_the_depth():
     assert layout.depth == [0, 0, 1, 1, 2, 3]  # node 3 stands right before its use
     assert {(0, 1), (0, 2)} < set(layout.y)  # where the edge from 0 to 5 passes
     assert layered([], [], 4.0).height == 0
-    column = sorted(y for (_, place), y in layout.y.items() if place == 1)
-    assert np.diff(column).min() >= 7
+    operands = [[], [], [0], [1], [2], [3], [4, 5], [6, 0], [7, 1], [8, 2]]
+    heights = [float(10 + i) for i in range(10)]
+    layout = layered(operands, heights, 4.0)
+    for column in range(max(layout.depth) + 1):
+        places = sorted((y, heights[i] if layout.depth[i] == column else 4.0) for (i, at), y in layout.y.items() if at == column)
+        for (above, room), (below, other) in pairwise(places):
+            assert below - above >= (room + other) / 2 - 1e-9
 
 
 def test_matplotlib_and_files(tmp_path):

@@ -342,6 +342,8 @@ def test_the_text_has_the_edges():
         "  #7 = #6 * array(2, 2)",
         "  #8 = #4 + #7",
     ]
+    assert str(graph) == repr(graph)
+    assert repr(nn.Graph(y, graph(y, y))).splitlines()[-1] == "  )(x, x)"
     assert [node.operands for node in graph.nodes][:5] == [[], [], [], [], [0]]
     assert [name for name, _ in graph.named_modules()][:3] == ["", "h", "1"]
     assert [name for name, _ in graph.named_parameters()] == ["w", "h.weight", "h.bias"]
