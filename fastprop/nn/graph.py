@@ -110,6 +110,8 @@ class Graph(Module):
         if output is None:
             inputs, output = None, inputs
         outputs = values_of("the output of a graph", output)
+        if not outputs:
+            raise ValueError("a graph needs at least one output; got none")
         given = None if inputs is None else values_of("the inputs of a graph", inputs)
         order = in_order(outputs, given or [])
         found = [value for value in order if isinstance(value, Input)]

@@ -223,7 +223,7 @@ def constant_text(value: Any) -> str:
 
 def values_of(what: str, given: Any) -> list[Value]:
     """A list of the values that were given, or of the one."""
-    given = [given] if isinstance(given, Value) else list(given)
+    given = list(given) if np.iterable(given) else [given]
     for each in given:
         if not isinstance(each, Value):
             raise TypeError(f"{what} must be made of nn.Input, such as nn.Input('x') + 1; got {each!r}")

@@ -470,6 +470,10 @@ def test_wrong_graphs():
         nn.Graph(x, x + y)
     with pytest.raises(TypeError, match=r"the output of a graph must be made of nn\.Input"):
         nn.Graph(x, [np.ones(3)])
+    with pytest.raises(TypeError, match=r"such as nn\.Input\('x'\) \+ 1; got 3\.0"):
+        nn.Graph(3.0)
+    with pytest.raises(ValueError, match="a graph needs at least one output; got none"):
+        nn.Graph([])
     layer = nn.Tanh()
     with pytest.raises(ValueError, match="is in the model twice"):
         nn.Graph(x, layer(nn.Sequential(layer)(x)))
