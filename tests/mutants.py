@@ -40,7 +40,7 @@ MUTANTS = [
     (C + "optimizer.h", "p *= {{s->shrink|1}};", K + "updates.py"),
     (C + "gemm.h", "p.b_stride = ready ? {{vectors * LANES|width}} : n_out;", K + "layers.py"),
     (C + "gemm.h", "rows - half, n_in, n_out, {{1|accumulate}}, dweight,", K + "network.py"),
-    (C + "kind_dropout.h", "a.at[i * a.stride + j] *= {{keep_rate|1}};", K + "network_dropout.py"),
+    (C + "kind_dropout.h", "FN(get_one)(a.at + i * a.stride + j) * {{keep_rate|1}});", K + "network_dropout.py"),
     (C + "updates.h", "(double)(*job->step + step + {{1|2}}));", K + "network.py"),
     (C + "training.h", "+= scale * {{0.5|1.0}} * t->alpha * squares;", K + "network.py"),
     (C + "training.h", "slot < {{OPTIMIZER_SLOTS[t->job->optimizer]|1}}; slot++)\n        memcpy(to", K + "crew.py"),

@@ -8,7 +8,7 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 
-from fastprop import MLPClassifier, MLPRegressor
+from fastprop import MLPClassifier, MLPRegressor, nn
 
 IGNORED = {
     "GL01",  # the summary stands on the line of the opening quotes, as PEP 257 allows
@@ -23,7 +23,7 @@ PACKAGES = {
     "fastprop.kernels": None,
     "fastprop.nn": None,
     "fastprop.nn.functional": ["concat", "exp", "relu", "tanh"],
-    "fastprop.nn.init": ["he_normal", "he_uniform", "scikit_learn", "xavier_normal", "xavier_uniform", "zeros"],
+    "fastprop.nn.init": sorted(nn.init.INITIALIZERS),
     "fastprop.optim": None,
     "fastprop.loop": ["run_epochs"],
     "fastprop.onnx": ["register_onnx_converters"],

@@ -1,16 +1,18 @@
 """Looking at what training does: gradients checked, watched and traced, and displays in the manner of scikit-learn's."""
 
 from .activation_display import ActivationDisplay
+from .derivatives import hessian, jacobian, jvp, softmax_jacobian
+from .differences import ParameterCheck, numerical_gradient
 from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
-from .gradients import GradientCheck, ParameterCheck, check_gradients, numerical_gradient
+from .gradients import GradientCheck, check_gradients
 from .graph_display import GraphDisplay
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
 from .loss_curve import LossCurveDisplay
 from .statistics import ActivationStatistics, LayerActivations, activation_statistics
-from .tracer import StepTrace, TraceEntry, trace_step
+from .tracer import LayerTrace, StepTrace, TraceEntry, trace_forward, trace_step
 
 __all__ = [
     "ActivationDisplay",
@@ -23,6 +25,7 @@ __all__ = [
     "GraphDisplay",
     "InformationDisplay",
     "LayerActivations",
+    "LayerTrace",
     "LossCurveDisplay",
     "ParameterCheck",
     "StepTrace",
@@ -32,7 +35,12 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "gradient_flow",
+    "hessian",
+    "jacobian",
+    "jvp",
     "kl_divergence",
     "numerical_gradient",
+    "softmax_jacobian",
+    "trace_forward",
     "trace_step",
 ]

@@ -1,22 +1,41 @@
-"""A step tracer: one forward and one backward of a small model, with every array on the way."""
+"""A step tracer: one forward and one backward of a small model, with every array on the way.
+
+Layers have the names of `Module.named_modules`. In every layer x goes in, z goes into the activation, and a comes out; dx, dz and
+da are the gradients of the loss with respect to these. A layer without an activation has the identity: z is a.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 
-from .. import nn
+from .. import kernels, nn
+from ..kernels.spec import ACTIVATIONS
+from ..nn.activations import ACTIVATION_LAYERS
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
     from ..nn import Loss, Module
 
 # Modules that only pass arrays on: their lines would repeat those of the modules in them.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
+# Modules whose input is the z of an activation.
+ACTIVATION_MODULES = (nn.Softmax, nn.Activation, *ACTIVATION_LAYERS.values())
+# What follows the last Linear layer of an estimator, by its out_activation_.
+OUTPUT_LAYERS = {
+    "identity": lambda: [],
+    "softmax": lambda: [nn.Softmax()],
+    "logistic": lambda: [nn.Sigmoid()],
+    "exp": lambda: [nn.Activation(np.exp, np.exp)],
+}
 
 
 class TraceEntry(NamedTuple):
@@ -40,15 +59,41 @@ class TraceEntry(NamedTuple):
     value: NDArray[Any] | np.float64
 
 
+class LayerTrace(dict[str, NDArray[Any]]):
+    """The arrays of one layer in a traced step, by name and as attributes: ``trace[0]["dz"]`` is ``trace[0].dz``.
+
+    * x, z, a: input, pre-activation, output. A layer without an activation, such as a norm, has ``z = a``; an activation that is a
+      layer of its own has ``z = x``.
+    * da, dz, dx: the gradients of the loss with respect to them. dz is the delta of textbooks.
+    * weight, bias, dweight, dbias: the parameters, if there are any, and their gradients. Other parameters have names of their own.
+      The gradients of a layer that is called again are the sum over its calls.
+
+    A layer with several inputs has x_0, x_1 and so on.
+    """
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no array {name!r} of this layer; there are {list(self)}") from None
+
+
 class StepTrace:
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
+
+    ``trace[0]`` and ``trace["2.block.0"]`` are the arrays of a layer, see `LayerTrace`: the number or the name is that in the
+    model's `repr`, its ``named_parameters``, and in warnings and displays. ``trace[-1]`` is the last layer with a number.
+    ``trace["backward", "0", "dz"]`` is one array.
 
     Parameters
     ----------
     entries : list of TraceEntry
-        The arrays.
-    loss : float
-        The value of the loss.
+        The arrays, without those of modules that only pass arrays on, such as `nn.Sequential`.
+    layers : dict of str to LayerTrace
+        The arrays of all modules by the module's name, in the order in which the forward left them. If a module was called again,
+        the arrays of call 2 have the name ``"0, call 2"``.
+    loss : float or None
+        The value of the loss; None if there was only a forward.
     titles : dict
         For each layer's name the heading of its arrays.
     loss_title : str
@@ -58,35 +103,55 @@ class StepTrace:
     """
 
     def __init__(
-        self, entries: list[TraceEntry], loss: float, titles: Mapping[str, str], loss_title: str, precision: int = 4
+        self,
+        entries: list[TraceEntry],
+        layers: dict[str, LayerTrace],
+        loss: float | None,
+        titles: Mapping[str, str],
+        loss_title: str = "",
+        precision: int = 4,
     ) -> None:
-        self.entries, self.loss = entries, loss
+        self.entries, self.layers, self.loss = entries, layers, loss
         self._titles, self._loss_title, self._precision = titles, loss_title, precision
 
-    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any] | np.float64:
-        """The array of a (stage, layer, name), such as ``trace["backward", "0", "dweight"]``."""
-        for entry in self.entries:
-            if entry[:3] == tuple(key):
-                return entry.value
-        raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
+    @overload
+    def __getitem__(self, key: int | str) -> LayerTrace: ...
+    @overload
+    def __getitem__(self, key: tuple[str, str, str]) -> NDArray[Any] | np.float64: ...
+    def __getitem__(self, key: Any) -> Any:
+        """The arrays of a layer, by its number or name, or the array of a (stage, layer, name)."""
+        if isinstance(key, tuple):
+            for entry in self.entries:
+                if entry[:3] == key:
+                    return entry.value
+            raise KeyError(f"nothing was traced as {key}; there are {[entry[:3] for entry in self.entries]}")
+        numbers = [name for name in self.layers if name.isdigit()]
+        name = numbers[key] if isinstance(key, int) and -len(numbers) <= key < 0 else str(key)
+        if name not in self.layers:
+            raise KeyError(f"no layer {key!r} was traced; there are {list(self.layers)}")
+        return self.layers[name]
 
     def __str__(self) -> str:
-        lines, place = [], (None, None)
+        lines, place, shown = [], (None, None), {}
+        width = max(8, *(len(entry.name) for entry in self.entries))
         for entry in self.entries:
             if entry.stage != place[0]:
                 lines.append(entry.stage)
             if entry[:2] != place:
                 # The model itself has the empty name, as the loss has.
                 lines.append(f"  {self._loss_title if entry.stage == 'loss' else self._titles[entry.layer]}")
+                shown = {}
             place = entry[:2]
-            lines.append(self._line(entry))
+            lines.append(self._line(entry, shown.setdefault(id(entry.value), entry.name), width))
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<StepTrace: {len(self.entries)} arrays, loss {self.loss:.6g}>"
+        return f"<StepTrace: {len(self.entries)} arrays, {'forward only' if self.loss is None else f'loss {self.loss:.6g}'}>"
 
-    def _line(self, entry):
-        head = f"    {entry.name:<8} {entry.value.shape!s:<10} "
+    def _line(self, entry, same_as, width):
+        head = f"    {entry.name:<{width}} {entry.value.shape!s:<10} "
+        if same_as != entry.name:
+            return f"{head}= {same_as}"
         text = np.array2string(entry.value, precision=self._precision, suppress_small=True, threshold=200)
         return head + text.replace("\n", "\n" + " " * len(head))
 
@@ -98,7 +163,8 @@ def trace_step(
 
     Afterwards model and loss are as before, except that the parameters' ``grad`` is that of this backward.
 
-    Of a `Linear` layer, z is shown too, although the kernel never writes it: bias and activation are one pass with the product.
+    Of a `Linear` layer with an activation, z and dz are shown too, although the kernels never write them: bias and activation are
+    one pass with the product.
 
     Parameters
     ----------
@@ -106,8 +172,8 @@ def trace_step(
         A tiny one; of arrays with more than 200 numbers, only the corners are printed.
     loss : Loss
         The loss for the model's outputs and y.
-    X : array-like, shape (n, n_in)
-        A few rows.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        A few rows. A tuple has the inputs of a model that takes several.
     y : array-like
         Their targets.
     precision : int, default=4
@@ -118,54 +184,189 @@ def trace_step(
     Returns
     -------
     StepTrace
-        All arrays, for instance ``trace["forward", "0", "a"]`` and ``trace["backward", "0", "dweight"]``.
+        All arrays, for instance ``trace[0].a`` and ``trace[0].dz``; see `LayerTrace` for their names.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import trace_step
+    >>> model = nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    >>> model[0].weight.data = [[1.0], [-0.5]]
+    >>> trace = trace_step(model, nn.MSELoss(), [[1.0, 2.0]], [[1.0]])
+    forward
+      0 Linear(2, 1)
+        x        (1, 2)     [[1. 2.]]
+        weight   (2, 1)     [[ 1. ]
+                             [-0.5]]
+        bias     (1,)       [0.]
+        z        (1, 1)     [[0.]]
+        a        (1, 1)     = z
+      1 Sigmoid()
+        x        (1, 1)     [[0.]]
+        z        (1, 1)     = x
+        a        (1, 1)     [[0.5]]
+    loss
+      MSELoss
+        loss     ()         0.25
+        dloss    (1, 1)     [[-1.]]
+    backward
+      1 Sigmoid()
+        da       (1, 1)     [[-1.]]
+        dz       (1, 1)     [[-0.25]]
+        dx       (1, 1)     = dz
+      0 Linear(2, 1)
+        da       (1, 1)     [[-0.25]]
+        dz       (1, 1)     = da
+        dweight  (2, 1)     [[-0.25]
+                             [-0.5 ]]
+        dbias    (1,)       [-0.25]
+        dx       (1, 2)     [[-0.25   0.125]]
+    >>> trace[0].dz
+    array([[-0.25]])
     """
-    X = np.asarray(X, dtype=np.float64) if not isinstance(X, np.ndarray) else X
     with undisturbed(model, loss):
-        with observed(model, "forward") as forwards:
-            outputs = model.train()(X)
+        outputs, record = _traced_forward(model.train(), X)
         value = loss(outputs, y)
         dout = loss.backward()
-        entries = [e for call in forwards for e in _forward_entries(call)]
-        entries += [TraceEntry("loss", "", "loss", np.float64(value)), TraceEntry("loss", "", "dloss", dout.copy())]
-        with observed(model, "backward") as backwards:
+        record.entries += [TraceEntry("loss", "", "loss", np.float64(value)), TraceEntry("loss", "", "dloss", dout.copy())]
+        with observed(model, "backward") as calls:
             model.backward(dout)
-        entries += [e for call in backwards for e in _backward_entries(call)]
-    titles = {name: f"{name} {_title(module)}".lstrip() for name, module in model.named_modules()}
-    trace = StepTrace(entries, float(value), titles, type(loss).__name__, precision)
+        record.backward(calls)
+    trace = StepTrace(record.entries, record.layers, float(value), record.titles, type(loss).__name__, precision)
     print(trace, file=sys.stdout if file is None else file)
     return trace
+
+
+def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int = 4) -> StepTrace:
+    """Run one forward, and give z and a of every layer. Nothing is printed, and afterwards the model is as before.
+
+    Parameters
+    ----------
+    model : Module, MLPClassifier or MLPRegressor
+        A module is traced in the mode in which it is, training or evaluation. A fitted estimator has the layers of a `nn.mlp` with
+        its sizes, and after them its output activation, if it has one, as a layer of its own.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        The rows. A tuple has the inputs of a module that takes several.
+    precision : int, default=4
+        Digits after the point, where the trace is printed.
+
+    Returns
+    -------
+    StepTrace
+        All arrays of the forward, for instance ``trace[0].z``; ``loss`` is None.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        The estimator is not fitted.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import trace_forward
+    >>> model = nn.Sequential(nn.Linear(2, 2, init="zeros", activation="sigmoid"), nn.Linear(2, 1, init="zeros"))
+    >>> trace = trace_forward(model, [[1.0, 2.0]])
+    >>> trace
+    <StepTrace: 10 arrays, forward only>
+    >>> trace[0].z, trace[0].a, trace[1].a
+    (array([[0., 0.]]), array([[0.5, 0.5]]), array([[0.]]))
+    """
+    module = model if isinstance(model, nn.Module) else _layers_of(model)
+    with undisturbed(module):
+        _, record = _traced_forward(module, X)
+    return StepTrace(record.entries, record.layers, None, record.titles, precision=precision)
+
+
+def _traced_forward(model, X):
+    """The outputs, and a record of the forward."""
+    inputs = [x if isinstance(x, np.ndarray) else np.asarray(x, np.float64) for x in (X if isinstance(X, tuple) else (X,))]
+    with observed(model, "forward") as calls:
+        outputs = model(*inputs)
+    record = _Record()
+    record.forward(calls)
+    return outputs, record
+
+
+def _layers_of(estimator):
+    """A fitted estimator as a `Sequential` in evaluation mode, with a layer for its output activation."""
+    check_is_fitted(estimator)
+    weights, activation = estimator.coefs_, estimator.activation
+    sizes = [len(weights[0]), *(weight.shape[1] for weight in weights)]
+    hidden = "sigmoid" if activation == "logistic" else activation
+    model = nn.mlp(sizes, hidden, init="zeros", dtype=weights[0].dtype)
+    linears = [layer for layer in model if isinstance(layer, nn.Linear)]
+    for layer, weight, bias in zip(linears, weights, estimator.intercepts_, strict=True):
+        layer.weight.data, layer.bias.data = weight, bias
+    return nn.Sequential(*model, *OUTPUT_LAYERS[estimator.out_activation_]()).eval()
+
+
+class _Record:
+    """The entries and layers of a `StepTrace` while they are collected."""
+
+    def __init__(self):
+        self.entries, self.layers, self.titles, self._n_calls = [], {}, {}, Counter()
+
+    def forward(self, calls):
+        for call in calls:
+            self._n_calls[call.name] += 1
+            self._add("forward", call, _forward_arrays(call))
+
+    def backward(self, calls):
+        for call in calls:
+            key = self._key(call)
+            self._add("backward", call, _backward_arrays(call, self.layers[key]))
+            # The last forward of a module is the first to go back.
+            self._n_calls[call.name] = max(1, self._n_calls[call.name] - 1)
+
+    def _key(self, call):
+        n = self._n_calls[call.name]
+        return call.name if n <= 1 else f"{call.name}, call {n}"
+
+    def _add(self, stage, call, arrays):
+        key = self._key(call)
+        self.titles[key] = f"{key} {_title(call.module)}".lstrip()
+        self.layers.setdefault(key, LayerTrace()).update(arrays)
+        if not isinstance(call.module, PLAIN_CONTAINERS):
+            self.entries += [TraceEntry(stage, key, name, array) for name, array in arrays.items()]
 
 
 def _title(module):
     return type(module).__name__ if list(module.named_children()) else repr(module)
 
 
-def _forward_entries(call):
-    """What went into a layer, its parameters, and what came out."""
-    if isinstance(call.module, PLAIN_CONTAINERS):
-        return
-    for i, x in enumerate(call.inputs):
-        yield TraceEntry("forward", call.name, "x" if len(call.inputs) == 1 else f"x_{i}", x.copy())
-    for name, parameter in _own_parameters(call.module):
-        yield TraceEntry("forward", call.name, name, parameter.data.copy())
-    if isinstance(call.module, nn.Linear) and call.module.activation != "identity":
-        yield TraceEntry("forward", call.name, "z", pre_activation(call.module, call.inputs[0]))
-    yield TraceEntry("forward", call.name, "a", call.output.copy())
+def _forward_arrays(call):
+    """What went into a layer, its parameters, and what came out, by name."""
+    x, a, module = _numbered("x", call.inputs), _numbered("a", call.output), call.module
+    parameters = {name: parameter.data.copy() for name, parameter in _own_parameters(module)}
+    if _has_activation(module):
+        z = {"z": pre_activation(module, call.inputs[0])}
+    else:
+        z = {f"z{name[1:]}": array for name, array in (x if isinstance(module, ACTIVATION_MODULES) else a).items()}
+    return x | parameters | z | a
 
 
-def _backward_entries(call):
-    """What came back to a layer, the gradients of its parameters, and what it passed on."""
-    if isinstance(call.module, PLAIN_CONTAINERS):
-        return
-    for dout in call.inputs:
-        yield TraceEntry("backward", call.name, "da", dout.copy())
-    for name, parameter in _own_parameters(call.module):
-        if parameter.grad is not None:  # a backward may have forgotten it
-            yield TraceEntry("backward", call.name, f"d{name}", parameter.grad.copy())
-    dinputs = call.output if isinstance(call.output, tuple) else (call.output,)
-    for i, dx in enumerate(dinputs):
-        yield TraceEntry("backward", call.name, "dx" if len(dinputs) == 1 else f"dx_{i}", np.array(dx))
+def _backward_arrays(call, forward):
+    """What came back to a layer, the gradients of its parameters, and what it passed on, by name."""
+    da, dx, module = _numbered("da", call.inputs), _numbered("dx", call.output), call.module
+    # A backward may have forgotten a gradient.
+    gradients = {f"d{name}": p.grad.copy() for name, p in _own_parameters(module) if p.grad is not None}
+    if _has_activation(module):
+        saved = forward[ACTIVATIONS[module.activation].derivative]
+        dz = {"dz": kernels.activation_backward(np.ascontiguousarray(da["da"], saved.dtype), saved, module.activation)}
+    else:
+        dz = {f"dz{name[2:]}": array for name, array in (dx if isinstance(module, ACTIVATION_MODULES) else da).items()}
+    return da | dz | gradients | dx
+
+
+def _has_activation(module):
+    """Whether the activation is in one kernel with the product."""
+    return isinstance(module, nn.Linear) and module.activation != "identity"
+
+
+def _numbered(name, arrays):
+    """Copies of one array, or of several with numbers, by name."""
+    arrays = arrays if isinstance(arrays, tuple) else (arrays,)
+    return {name if len(arrays) == 1 else f"{name}_{i}": np.array(array) for i, array in enumerate(arrays) if array is not None}
 
 
 def _own_parameters(module):

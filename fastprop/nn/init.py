@@ -2,12 +2,14 @@
 
 ``nn.Linear(4, 8, init="xavier_uniform")`` begins with one, ``nn.init.xavier_uniform(layer, random_state)`` begins again. With
 ``n_in`` and ``n_out`` as in the layer, biases are zero, except with `scikit_learn`. Weights that are too small or too large make
-the gradients vanish or explode with depth; He's variance keeps their size through relu, Xavier's through tanh.
+the gradients vanish or explode with depth. He's variance keeps their size through relu, Xavier's through tanh. LeCun's keeps the
+size of the values on their way forward; selu needs it.
 
 References
 ----------
 Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks* (2010), equations 12 and 16.
 He, Zhang, Ren, Sun, *Delving deep into rectifiers* (2015), equation 10.
+LeCun, Bottou, Orr, Müller, *Efficient BackProp* (1998), equation 16.
 """
 
 from __future__ import annotations
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
     from .linear import Linear
 
 Initializer: TypeAlias = (
-    Literal["he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "zeros", "scikit_learn"] | Callable[[Any, Any], object]
+    Literal[
+        "he_normal",
+        "he_uniform",
+        "lecun_normal",
+        "lecun_uniform",
+        "xavier_normal",
+        "xavier_uniform",
+        "zeros",
+        "scikit_learn",
+    ]
+    | Callable[[Any, Any], object]
 )
 
 
@@ -57,6 +69,32 @@ def he_uniform(layer: Linear, random_state: RandomSource = None) -> None:
         A seed, or what draws the numbers.
     """
     _uniform(layer, math.sqrt(6 / layer.n_in), random_state)
+
+
+def lecun_normal(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights from N(0, 1 / n_in).
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
+    _normal(layer, math.sqrt(1 / layer.n_in), random_state)
+
+
+def lecun_uniform(layer: Linear, random_state: RandomSource = None) -> None:
+    """Draw weights within sqrt(3 / n_in), which has the variance of `lecun_normal`.
+
+    Parameters
+    ----------
+    layer : Linear
+        Its parameters are overwritten.
+    random_state : int, Generator, RandomState or None
+        A seed, or what draws the numbers.
+    """
+    _uniform(layer, math.sqrt(3 / layer.n_in), random_state)
 
 
 def xavier_normal(layer: Linear, random_state: RandomSource = None) -> None:
@@ -135,6 +173,5 @@ def _fill(layer, weight):
         layer.bias.data[...] = 0
 
 
-INITIALIZERS = {
-    function.__name__: function for function in (he_normal, he_uniform, xavier_normal, xavier_uniform, zeros, scikit_learn)
-}
+_FUNCTIONS = he_normal, he_uniform, lecun_normal, lecun_uniform, xavier_normal, xavier_uniform, zeros, scikit_learn
+INITIALIZERS = {function.__name__: function for function in _FUNCTIONS}

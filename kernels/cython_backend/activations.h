@@ -96,14 +96,14 @@ ACTIVATIONS_FROM_Z(FROM_Z)
 #undef FROM_Z
 
 /* a = f(z), n numbers; a may be z. */
-static void FN(activation_row)(int activation, const REAL *z, ptrdiff_t n, REAL *a)
+static void FN(activation_row)(int activation, const STORED *z, ptrdiff_t n, STORED *a)
 {
     switch (activation) {
 #define CASE(CODE, name) \
     case CODE: \
         for (ptrdiff_t j = 0; j < n; j += LANES) { \
             VEC unused; \
-            FN(store_upto)(a + j, FN(name##_and_slope)(FN(load_upto)(z + j, n - j), &unused), n - j); \
+            FN(put_upto)(a + j, FN(name##_and_slope)(FN(get_upto)(z + j, n - j), &unused), n - j); \
         } \
         break;
         ACTIVATIONS(CASE)
@@ -113,15 +113,15 @@ static void FN(activation_row)(int activation, const REAL *z, ptrdiff_t n, REAL 
 }
 
 /* activation_row() that also writes the slopes f'(z); slope may be z. */
-static void FN(activation_and_slope_row)(int activation, const REAL *z, ptrdiff_t n, REAL *a, REAL *slope)
+static void FN(activation_and_slope_row)(int activation, const STORED *z, ptrdiff_t n, STORED *a, STORED *slope)
 {
     switch (activation) {
 #define CASE(CODE, name) \
     case CODE: \
         for (ptrdiff_t j = 0; j < n; j += LANES) { \
             VEC f; \
-            FN(store_upto)(a + j, FN(name##_and_slope)(FN(load_upto)(z + j, n - j), &f), n - j); \
-            FN(store_upto)(slope + j, f, n - j); \
+            FN(put_upto)(a + j, FN(name##_and_slope)(FN(get_upto)(z + j, n - j), &f), n - j); \
+            FN(put_upto)(slope + j, f, n - j); \
         } \
         break;
         ACTIVATIONS(CASE)
@@ -131,13 +131,13 @@ static void FN(activation_and_slope_row)(int activation, const REAL *z, ptrdiff_
 }
 
 /* dz = da * f'(z), n numbers. `a` holds a, or z for the activations whose derivative is computed from z. dz may be da. */
-static void FN(activation_gradient_row)(int activation, const REAL *da, const REAL *a, ptrdiff_t n, REAL *dz)
+static void FN(activation_gradient_row)(int activation, const STORED *da, const STORED *a, ptrdiff_t n, STORED *dz)
 {
     switch (activation) {
 #define CASE(CODE, name) \
     case CODE: \
         for (ptrdiff_t j = 0; j < n; j += LANES) \
-            FN(store_upto)(dz + j, FN(name##_chain)(FN(load_upto)(da + j, n - j), FN(load_upto)(a + j, n - j)), n - j); \
+            FN(put_upto)(dz + j, FN(name##_chain)(FN(get_upto)(da + j, n - j), FN(get_upto)(a + j, n - j)), n - j); \
         break;
         ACTIVATIONS(CASE)
 #undef CASE

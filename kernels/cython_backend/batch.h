@@ -17,7 +17,7 @@ struct FN(data) {
 /* Prefetch the row that is GATHER_AHEAD bytes after the one at position `at` of the order, in this batch or the next. */
 ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrdiff_t n_in)
 {
-    const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(REAL), ahead = at + 1 + GATHER_AHEAD / bytes;
+    const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(STORED), ahead = at + 1 + GATHER_AHEAD / bytes;
     if (data->order && ahead < data->n_rows)
         for (ptrdiff_t line = 0; line < bytes + CACHE_LINE - 1; line += CACHE_LINE)
             __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line, 0, L2_CACHE);
@@ -40,10 +40,10 @@ static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(dat
     const struct FN(matrix) to = FN(value)(net, w, 0);
     const ptrdiff_t n_in = net->layers[0].n_in;
     for (ptrdiff_t i = 0; i < rows; i++) {
-        REAL *x = to.at + i * to.stride;
+        STORED *x = to.at + i * to.stride;
         FN(fetch_row)(data, begin + i, n_in);
-        FN(copy_row)(data->x.dense + FN(row_at)(data, begin + i) * n_in, n_in, x);
-        x[n_in] = 1;
+        FN(pack_columns)(data->x.dense + FN(row_at)(data, begin + i) * n_in, 0, 1, n_in, 0, x);
+        FN(put_one)(x + n_in, 1);
     }
 }
 
@@ -151,7 +151,7 @@ static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(b
 static double FN(chunk_loss)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
 {
     const ptrdiff_t n_out = FN(n_outputs)(c->net);
-    REAL *logits = FN(logits)(c->net, c->w);
+    REAL *logits = FN(finish_logits)(c->net, c->w, c->rows);
     const struct FN(target_rows) targets = FN(gather_targets)(t, batch->begin + c->masks.first_row, c->rows, c->w);
     const double sum = FN(loss_rows)(t->loss, logits, c->rows, n_out, targets, &t->clipping, logits);
     FN(loss_gradient_rows)(t->loss, logits, c->rows, n_out, targets, (REAL)t->gradient_scale, logits);
@@ -196,7 +196,7 @@ static double FN(part_gradient)(const struct FN(training) *t, const struct FN(ne
         FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
         sum += FN(chunk_loss)(t, batch, &c);
         c.accumulate = k > 0;
-        struct FN(matrix) delta = {FN(logits)(net, c.w), FN(n_outputs)(net)};
+        struct FN(matrix) delta = FN(first_gradient)(&c);
         FN(backward_rows)(&c, net->n_layers - 2, &delta);
     }
     FN(make_columns)(t, batch, part);
@@ -241,9 +241,10 @@ static void FN(normalized_gradient)(struct FN(training) *t, const struct FN(netw
             const struct range mine = share(rows, 1, part, t->n_parts);
             const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
             struct FN(workspace) *w = &t->workspaces[part];
-            struct FN(matrix) delta = {FN(logits)(net, w), FN(n_outputs)(net)};
-            if (at < net->n_layers - 1) {
-                delta = (struct FN(matrix)){w->delta, w->delta_stride};
+            struct FN(matrix) delta = {w->delta, w->delta_stride};
+            if (at == net->n_layers - 1) {
+                delta = FN(first_gradient)(&c);
+            } else {
                 FN(batch_norm_layer_backward)(&c, at, delta, &parts);
                 FN(join_branch)(&c, at, delta);
             }

@@ -46,10 +46,10 @@ ALWAYS_INLINE INT_VEC FN(kept_lanes)(uint64_t key, uint64_t first, uint32_t thre
 }
 
 /* y = scale x where kept, else 0, for n elements from element number `first` on; y may be x. */
-static void FN(dropout_row)(const REAL *x, uint64_t key, uint64_t first, ptrdiff_t n, uint32_t threshold, REAL scale, REAL *y)
+static void FN(dropout_row)(const STORED *x, uint64_t key, uint64_t first, ptrdiff_t n, uint32_t threshold, REAL scale, STORED *y)
 {
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const INT_VEC kept = FN(kept_lanes)(key, first + (uint64_t)j, threshold);
-        FN(store_upto)(y + j, FN(keep)(kept, FN(load_upto)(x + j, n - j) * scale), n - j);
+        FN(put_upto)(y + j, FN(keep)(kept, FN(get_upto)(x + j, n - j) * scale), n - j);
     }
 }

@@ -11,8 +11,10 @@
  *   jobs.h         several trainings at a time
  *   real_f32.h     float, and what it means for simd.h and vmath.h
  *   real_f64.h     double, likewise
+ *   real_bf16.h    float, with values stored as bfloat16: no module has it yet, tests/sanitizers/ compiles and runs it
  *   per_real.h     includes what follows, once for each of them:
  *     simd.h           one register
+ *     storage.h        numbers in memory: REAL, or a narrower type
  *     vmath.h          exp, sigmoid, tanh, log, the normal distribution
  *     tile.h           the micro-kernel
  *     packing.h        copies in tiles' order

@@ -1,39 +1,39 @@
 /* The kernels as Cython sees them: the functions of one real type, with untyped pointers, gathered in a table. Included once for
- * each real type. Arrays that are not given are NULL. Functions that allocate memory return 0, or -1 if that fails. */
+ * each real type. Arrays that are not given are NULL. Functions that allocate memory return 0, or -1 if that fails. Inputs, outputs and
+ * gradients of layers are STORED, all else is REAL. */
 
-struct FN(rows_call) { /* the arguments of a row-parallel kernel */
-    const REAL *x, *weight, *bias, *other;
-    REAL *out;
+struct FN(linear_forward_call) {
+    const STORED *x;
+    const REAL *weight, *bias;
+    STORED *a;
     ptrdiff_t rows, n_in, n_out;
-    int code;
-    REAL scale;
-    struct FN(target_rows) targets;
+    int activation;
     char *memory;
     size_t bytes_a_thread;
-    double *sums;
 };
 
 static void FN(linear_forward_thread)(void *argument, int thread, int n_threads)
 {
-    const struct FN(rows_call) *c = argument;
+    const struct FN(linear_forward_call) *c = argument;
     const struct range mine = share(c->rows, 1, thread, n_threads);
-    REAL *packed = (REAL *)(c->memory + c->bytes_a_thread * (size_t)thread);
+    STORED *packed = (STORED *)(c->memory + c->bytes_a_thread * (size_t)thread);
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
-        REAL *a = c->out + first * c->n_out;
+        STORED *a = c->a + first * c->n_out;
         FN(forward_product)(c->x + first * c->n_in, c->n_in, rows, c->weight, c->bias, NULL, c->n_in, c->n_out,
-                            (struct range){0, c->n_out}, c->code == RELU ? STORE_RELU : STORE, a, c->n_out, packed);
-        if (c->code != RELU && c->code != IDENTITY)
-            FN(activation_row)(c->code, a, rows * c->n_out, a);
+                            (struct range){0, c->n_out}, c->activation == RELU ? STORE_RELU : STORE, a, c->n_out, STORED_IS_REAL,
+                            packed);
+        if (c->activation != RELU && c->activation != IDENTITY)
+            FN(activation_row)(c->activation, a, rows * c->n_out, a);
     }
 }
 
 static int FN(linear_forward)(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in,
                               ptrdiff_t n_out, int activation, void *a, int n_threads)
 {
-    struct FN(rows_call) c = {.x = x, .weight = weight, .bias = bias, .rows = rows, .n_in = n_in, .n_out = n_out,
-                              .code = activation, .out = a};
-    c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(REAL);
+    struct FN(linear_forward_call) c = {.x = x, .weight = weight, .bias = bias, .rows = rows, .n_in = n_in, .n_out = n_out,
+                                        .activation = activation, .a = a};
+    c.bytes_a_thread = (size_t)FN(packed_size)(n_in, n_out) * sizeof(STORED);
     c.memory = take_block(c.bytes_a_thread * (size_t)n_threads);
     if (!c.memory)
         return -1;
@@ -43,8 +43,10 @@ static int FN(linear_forward)(const void *x, const void *weight, const void *bia
 }
 
 struct FN(linear_backward_call) {
-    const REAL *da, *x, *weight, *a;
-    REAL *dx, *dweight, *dbias, *dz;
+    const STORED *da, *x, *a;
+    const REAL *weight;
+    STORED *dx, *dz;
+    REAL *dweight, *dbias;
     ptrdiff_t rows, n_in, n_out;
     int activation, accumulate;
     char *memory;
@@ -64,7 +66,7 @@ static void FN(delta_thread)(void *argument, int thread, int n_threads)
 static void FN(linear_backward_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(linear_backward_call) *c = argument;
-    REAL *packed = (REAL *)(c->memory + c->bytes_a_thread * (size_t)thread);
+    STORED *packed = (STORED *)(c->memory + c->bytes_a_thread * (size_t)thread);
     const ptrdiff_t n_in = c->n_in, n_out = c->n_out;
     const struct range rows = share(c->rows, 1, thread, n_threads);
     if (c->dx && rows.end > rows.begin)
@@ -82,7 +84,7 @@ static void FN(linear_backward_thread)(void *argument, int thread, int n_threads
         const ptrdiff_t left = outputs.end - j;
         VEC sum = c->accumulate ? FN(load_upto)(c->dbias + j, left) : (VEC){};
         for (ptrdiff_t i = 0; i < c->rows; i++)
-            sum += FN(load)(c->dz + i * n_out + j); /* dz is readable past its end */
+            sum += FN(get)(c->dz + i * n_out + j); /* dz is readable past its end */
         FN(store_upto)(c->dbias + j, sum, left);
     }
 }
@@ -94,10 +96,10 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
                                          .rows = rows, .n_in = n_in, .n_out = n_out, .activation = activation,
                                          .accumulate = accumulate};
     c.bytes_a_thread = (size_t)max_size(FN(packed_size)(n_in, n_out), FN(gradient_scratch)(n_in, n_out)) * sizeof(REAL);
-    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(REAL));
+    c.memory = take_block(c.bytes_a_thread * (size_t)n_threads + (size_t)(rows * n_out + PANEL) * sizeof(STORED));
     if (!c.memory)
         return -1;
-    c.dz = (REAL *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
+    c.dz = (STORED *)(c.memory + c.bytes_a_thread * (size_t)n_threads);
     run_parts(FN(delta_thread), &c, n_threads);
     run_parts(FN(linear_backward_thread), &c, n_threads);
     give_back(c.memory);
@@ -105,8 +107,8 @@ static int FN(linear_backward)(const void *da, const void *x, const void *weight
 }
 
 struct FN(elements_call) { /* the arguments of a kernel on n numbers whose shape does not matter */
-    const REAL *x, *a;
-    REAL *out;
+    const STORED *x, *a;
+    STORED *out;
     ptrdiff_t n;
     int activation;
     uint64_t key;
@@ -175,6 +177,16 @@ static int FN(all_finite)(const void *x, ptrdiff_t n, int n_threads)
     return !atomic_load_explicit(&c.other, memory_order_relaxed);
 }
 
+struct FN(rows_call) { /* the arguments of a kernel on rows of logits or outputs */
+    const REAL *x, *other;
+    REAL *out;
+    ptrdiff_t rows, n_out;
+    int loss;
+    REAL scale;
+    struct FN(target_rows) targets;
+    double *sums;
+};
+
 static void FN(softmax_forward_thread)(void *argument, int thread, int n_threads)
 {
     const struct FN(rows_call) *c = argument;
@@ -210,14 +222,14 @@ static void FN(loss_forward_thread)(void *argument, int thread, int n_threads)
     const struct range mine = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t at = mine.begin * c->n_out;
     const struct FN(clipping) none = FN(clipping)(0);
-    c->sums[thread] = FN(loss_rows)((enum loss_code)c->code, c->x + at, mine.end - mine.begin, c->n_out,
+    c->sums[thread] = FN(loss_rows)((enum loss_code)c->loss, c->x + at, mine.end - mine.begin, c->n_out,
                                     FN(skip_rows)(c->targets, mine.begin, c->n_out), &none, c->out ? c->out + at : NULL);
 }
 
 static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *weight,
                             ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
 {
-    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .code = loss,
+    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .loss = loss,
                               .targets = {labels, targets, weight}};
     c.sums = calloc((size_t)n_threads, sizeof(double));
     if (!c.sums)
@@ -235,14 +247,14 @@ static void FN(loss_backward_thread)(void *argument, int thread, int n_threads)
     const struct FN(rows_call) *c = argument;
     const struct range mine = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t at = mine.begin * c->n_out;
-    FN(loss_gradient_rows)((enum loss_code)c->code, c->x + at, mine.end - mine.begin, c->n_out,
+    FN(loss_gradient_rows)((enum loss_code)c->loss, c->x + at, mine.end - mine.begin, c->n_out,
                            FN(skip_rows)(c->targets, mine.begin, c->n_out), c->scale, c->out + at);
 }
 
 static void FN(loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *weight,
                               double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
 {
-    struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .code = loss, .scale = (REAL)scale,
+    struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .loss = loss, .scale = (REAL)scale,
                               .targets = {labels, targets, weight}};
     run_parts(FN(loss_backward_thread), &c, n_threads);
 }
@@ -281,7 +293,7 @@ static int FN(network_forward)(const struct rows *x, const struct layer *layers,
     return FN(run_prediction)(&p, n_threads);
 }
 
-/* Numbers of REAL that the packed weights of a network take. */
+/* Stored numbers that the packed weights of a network take. */
 static ptrdiff_t FN(n_packed)(const struct layer *layers, ptrdiff_t n_layers)
 {
     return FN(network_panels_size)(&(struct FN(network)){layers, n_layers});

@@ -7,19 +7,19 @@
  */
 
 /* All rows of one panel, A's rows being contiguous, from the tile `first` on. */
-static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_t rows, ptrdiff_t first, const REAL *a,
-                          const REAL *gate, REAL *c)
+static void FN(run_panel)(const struct FN(panel) *p, ptrdiff_t vectors, ptrdiff_t rows, ptrdiff_t first, const STORED *a,
+                          const STORED *gate, void *c)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (ptrdiff_t t = first; t < n_tiles; t++) {
         const ptrdiff_t begin = rows * t / n_tiles, height = rows * (t + 1) / n_tiles - begin;
         FN(tiles)[vectors - 1][height - 1](p, a + begin * p->a_stride, gate ? gate + begin * p->gate_stride : NULL,
-                                           c + begin * p->c_stride);
+                                           FN(skip)(c, p->real, begin * p->c_stride));
     }
 }
 
 /* run_panel() for a whole panel, which the first tile copies to `packed` for the others. */
-static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c, REAL *packed)
+static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const STORED *a, void *c, STORED *packed)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     p->packed = packed;
@@ -29,22 +29,22 @@ static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const RE
 }
 
 /* run_panel() where nothing is copied: the first tile fetches the next panel. */
-static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, const REAL *a, REAL *c)
+static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, const STORED *a, void *c)
 {
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     FN(fetching_tiles)[rows / n_tiles - 1](p, a, NULL, c);
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
-/* Numbers of REAL that a product needs for copies: of a panel, or for a shallow one of all weights. */
+/* Stored numbers that a product needs for copies: of a panel, or for a shallow one of all weights. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    return max_size(max_size(n_in + 1, n_out) * PANEL, SHALLOW_DEPTH * round_up(n_in, LANES));
+    return max_size(max_size(n_in, n_out) * PANEL, SHALLOW_DEPTH * round_up(max_size(n_in, n_out), LANES));
 }
 
 /* The forward product for few outputs, which would leave a register mostly empty: dot products along the inputs. LANES of them are
  * made at a time (rows x outputs, outputs rounded up to a power of two); one transposition brings them side by side. */
-ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const REAL *const *a, const REAL *packed, ptrdiff_t depth,
+ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const STORED *const *a, const STORED *packed, ptrdiff_t depth,
                                 VEC start, const enum epilogue epilogue, REAL *sums)
 {
     VEC acc[LANES] = {};
@@ -52,9 +52,9 @@ ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const REAL *c
     for (ptrdiff_t k = 0; k < padded; k += LANES) {
         VEC column[LANES];
         UNROLL for (int j = 0; j < outputs; j++)
-            column[j] = FN(load)(packed + j * padded + k);
+            column[j] = FN(get)(packed + j * padded + k);
         UNROLL for (int i = 0; i < rows; i++) {
-            const VEC x = FN(load_upto)(a[i] + k, depth - k);
+            const VEC x = FN(get_upto)(a[i] + k, depth - k);
             UNROLL for (int j = 0; j < outputs; j++)
                 acc[i * outputs + j] += x * column[j];
         }
@@ -67,21 +67,21 @@ ALWAYS_INLINE void FN(dot_tile)(const int rows, const int outputs, const REAL *c
 
 ALWAYS_INLINE int FN(few_outputs)(ptrdiff_t n_out) { return n_out > 0 && 2 * n_out <= LANES; }
 
-static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
-                                    ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, REAL *c, ptrdiff_t c_stride,
-                                    REAL *packed)
+static void FN(few_outputs_product)(const STORED *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
+                                    ptrdiff_t n_in, ptrdiff_t n_out, enum epilogue epilogue, void *c, ptrdiff_t c_stride, int real,
+                                    STORED *packed)
 {
     const ptrdiff_t outputs = n_out <= 2 ? n_out : n_out <= 4 ? 4 : 8, together = LANES / outputs, padded = round_up(n_in, LANES);
     VEC start = {};
-    memset(packed, 0, (size_t)(outputs * padded) * sizeof(REAL));
+    memset(packed, 0, (size_t)(outputs * padded) * sizeof(STORED));
     for (ptrdiff_t j = 0; j < n_out; j++) {
         for (ptrdiff_t k = 0; k < n_in; k++)
-            packed[j * padded + k] = weight[k * n_out + j];
+            FN(put_one)(packed + j * padded + k, weight[k * n_out + j]);
         for (ptrdiff_t i = 0; i < together; i++)
             start[i * outputs + j] = bias[j];
     }
     for (ptrdiff_t first = 0; first < rows; first += together) {
-        const REAL *a[LANES];
+        const STORED *a[LANES];
         REAL sums[LANES];
         for (ptrdiff_t i = 0; i < together; i++) /* beyond the end the last row again */
             a[i] = x + min_size(first + i, rows - 1) * x_stride;
@@ -97,13 +97,13 @@ static void FN(few_outputs_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t
         }
         for (ptrdiff_t i = 0; i < min_size(together, rows - first); i++)
             for (ptrdiff_t j = 0; j < n_out; j++)
-                c[(first + i) * c_stride + j] = sums[i * outputs + j];
+                FN(write_one)(FN(skip)(c, real, (first + i) * c_stride + j), real, sums[i * outputs + j]);
     }
 }
 
 /* The forward product of a single row. It reads each weight once, in the order in which they lie: a few rows of weights at a time
  * meet all outputs. See docs/tuning.md, the forward product of a single row. */
-static void FN(single_row_product)(struct FN(panel) *p, const REAL *x, ptrdiff_t n_out, REAL *c)
+static void FN(single_row_product)(struct FN(panel) *p, const STORED *x, ptrdiff_t n_out, REAL *c)
 {
     const enum epilogue epilogue = p->epilogue;
     const ptrdiff_t n_in = p->depth;
@@ -115,61 +115,74 @@ static void FN(single_row_product)(struct FN(panel) *p, const REAL *x, ptrdiff_t
     }
 }
 
-/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. Weights and bias may also be given as
- * panels, which saves time with few rows, or NULL: docs/tuning.md, predictions from packed weights. */
-static void FN(forward_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
-                                const REAL *panels, ptrdiff_t n_in, ptrdiff_t n_out, struct range columns, enum epilogue epilogue,
-                                REAL *c, ptrdiff_t c_stride, REAL *packed)
+/* c (rows, n_out) = epilogue(x (rows, n_in) @ weight (n_in, n_out) + bias), rows > 0. The weights may also be given as panels, which
+ * saves time with few rows, or NULL: docs/tuning.md, predictions from packed weights. */
+static void FN(forward_product)(const STORED *x, ptrdiff_t x_stride, ptrdiff_t rows, const REAL *weight, const REAL *bias,
+                                const STORED *panels, ptrdiff_t n_in, ptrdiff_t n_out, struct range columns,
+                                enum epilogue epilogue, void *c, ptrdiff_t c_stride, int real, STORED *packed)
 {
     struct FN(panel) p = {.depth = n_in, .a_stride = x_stride, .c_stride = c_stride, .epilogue = epilogue,
-                          .b_stride = n_out, .last = LANES};
+                          .b_stride = n_out, .last = LANES, .real = real};
     if (columns.begin >= columns.end)
         return;
     if (FN(few_outputs)(n_out)) { /* of one panel */
-        FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, packed);
+        FN(few_outputs_product)(x, x_stride, rows, weight, bias, n_in, n_out, epilogue, c, c_stride, real, packed);
         return;
     }
-    p.b = weight + columns.begin, p.start = bias + columns.begin;
+    const ptrdiff_t n = columns.end - columns.begin;
+    p.b = FN(as_stored)(weight + columns.begin), p.start = bias + columns.begin;
     if (FN(shallow)(n_in)) {
-        FN(shallow_products)[n_in - 1](&p, rows, columns.end - columns.begin, x, NULL, c + columns.begin);
+        if (!STORED_IS_REAL) {
+            FN(pack_panel)(weight + columns.begin, n_out, n_in, n, packed);
+            p.b = packed, p.b_stride = round_up(n, LANES);
+        }
+        FN(shallow_products)[n_in - 1](&p, rows, n, x, NULL, FN(skip)(c, real, columns.begin));
         return;
     }
-    if (rows == 1 && n_in > 0) { /* two rows and more are faster from panels */
-        FN(single_row_product)(&p, x, columns.end - columns.begin, c + columns.begin);
+    if (STORED_IS_REAL && rows == 1 && n_in > 0) { /* two rows and more are faster from panels */
+        FN(single_row_product)(&p, x, n, (REAL *)c + columns.begin);
         return;
     }
     ptrdiff_t done = columns.begin;
-    if (rows <= THIN_ROWS && !panels)
+    if (STORED_IS_REAL && rows <= THIN_ROWS && !panels)
         for (const ptrdiff_t wide = THIN_REGISTERS / rows * LANES; done + wide <= columns.end; done += wide) {
-            p.b = weight + done, p.b_next = wide, p.start = bias + done;
-            FN(thin_tiles)[rows - 1](&p, x, NULL, c + done);
+            p.b = FN(as_stored)(weight + done), p.b_next = wide, p.start = bias + done;
+            FN(thin_tiles)[rows - 1](&p, x, NULL, (REAL *)c + done);
         }
-    const int once = rows <= TILE_ROWS; /* every panel is read by one tile */
+    const int once = STORED_IS_REAL && rows <= TILE_ROWS; /* every panel is read by one tile */
     for (ptrdiff_t j = done; j < columns.end; j += PANEL) {
         const ptrdiff_t width = min_size(PANEL, columns.end - j), vectors = (width + LANES - 1) / LANES;
-        const REAL *ready = panels ? panels + j * (n_in + 1) : NULL;
+        const STORED *ready = panels ? panels + j * n_in : NULL;
+        REAL start[PANEL]; /* the bias in whole registers */
+        void *to = FN(skip)(c, real, j);
         if (!ready && width < PANEL && !(once && width % LANES == 0)) {
-            FN(pack_panel)(weight + j, bias + j, n_out, n_in, width, packed);
+            FN(pack_panel)(weight + j, n_out, n_in, width, packed);
             ready = packed;
         }
-        p.b = ready ? ready : weight + j;
+        p.b = ready ? ready : FN(as_stored)(weight + j);
+        p.unpacked = weight + j;
         p.b_stride = ready ? vectors * LANES : n_out;
-        p.b_next = panels ? PANEL * (n_in + 1) : PANEL;
-        p.start = ready ? ready + n_in * p.b_stride : bias + j;
+        p.b_next = panels ? PANEL * n_in : PANEL;
         p.last = width - (vectors - 1) * LANES;
+        p.start = bias + j;
+        if (p.last < LANES) {
+            for (ptrdiff_t i = 0; i < width; i += LANES)
+                FN(store)(start + i, FN(load_upto)(bias + j + i, width - i));
+            p.start = start;
+        }
         if (width < PANEL)
-            FN(run_panel)(&p, vectors, rows, 0, x, NULL, c + j);
+            FN(run_panel)(&p, vectors, rows, 0, x, NULL, to);
         else if (once || panels)
-            FN(fetch_and_run_panel)(&p, rows, x, c + j);
+            FN(fetch_and_run_panel)(&p, rows, x, to);
         else
-            FN(pack_and_run_panel)(&p, rows, x, c + j, packed);
+            FN(pack_and_run_panel)(&p, rows, x, to, packed);
     }
 }
 
 /* dx (rows, n_in) = (dz (rows, n_out) @ weight^T) times the derivative that the epilogue takes from gate (rows, n_in). */
-static void FN(input_gradient)(const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
-                               ptrdiff_t n_out, enum epilogue epilogue, const REAL *gate, REAL *dx, ptrdiff_t dx_stride,
-                               REAL *packed)
+static void FN(input_gradient)(const STORED *dz, ptrdiff_t dz_stride, ptrdiff_t rows, const REAL *weight, ptrdiff_t n_in,
+                               ptrdiff_t n_out, enum epilogue epilogue, const STORED *gate, STORED *dx, ptrdiff_t dx_stride,
+                               STORED *packed)
 {
     struct FN(panel) p = {.depth = n_out, .a_stride = dz_stride, .c_stride = dx_stride, .gate_stride = dx_stride,
                           .epilogue = epilogue, .start = FN(zeros), .b = packed};
@@ -202,7 +215,7 @@ static int FN(gradient_transposed)(ptrdiff_t n_in, ptrdiff_t n_out)
 /* Numbers of REAL that a weight gradient of at most CHUNK_ROWS rows needs, whichever way it is made. */
 static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    const ptrdiff_t strip = min_size(STRIP_BYTES / (ptrdiff_t)sizeof(REAL), CHUNK_ROWS * round_up(n_out, PANEL));
+    const ptrdiff_t strip = min_size(STRIP_BYTES / (ptrdiff_t)sizeof(STORED), CHUNK_ROWS * round_up(n_out, PANEL));
     const ptrdiff_t transposed = FN(gradient_transposed)(n_in, n_out) ? n_out * round_up(n_in, LANES) : 0;
     return max_size(strip + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS, transposed);
 }
@@ -215,13 +228,13 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
  * PACK_BYTES both are copied into `scratch`, tile by tile and panel by panel: a column takes a cache line, and often a page, from
  * every row. Where they are not packed and L1 cannot hold x with a panel of dz, the rows are taken in two halves, one after the
  * other. See docs/tuning.md, packing for weight gradients. */
-static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
-                                ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
+static void FN(weight_gradient)(const STORED *x, ptrdiff_t x_stride, const STORED *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
+                                ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, STORED *scratch)
 {
     struct FN(panel) p = {.depth = rows, .a_stride = x_stride, .b_stride = dz_stride, .c_stride = n_out,
                           .epilogue = STORE, .start = FN(zeros), .accumulate = accumulate};
-    const int pack = rows * (n_in + n_out) * (ptrdiff_t)sizeof(REAL) > PACK_BYTES;
-    if (!pack && rows >= ROWS_TO_HALVE && rows * (x_stride + PANEL) * (ptrdiff_t)sizeof(REAL) > L1_BYTES) {
+    const int pack = rows * (n_in + n_out) * (ptrdiff_t)sizeof(STORED) > PACK_BYTES;
+    if (!pack && rows >= ROWS_TO_HALVE && rows * (x_stride + PANEL) * (ptrdiff_t)sizeof(STORED) > L1_BYTES) {
         const ptrdiff_t half = rows / 2;
         FN(weight_gradient)(x, x_stride, dz, dz_stride, half, n_in, n_out, accumulate, dweight, scratch);
         FN(weight_gradient)(x + half * x_stride, x_stride, dz + half * dz_stride, dz_stride, rows - half, n_in, n_out, 1, dweight,
@@ -229,8 +242,8 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
         return;
     }
     const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS, together = pack ? TILES_TOGETHER : 1;
-    const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(REAL) / max_size(1, rows) / PANEL * PANEL; /* at least 20 panels */
-    REAL *packed_dz = scratch + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;
+    const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(STORED) / max_size(1, rows) / PANEL * PANEL; /* at least 20 panels */
+    STORED *packed_dz = scratch + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;
     for (ptrdiff_t first = 0; first < n_out; first += strip) {
         const ptrdiff_t end = min_size(n_out, first + strip);
         for (ptrdiff_t j = first; pack && j < end; j += PANEL)
@@ -238,7 +251,7 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
         for (ptrdiff_t t = 0; t < n_tiles; t += together) {
             const ptrdiff_t n = min_size(together, n_tiles - t);
             ptrdiff_t begin[TILES_TOGETHER + 1];
-            const REAL *a[TILES_TOGETHER];
+            const STORED *a[TILES_TOGETHER];
             for (ptrdiff_t i = 0; i <= n; i++)
                 begin[i] = n_in * (t + i) / n_tiles;
             for (ptrdiff_t i = 0; i < n; i++)
@@ -261,11 +274,11 @@ static void FN(weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *d
 }
 
 /* weight_gradient() for an x whose rows may be read in whole registers, so that dweight^T may be made, in `scratch`. */
-static void FN(padded_weight_gradient)(const REAL *x, ptrdiff_t x_stride, const REAL *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
+static void FN(padded_weight_gradient)(const STORED *x, ptrdiff_t x_stride, const STORED *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                        ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, REAL *scratch)
 {
     if (!FN(gradient_transposed)(n_in, n_out)) {
-        FN(weight_gradient)(x, x_stride, dz, dz_stride, rows, n_in, n_out, accumulate, dweight, scratch);
+        FN(weight_gradient)(x, x_stride, dz, dz_stride, rows, n_in, n_out, accumulate, dweight, (STORED *)scratch);
         return;
     }
     const ptrdiff_t padded = round_up(n_in, LANES);

@@ -10,7 +10,7 @@ ALWAYS_INLINE int FN(is_applied)(const struct FN(network) *net, ptrdiff_t i)
 static struct FN(matrix) FN(slopes)(const struct FN(chunk) *c, ptrdiff_t i)
 {
     if (c->net->plan.values[i].is_source)
-        return (struct FN(matrix)){c->w->saved[i], FN(padded_row)(c->net->layers[i].n_in)};
+        return (struct FN(matrix)){c->w->slope[i], FN(padded_row)(c->net->layers[i].n_in)};
     return FN(value)(c->net, c->w, i);
 }
 
@@ -37,9 +37,9 @@ static void FN(activation_layer_backward)(const struct FN(chunk) *c, ptrdiff_t i
     const struct FN(matrix) slope = FN(slopes)(c, i);
     const ptrdiff_t n = c->net->layers[i].n_in;
     for (ptrdiff_t row = 0; row < c->rows; row++) {
-        REAL *d = delta.at + row * delta.stride;
-        const REAL *s = slope.at + row * slope.stride;
+        STORED *d = delta.at + row * delta.stride;
+        const STORED *s = slope.at + row * slope.stride;
         for (ptrdiff_t j = 0; j < n; j += LANES)
-            FN(store_upto)(d + j, FN(load_upto)(d + j, n - j) * FN(load_upto)(s + j, n - j), n - j);
+            FN(put_upto)(d + j, FN(get_upto)(d + j, n - j) * FN(get_upto)(s + j, n - j), n - j);
     }
 }

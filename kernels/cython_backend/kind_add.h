@@ -4,8 +4,8 @@ static void FN(add_matrix)(struct FN(matrix) x, ptrdiff_t rows, ptrdiff_t n, str
 {
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < n; j += LANES) {
-            REAL *to = y.at + i * y.stride + j;
-            FN(store_upto)(to, FN(load_upto)(to, n - j) + FN(load_upto)(x.at + i * x.stride + j, n - j), n - j);
+            STORED *to = y.at + i * y.stride + j;
+            FN(put_upto)(to, FN(get_upto)(to, n - j) + FN(get_upto)(x.at + i * x.stride + j, n - j), n - j);
         }
 }
 

@@ -39,5 +39,5 @@ static void FN(unscale_rows)(const struct layer *dropped, int activation, struct
     const REAL keep_rate = (REAL)(1 - dropped->rate);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < dropped->n_out; j++)
-            a.at[i * a.stride + j] *= keep_rate;
+            FN(put_one)(a.at + i * a.stride + j, FN(get_one)(a.at + i * a.stride + j) * keep_rate);
 }

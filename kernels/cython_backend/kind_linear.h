@@ -4,21 +4,28 @@
 static void FN(set_ones)(struct FN(matrix) x, ptrdiff_t rows, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < rows; i++)
-        x.at[i * x.stride + n] = 1;
+        FN(put_one)(x.at + i * x.stride + n, 1);
+}
+
+/* Whether row i writes logits, which are REAL. What other kinds write as the last value is widened: see finish_logits(). */
+ALWAYS_INLINE int FN(makes_logits)(const struct FN(network) *net, ptrdiff_t i)
+{
+    return net->layers[i].kind == KIND_LINEAR && i == net->n_layers - 2;
 }
 
 /* Some columns of y for the input x: whole panels, except at the end. `panels` are the row's packed weights, or NULL. */
-static void FN(linear_columns)(const struct FN(network) *net, ptrdiff_t i, const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows,
-                               struct range columns, const REAL *panels, const struct FN(workspace) *w)
+static void FN(linear_columns)(const struct FN(network) *net, ptrdiff_t i, const STORED *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                               struct range columns, const STORED *panels, const struct FN(workspace) *w)
 {
     const struct layer *layer = &net->layers[i];
     const REAL *weight = net->params + layer->offset;
     const struct FN(matrix) y = FN(value)(net, w, i + 1);
+    const int real = FN(makes_logits)(net, i);
     if (rows == 0) /* a part of a batch may have none */
         return;
     const int relu = net->layers[i + 1].kind == KIND_ACTIVATION && FN(is_applied)(net, i + 1);
     FN(forward_product)(x, x_stride, rows, weight, weight + n_weights(layer), panels, layer->n_in, layer->n_out, columns,
-                        relu ? STORE_RELU : STORE, y.at, y.stride, w->packed);
+                        relu ? STORE_RELU : STORE, real ? (void *)w->logits : y.at, y.stride, real, w->packed);
 }
 
 /* All columns of y from rows [first, first + rows) of the order of sparse X. */
@@ -28,7 +35,9 @@ static void FN(sparse_linear_forward)(const struct FN(chunk) *c, const struct FN
     const struct layer *layer = &c->net->layers[0];
     const REAL *weight = c->net->params + layer->offset;
     const struct FN(matrix) y = FN(value)(c->net, c->w, 1);
-    FN(sparse_forward)(x, order, first, c->rows, weight, weight + n_weights(layer), layer->n_out, y.at, y.stride);
+    const int real = FN(makes_logits)(c->net, 0);
+    FN(sparse_forward)(x, order, first, c->rows, weight, weight + n_weights(layer), layer->n_out,
+                       real ? (void *)c->w->logits : y.at, y.stride, real);
     if (c->net->layers[1].kind == KIND_ACTIVATION && FN(is_applied)(c->net, 1))
         for (ptrdiff_t row = 0; row < c->rows; row++)
             FN(activation_row)(RELU, y.at + row * y.stride, layer->n_out, y.at + row * y.stride);
@@ -41,7 +50,7 @@ static void FN(sum_columns)(struct FN(matrix) delta, ptrdiff_t rows, ptrdiff_t n
         memset(sum, 0, (size_t)n * sizeof(REAL));
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < n; j++)
-            sum[j] += delta.at[i * delta.stride + j];
+            sum[j] += FN(get_one)(delta.at + i * delta.stride + j);
 }
 
 /* The gradient of weight and bias: this chunk's sum, written to w->gradient or added to it. */
@@ -52,7 +61,8 @@ static void FN(linear_layer_gradient)(const struct FN(chunk) *c, ptrdiff_t i, st
     REAL *gradient = c->w->gradient + layer->offset - (i > 0 ? FN(unstored)(c->net, c->sparse) : 0);
     if (i == 0 && c->sparse) {
         FN(sum_columns)(delta, c->rows, n_out, c->accumulate, gradient);
-        FN(copy_matrix)(delta, c->rows, n_out, (struct FN(matrix)){c->first_delta, n_out});
+        for (ptrdiff_t row = 0; row < c->rows; row++)
+            FN(widen_row)(delta.at + row * delta.stride, n_out, c->first_delta + row * n_out);
         return;
     }
     if (c->rows == 0 && !c->accumulate)

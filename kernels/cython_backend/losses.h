@@ -146,7 +146,8 @@ static void FN(apply_link)(int link, const REAL *logits, ptrdiff_t rows, ptrdiff
 {
     const ptrdiff_t n = rows * n_out;
     if (link == LINK_SIGMOID) {
-        FN(activation_row)(SIGMOID, logits, n, outputs);
+        for (ptrdiff_t j = 0; j < n; j += LANES)
+            FN(store_upto)(outputs + j, FN(vsigmoid)(FN(load_upto)(logits + j, n - j)), n - j);
     } else if (link == LINK_EXP) {
         for (ptrdiff_t j = 0; j < n; j += LANES)
             FN(store_upto)(outputs + j, FN(vexp)(FN(load_upto)(logits + j, n - j)), n - j);

@@ -2,14 +2,15 @@
  *
  * Rows of samples go through all layers together, a chunk at a time. A buffer has a row for each sample, padded to whole registers,
  * with a constant 1 behind the last unit: [weight; bias] of a linear row is then one matrix, and its gradient one product. Only the
- * logits are dense: logits, outputs and deltas share one (rows, n_out) block. plan.h says which value is in which buffer.
+ * last value is dense. Logits, outputs and the loss's gradient share one (rows, n_out) block. plan.h says which value is in which
+ * buffer.
  */
 
 struct FN(network) {
     const struct layer *layers; /* the last one is the link */
     ptrdiff_t n_layers;
     const REAL *params, *statistics; /* statistics: running means and variances, which only predictions read */
-    const REAL *panels;         /* the packed weights and biases of all linear rows, one after the other, or NULL */
+    const STORED *panels;       /* the packed weights of all linear rows, one after the other, or NULL */
     struct plan plan;
 };
 
@@ -39,7 +40,7 @@ static ptrdiff_t FN(network_panels_size)(const struct FN(network) *net)
 }
 
 /* Pack a thread's share of each row's panels. */
-static void FN(pack_network)(const struct FN(network) *net, int thread, int n_threads, REAL *panels)
+static void FN(pack_network)(const struct FN(network) *net, int thread, int n_threads, STORED *panels)
 {
     for (ptrdiff_t l = 0; l < net->n_layers; l++) {
         const struct layer *layer = &net->layers[l];
@@ -55,7 +56,7 @@ static void FN(pack_network)(const struct FN(network) *net, int thread, int n_th
 static ptrdiff_t FN(padded_row)(ptrdiff_t n)
 {
     ptrdiff_t stride = round_up(n + 1, LANES);
-    return stride * sizeof(REAL) % 1024 == 0 ? stride + LANES : stride;
+    return stride * sizeof(STORED) % 1024 == 0 ? stride + LANES : stride;
 }
 
 /* How many rows pass through the layers together in training. */
@@ -64,7 +65,7 @@ static ptrdiff_t FN(training_chunk)(const struct FN(network) *net)
     ptrdiff_t row_bytes = 0;
     for (ptrdiff_t l = 0; l < net->n_layers; l++)
         if (net->layers[l].kind == KIND_LINEAR)
-            row_bytes += FN(padded_row)(net->layers[l].n_in) * (ptrdiff_t)sizeof(REAL);
+            row_bytes += FN(padded_row)(net->layers[l].n_in) * (ptrdiff_t)sizeof(STORED);
     if (FN(n_params)(net) * (ptrdiff_t)sizeof(REAL) > CHUNK_BYTES)
         return CHUNK_ROWS;
     return max_size(CHUNK_ROWS / 2, min_size(CHUNK_ROWS, CHUNK_BYTES / row_bytes));
@@ -80,18 +81,20 @@ struct FN(extent) {
 
 /* One thread's buffers, cut from one block. */
 struct FN(workspace) {
-    REAL **buffer;           /* [n_buffers] of the plan */
-    REAL **saved;            /* [n_layers]: norms' means and reciprocal deviations, of rows or columns; slopes of activations */
+    STORED **buffer;         /* [n_buffers] of the plan */
+    REAL *logits;            /* the last buffer, or apart from it if that is not REAL; also the outputs and the loss's gradient */
+    REAL **saved;            /* [n_layers]: norms' means and reciprocal deviations, of rows or columns */
+    STORED **slope;          /* [n_layers]: of activations whose z a later row adds */
     REAL **sums;             /* [n_layers]: a batch norm's sums in training, two a column forward and two backward */
     REAL *totals;            /* two numbers for each column of the widest batch norm: the sums of all parts */
-    REAL **branch;           /* [n_layers]: gradients with respect to values that are added later on */
-    REAL *packed;            /* a panel of weights */
+    STORED **branch;         /* [n_layers]: gradients with respect to values that are added later on */
+    STORED *packed;          /* a panel of weights */
     REAL *scratch;           /* for weight gradients */
     REAL *targets, *weight;  /* gathered */
     ptrdiff_t *labels;
     REAL *gradient;          /* (n_params,), without the first row's weights where X is sparse */
     struct FN(columns) columns;
-    REAL *delta;             /* where the gradient is while the parts of a batch meet */
+    STORED *delta;           /* where the gradient is while the parts of a batch meet */
     ptrdiff_t delta_stride;
 };
 
@@ -100,9 +103,10 @@ ALWAYS_INLINE ptrdiff_t FN(unstored)(const struct FN(network) *net, int sparse) 
 
 /* cut() of `count` numbers. */
 static REAL *FN(cut)(char *base, size_t *size, ptrdiff_t count) { return cut(base, size, (size_t)count * sizeof(REAL)); }
+static STORED *FN(cut_stored)(char *base, size_t *size, ptrdiff_t count) { return cut(base, size, (size_t)count * sizeof(STORED)); }
 
 /* A matrix, or some of its columns. */
-struct FN(matrix) { REAL *at; ptrdiff_t stride; };
+struct FN(matrix) { STORED *at; ptrdiff_t stride; };
 
 /* Value i, a row for each sample. Not for value 0 if that is X itself. */
 ALWAYS_INLINE struct FN(matrix) FN(value)(const struct FN(network) *net, const struct FN(workspace) *w, ptrdiff_t i)
@@ -112,11 +116,6 @@ ALWAYS_INLINE struct FN(matrix) FN(value)(const struct FN(network) *net, const s
     return (struct FN(matrix)){w->buffer[buffer], is_output ? n : FN(padded_row)(n)};
 }
 
-ALWAYS_INLINE REAL *FN(logits)(const struct FN(network) *net, const struct FN(workspace) *w)
-{
-    return w->buffer[net->plan.values[net->n_layers - 1].buffer];
-}
-
 /* Lay the buffers of all values out from `base` on and return their size in bytes; see lay_out(). */
 static size_t FN(lay_out_values)(const struct FN(network) *net, const struct FN(extent) *e, char *base, struct FN(workspace) *w)
 {
@@ -124,28 +123,32 @@ static size_t FN(lay_out_values)(const struct FN(network) *net, const struct FN(
     const ptrdiff_t last = net->n_layers - 1;
     ptrdiff_t widest = 0;
     size_t size = 0;
-    w->buffer = cut(base, &size, (size_t)net->plan.n_buffers * sizeof(REAL *));
+    w->buffer = cut(base, &size, (size_t)net->plan.n_buffers * sizeof(STORED *));
     w->saved = cut(base, &size, (size_t)net->n_layers * sizeof(REAL *));
     w->sums = cut(base, &size, (size_t)net->n_layers * sizeof(REAL *));
-    w->branch = cut(base, &size, (size_t)net->n_layers * sizeof(REAL *));
+    w->slope = cut(base, &size, (size_t)net->n_layers * sizeof(STORED *));
+    w->branch = cut(base, &size, (size_t)net->n_layers * sizeof(STORED *));
     for (ptrdiff_t i = 0; i < net->n_layers; i++) {
         const struct layer *layer = &net->layers[i];
         const ptrdiff_t n = layer->n_in;
         const int is_new = values[i].buffer != INPUT && (i == 0 || values[i].buffer != values[i - 1].buffer);
         const ptrdiff_t stride = values[i].buffer == values[last].buffer ? n : FN(padded_row)(n);
-        REAL *buffer = FN(cut)(base, &size, is_new ? e->rows * stride + PANEL : 0);
+        STORED *buffer = FN(cut_stored)(base, &size, is_new ? e->rows * stride + PANEL : 0);
         if (base && is_new)
             w->buffer[values[i].buffer] = buffer;
         const int by_rows = layer->kind == KIND_LAYER_NORM, by_columns = layer->kind == KIND_BATCH_NORM;
         const int keeps_slope = e->training && layer->kind == KIND_ACTIVATION && values[i].is_source;
-        REAL *saved = FN(cut)(base, &size, by_rows ? 2 * e->rows : by_columns ? 2 * round_up(n, LANES)
-                                           : keeps_slope ? e->rows * FN(padded_row)(n) : 0);
+        REAL *saved = FN(cut)(base, &size, by_rows ? 2 * e->rows : by_columns ? 2 * round_up(n, LANES) : 0);
+        STORED *slope = FN(cut_stored)(base, &size, keeps_slope ? e->rows * FN(padded_row)(n) : 0);
         REAL *sums = FN(cut)(base, &size, e->training && by_columns ? 4 * round_up(n, LANES) : 0);
-        REAL *branch = FN(cut)(base, &size, e->training && i > 0 && values[i].is_source ? e->rows * FN(padded_row)(n) : 0);
+        STORED *branch = FN(cut_stored)(base, &size, e->training && i > 0 && values[i].is_source ? e->rows * FN(padded_row)(n) : 0);
         widest = max_size(widest, e->training && by_columns ? n : 0);
         if (base)
-            w->saved[i] = saved, w->sums[i] = sums, w->branch[i] = branch;
+            w->saved[i] = saved, w->slope[i] = slope, w->sums[i] = sums, w->branch[i] = branch;
     }
+    w->logits = FN(cut)(base, &size, STORED_IS_REAL ? 0 : e->rows * FN(n_outputs)(net));
+    if (base && STORED_IS_REAL)
+        w->logits = (REAL *)w->buffer[values[last].buffer];
     w->totals = FN(cut)(base, &size, 2 * round_up(widest, LANES));
     return size;
 }
@@ -164,7 +167,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
             scratch = max_size(scratch, FN(gradient_scratch)(layer->n_in + 1, layer->n_out));
         }
     }
-    w->packed = FN(cut)(base, &size, packed);
+    w->packed = FN(cut_stored)(base, &size, packed);
     w->scratch = FN(cut)(base, &size, e->training ? scratch : 0);
     w->targets = FN(cut)(base, &size, e->training ? e->rows * n_out + LANES : 0);
     w->weight = FN(cut)(base, &size, e->training ? e->rows : 0);
@@ -172,7 +175,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->gradient = FN(cut)(base, &size, e->training ? FN(n_params)(net) - FN(unstored)(net, e->sparse) : 0);
     w->columns.start = cut(base, &size, (size_t)(by_columns ? n_in + 1 : 0) * sizeof(ptrdiff_t));
     w->columns.row = cut(base, &size, (size_t)(by_columns ? e->batch_entries : 0) * sizeof(int32_t));
-    w->columns.value = FN(cut)(base, &size, by_columns ? e->batch_entries : 0);
+    w->columns.value = FN(cut_stored)(base, &size, by_columns ? e->batch_entries : 0);
     return size;
 }
 
@@ -197,5 +200,5 @@ struct FN(chunk) {
 static void FN(copy_matrix)(struct FN(matrix) from, ptrdiff_t rows, ptrdiff_t n, struct FN(matrix) to)
 {
     for (ptrdiff_t i = 0; i < rows; i++)
-        memcpy(to.at + i * to.stride, from.at + i * from.stride, (size_t)n * sizeof(REAL));
+        memcpy(to.at + i * to.stride, from.at + i * from.stride, (size_t)n * sizeof(STORED));
 }

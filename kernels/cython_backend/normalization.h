@@ -9,18 +9,22 @@
  */
 
 struct FN(norm) { /* what forward functions read and write */
-    const REAL *x, *gamma, *beta;
+    const STORED *x;
+    const REAL *gamma, *beta;
     ptrdiff_t rows, n_units, x_stride, y_stride;
     REAL epsilon;
-    REAL *y, *mean, *rstd;
+    STORED *y;
+    REAL *mean, *rstd;
     const REAL *running_mean, *running_var; /* inference only */
 };
 
 struct FN(norm_gradient) { /* what backward functions read and write */
-    const REAL *dy, *x, *gamma, *mean, *rstd;
+    const STORED *dy, *x;
+    const REAL *gamma, *mean, *rstd;
     ptrdiff_t rows, n_units, x_stride, dy_stride; /* dx may be dy, and has its stride */
     int accumulate;
-    REAL *dx, *dgamma, *dbeta;
+    STORED *dx;
+    REAL *dgamma, *dbeta;
     REAL *sums; /* batch norm: two numbers for each column */
 };
 
@@ -31,22 +35,22 @@ ALWAYS_INLINE VEC FN(reciprocal_std)(VEC variance, REAL epsilon) { return 1 / FN
 static void FN(layer_norm_row)(const struct FN(norm) *c, ptrdiff_t i)
 {
     const ptrdiff_t n = c->n_units;
-    const REAL *x = c->x + i * c->x_stride;
-    REAL *y = c->y + i * c->y_stride;
+    const STORED *x = c->x + i * c->x_stride;
+    STORED *y = c->y + i * c->y_stride;
     VEC sums = {}, squares = {};
     for (ptrdiff_t j = 0; j < n; j += LANES) /* lanes beyond n load as zero */
-        sums += FN(load_upto)(x + j, n - j);
+        sums += FN(get_upto)(x + j, n - j);
     const REAL mean = FN(horizontal_sum)(sums) / (REAL)n;
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        VEC centred = FN(load_upto)(x + j, n - j) - mean;
+        VEC centred = FN(get_upto)(x + j, n - j) - mean;
         if (n - j < LANES)
             centred = FN(keep)(FN(first_lanes)(n - j), centred);
         squares += centred * centred;
     }
     const REAL rstd = 1 / REAL_SQRT(FN(horizontal_sum)(squares) / (REAL)n + c->epsilon);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const VEC x_hat = (FN(load_upto)(x + j, n - j) - mean) * rstd;
-        FN(store_upto)(y + j, x_hat * FN(load_upto)(c->gamma + j, n - j) + FN(load_upto)(c->beta + j, n - j), n - j);
+        const VEC x_hat = (FN(get_upto)(x + j, n - j) - mean) * rstd;
+        FN(put_upto)(y + j, x_hat * FN(load_upto)(c->gamma + j, n - j) + FN(load_upto)(c->beta + j, n - j), n - j);
     }
     c->mean[i] = mean;
     c->rstd[i] = rstd;
@@ -64,19 +68,20 @@ static void FN(layer_norm_forward_thread)(void *argument, int thread, int n_thre
 static void FN(layer_norm_gradient_row)(const struct FN(norm_gradient) *c, ptrdiff_t i)
 {
     const ptrdiff_t n = c->n_units;
-    const REAL *dy = c->dy + i * c->dy_stride, *x = c->x + i * c->x_stride, mean = c->mean[i], rstd = c->rstd[i];
-    REAL *dx = c->dx + i * c->dy_stride;
+    const STORED *dy = c->dy + i * c->dy_stride, *x = c->x + i * c->x_stride;
+    const REAL mean = c->mean[i], rstd = c->rstd[i];
+    STORED *dx = c->dx + i * c->dy_stride;
     VEC sums = {}, products = {};
     for (ptrdiff_t j = 0; j < n; j += LANES) { /* beyond n, g is zero */
-        const VEC g = FN(load_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
+        const VEC g = FN(get_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
         sums += g;
-        products += g * ((FN(load_upto)(x + j, n - j) - mean) * rstd);
+        products += g * ((FN(get_upto)(x + j, n - j) - mean) * rstd);
     }
     const REAL mean_g = FN(horizontal_sum)(sums) / (REAL)n, mean_product = FN(horizontal_sum)(products) / (REAL)n;
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const VEC g = FN(load_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
-        const VEC x_hat = (FN(load_upto)(x + j, n - j) - mean) * rstd;
-        FN(store_upto)(dx + j, rstd * (g - mean_g - x_hat * mean_product), n - j);
+        const VEC g = FN(get_upto)(dy + j, n - j) * FN(load_upto)(c->gamma + j, n - j);
+        const VEC x_hat = (FN(get_upto)(x + j, n - j) - mean) * rstd;
+        FN(put_upto)(dx + j, rstd * (g - mean_g - x_hat * mean_product), n - j);
     }
 }
 
@@ -91,7 +96,7 @@ ALWAYS_INLINE void FN(add_block_sums)(const enum column_sum what, const int widt
     for (ptrdiff_t i = first; i < end; i++) {
         UNROLL for (int v = 0; v < width; v++) {
             const ptrdiff_t column = j + v * LANES, here = width > 1 ? LANES : left;
-            const VEC x = FN(load_upto)(c->x + i * c->x_stride + column, here);
+            const VEC x = FN(get_upto)(c->x + i * c->x_stride + column, here);
             if (what == SUM_VALUES) {
                 sum[v] += x;
             } else if (what == SUM_SQUARES) {
@@ -101,7 +106,7 @@ ALWAYS_INLINE void FN(add_block_sums)(const enum column_sum what, const int widt
                 const int by_row = what == SUM_ROW_NORM_GRADIENTS;
                 const VEC mean = by_row ? FN(broadcast)(c->mean[i]) : FN(load_upto)(c->mean + column, here);
                 const VEC rstd = by_row ? FN(broadcast)(c->rstd[i]) : FN(load_upto)(c->rstd + column, here);
-                const VEC dy = FN(load_upto)(c->dy + i * c->dy_stride + column, here);
+                const VEC dy = FN(get_upto)(c->dy + i * c->dy_stride + column, here);
                 sum[v] += dy;
                 product[v] += dy * ((x - mean) * rstd);
             }
@@ -167,8 +172,8 @@ ALWAYS_INLINE void FN(normalize_columns)(const int inference, const struct FN(no
                                        : FN(load_upto)(c->rstd + j, left);
             const VEC gain = rstd * FN(load_upto)(c->gamma + j, left), beta = FN(load_upto)(c->beta + j, left);
             for (ptrdiff_t i = first; i < end; i++) {
-                const VEC centred = FN(load_upto)(c->x + i * c->x_stride + j, left) - mean;
-                FN(store_upto)(c->y + i * c->y_stride + j, centred * gain + beta, left);
+                const VEC centred = FN(get_upto)(c->x + i * c->x_stride + j, left) - mean;
+                FN(put_upto)(c->y + i * c->y_stride + j, centred * gain + beta, left);
             }
         }
     }
@@ -213,9 +218,9 @@ static void FN(batch_norm_input_gradient)(const struct FN(norm_gradient) *c, str
             const VEC mean_dy = FN(load_upto)(sum_dy + j, left) / n, mean_product = FN(load_upto)(sum_products + j, left) / n;
             const VEC gain = rstd * FN(load_upto)(c->gamma + j, left);
             for (ptrdiff_t i = first; i < end; i++) {
-                const VEC x_hat = (FN(load_upto)(c->x + i * c->x_stride + j, left) - mean) * rstd;
-                const VEC dy = FN(load_upto)(c->dy + i * c->dy_stride + j, left);
-                FN(store_upto)(c->dx + i * c->dy_stride + j, gain * (dy - mean_dy - x_hat * mean_product), left);
+                const VEC x_hat = (FN(get_upto)(c->x + i * c->x_stride + j, left) - mean) * rstd;
+                const VEC dy = FN(get_upto)(c->dy + i * c->dy_stride + j, left);
+                FN(put_upto)(c->dx + i * c->dy_stride + j, gain * (dy - mean_dy - x_hat * mean_product), left);
             }
         }
     }

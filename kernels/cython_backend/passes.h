@@ -10,7 +10,7 @@ ALWAYS_INLINE struct FN(matrix) FN(value_or_x)(const struct FN(chunk) *c, ptrdif
     return c->net->plan.values[i].buffer == INPUT ? x : FN(value)(c->net, c->w, i);
 }
 
-static void FN(row_forward)(const struct FN(chunk) *c, ptrdiff_t i, struct FN(matrix) input, const REAL *panels)
+static void FN(row_forward)(const struct FN(chunk) *c, ptrdiff_t i, struct FN(matrix) input, const STORED *panels)
 {
     const struct layer *layer = &c->net->layers[i];
     const struct FN(matrix) x = FN(value_or_x)(c, i, input);
@@ -31,7 +31,7 @@ static void FN(row_forward)(const struct FN(chunk) *c, ptrdiff_t i, struct FN(ma
  * where it stopped. */
 static ptrdiff_t FN(forward_rows)(const struct FN(chunk) *c, ptrdiff_t first, struct FN(matrix) x)
 {
-    const REAL *panels = c->net->panels; /* only where first is 0 */
+    const STORED *panels = c->net->panels; /* only where first is 0 */
     ptrdiff_t i = first;
     for (; i < c->net->n_layers - 1; i++) {
         const struct layer *layer = &c->net->layers[i];
@@ -42,6 +42,24 @@ static ptrdiff_t FN(forward_rows)(const struct FN(chunk) *c, ptrdiff_t first, st
             panels += FN(layer_panels_size)(layer);
     }
     return i;
+}
+
+/* The logits of `rows` rows, after the last row of the program. */
+static REAL *FN(finish_logits)(const struct FN(network) *net, const struct FN(workspace) *w, ptrdiff_t rows)
+{
+    const ptrdiff_t last = net->n_layers - 1;
+    if (!STORED_IS_REAL && !FN(makes_logits)(net, last - 1))
+        FN(widen_row)(FN(value)(net, w, last).at, rows * net->layers[last].n_in, w->logits);
+    return w->logits;
+}
+
+/* The gradient with respect to the logits, which the loss has left in their place, as the gradient to go back with. */
+static struct FN(matrix) FN(first_gradient)(const struct FN(chunk) *c)
+{
+    const struct FN(matrix) delta = FN(value)(c->net, c->w, c->net->n_layers - 1);
+    if (!STORED_IS_REAL)
+        FN(narrow_row)(c->w->logits, c->rows * delta.stride, delta.at);
+    return delta;
 }
 
 /* Backward from row i, with the gradient with respect to its output: to X, or to the next batch norm. Returns the row where it

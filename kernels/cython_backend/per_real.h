@@ -18,6 +18,7 @@
 #define PANEL (TILE_VECTORS * LANES)
 
 #include "simd.h"
+#include "storage.h"
 #include "vmath.h"
 #include "tile.h"
 #include "packing.h"
@@ -46,6 +47,11 @@
 #include "hardware.h"
 
 #undef REAL
+#undef STORED
+#undef STORED_IS_REAL
+#undef STORED_BITS
+#undef WIDEN
+#undef NARROW
 #undef INTEGER
 #undef UNSIGNED
 #undef INTEGER_MIN

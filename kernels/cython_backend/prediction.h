@@ -14,12 +14,12 @@ struct FN(prediction) {
     struct FN(extent) extent;
     char *memory;
     size_t bytes_a_thread;
-    REAL *panels;            /* where the panels of net are packed */
+    STORED *panels;          /* where the panels of net are packed */
     /* if columns are shared: the workspace of all threads, the linear row, its input, and its packed weights or NULL */
     struct FN(workspace) workspace;
     ptrdiff_t layer;
     struct FN(matrix) layer_x;
-    const REAL *layer_panels;
+    const STORED *layer_panels;
 };
 
 static void FN(pack_thread)(void *argument, int thread, int n_threads)
@@ -48,14 +48,14 @@ static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
     const struct FN(prediction) *p = argument;
     const struct range columns = share(p->net.layers[p->layer].n_out, PANEL, thread, n_threads);
     struct FN(workspace) w = p->workspace;
-    w.packed = (REAL *)((char *)w.packed + p->bytes_a_thread * (size_t)thread);
+    w.packed = (STORED *)((char *)w.packed + p->bytes_a_thread * (size_t)thread);
     FN(linear_columns)(&p->net, p->layer, p->layer_x.at, p->layer_x.stride, p->rows, columns, p->layer_panels, &w);
     const ptrdiff_t next = p->layer + 1;
     if (p->net.layers[next].kind != KIND_ACTIVATION || FN(is_applied)(&p->net, next))
         return;
     const struct FN(matrix) y = FN(value)(&p->net, &w, next);
     for (ptrdiff_t i = 0; i < p->rows && columns.end > columns.begin; i++) {
-        REAL *row = y.at + i * y.stride + columns.begin;
+        STORED *row = y.at + i * y.stride + columns.begin;
         FN(activation_row)((int)p->net.layers[next].code, row, columns.end - columns.begin, row);
     }
 }
@@ -64,7 +64,7 @@ static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
 static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
 {
     FN(lay_out)(&p->net, &p->extent, p->memory, &p->workspace);
-    p->layer_x = (struct FN(matrix)){(REAL *)p->x.dense, p->net.layers[0].n_in};
+    p->layer_x = (struct FN(matrix)){(STORED *)p->x.dense, p->net.layers[0].n_in};
     p->layer_panels = p->net.panels;
     for (p->layer = 0; p->layer < p->net.n_layers - 1; p->layer++) {
         const struct layer *layer = &p->net.layers[p->layer];
@@ -75,7 +75,8 @@ static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
         if (p->layer_panels)
             p->layer_panels += FN(layer_panels_size)(layer);
     }
-    FN(apply_link)(FN(link)(&p->net), FN(logits)(&p->net, &p->workspace), p->rows, FN(n_outputs)(&p->net), p->outputs);
+    const REAL *logits = FN(finish_logits)(&p->net, &p->workspace, p->rows);
+    FN(apply_link)(FN(link)(&p->net), logits, p->rows, FN(n_outputs)(&p->net), p->outputs);
 }
 
 /* The logits of rows [first, first + rows) of X, in their own order. */
@@ -86,8 +87,8 @@ static REAL *FN(predict_rows)(const struct FN(network) *net, const struct FN(fea
     const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows};
     if (!x->dense)
         FN(sparse_linear_forward)(&chunk, x, NULL, first);
-    FN(forward_rows)(&chunk, !x->dense, (struct FN(matrix)){x->dense ? (REAL *)x->dense + first * n_in : NULL, n_in});
-    return FN(logits)(net, w);
+    FN(forward_rows)(&chunk, !x->dense, (struct FN(matrix)){x->dense ? (STORED *)x->dense + first * n_in : NULL, n_in});
+    return FN(finish_logits)(net, w, rows);
 }
 
 static void FN(prediction_thread)(void *argument, int thread, int n_threads)
@@ -118,9 +119,9 @@ static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
     p->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, p->rows), .sparse = sparse};
     p->bytes_a_thread = FN(lay_out)(&p->net, &p->extent, NULL, &unused);
     bytes = p->bytes_a_thread * (size_t)n_threads;
-    p->memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&p->net) * sizeof(REAL) : 0));
+    p->memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&p->net) * sizeof(STORED) : 0));
     if (p->memory && pack) {
-        p->net.panels = p->panels = (REAL *)(p->memory + bytes);
+        p->net.panels = p->panels = (STORED *)(p->memory + bytes);
         run_parts(FN(pack_thread), p, n_threads);
     }
     if (p->memory && n_threads > 1 && !sparse && p->rows <= ROWS_TO_SHARE_COLUMNS && FN(has_columns)(&p->net))

@@ -7,8 +7,8 @@
  */
 
 struct FN(features) {
-    const REAL *dense;      /* (n, n_in); NULL where X is sparse */
-    const REAL *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
+    const STORED *dense;    /* (n, n_in); NULL where X is sparse */
+    const STORED *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
     const void *indices, *indptr;
     int wide;               /* indices and indptr are int64, not int32 */
 };
@@ -28,14 +28,14 @@ ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
 ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row) { return FN(index_at)(x->indptr, x->wide, row); }
 ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at) { return FN(index_at)(x->indices, x->wide, at); }
 
-/* acc += the sum over the entries [begin, end) of value * matrix[column][0..n). vectors is a constant wherever this is inlined,
+/* acc += the sum over the entries [begin, end) of value * matrix[column][0..n), the matrix rounded as if it were stored. vectors is a constant wherever this is inlined,
  * (vectors - 1) * LANES < n <= vectors * LANES; `far` says that the rows of the matrix lie beyond L2. */
 ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
                                 const REAL *matrix, ptrdiff_t stride, ptrdiff_t n, VEC acc[SPARSE_VECTORS])
 {
     const ptrdiff_t last = n - (vectors - 1) * LANES;
     for (ptrdiff_t at = begin; at < end; at++) {
-        const REAL value = x->values[at];
+        const REAL value = FN(get_one)(x->values + at);
         const REAL *row = matrix + FN(column)(x, at) * stride;
         if (far) {
             const REAL *ahead = matrix + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
@@ -43,13 +43,13 @@ ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct F
                 __builtin_prefetch(ahead + j * LANES);
         }
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
+            acc[j] += value * FN(rounded)(FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES));
     }
 }
 
 /* out[0..n) = start[0..n) + the sum of add_rows(), with start NULL for zeros. */
 ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
-                                      const REAL *matrix, ptrdiff_t stride, const REAL *start, ptrdiff_t n, REAL *out)
+                                      const REAL *matrix, ptrdiff_t stride, const REAL *start, ptrdiff_t n, void *out, int real)
 {
     VEC acc[SPARSE_VECTORS];
     const ptrdiff_t last = n - (vectors - 1) * LANES;
@@ -57,19 +57,20 @@ ALWAYS_INLINE void FN(sum_rows_panel)(const int vectors, const struct FN(feature
         acc[j] = start ? FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES) : (VEC){};
     FN(add_rows)(vectors, 1, x, begin, end, matrix, stride, n, acc);
     UNROLL for (int j = 0; j < vectors; j++)
-        FN(store_upto)(out + j * LANES, acc[j], j == vectors - 1 ? last : LANES);
+        FN(write_upto)(FN(skip)(out, real, j * LANES), real, acc[j], j == vectors - 1 ? last : LANES);
 }
 
 /* sum_rows_panel() for any n, in panels of nearly equal width. */
 static void FN(sum_rows)(const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end, const REAL *matrix, ptrdiff_t stride,
-                         const REAL *start, ptrdiff_t n, REAL *out)
+                         const REAL *start, ptrdiff_t n, void *out, int real)
 {
     const ptrdiff_t registers = (n + LANES - 1) / LANES, panels = (registers + SPARSE_VECTORS - 1) / SPARSE_VECTORS;
     for (ptrdiff_t p = 0; p < panels; p++) {
         const ptrdiff_t first = registers * p / panels, vectors = registers * (p + 1) / panels - first, j = first * LANES;
         const ptrdiff_t width = min_size(vectors * LANES, n - j);
         const REAL *from = start ? start + j : NULL;
-#define PANEL_CASE(v) case v: FN(sum_rows_panel)(v, x, begin, end, matrix + j, stride, from, width, out + j); break;
+        void *to = FN(skip)(out, real, j);
+#define PANEL_CASE(v) case v: FN(sum_rows_panel)(v, x, begin, end, matrix + j, stride, from, width, to, real); break;
         switch (vectors) {
             PANEL_CASE(1) PANEL_CASE(2) PANEL_CASE(3) PANEL_CASE(4) PANEL_CASE(5) PANEL_CASE(6) PANEL_CASE(7)
             PANEL_CASE(8) PANEL_CASE(9) PANEL_CASE(10) PANEL_CASE(11) PANEL_CASE(12) PANEL_CASE(13)
@@ -80,11 +81,12 @@ static void FN(sum_rows)(const struct FN(features) *x, ptrdiff_t begin, ptrdiff_
 
 /* out (rows, n_out) = x[order[first + i]] @ weight + bias. */
 static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
-                               const REAL *weight, const REAL *bias, ptrdiff_t n_out, REAL *out, ptrdiff_t out_stride)
+                               const REAL *weight, const REAL *bias, ptrdiff_t n_out, void *out, ptrdiff_t out_stride, int real)
 {
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t row = order ? order[first + i] : first + i;
-        FN(sum_rows)(x, FN(row_start)(x, row), FN(row_start)(x, row + 1), weight, n_out, bias, n_out, out + i * out_stride);
+        FN(sum_rows)(x, FN(row_start)(x, row), FN(row_start)(x, row + 1), weight, n_out, bias, n_out,
+                     FN(skip)(out, real, i * out_stride), real);
     }
 }
 
@@ -92,7 +94,7 @@ static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *or
 struct FN(columns) {
     ptrdiff_t *start;        /* (features in the range + 1,) */
     int32_t *row;
-    REAL *value;
+    STORED *value;
 };
 
 static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
@@ -134,7 +136,7 @@ static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdif
 {
     const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
     for (ptrdiff_t f = first; f < end; f++, gradient += n_out)
-        FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient);
+        FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient, 1);
 }
 
 /* Update one feature's weights [0, n). Their gradient is the sum of add_rows() over the feature's entries in the batch, and

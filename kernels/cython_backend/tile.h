@@ -11,10 +11,11 @@
  */
 
 struct FN(panel) {
-    const REAL *b;          /* B(k, j) = b[k * b_stride + j], whole registers readable */
+    const STORED *b;        /* B(k, j) = b[k * b_stride + j], whole registers readable */
+    const REAL *unpacked;   /* B for a tile that packs */
     ptrdiff_t b_stride;
     ptrdiff_t b_next;       /* from this panel to the next one, for a tile that fetches that */
-    REAL *packed;           /* where a tile that packs copies B to, row after row */
+    STORED *packed;         /* where a tile that packs copies B to, row after row */
     const REAL *start;      /* what every row of C starts from (whole registers readable) */
     ptrdiff_t depth;        /* number of k */
     ptrdiff_t a_stride;     /* from a row of A to the next, or from a column to the next where A is transposed */
@@ -23,32 +24,32 @@ struct FN(panel) {
     ptrdiff_t last;         /* columns in the last register, 1..LANES; only these are stored */
     enum epilogue epilogue;
     int accumulate;         /* add to what C has */
+    int real;               /* C is REAL, not STORED; gradients of weights always are */
 };
 
 static const REAL FN(zeros)[THIN_REGISTERS * LANES] = {0}; /* as many as the widest tile starts from */
 
 /* What becomes of an accumulator: itself, its ReLU, or dz = dx * f'(z), written with the activation g = f(z). */
-ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const REAL *gate)
+ALWAYS_INLINE VEC FN(finish)(enum epilogue epilogue, VEC v, const STORED *gate)
 {
     switch (epilogue) {
     case STORE_RELU: return FN(relu)(v);
-    case GATE_RELU: return FN(keep)(FN(load)(gate) > 0, v);
-    case GATE_SIGMOID: return v * FN(load)(gate) * (1 - FN(load)(gate));
-    case GATE_TANH: return v * (1 - FN(load)(gate) * FN(load)(gate));
+    case GATE_RELU: return FN(keep)(FN(get)(gate) > 0, v);
+    case GATE_SIGMOID: return v * FN(get)(gate) * (1 - FN(get)(gate));
+    case GATE_TANH: return v * (1 - FN(get)(gate) * FN(get)(gate));
     default: return v;
     }
 }
 
-ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const VEC *acc, ptrdiff_t c_stride, ptrdiff_t last, REAL *c)
+ALWAYS_INLINE void FN(store_tile)(const int rows, const int vectors, const int real, const VEC *acc, ptrdiff_t c_stride,
+                                  ptrdiff_t last, void *c)
 {
-    UNROLL for (int i = 0; i < rows; i++) {
-        UNROLL for (int j = 0; j < vectors - 1; j++)
-            FN(store)(c + i * c_stride + j * LANES, acc[i * vectors + j]);
-        FN(store_upto)(c + i * c_stride + (vectors - 1) * LANES, acc[i * vectors + vectors - 1], last);
-    }
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int j = 0; j < vectors; j++)
+            FN(write_upto)(FN(skip)(c, real, i * c_stride + j * LANES), real, acc[i * vectors + j], j == vectors - 1 ? last : LANES);
 }
 
-ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum epilogue epilogue, const REAL *gate,
+ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum epilogue epilogue, const STORED *gate,
                                    ptrdiff_t gate_stride, VEC *acc)
 {
     UNROLL for (int i = 0; i < rows; i++)
@@ -56,21 +57,22 @@ ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum
             acc[i * vectors + j] = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
 }
 
-/* acc += A(:, k) B(k, :), where a and b point to k. */
-ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const REAL *restrict a, ptrdiff_t a_stride,
-                                 const REAL *restrict b, const REAL *next, REAL *restrict packed, VEC *acc)
+/* acc += A(:, k) B(k, :), where a, and b or unpacked, point to k. */
+ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const STORED *restrict a, ptrdiff_t a_stride,
+                                 const STORED *restrict b, const REAL *restrict unpacked, const char *next,
+                                 STORED *restrict packed, VEC *acc)
 {
     VEC row[TILE_ROWS * TILE_VECTORS];
     UNROLL for (int j = 0; j < vectors; j++)
-        row[j] = FN(load)(b + j * LANES);
+        row[j] = kind == PACKING ? FN(rounded)(FN(load)(unpacked + j * LANES)) : FN(get)(b + j * LANES);
     if (kind == PACKING)
         UNROLL for (int j = 0; j < vectors; j++)
-            FN(store)(packed + j * LANES, row[j]);
+            FN(put)(packed + j * LANES, row[j]);
     if (kind == PACKING || kind == FETCHING)
         UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
-            __builtin_prefetch((const char *)next + j, 0, L2_CACHE);
+            __builtin_prefetch(next + j, 0, L2_CACHE);
     UNROLL for (int i = 0; i < rows; i++) {
-        const REAL s = kind == TRANSPOSED ? a[i] : a[i * a_stride];
+        const REAL s = FN(get_one)(a + (kind == TRANSPOSED ? i : i * a_stride));
         UNROLL for (int j = 0; j < vectors; j++)
             acc[i * vectors + j] += s * row[j];
     }
@@ -78,24 +80,33 @@ ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int ki
 
 /* c[rows][vectors * LANES]. rows, vectors and kind are constants in every inlined copy, so that acc stays in registers. */
 ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, const struct FN(panel) *p,
-                            const REAL *restrict a, const REAL *gate, REAL *c)
+                            const STORED *restrict a, const STORED *gate, void *c)
 {
     VEC acc[TILE_ROWS * TILE_VECTORS];
     const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
     const ptrdiff_t a_step = kind == TRANSPOSED ? a_stride : 1, packed_step = kind == PACKING ? vectors * LANES : 0;
-    const REAL *restrict b = p->b, *next = b + (kind == FETCHING ? p->b_next : vectors * LANES);
-    REAL *restrict packed = p->packed;
+    const int real = STORED_IS_REAL || kind == TRANSPOSED;
+    const STORED *restrict b = p->b;
+    const REAL *restrict unpacked = p->unpacked;
+    const ptrdiff_t b_bytes = b_stride * (ptrdiff_t)(kind == PACKING ? sizeof(REAL) : sizeof(STORED));
+    const char *next = kind == PACKING ? (const char *)(unpacked + vectors * LANES) : (const char *)(b + p->b_next);
+    STORED *restrict packed = p->packed;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++)
             acc[i * vectors + j] = FN(load)(p->start + j * LANES);
     if (kind == TRANSPOSED) /* a weight gradient's C is far away */
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
-                __builtin_prefetch((char *)(c + i * p->c_stride) + j, 1);
+                __builtin_prefetch((char *)((REAL *)c + i * p->c_stride) + j, 1);
 
-#define STEPS                                                                                                      \
-    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_stride, next += b_stride, packed += packed_step) \
-        FN(tile_step)(rows, vectors, kind, a, a_stride, b, next, packed, acc)
+#define STEPS \
+    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, next += b_bytes, packed += packed_step) { \
+        FN(tile_step)(rows, vectors, kind, a, a_stride, b, unpacked, next, packed, acc); \
+        if (kind == PACKING) \
+            unpacked += b_stride; \
+        else \
+            b += b_stride; \
+    }
     if (vectors <= TILE_VECTORS) {
         UNROLL_STEPS STEPS;
     } else { /* thin tiles fill the registers */
@@ -107,7 +118,7 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
     if (kind == TRANSPOSED && p->accumulate)
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors; j++)
-                acc[i * vectors + j] += FN(load_upto)(c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
+                acc[i * vectors + j] += FN(load_upto)((REAL *)c + i * p->c_stride + j * LANES, j == vectors - 1 ? last : LANES);
     if (kind != TRANSPOSED && p->epilogue == STORE_RELU)
         FN(finish_tile)(rows, vectors, STORE_RELU, NULL, 0, acc);
     if (kind == PLAIN && vectors <= TILE_VECTORS)
@@ -117,13 +128,17 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
         case GATE_TANH: FN(finish_tile)(rows, vectors, GATE_TANH, gate, p->gate_stride, acc); break;
         default: break;
         }
-    FN(store_tile)(rows, vectors, acc, p->c_stride, kind == PACKING || kind == FETCHING ? LANES : last, c);
+    const ptrdiff_t last_stored = kind == PACKING || kind == FETCHING ? LANES : last;
+    if (real || p->real)
+        FN(store_tile)(rows, vectors, 1, acc, p->c_stride, last_stored, c);
+    else
+        FN(store_tile)(rows, vectors, 0, acc, p->c_stride, last_stored, c);
 }
 
-typedef void (*FN(tile_fn))(const struct FN(panel) *, const REAL *, const REAL *, REAL *);
+typedef void (*FN(tile_fn))(const struct FN(panel) *, const STORED *, const STORED *, void *);
 
 #define TILE_INSTANCE(rows, vectors, kind)                                                                              \
-    static void FN(tile_##rows##_##vectors##_##kind)(const struct FN(panel) *p, const REAL *a, const REAL *g, REAL *c) \
+    static void FN(tile_##rows##_##vectors##_##kind)(const struct FN(panel) *p, const STORED *a, const STORED *g, void *c) \
     {                                                                                                                   \
         FN(tile)(rows, vectors, kind, p, a, g, c);                                                                      \
     }

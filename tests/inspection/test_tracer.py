@@ -1,12 +1,13 @@
-"""The step tracer: every array of one forward and backward, by name, and as text."""
+"""The step tracer: every array of one forward and backward of every kind of layer, by name, by number, and as text."""
 
 import io
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
-from fastprop import nn
-from fastprop.inspection import trace_step
+from fastprop import MLPClassifier, MLPRegressor, nn
+from fastprop.inspection import trace_forward, trace_step
 
 X, Y = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([0, 1])
 
@@ -31,23 +32,30 @@ def test_the_numbers(model, capsys):
         ("forward", "0", "z"): z,
         ("forward", "0", "a"): a,
         ("forward", "1", "x"): a,
+        ("forward", "1", "z"): a @ w_2,
         ("forward", "1", "a"): a @ w_2,
         ("loss", "", "loss"): trace.loss,
         ("loss", "", "dloss"): dlogits,
         ("backward", "1", "da"): dlogits,
+        ("backward", "1", "dz"): dlogits,
         ("backward", "1", "dweight"): a.T @ dlogits,
         ("backward", "1", "dbias"): dlogits.sum(axis=0),
         ("backward", "1", "dx"): da,
+        ("backward", "0", "da"): da,
+        ("backward", "0", "dz"): da * a * (1 - a),
         ("backward", "0", "dweight"): X.T @ (da * a * (1 - a)),
         ("backward", "0", "dx"): (da * a * (1 - a)) @ w_1.T,
     }
     for key, value in expected.items():
         np.testing.assert_allclose(trace[key], value, rtol=1e-13, atol=1e-15, err_msg=str(key))
-    assert [entry.stage for entry in trace.entries] == ["forward"] * 9 + ["loss"] * 2 + ["backward"] * 8
+    assert [entry.stage for entry in trace.entries] == ["forward"] * 10 + ["loss"] * 2 + ["backward"] * 10
     assert capsys.readouterr().out == f"{trace}\n"
-    assert repr(trace) == f"<StepTrace: 19 arrays, loss {trace.loss:.6g}>"
+    assert repr(trace) == f"<StepTrace: 22 arrays, loss {trace.loss:.6g}>"
     with pytest.raises(KeyError, match="nothing was traced as"):
         trace["forward", "2", "x"]
+    for (_, layer, name), value in expected.items():
+        if layer:
+            np.testing.assert_allclose(trace[layer][name], value, rtol=1e-13, atol=1e-15)
 
 
 def test_the_text(model):
@@ -66,8 +74,16 @@ def test_the_text(model):
     ]
     assert lines[2] == "    x        (2, 2)     [[ 1.  2.]"
     assert lines[3] == "                         [ 3. -1.]]"
-    for line in ("    dweight  (2, 3)", "    dbias    (3,)", "    z        (2, 3)"):
+    for line in (
+        "    dweight  (2, 3)     [[",
+        "    dbias    (3,)       [",
+        "    z        (2, 3)     [[",
+        "    dz       (2, 3)     [[",
+    ):
         assert any(found.startswith(line) for found in lines)
+    # The last layer has no activation.
+    assert "    a        (2, 2)     = z" in lines
+    assert "    dz       (2, 2)     = da" in lines
 
 
 def test_blocks_show_what_is_inside_and_what_comes_out():
@@ -121,14 +137,178 @@ def test_a_forgotten_gradient_is_no_array():
             return dout * self.scale.data
 
     trace = trace_step(Forgetful(), nn.MSELoss(), X, X, file=io.StringIO())
-    assert [entry.name for entry in trace.entries if entry.stage == "backward"] == ["da", "dx"]
+    assert [entry.name for entry in trace.entries if entry.stage == "backward"] == ["da", "dz", "dx"]
     assert "  Forgetful(" in str(trace)
+
+
+NORM, GATE = nn.LayerNorm(3), nn.Highway(3, random_state=1)
+DEEP = nn.Sequential(
+    nn.Linear(2, 3, random_state=0),
+    nn.Tanh(),
+    nn.Sequential(nn.Linear(3, 3, activation="gelu", random_state=1), nn.BatchNorm1d(3)),
+    nn.Residual(nn.Sequential(NORM, nn.Linear(3, 3, bias=False, activation="sigmoid", random_state=2), nn.Dropout(0.5, 3))),
+    nn.Checkpoint(nn.Sequential(nn.Linear(3, 3, activation="relu", random_state=4), nn.Activation(np.sin, np.cos))),
+    GATE,
+    nn.Identity(),
+    nn.Linear(3, 2, activation="softplus", random_state=5),
+    nn.Softmax(),
+)
+
+
+def test_every_layer_has_all_arrays():
+    trace = trace_step(DEEP, nn.MSELoss(), X, X, file=io.StringIO())
+    names = "0 1 2.0 2.1 2 3.block.0 3.block.1 3.block.2 3.block 3 4.block.0 4.block.1 4.block 4 5.transform 5.gate 5 6 7 8"
+    assert list(trace.layers) == [*names.split(), ""]
+    parameters = {}
+    for name, parameter in DEEP.named_parameters():
+        parameters.setdefault(name.rpartition(".")[0], []).append(name.rpartition(".")[2])
+        np.testing.assert_array_equal(trace[name.rpartition(".")[0]][f"d{name.rpartition('.')[2]}"], parameter.grad)
+    for name, layer in trace.layers.items():
+        own = parameters.get(name, [])
+        assert {*layer} == {"x", "z", "a", "da", "dz", "dx", *own, *(f"d{key}" for key in own)}
+        assert layer.dz.shape == layer.da.shape == layer.a.shape == layer.z.shape
+        assert layer.dx.shape == layer.x.shape
+    modules = dict(DEEP.named_modules())
+    for name, layer in trace.layers.items():
+        if isinstance(modules[name], nn.Linear):
+            np.testing.assert_allclose(layer.x.T @ layer.dz, layer.dweight, rtol=1e-12, atol=1e-14, err_msg=name)
+            np.testing.assert_allclose(layer.dz @ layer.weight.T, layer.dx, rtol=1e-12, atol=1e-14, err_msg=name)
+            np.testing.assert_allclose(layer.x @ layer.weight + layer.get("bias", 0), layer.z, rtol=1e-12, atol=1e-14)
+    for name in ("0", "2.1", "3.block.0", "3.block.2", "3", "5", "6", "2", "4", ""):  # no activation
+        np.testing.assert_array_equal(trace[name].z, trace[name].a)
+        np.testing.assert_array_equal(trace[name].dz, trace[name].da)
+    for name in ("1", "4.block.1", "6", "8"):  # nothing but an activation
+        np.testing.assert_array_equal(trace[name].z, trace[name].x)
+        np.testing.assert_array_equal(trace[name].dz, trace[name].dx)
+    # What comes out of a layer goes into the next one, forward and backward.
+    for before, after in ((i, i + 1) for i in range(8)):
+        np.testing.assert_array_equal(trace[before].a, trace[after].x)
+        np.testing.assert_array_equal(trace[before].da, trace[after].dx)
+    np.testing.assert_array_equal(trace[3].dx, trace["3.block.0"].dx + trace[3].da)  # the two ways of a residual block
+    np.testing.assert_array_equal(trace[-1].da, trace["loss", "", "dloss"])
+
+
+def test_look_up():
+    trace = trace_step(DEEP, nn.MSELoss(), X, X, file=io.StringIO())
+    assert trace[0] is trace["0"] is trace.layers["0"] is trace[-9]
+    assert trace[-1] is trace["8"]
+    assert trace[1].dz is trace["backward", "1", "dz"]
+    for key in (9, -10, "block", "3.block.5"):
+        with pytest.raises(KeyError, match=rf"no layer {key!r} was traced; there are \['0', '1', '2\.0'"):
+            trace[key]
+    with pytest.raises(
+        AttributeError, match=r"there is no array 'dbias' of this layer; there are \['x', 'z', 'a', 'da', 'dz', 'dx'\]"
+    ):
+        trace[1].dbias  # noqa: B018
+    # Numbers and names are those of the model: of its parameters, and of its repr.
+    for name, _ in DEEP.named_parameters():
+        assert name.rpartition(".")[0] in trace.layers
+    assert all(f"\n  ({i}): {type(layer).__name__}" in repr(DEEP) for i, layer in enumerate(DEEP))
+
+
+def test_forward_only(capsys):
+    model = nn.Sequential(nn.Linear(2, 3, random_state=0), nn.Dropout(0.5, 0), nn.BatchNorm1d(3), nn.Linear(3, 1, random_state=1))
+    trace = trace_forward(model, X.tolist())
+    assert capsys.readouterr().out == ""
+    assert repr(trace) == "<StepTrace: 18 arrays, forward only>"
+    assert trace.loss is None
+    assert {*trace[0]} == {"x", "weight", "bias", "z", "a"}
+    assert str(trace).startswith("forward\n  0 Linear(2, 3)\n    x ")
+    assert "backward" not in str(trace)
+    np.testing.assert_array_equal(trace[0].z, X @ model[0].weight.data)
+    assert (trace[1].a == 0).any()
+    np.testing.assert_array_equal(trace[-1].a, model(X))  # the masks are those of the next forward
+    np.testing.assert_array_equal(trace_forward(model.eval(), X)[1].a, trace[0].a)  # no dropout in evaluation
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("activation", ["logistic", "tanh", nn.Activation(np.sin, np.cos)], ids=str)
+def test_a_classifier(n_classes, activation):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % n_classes
+    classifier = MLPClassifier(hidden_layer_sizes=(5, 6), activation=activation, random_state=0)
+    classifier.partial_fit(X, y, classes=np.unique(y))
+    trace = trace_forward(classifier, X)
+    linear = [name for name, layer in trace.layers.items() if "weight" in layer]
+    assert linear == (["0", "1", "2"] if isinstance(activation, str) else ["0", "2", "4"])
+    for name, weight, bias in zip(linear, classifier.coefs_, classifier.intercepts_, strict=True):
+        np.testing.assert_array_equal(trace[name].weight, weight)
+        np.testing.assert_array_equal(trace[name].bias, bias)
+    np.testing.assert_allclose(trace["0"].z, X @ classifier.coefs_[0] + classifier.intercepts_[0], rtol=1e-12)
+    expected = classifier.predict_proba(X)
+    np.testing.assert_allclose(trace[-1].a, expected if n_classes == 3 else expected[:, 1:], rtol=1e-12)
+
+
+def test_a_regressor_and_what_is_not_fitted():
+    X, y = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32), np.arange(20, dtype=np.float32)
+    regressor = MLPRegressor(hidden_layer_sizes=5, random_state=0)
+    with pytest.raises(NotFittedError):
+        trace_forward(regressor, X)
+    trace = trace_forward(regressor.partial_fit(X, y), X)
+    assert trace[1].a.dtype == np.float32
+    np.testing.assert_allclose(trace[-1].a[:, 0], regressor.predict(X), rtol=1e-6)
+
+
+def test_several_inputs():
+    a, b = nn.Input(), nn.Input()
+    model = nn.Graph([a, b], nn.Linear(2, 2, random_state=0)(a) * b)
+    trace = trace_step(model, nn.MSELoss(), (X, X + 1), X, file=io.StringIO())
+    np.testing.assert_array_equal(trace[1].x_1, X + 1)
+    np.testing.assert_array_equal(trace[1].dx_0, trace[0].da)
+    np.testing.assert_array_equal(trace[0].da, trace[1].dz * (X + 1))
+    np.testing.assert_array_equal(trace_forward(model, (X, X + 1))[1].z, trace[1].a)
+
+
+def test_names_that_are_long():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.scale_of_columns = nn.Parameter([2.0, 3.0])
+
+        def forward(self, x):
+            return x * self.scale_of_columns.data
+
+        def backward(self, dout, accumulate=False):
+            self.scale_of_columns.grad = dout.sum(axis=0)
+            return dout * self.scale_of_columns.data
+
+    lines = str(trace_forward(Scaled(), X)).splitlines()
+    assert lines[2] == "    x                (2, 2)     [[ 1.  2.]"
+    assert lines[4] == "    scale_of_columns (2,)       [2. 3.]"
+    trace = trace_step(Scaled(), nn.MSELoss(), X, X, file=io.StringIO())
+    np.testing.assert_array_equal(trace[""].dscale_of_columns, trace[""].dz.sum(axis=0))
+
+
+def test_a_layer_that_is_called_again():
+    """Calls are numbered in the order of the forward; the last one is the first to go back."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            self.layer = nn.Tanh()
+
+        def forward(self, x):
+            once = self.layer.forward(x)
+            self._first = self.layer._saved
+            return self.layer.forward(once)
+
+        def backward(self, dout, accumulate=False):
+            dout = self.layer.backward(dout)
+            self.layer._saved = self._first
+            return self.layer.backward(dout)
+
+    trace = trace_step(Twice(), nn.MSELoss(), X, X, file=io.StringIO())
+    first, second = trace["layer"], trace["layer, call 2"]
+    np.testing.assert_array_equal(first.a, second.x)
+    np.testing.assert_array_equal(first.da, second.dx)
+    np.testing.assert_allclose(first.dz, first.da * (1 - first.a**2), rtol=1e-13)
+    np.testing.assert_allclose(second.dz, second.da * (1 - second.a**2), rtol=1e-13)
+    assert "\n  layer, call 2 Tanh()\n" in str(trace)
 
 
 def test_the_model_stays_as_it_was(model):
     model.eval()
     state = model.state_dict()
     trace_step(model, nn.SoftmaxCrossEntropy(), X, Y, file=io.StringIO())
+    trace_forward(model, X)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, state[name])
     assert not model.training

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import io
 import pickle
 import warnings
 
@@ -434,6 +435,15 @@ def test_with_trace_step_and_check_gradients(rng, capsys):
     loss(model(X), y)
     model.backward(loss.backward())
     np.testing.assert_array_equal(trace["backward", "h", "da"], model.grad("h"))
+
+
+def test_trace_step_with_several_inputs(rng):
+    x, y = nn.Input("x"), nn.Input("y")
+    model = nn.Graph([x, y], (nn.Linear(3, 2, activation="tanh", random_state=0)(x).named("h") * y).named("out"))
+    X, Y = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    trace = trace_step(model, nn.MSELoss(), (X, Y), np.zeros((4, 2)), file=io.StringIO())
+    np.testing.assert_allclose(trace["h"].dz, trace["out"].da * Y * (1 - trace["h"].a ** 2), rtol=1e-12)
+    np.testing.assert_array_equal(trace["out"].dx_1, trace["out"].da * trace["h"].a)
 
 
 def test_at_a_kink():

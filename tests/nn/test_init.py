@@ -15,6 +15,8 @@ N_IN, N_OUT = 300, 200
     [
         ("he_normal", 2 / N_IN),
         ("he_uniform", 2 / N_IN),
+        ("lecun_normal", 1 / N_IN),
+        ("lecun_uniform", 1 / N_IN),
         ("xavier_normal", 2 / (N_IN + N_OUT)),
         ("xavier_uniform", 2 / (N_IN + N_OUT)),
         ("scikit_learn", 2 / (N_IN + N_OUT)),

@@ -5,7 +5,8 @@ struct FN(problem) {
     struct layer *layers;
     ptrdiff_t n_layers, n_params, n_buffers, *orders, *labels;
     int32_t *indptr, *indices;
-    REAL *x, *values, *weight, *params, *buffers;
+    STORED *x, *values;
+    REAL *weight, *params, *buffers;
     double *rates;
 };
 
@@ -17,7 +18,7 @@ static struct FN(problem) FN(make_problem)(int which)
     if (wrong_row(program.rows, program.n, 1) >= 0)
         abort();
     p.layers = copied(program.rows, (size_t)program.n * sizeof(struct layer));
-    p.x = FN(random_array)(ROWS * FEATURES);
+    p.x = FN(random_values)(ROWS * FEATURES);
     p.params = FN(random_array)(p.n_params);
     p.buffers = FN(array)(p.n_buffers);
     p.weight = FN(array)(ROWS);
@@ -25,7 +26,7 @@ static struct FN(problem) FN(make_problem)(int which)
     p.orders = checked(calloc(EPOCHS * ROWS, sizeof *p.orders));
     p.rates = checked(calloc(STEPS, sizeof *p.rates));
     p.indptr = checked(calloc(ROWS + 1, sizeof *p.indptr));
-    p.values = FN(array)(ROWS * FEATURES / 3);
+    p.values = FN(values)(ROWS * FEATURES / 3);
     p.indices = checked(calloc(ROWS * FEATURES / 3, sizeof *p.indices));
     int32_t n = 0;
     for (int i = 0; i < ROWS; i++) {
@@ -132,9 +133,9 @@ static void FN(drive_training)(const struct FN(problem) *p, int sparse, int opti
     FN(numbers)("trained", first.job.params, p->n_params);
     if (p->n_buffers)
         FN(numbers)("statistics", first.job.buffers, p->n_buffers);
-    number("last_loss", losses[EPOCHS - 1], 10 * TOLERANCE);
+    FN(number)("last_loss", losses[EPOCHS - 1], 10 * TOLERANCE);
     if (with_options)
-        number("best_loss", first.job.best[0], 10 * TOLERANCE);
+        FN(number)("best_loss", first.job.best[0], 10 * TOLERANCE);
     for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
         force_schedule(schedules[i][0]);
         drill_crew(schedules[i][1]);
@@ -149,7 +150,7 @@ static void FN(drive_training)(const struct FN(problem) *p, int sparse, int opti
     FN(forget_task)(&first);
 }
 
-static REAL *FN(predicted)(const struct FN(problem) *p, int sparse, const REAL *panels, int n_threads)
+static REAL *FN(predicted)(const struct FN(problem) *p, int sparse, const STORED *panels, int n_threads)
 {
     const struct rows rows = FN(first_rows)(p, sparse, ROWS, 0);
     REAL *outputs = FN(array)(ROWS * CLASSES);
@@ -166,7 +167,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n
     double loss;
     FN(numbers)("predicted", outputs, ROWS * CLASSES);
     if (!sparse) {
-        REAL *panels = checked(aligned_alloc(CACHE_LINE, (size_t)round_up(n_packed * (ptrdiff_t)sizeof(REAL), CACHE_LINE)));
+        STORED *panels = checked(aligned_alloc(CACHE_LINE, (size_t)round_up(n_packed * (ptrdiff_t)sizeof(STORED), CACHE_LINE)));
         FN(KERNELS).pack(p->layers, p->n_layers, p->params, panels);
         REAL *again = FN(predicted)(p, 0, panels, n_threads);
         FN(same)(again, outputs, ROWS * CLASSES, "predicted with packed weights");
@@ -175,7 +176,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n
     if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, 0.1, 0, gradient, &loss,
                                           n_threads))
         fault("no memory", "network_loss_gradient");
-    number("loss_mean", loss, 10 * TOLERANCE);
+    FN(number)("loss_mean", loss, 10 * TOLERANCE);
     FN(numbers)("gradient", gradient, p->n_params);
     free(outputs), free(gradient);
 }

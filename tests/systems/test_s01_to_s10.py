@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastprop import kernels, nn
-from fastprop.inspection import ActivationDisplay, check_gradients, numerical_gradient, trace_step
+from fastprop.inspection import ActivationDisplay, check_gradients, numerical_gradient, trace_forward
 
 
 def test_s01_numerical_gradient(figure, rng):
@@ -131,15 +131,18 @@ def test_s08_two_layer_networks(activation, figure, rng):
         assert check.verdict == "correct"
 
 
-def test_s09_deep_networks_and_xor(figure, capsys, rng):
+def test_s09_deep_networks_and_xor(figure, rng):
     for sizes in ([10, 20, 20, 20, 20, 5], [784, 128, 64, 10]):
-        model = nn.mlp(sizes, random_state=0)
-        trace = trace_step(model, nn.SoftmaxCrossEntropy(), rng.normal(size=(2, sizes[0])), [0, 1])
-        capsys.readouterr()
-        for i in range(len(sizes) - 2):
-            z, a = trace["forward", str(i), "z"], trace["forward", str(i), "a"]
-            np.testing.assert_array_equal(a, np.maximum(z, 0))
-            assert a.shape == (2, sizes[i + 1])
+        model, a = nn.mlp(sizes, random_state=0), rng.normal(size=(2, sizes[0]))
+        trace = trace_forward(model, a)  # z and a of each layer, without a loss
+        assert len(trace.layers) == len(sizes)  # and the model itself
+        for i, layer in enumerate(model):
+            z = a @ layer.weight.data + layer.bias.data
+            a = np.maximum(z, 0) if i < len(model) - 1 else z  # the last layer has no activation
+            np.testing.assert_allclose(trace[i].z, z, rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(trace[i].a, a, rtol=1e-10, atol=1e-12)
+            assert trace[i].z.shape == trace[i].a.shape == (2, sizes[i + 1])
+        figure(f"{'-'.join(map(str, sizes))}: layers with z and a", len(sizes) - 1)
 
     X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
     solved = []

@@ -1,12 +1,13 @@
-"""Systems 29 to 36: graphs as pictures and of numbers."""
+"""Systems 29 to 36: what the texts calculate and draw beside the networks: graphs, deltas, Jacobians, bounds, bugs, beginnings."""
 
+import io
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from fastprop import nn
-from fastprop.inspection import check_gradients, numerical_gradient
+from fastprop.inspection import check_gradients, hessian, jacobian, jvp, numerical_gradient, softmax_jacobian, trace_step
 from fastprop.nn import functional as F
 
 
@@ -77,3 +78,111 @@ def test_s30_a_graph_of_scalars_and_arrays(figure, rng):
     np.testing.assert_allclose(w.grad, X.T @ dz, rtol=1e-12)
     np.testing.assert_allclose(b.grad, dz.sum(axis=0), rtol=1e-12)
     assert check_gradients(model, loss, X, Y).verdict == "correct"
+
+
+def test_s31_delta_by_layer(figure, rng):
+    """z, a, dz, da, dW and db of every layer by the formulas of the texts; layers by number and by name."""
+    linears = (
+        nn.Linear(4, 5, activation="sigmoid", random_state=0),
+        nn.Linear(5, 5, random_state=1),
+        nn.Linear(5, 3, random_state=2),
+    )
+    model, loss = nn.Sequential(*linears[:2], nn.ReLU(), nn.Sequential(linears[2], nn.Identity())), nn.SoftmaxCrossEntropy()
+    X, y = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    trace = trace_step(model, loss, X, y, file=io.StringIO())
+
+    W = [layer.weight.data for layer in linears]
+    z_1 = X @ W[0]
+    a_1 = 1 / (1 + np.exp(-z_1))
+    z_2 = a_1 @ W[1]
+    a_2 = np.maximum(z_2, 0)
+    z_3 = a_2 @ W[2]
+    p = np.exp(z_3) / np.exp(z_3).sum(axis=1, keepdims=True)
+    delta_3 = (p - np.eye(3)[y]) / 6
+    da_2 = delta_3 @ W[2].T
+    delta_2 = da_2 * (z_2 > 0)
+    da_1 = delta_2 @ W[1].T
+    delta_1 = da_1 * a_1 * (1 - a_1)
+    by_hand = {
+        "0": {"z": z_1, "a": a_1, "da": da_1, "dz": delta_1, "dweight": X.T @ delta_1, "dbias": delta_1.sum(axis=0)},
+        # This layer has no activation: that is the next one.
+        "1": {"z": z_2, "a": z_2, "da": delta_2, "dz": delta_2, "dweight": a_1.T @ delta_2, "dbias": delta_2.sum(axis=0)},
+        "2": {"z": z_2, "a": a_2, "da": da_2, "dz": delta_2},
+        "3.0": {"z": z_3, "a": z_3, "da": delta_3, "dz": delta_3, "dweight": a_2.T @ delta_3, "dbias": delta_3.sum(axis=0)},
+        "3.1": {"z": z_3, "a": z_3, "da": delta_3, "dz": delta_3},
+        "3": {"z": z_3, "a": z_3, "da": delta_3, "dz": delta_3},
+    }
+    largest = 0.0
+    for name, arrays in by_hand.items():
+        for key, array in arrays.items():
+            largest = max(largest, np.abs(trace[name][key] - array).max())
+    figure("largest difference from the formulas by hand", f"{largest:.1e}")
+    figure("norm of delta by layer", {name: f"{np.linalg.norm(layer.dz):.3g}" for name, layer in trace.layers.items() if name})
+    assert largest < 1e-13
+    assert trace[0] is trace["0"]
+    assert {name.rpartition(".")[0] for name, _ in model.named_parameters()} < {*trace.layers}
+
+
+def test_s32_jacobians(figure, rng):
+    logits = rng.normal(size=5)
+    p = np.exp(logits) / np.exp(logits).sum()
+    formula = np.diag(p) - np.outer(p, p)
+    explicit = softmax_jacobian(logits)
+    by_differences = jacobian(lambda z: np.exp(z) / np.exp(z).sum(), logits)
+    figure("softmax Jacobian, largest difference of formula and differences", f"{np.abs(explicit - by_differences).max():.1e}")
+    np.testing.assert_allclose(explicit, formula, rtol=1e-13, atol=1e-16)
+    np.testing.assert_allclose(by_differences, formula, atol=1e-10)
+    dp, softmax = rng.normal(size=(1, 5)), nn.Softmax()
+    softmax(logits[None])
+    np.testing.assert_allclose(softmax.backward(dp)[0], explicit @ dp[0], rtol=1e-12, atol=1e-15)
+
+    polar = jacobian(lambda v: [v[0] * np.cos(v[1]), v[0] * np.sin(v[1])], [2.0, np.pi / 6])
+    np.testing.assert_allclose(polar, [[np.sqrt(3) / 2, -1], [0.5, np.sqrt(3)]], rtol=1e-9)
+    layer, x = nn.Linear(3, 2, random_state=0), nn.Input()
+    for f in (layer, nn.Graph(x, layer(x))):  # modules and graphs take matrices
+        np.testing.assert_allclose(jacobian(f, np.ones((1, 3)))[0, :, 0], layer.weight.data.T, rtol=1e-8)
+
+
+def test_s33_second_order_and_forward_mode(figure, rng):
+    n = 8
+    X, y, loss = rng.normal(size=(n, 3)), rng.normal(size=(n, 1)), nn.MSELoss()
+    H = hessian(lambda w: loss(X @ w, y), rng.normal(size=(3, 1)))[:, 0, :, 0]
+    difference = np.abs(H - 2 * X.T @ X / n).max()
+    figure("Hessian of the mean squared error of a linear layer, largest difference from 2 X^T X / n", f"{difference:.1e}")
+    assert difference < 1e-6
+    rosenbrock = hessian(lambda v: (1 - v[0]) ** 2 + 100 * (v[1] - v[0] ** 2) ** 2, [1.0, 1.0])
+    np.testing.assert_allclose(rosenbrock, [[802, -400], [-400, 200]], rtol=1e-6)
+
+    layers = nn.Linear(3, 4, activation="tanh", random_state=0), nn.Linear(4, 2, random_state=1)
+    model, x, v = nn.Sequential(*layers), rng.normal(size=(1, 3)), rng.normal(size=(1, 3))
+    # The chain rule from the input on: W_2^T diag(1 - a^2) W_1^T v
+    a = np.tanh(x @ layers[0].weight.data)
+    forward_mode = ((v @ layers[0].weight.data) * (1 - a**2)) @ layers[1].weight.data
+    found = jvp(model, x, v)
+    figure("Jacobian-vector product of 3-4-2, largest difference", f"{np.abs(found - forward_mode).max():.1e}")
+    np.testing.assert_allclose(found, forward_mode, rtol=1e-8)
+    np.testing.assert_allclose(found, np.tensordot(jacobian(model, x), v), rtol=1e-8)
+
+
+def test_s36_lecun_initialisation(figure, rng):
+    x = rng.normal(size=(200, 300))
+    spreads = {}
+    for init, variance in (
+        ("lecun_normal", 1 / 300),
+        ("lecun_uniform", 1 / 300),
+        ("he_normal", 2 / 300),
+        ("xavier_normal", 2 / 700),
+    ):
+        layer = nn.Linear(300, 400, init=init, random_state=0)
+        figure(f"{init}: variance of the weights, times n_in", f"{layer.weight.data.var() * 300:.3f}")
+        np.testing.assert_allclose(layer.weight.data.var(), variance, rtol=0.02)
+        assert not layer.bias.data.any()
+        spreads[init] = layer(x).var()
+    # N(0, 1 / n_in) keeps the variance of its input.
+    np.testing.assert_allclose(spreads["lecun_normal"], 1, rtol=0.03)
+
+    selu = nn.mlp([300, *[200] * 10], "selu", init="lecun_normal", random_state=0)
+    a = selu(x)
+    figure("selu, 10 layers: mean and standard deviation of the outputs", f"{a.mean():.3f}, {a.std():.3f}")
+    assert abs(a.mean()) < 0.2
+    assert 0.8 < a.std() < 1.25

@@ -1,14 +1,26 @@
 """Right uses of fastprop.nn and fastprop.inspection: they run, and type checkers have nothing to say against them."""
 
 import io
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastprop import nn
 from fastprop.annotations import Floats
-from fastprop.inspection import GradientFlow, activation_statistics, check_gradients, entropy, numerical_gradient, trace_step
+from fastprop.inspection import (
+    GradientFlow,
+    activation_statistics,
+    check_gradients,
+    entropy,
+    hessian,
+    jacobian,
+    jvp,
+    numerical_gradient,
+    softmax_jacobian,
+    trace_forward,
+    trace_step,
+)
 from fastprop.nn.program import Program
 
 rng = np.random.default_rng(0)
@@ -81,6 +93,12 @@ small = nn.Sequential(Scale(2.0), nn.mlp([4, 3], random_state=0))
 verdict = check_gradients(small, loss, X, y, raise_on="bug").verdict
 trace = trace_step(small, loss, X[:2], y[:2].tolist(), file=io.StringIO())
 value = trace["loss", "", "loss"]
+assert_type(trace[0].dz, NDArray[Any])
+assert_type(trace_forward(small, X[:2])["1.0"]["a"], NDArray[Any])
+assert_type(jacobian(small, X[:1]), NDArray[np.float64])
+assert_type(hessian(lambda x: float(x @ x), [1.0, 2.0]), NDArray[np.float64])
+assert_type(softmax_jacobian([0.0, 1.0]), NDArray[Any])
+jvp(small, X[:1], X[:1])
 flow = GradientFlow(model, "outputs", layers=["0"])
 assert_type(activation_statistics(model, X)["0"].dead, NDArray[np.intp])
 assert_type(numerical_gradient(lambda x: (x**2).sum(), [1.0, 2.0]), NDArray[np.float64])
