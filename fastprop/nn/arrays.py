@@ -33,7 +33,7 @@ def any_shape(layer, name, array):
     """`any_matrix` of an array of any shape, whose elements are one row if it is no matrix; and its shape."""
     if type(array) is np.ndarray and array.ndim == 2:
         return any_matrix(layer, name, array), array.shape
-    (array,) = any_floats(layer, [np.asarray(array)])
+    (array,) = any_floats(layer, [array])
     return (array if array.ndim == 2 else array.reshape(1, -1)), array.shape
 
 
@@ -48,8 +48,9 @@ def any_matrix(layer, name, array):
 
 
 def any_floats(layer, arrays):
-    """Arrays of any shape in one dtype: float32 if all of them are, Python's numbers aside, else float64."""
-    dtypes = {getattr(array, "dtype", np.float64) for array in arrays if type(array) not in (int, float)}
+    """Arrays of any shape in one dtype: float32 if all are, else float64. As in PyTorch, numbers do not count beside arrays."""
+    arrays = [np.asarray(array) for array in arrays]
+    dtypes = {array.dtype for array in arrays if array.ndim} or {array.dtype for array in arrays}
     dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
     return [_floats(layer, "an operand", array, dtype) for array in arrays]
 

@@ -18,7 +18,7 @@ from .allocation import sized
 from .errors import LayerError, NoForwardError, ShapeError
 from .module import Module, checked_modules
 from .parameter import Parameter
-from .values import Constant, Input, Operand, Value, Weight, constant, constant_text, in_order, values_of
+from .values import Constant, Input, Operand, Value, Weight, constant_text, in_order, values_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -194,7 +194,7 @@ class Graph(Module):
             "calls": self._calls,
             "outputs": self._outputs[0] if self._is_single else self._outputs,
             "names": self._given_names,
-            "constants": [c if isinstance(c, float) else [c.tolist(), c.dtype] for c in self._constants],
+            "constants": [[c.tolist(), c.dtype] for c in self._constants],
             "parameters": [of_steps.get(p) or [list(p.shape), p.dtype] for p in self._leaf_parameters()],
         }
 
@@ -227,7 +227,7 @@ class Graph(Module):
         names : list of str or None, optional
             The names of inputs, parameters and calls; None for one without.
         constants : list, optional
-            For each a number, or (array-like, dtype).
+            For each (array-like, dtype).
         parameters : list, optional
             For each (shape, dtype), or if a step has it the number of the step and its name there, such as '0.weight'.
 
@@ -251,7 +251,7 @@ class Graph(Module):
         names = [None] * (n_values - len(constants)) if names is None else names
         known = dict(_paths(steps))
         made = [known[p] if isinstance(p, str) else Parameter(np.zeros(sized(*p[0]), p[1])) for p in parameters]
-        graph._build(n_inputs, steps, sources, calls, outputs, names, [_stored(c) for c in constants], made)
+        graph._build(n_inputs, steps, sources, calls, outputs, names, [np.array(*c) for c in constants], made)
         return graph
 
     def __getstate__(self):
@@ -341,7 +341,7 @@ class Graph(Module):
                         gradients[source] = gradient if gradients[source] is None else gradients[source] + gradient
         except LayerError as error:
             raise error.located_in(self) from None
-        gradients = [np.zeros(np.shape(v)) if g is None else np.asarray(g) for v, g in zip(values, gradients, strict=True)]
+        gradients = [np.zeros(v.shape) if g is None else np.asarray(g) for v, g in zip(values, gradients, strict=True)]
         for parameter, gradient in zip(leaves, gradients[self._n_leaves - len(leaves) :], strict=False):
             parameter.grad_buffer()[...] += gradient
         self._saved.gradients = gradients
@@ -356,12 +356,12 @@ class Graph(Module):
             raise ShapeError(self, f"dout must have a gradient for each of {n} outputs; got {len(douts)}")
         for i, gradient in zip(self._outputs, douts, strict=True):
             value = self._saved.values[i]
-            if dout is None and np.size(value) != 1:
+            if dout is None and value.size != 1:
                 raise ShapeError(self, f"without dout, an output must be one number; {self._names[i]!r} has shape {value.shape}")
             gradient = np.ones_like(value) if dout is None else np.zeros_like(value) if gradient is None else np.asarray(gradient)
-            if gradient.shape != np.shape(value):
+            if gradient.shape != value.shape:
                 owner = self if i < self._n_leaves else self.steps[self._calls[i - self._n_leaves]]
-                raise ShapeError(owner, f"dout must have shape {np.shape(value)}; got {gradient.shape}").located_in(self)
+                raise ShapeError(owner, f"dout must have shape {value.shape}; got {gradient.shape}").located_in(self)
             yield i, gradient
 
     def _reporting(self, at, prefix, stacklevel):
@@ -425,7 +425,7 @@ class Graph(Module):
         if recorded is None:
             after = "forward in training mode" if what == "value" else "backward"
             raise NoForwardError(self, f"there is no {what} of {self._names[i]!r} before a {after}")
-        return _plain(np.asarray(recorded[i]))
+        return _plain(recorded[i])
 
     def _position(self, name):
         if isinstance(name, Value | Parameter):
@@ -449,7 +449,7 @@ class Graph(Module):
             kinds.append("operation" if symbol else "module")
             symbols.append(symbol or type(step).__name__)
         formulas = map(self._formula, range(len(kinds)))
-        values = [None] * len(kinds) if run is None else [_plain(np.asarray(value)) for value in run.values]
+        values = [None] * len(kinds) if run is None else map(_plain, run.values)
         grads = [None] * len(kinds) if run is None or run.gradients is None else map(_plain, run.gradients)
         return [GraphNode(*node) for node in zip(self._names, kinds, symbols, formulas, operands, values, grads, strict=True)]
 
@@ -509,8 +509,3 @@ def _plain(value):
 def _paths(steps):
     """(path, parameter) of all parameters of steps: the number of the step, and the name there."""
     return [(f"{k}.{name}", parameter) for k, step in enumerate(steps) for name, parameter in step.named_parameters()]
-
-
-def _stored(given):
-    """A constant as `Graph.arguments` returns it."""
-    return constant(np.asarray(*given) if isinstance(given, (list, tuple)) else given)

@@ -150,12 +150,12 @@ class Power(_Broadcasting):
         return f"{operands[0]} {self.symbol}" if len(operands) == 1 else super().formula(*operands)
 
     def _value(self, x, y=None):
-        return x ** (self.exponent if y is None else y)
+        return x ** (self.exponent.astype(x.dtype) if y is None else y)
 
     def _gradients(self, dout, out, x, y=None):
-        exponent = self.exponent if y is None else y
+        exponent = self.exponent.astype(x.dtype) if y is None else y
         # Where y is 0, the other factor is x instead of x^-1, so that their product is 0 at x = 0, too. As in PyTorch, so is dy.
-        dx = dout * exponent * x ** np.where(np.equal(exponent, 0), 1, np.subtract(exponent, 1)).astype(x.dtype)
+        dx = dout * exponent * x ** np.where(exponent == 0, 1, exponent - 1).astype(x.dtype)
         if y is None:
             return (dx,)
         return dx, dout * out * np.log(np.where((x == 0) & (y >= 0), 1, x))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
-from ..annotations import ArrayLike
+from ..annotations import ArrayLike, Floats
 from .parameter import Parameter, real_numbers
 
 if TYPE_CHECKING:
@@ -208,15 +208,15 @@ class Weight(Value):
         self.parameter = parameter
 
 
-def constant(values: ArrayLike) -> Any:
-    """A number as a Python float, which does not make float32 operands float64, or an array of real numbers."""
+def constant(values: ArrayLike) -> Floats:
+    """A copy of real numbers, in float32 if that is what they are, else in float64."""
     array = real_numbers("a constant in a graph", values)
-    return float(array) if array.ndim == 0 else array.astype(np.float32 if array.dtype == np.float32 else np.float64)
+    return array.astype(np.float32 if array.dtype == np.float32 else np.float64)
 
 
-def constant_text(value: Any) -> str:
+def constant_text(value: Floats) -> str:
     """A constant in a formula."""
-    if isinstance(value, float):
+    if value.ndim == 0:
         return f"{value:g}"
     return np.array2string(value, precision=3, separator=", ") if value.size <= 4 and value.ndim == 1 else f"array{value.shape}"
 

@@ -430,6 +430,7 @@ def test_with_trace_step_and_check_gradients(rng, capsys):
     trace = trace_step(model, loss, X, y)
     np.testing.assert_array_equal(trace["forward", "z", "a"], model(X))
     np.testing.assert_array_equal(trace["backward", "", "dw"], w.grad)
+    assert trace["forward", "3", "x_1"] == 2  # a constant is an operand like others
     assert "h Linear(3, 4, activation='tanh')" in capsys.readouterr().out
     model(X)
     loss(model(X), y)
