@@ -22,6 +22,7 @@ PACKAGES = {
     "fastprop.inspection": None,
     "fastprop.kernels": None,
     "fastprop.nn": None,
+    "fastprop.nn.functional": ["concat", "exp", "relu", "tanh"],
     "fastprop.nn.init": sorted(nn.init.INITIALIZERS),
     "fastprop.optim": None,
     "fastprop.loop": ["run_epochs"],

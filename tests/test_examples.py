@@ -96,6 +96,16 @@ def test_single_neuron(run, capsys):
     assert "dweight  (3, 1)" in capsys.readouterr().out
 
 
+def test_graph(run, capsys):
+    found = run("graph")
+    assert found["loss"] == pytest.approx(0.25)
+    expected = {"x": 1.0, "w1": 2.0, "b1": 2.0, "w2": 0.6, "b2": 1.0, "y": -1.0}
+    assert found["gradients"] == pytest.approx(expected)
+    assert found["trained"] < 0.01
+    assert found["prediction"] == pytest.approx(1, abs=0.1)
+    assert "  hidden = relu(#1)\n" in capsys.readouterr().out
+
+
 def test_gradient_check(run):
     found = run("gradient_check")
     assert found["right"].verdict == "correct"

@@ -8,6 +8,7 @@ from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
 from .gradients import GradientCheck, check_gradients
+from .graph_display import GraphDisplay
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
 from .loss_curve import LossCurveDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "GradientFlow",
     "GradientFlowDisplay",
     "GradientWarning",
+    "GraphDisplay",
     "InformationDisplay",
     "LayerActivations",
     "LayerTrace",

@@ -20,7 +20,7 @@ reproducible, make one ``rng = np.random.default_rng(0)`` and give it to all lay
 """
 
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
-from . import init
+from . import functional, init
 from .activations import ELU, GELU, SELU, Identity, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .blocks import DenseConcat, Highway, Residual
 from .clipping import clip_grad_norm, clip_grad_value
@@ -28,13 +28,15 @@ from .containers import Checkpoint, Sequential, mlp
 from .dropout import Dropout
 from .errors import LayerError, NoForwardError, ShapeError
 from .functions import Activation, ElementwiseLoss
-from .graph import Add, Concat, Graph, Input, Multiply
+from .graph import Graph
 from .linear import Linear
 from .loading import load
 from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm
+from .operations import Add, Concat, Multiply
 from .parameter import Parameter
+from .values import Input, Value
 
 __all__ = [
     "ELU",
@@ -80,8 +82,10 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "Tanh",
+    "Value",
     "clip_grad_norm",
     "clip_grad_value",
+    "functional",
     "init",
     "load",
     "mlp",

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, Floats
 from ..kernels.spec import ACTIVATIONS
-from .arrays import any_matrix, like, raw
+from .arrays import any_matrix, any_shape, like, raw
 from .errors import ShapeError
 from .module import Module
 
@@ -20,9 +20,14 @@ ACTIVATION_LAYERS: dict[str, type[_Elementwise]] = {}
 
 
 class _Elementwise(Module):
-    """``a = f(x)``, x (n, n_units), with the f that has a name in the specification."""
+    """``a = f(x)``, x of any shape, with the f that has a name in the specification."""
 
     _name: ActivationName
+
+    @property
+    def symbol(self) -> str:
+        """What stands for it in a `Graph`."""
+        return self._name
 
     def __init_subclass__(cls, name: ActivationName | None = None) -> None:
         super().__init_subclass__()
@@ -31,20 +36,20 @@ class _Elementwise(Module):
             ACTIVATION_LAYERS[name] = cls
 
     def forward(self, x: ArrayLike) -> Floats:
-        x, activation = any_matrix(self, "x", x), ACTIVATIONS[self._name]
+        (x, shape), activation = any_shape(self, "x", x), ACTIVATIONS[self._name]
         a = np.empty_like(x)
         raw.activation_forward(x, activation.code, a, self.n_threads)
-        self._saved = (a if activation.derivative == "a" else x) if self.training else None
-        return a
+        self._saved = (a if activation.derivative == "a" else x, shape) if self.training else None
+        return a.reshape(shape)
 
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
-        saved = self._saved
-        if saved is None:
+        if self._saved is None:
             raise self.no_forward()
+        saved, shape = self._saved
         dx = np.empty_like(saved)
-        dout = like(self, "dout", dout, saved.shape, saved.dtype)
+        dout = like(self, "dout", dout, shape, saved.dtype).reshape(saved.shape)
         raw.activation_backward(dout, saved, ACTIVATIONS[self._name].code, dx, self.n_threads)
-        return dx
+        return dx.reshape(shape)
 
     def lower(self, program: Program) -> None:
         program.activation(self._name)
@@ -102,6 +107,8 @@ class Softmax(Module):
 
     Before a cross-entropy it is not needed: `SoftmaxCrossEntropy` takes logits.
     """
+
+    symbol = "softmax"
 
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)

@@ -29,6 +29,14 @@ def like(layer, name, array, shape, dtype):
     return array
 
 
+def any_shape(layer, name, array):
+    """`any_matrix` of an array of any shape, whose elements are one row if it is no matrix; and its shape."""
+    if type(array) is np.ndarray and array.ndim == 2:
+        return any_matrix(layer, name, array), array.shape
+    (array,) = any_floats(layer, [array])
+    return (array if array.ndim == 2 else array.reshape(1, -1)), array.shape
+
+
 def any_matrix(layer, name, array):
     """The array as the kernels read it, (n, any): float32 stays, all other numbers become float64."""
     if type(array) is np.ndarray and array.ndim == 2 and array.dtype in FLOAT_DTYPES and array.flags.carray:
@@ -37,6 +45,14 @@ def any_matrix(layer, name, array):
     if array.ndim != 2:
         raise ShapeError(layer, f"{name} must have shape (n, n_units); got {array.shape}")
     return array
+
+
+def any_floats(layer, arrays):
+    """Arrays of any shape in one dtype: float32 if all are, else float64. As in PyTorch, numbers do not count beside arrays."""
+    arrays = [np.asarray(array) for array in arrays]
+    dtypes = {array.dtype for array in arrays if array.ndim} or {array.dtype for array in arrays}
+    dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
+    return [_floats(layer, "an operand", array, dtype) for array in arrays]
 
 
 def _floats(layer, name, array, dtype):

@@ -62,8 +62,27 @@ def of_validation_data():
         raise type(error)(f"validation_data: {error}") from None
 
 
+class Inputs(tuple):
+    """The arrays for a model that takes several inputs, all with as many rows."""
+
+    @property
+    def shape(self):
+        """That of the first."""
+        return self[0].shape
+
+    @property
+    def ndim(self):
+        """The least that one of them has."""
+        return min(each.ndim for each in self)
+
+
 def rows_of(X, dtype):
-    """X as a matrix whose rows can be taken, in a dtype where one is given."""
+    """X as a matrix whose rows can be taken, in a dtype where one is given; or `Inputs`."""
+    if isinstance(X, tuple):
+        inputs = Inputs(rows_of(each, dtype) for each in X)
+        if len({each.shape[:1] for each in inputs}) != 1 or not inputs[0].shape:
+            raise ValueError(f"all inputs in X must have the same number of rows; got shapes {[each.shape for each in inputs]}")
+        return inputs
     if not hasattr(X, "tocsr"):
         return np.asarray(X, dtype)
     like = np.empty(0, dtype or (np.float32 if X.dtype == np.float32 else np.float64))
@@ -71,6 +90,9 @@ def rows_of(X, dtype):
 
 
 def dense_rows(X, rows):
+    """Some rows of X, in the form in which a module takes them."""
+    if isinstance(X, tuple):
+        return tuple(dense_rows(each, rows) for each in X)
     return X[rows].toarray() if hasattr(X, "tocsr") else X[rows]
 
 

@@ -85,6 +85,8 @@ class CompiledEpochs(loop.CompiledEpochs):
 
     def __init__(self, problem):
         X, validation_data = problem.X, problem.validation_data
+        if isinstance(X, tuple):
+            raise NotPlain(f"X has {len(X)} inputs")
         data = [X] if validation_data is None else [X, validation_data[0]]
         shape = np.shape(X) if not is_sparse(X) else X.shape
         if len(shape) != 2 or not shape[1]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 
@@ -22,26 +22,10 @@ from . import storage
 from .errors import LayerError, NoForwardError
 from .parameter import Parameter, real_numbers, writeable
 from .trainable import Trainable
-
-if TYPE_CHECKING:
-    from .graph import Value
+from .values import Operand, Value
 
 # Arguments of a layer that are about its first parameters only.
 BEGINNINGS = ("random_state", "init")
-
-
-class Node:
-    """A value in a `Graph`: what ``module`` gives for the values of other nodes, or without a module an input.
-
-    A module that is called with nodes returns one. The arithmetic is in `graph`.
-    """
-
-    def __init__(self, module: Module | None = None, inputs: tuple[Node, ...] = ()) -> None:
-        self.module, self.inputs = module, inputs
-
-    def applied(self, module: Module, inputs: tuple[Any, ...]) -> Node:
-        """The node of the module's output for these inputs, among which is this node."""
-        raise NotImplementedError
 
 
 class Module(Trainable):
@@ -65,12 +49,13 @@ class Module(Trainable):
     _saved: Any = None
 
     @overload
-    def __call__(self, x: Value, /, *more: Value) -> Value: ...
+    def __call__(self, x: Value, /, *more: Operand) -> Value: ...
     @overload
     def __call__(self, x: ArrayLike, /, *more: ArrayLike) -> Floats: ...
     def __call__(self, *inputs: Any) -> Any:
-        if inputs and isinstance(inputs[0], Node):
-            return inputs[0].applied(self, inputs)
+        for x in inputs:
+            if isinstance(x, Value):
+                return Value(self, inputs)
         try:
             return self.forward(*inputs)
         except LayerError as error:
@@ -203,9 +188,9 @@ class Module(Trainable):
         Returns
         -------
         list of Parameter
-            In the order of `named_parameters`.
+            In the order of `named_parameters`; one that is in several places only once.
         """
-        return [parameter for _, parameter in self.named_parameters()]
+        return list(dict.fromkeys(parameter for _, parameter in self.named_parameters()))
 
     @property
     def n_parameters(self) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
 from ..network import FLOAT_DTYPES, aligned_zeros
 from ..optim.adjacency import flat_run, follows
+
+if TYPE_CHECKING:
+    from .values import Value
 
 
 def real_numbers(name, values):
@@ -88,6 +91,25 @@ class Parameter:
             self._grad = np.zeros_like(self._data) if self._room is None else self._room()
             self._room = None  # an array that somebody may have kept is not used again
         return self._grad
+
+    def named(self, name: str) -> Value:
+        """Return a value for the expressions of a `Graph` that stands for the parameter.
+
+        Together with values, the parameter needs none: ``x @ weight`` is a value if x is one.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the graph, and then an attribute of the graph.
+
+        Returns
+        -------
+        Value
+            Has operators, as an `Input`.
+        """
+        from .values import Weight
+
+        return Weight(self, name)
 
     def _like(self, name, values):
         values = real_numbers(name, values)

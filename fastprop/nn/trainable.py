@@ -40,14 +40,14 @@ class Trainable:
 
     def fit(
         self,
-        X: MatrixLike,
+        X: MatrixLike | tuple[MatrixLike, ...],
         y: ArrayLike,
         loss: Loss,
         optimizer: Optimizer,
         epochs: int = 10,
         batch_size: int = 32,
         *,
-        validation_data: tuple[MatrixLike, ArrayLike] | None = None,
+        validation_data: tuple[MatrixLike | tuple[MatrixLike, ...], ArrayLike] | None = None,
         metrics: Mapping[str, Callable[[Floats, Any], object] | str] | Iterable[str] | None = None,
         clip_norm: float | None = None,
         flow: GradientFlow | None = None,
@@ -68,8 +68,9 @@ class Trainable:
 
         Parameters
         ----------
-        X : array-like or SciPy sparse matrix, shape (n, n_in)
-            The rows to train on. Sparse ones are compiled if they go into a `Linear` layer alone.
+        X : array-like or SciPy sparse matrix, shape (n, n_in), or tuple of these
+            The rows to train on. Sparse ones are compiled if they go into a `Linear` layer alone. A tuple has the inputs of a
+            `Graph` that takes several.
         y : array-like
             As the loss takes it.
         loss : Loss

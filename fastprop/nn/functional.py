@@ -1,0 +1,90 @@
+"""Functions of values in a `Graph`, and of arrays: activations, `softmax`, `exp`, `log` and `concat`.
+
+>>> from fastprop import nn
+>>> from fastprop.nn import functional as F
+>>> w, x = nn.Input("w"), nn.Input("x")
+>>> nn.Graph(F.sigmoid(w * x))
+Graph(w, x) -> #1  # 0 parameters
+  #0 = w * x
+  #1 = sigmoid(#0)
+>>> float(F.relu(-2.0))
+0.0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, overload
+
+from ..annotations import ArrayLike, Floats
+from . import activations, operations
+from .values import Operand, Value
+
+if TYPE_CHECKING:
+    from .module import Module
+
+
+class _Function(Protocol):
+    """A function of one value or array."""
+
+    @overload
+    def __call__(self, x: Value) -> Value: ...
+    @overload
+    def __call__(self, x: ArrayLike) -> Floats: ...
+
+
+def _function(name: str, module: type[Module]) -> _Function:
+    """The function that a new module is called by."""
+
+    def function(x: Operand) -> Value | Floats:
+        return module()(x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""{module.__doc__.strip()}
+
+    Parameters
+    ----------
+    x : Value or array-like
+        Of any shape; for softmax (n, n_classes).
+
+    Returns
+    -------
+    Value or ndarray
+        A value of a `Graph`, or for an array the result.
+    """
+    return function
+
+
+identity = _function("identity", activations.Identity)
+relu = _function("relu", activations.ReLU)
+leaky_relu = _function("leaky_relu", activations.LeakyReLU)
+elu = _function("elu", activations.ELU)
+selu = _function("selu", activations.SELU)
+gelu = _function("gelu", activations.GELU)
+silu = _function("silu", activations.SiLU)
+mish = _function("mish", activations.Mish)
+softplus = _function("softplus", activations.Softplus)
+sigmoid = _function("sigmoid", activations.Sigmoid)
+tanh = _function("tanh", activations.Tanh)
+softmax = _function("softmax", activations.Softmax)
+exp = _function("exp", operations.Exp)
+log = _function("log", operations.Log)
+
+
+@overload
+def concat(x: Value, /, *more: Operand) -> Value: ...
+@overload
+def concat(x: ArrayLike, /, *more: ArrayLike) -> Floats: ...
+def concat(*xs: Operand) -> Value | Floats:
+    """Put matrices with as many rows side by side.
+
+    Parameters
+    ----------
+    *xs : Value or array-like, shape (n, any)
+        The matrices.
+
+    Returns
+    -------
+    Value or ndarray, shape (n, sum of their columns)
+        A value of a `Graph`, or for arrays the result.
+    """
+    return operations.Concat()(*xs)
