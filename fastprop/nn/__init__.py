@@ -15,7 +15,18 @@ from .functions import Activation, ElementwiseLoss
 from .graph import Add, Concat, Graph, Input, Multiply
 from .linear import Linear
 from .loading import load
-from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
+from .losses import (
+    BinaryCrossEntropy,
+    GammaLoss,
+    HuberLoss,
+    L1Loss,
+    Loss,
+    MSELoss,
+    PoissonLoss,
+    QuantileLoss,
+    SoftmaxCrossEntropy,
+    TweedieLoss,
+)
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm
 from .parameter import Parameter
@@ -36,10 +47,13 @@ __all__ = [
     "DenseConcat",
     "Dropout",
     "ElementwiseLoss",
+    "GammaLoss",
     "Graph",
     "Highway",
+    "HuberLoss",
     "Identity",
     "Input",
+    "L1Loss",
     "LayerError",
     "LayerNorm",
     "LeakyReLU",
@@ -53,6 +67,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "PoissonLoss",
+    "QuantileLoss",
     "RMSprop",
     "ReLU",
     "Residual",
@@ -64,6 +79,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "Tanh",
+    "TweedieLoss",
     "clip_grad_norm",
     "clip_grad_value",
     "init",

@@ -91,6 +91,7 @@ class CompiledEpochs(loop.CompiledEpochs):
             x = sparse_rows("X", X, shape[1], lowered.params)[1]
         else:
             x = matrix(model, "X", X, shape[1], dtype), NO_INDICES, NO_INDICES
+        loss.hyper(lowered.n_out)
         labels, targets = loss.targets(y, (shape[0], lowered.n_out), dtype)
         self._rows = Rows(*x, labels, targets, np.empty(0, dtype))
         per_row, per_update = lowered.flops(x[0].size / max(1, shape[0]))
@@ -115,6 +116,7 @@ class CompiledEpochs(loop.CompiledEpochs):
             layers=lowered.layers,
             buffers=lowered.buffers,
             loss=loss.kernel.code,
+            loss_hyper=loss.hyper(lowered.n_out),
             gradient_scale=loss.gradient_scale(lowered.n_out),
             value_scale=loss.value_scale(lowered.n_out),
             optimizer=OPTIMIZER_CODES[optimizer.name],

@@ -39,5 +39,10 @@ cdef ptrdiff_t check_network(cnp.ndarray layers, cnp.ndarray params, cnp.ndarray
     return table[n - 1].n_out
 
 
+# The parameters of a loss.
+cdef int check_loss_hyper(int loss, cnp.ndarray loss_hyper, ptrdiff_t n_out) except -1:
+    return check_sizes("loss_hyper", n_loss_hyper(loss, n_out), sizeof(double), loss_hyper)
+
+
 cdef int check_hyper(int optimizer, cnp.ndarray hyper) except -1:
     return check_sizes("hyper", N_COMMON_HYPER + OPTIMIZER_HYPER[optimizer], sizeof(double), hyper)
