@@ -267,8 +267,8 @@ class HuberLoss(Loss):
 class QuantileLoss(Loss):
     """The pinball loss: the mean of ``max(q d, (q - 1) d)`` over all elements, with ``d = y - outputs``.
 
-    Its minimum is at the q-quantile of y. The gradient is ``(1 - q) / size`` above y, ``-q / size`` below, and 0 where they are equal. y: (n, n_out), or (n,) where n_out
-    is 1; for several quantiles of the same numbers, y has a copy of them for each.
+    Its minimum is at the q-quantile of y. The gradient is ``(1 - q) / size`` above y, ``-q / size`` below, and 0 where they are
+    equal. y: (n, n_out), or (n,) where n_out is 1; for several quantiles of the same numbers, y has a copy of them for each.
 
     Parameters
     ----------
@@ -301,8 +301,8 @@ class TweedieLoss(Loss):
     """Half the Tweedie deviance of the mean ``m = exp(z)``, whose variance is proportional to ``m^power``.
 
     The mean over all elements of ``m^(2 - p) / (2 - p) + y m^(1 - p) / (p - 1) - y^(2 - p) / ((2 - p) (p - 1))``, p = power, which
-    is 0 for m = y. The gradient is ``(m^(2 - p) - y m^(1 - p)) / size``. y: numbers >= 0, many of which may be 0, (n, n_out), or (n,) where n_out
-    is 1.
+    is 0 for m = y. The gradient is ``(m^(2 - p) - y m^(1 - p)) / size``. y: numbers >= 0, many of which may be 0, (n, n_out), or
+    (n,) where n_out is 1.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ cdef extern from "engine.h":
     const kernels KERNELS_f64
     const int OPTIMIZER_SLOTS[]
     const int OPTIMIZER_HYPER[]
-    enum: CACHE_LINE, N_COMMON_HYPER
+    enum: CACHE_LINE, N_COMMON_HYPER, SOFTMAX_CROSS_ENTROPY
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
     ptrdiff_t wrong_row(const layer *, ptrdiff_t, int) noexcept nogil
     ptrdiff_t n_loss_hyper(int, ptrdiff_t) noexcept nogil
@@ -231,10 +231,10 @@ def loss_forward(int loss, cnp.ndarray loss_hyper, cnp.ndarray logits, cnp.ndarr
     cdef void *outputs_data = data(outputs)
     cdef double loss_sum = 0
     cdef int status
-    check_code("loss", is_loss(loss), loss)
-    check_loss_hyper(loss, loss_hyper, n_out)
+    check_loss(loss, loss_hyper, n_out)
     check_sizes("logits", rows * n_out, item, logits)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_given(loss, rows, labels, targets)
     check_optional("outputs", rows * n_out, item, outputs)
     with nogil:
         status = k.loss_forward(loss, hyper_data, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, rows,
@@ -251,10 +251,10 @@ def loss_backward(int loss, cnp.ndarray loss_hyper, cnp.ndarray outputs, cnp.nda
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
-    check_code("loss", is_loss(loss), loss)
-    check_loss_hyper(loss, loss_hyper, n_out)
+    check_loss(loss, loss_hyper, n_out)
     check_sizes("outputs", rows * n_out, item, outputs)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_given(loss, rows, labels, targets)
     check_sizes("dlogits", rows * n_out, item, dlogits)
     with nogil:
         k.loss_backward(loss, hyper_data, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, rows,
@@ -354,9 +354,9 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     cdef double loss_mean = 0
     cdef int status
     cdef rows r
-    check_code("loss", is_loss(loss), loss)
-    check_loss_hyper(loss, loss_hyper, check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0))
+    check_loss(loss, loss_hyper, check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0))
     r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers)
+    check_given(loss, r.n, labels, targets)
     check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
     with nogil:
         status = k.network_loss_gradient(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
@@ -376,12 +376,12 @@ cdef int fill_job(given, job_in_c *j) except -1:
     j.loss, j.optimizer, j.batch_size, j.exempt = given.loss, given.optimizer, given.batch_size, given.exempt
     j.gradient_scale, j.value_scale, j.smoothing = given.gradient_scale, given.value_scale, given.smoothing
     j.clip, j.alpha, j.clip_norm = given.clip, given.alpha, given.clip_norm
-    check_code("loss", is_loss(j.loss), j.loss)
     check_code("optimizer", is_optimizer(j.optimizer), j.optimizer)
     n_out = check_network(layers, params, buffers,
                           cnp.PyArray_SIZE(given.indptr) > 0 or cnp.PyArray_SIZE(given.validation_indptr) > 0)
-    check_loss_hyper(j.loss, loss_hyper, n_out)
+    check_loss(j.loss, loss_hyper, n_out)
     j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers)
+    check_given(j.loss, j.data.n, given.labels, given.targets)
     j.orders, j.n_epochs, j.n_visits = <const ptrdiff_t *>cnp.PyArray_DATA(orders), n_epochs, orders.shape[1]
     j.layers, j.n_layers = <const layer *>cnp.PyArray_DATA(layers), layers.shape[0]
     j.params, j.buffers, j.state = cnp.PyArray_DATA(params), cnp.PyArray_DATA(buffers), cnp.PyArray_DATA(state)
@@ -402,6 +402,7 @@ cdef int fill_job(given, job_in_c *j) except -1:
     if j.validation_losses != NULL:
         j.validation = checked_rows(given.validation_x, given.validation_indices, given.validation_indptr, given.validation_labels,
                                     given.validation_targets, given.validation_weight, layers)
+        check_given(j.loss, j.validation.n, given.validation_labels, given.validation_targets)
         check_sizes("validation_losses", n_epochs, sizeof(double), validation_losses)
         check_sizes("best", 2, sizeof(double), best)
         check_sizes("best_params", n_params, item, best_params)
