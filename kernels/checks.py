@@ -118,7 +118,7 @@ def loss_hyper(loss, given, n_out):
     found = []
     for name, default in loss.hyper.items():
         value = given.get(name, default)
-        values = [value] if isinstance(value, numbers.Real) or not loss.per_output else list(value)
+        values = list(value) if loss.per_output and np.ndim(value) else [value]
         if len(values) not in (1, n_out if loss.per_output else 1):
             raise ValueError(f"{name} must be one number, or one for each of {n_out} outputs; got {len(values)}")
         found += [real(name, each) for each in values] * (n_loss_hyper(loss, n_out) // len(loss.hyper) // len(values))
