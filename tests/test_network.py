@@ -81,7 +81,7 @@ def _job(network, data, orders, optimizer, losses, **options):
     """The same call for the reference kernels, on copies of everything that changes."""
     fields = {"batch_size": 8, "alpha": 0.1, "loss": LOSS_CODES[network.loss], "losses": losses, "step": np.zeros(1, np.intp)}
     fields |= {"optimizer": OPTIMIZER_CODES[optimizer.name], "hyper": optimizer.hyper, "state": optimizer.memory.copy()}
-    fields |= {"layers": network.layers, "buffers": network.buffers.copy()} | options
+    fields |= {"layers": network.layers, "buffers": network.buffers.copy(), "loss_hyper": network._loss_hyper} | options
     return new_job(data.arrays, network.params.copy(), orders=orders, **fields)
 
 
