@@ -128,6 +128,48 @@ def poisson_backward(rng, n, n_in, n_out):
     return {"rates": rng.random((n, n_out)), "targets": targets, "scale": 1 / n, "out": np.zeros((n, n_out))}
 
 
+def absolute_error_forward(rng, n, n_in, n_out):
+    return squared_error_forward(rng, n, n_in, n_out)
+
+
+def absolute_error_backward(rng, n, n_in, n_out):
+    return squared_error_backward(rng, n, n_in, n_out)
+
+
+def huber_forward(rng, n, n_in, n_out):
+    return squared_error_forward(rng, n, n_in, n_out)
+
+
+def huber_backward(rng, n, n_in, n_out):
+    return squared_error_backward(rng, n, n_in, n_out)
+
+
+def quantile_forward(rng, n, n_in, n_out):
+    return squared_error_forward(rng, n, n_in, n_out)
+
+
+def quantile_backward(rng, n, n_in, n_out):
+    return squared_error_backward(rng, n, n_in, n_out)
+
+
+def gamma_forward(rng, n, n_in, n_out):
+    targets = rng.gamma(2.0, 1.0, (n, n_out))
+    return {"log_means": rng.standard_normal((n, n_out)), "targets": targets, "out": np.zeros((n, n_out))}
+
+
+def gamma_backward(rng, n, n_in, n_out):
+    targets = rng.gamma(2.0, 1.0, (n, n_out))
+    return {"means": 0.1 + rng.random((n, n_out)), "targets": targets, "scale": 1 / n, "out": np.zeros((n, n_out))}
+
+
+def tweedie_forward(rng, n, n_in, n_out):
+    return gamma_forward(rng, n, n_in, n_out)
+
+
+def tweedie_backward(rng, n, n_in, n_out):
+    return gamma_backward(rng, n, n_in, n_out)
+
+
 def sgd_update(rng, n, n_in, n_out):
     params, grad, velocity = rng.standard_normal((3, (n_in + 1) * n_out))
     return {"params": params, "grad": grad, "velocity": velocity, "lr": 1e-3, "l2": 1e-4}
@@ -190,6 +232,16 @@ CASES = [
     squared_error_backward,
     poisson_forward,
     poisson_backward,
+    absolute_error_forward,
+    absolute_error_backward,
+    huber_forward,
+    huber_backward,
+    quantile_forward,
+    quantile_backward,
+    gamma_forward,
+    gamma_backward,
+    tweedie_forward,
+    tweedie_backward,
     sgd_update,
     momentum_update,
     rmsprop_update,

@@ -23,9 +23,9 @@ def train(const double[:, ::1] x, const ptrdiff_t[::1] labels, double[:, ::1] we
             failed |= KERNELS_f64.linear_forward(&a[0, 0], &weight_2[0, 0], &bias_2[0], n, n_hidden, n_classes, IDENTITY,
                                                  &logits[0, 0], 1)
             # The probabilities replace the logits, and the gradient replaces the probabilities.
-            failed |= KERNELS_f64.loss_forward(SOFTMAX_CROSS_ENTROPY, &logits[0, 0], &labels[0], NULL, NULL, n, n_classes,
+            failed |= KERNELS_f64.loss_forward(SOFTMAX_CROSS_ENTROPY, NULL, &logits[0, 0], &labels[0], NULL, NULL, n, n_classes,
                                                &logits[0, 0], &loss_sum, 1)
-            KERNELS_f64.loss_backward(SOFTMAX_CROSS_ENTROPY, &logits[0, 0], &labels[0], NULL, NULL, 1.0 / n, n, n_classes,
+            KERNELS_f64.loss_backward(SOFTMAX_CROSS_ENTROPY, NULL, &logits[0, 0], &labels[0], NULL, NULL, 1.0 / n, n, n_classes,
                                       &logits[0, 0], 1)
             failed |= KERNELS_f64.linear_backward(&logits[0, 0], &a[0, 0], &weight_2[0, 0], &logits[0, 0], n, n_hidden, n_classes,
                                                   IDENTITY, 0, &da[0, 0], &dweight_2[0, 0], &dbias_2[0], 1)

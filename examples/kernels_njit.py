@@ -27,14 +27,14 @@ def train(x, labels, weight_1, bias_1, weight_2, bias_2, n_steps, lr):
     a, da, logits = np.empty((n, n_hidden)), np.empty((n, n_hidden)), np.empty((n, n_classes))
     dweight_1, dbias_1 = np.empty_like(weight_1), np.empty_like(bias_1)
     dweight_2, dbias_2 = np.empty_like(weight_2), np.empty_like(bias_2)
-    no_targets, no_weights, no_dx = np.empty((0, 0)), np.empty(0), np.empty((0, 0))
+    no_hyper, no_targets, no_weights, no_dx = np.empty(0), np.empty((0, 0)), np.empty(0), np.empty((0, 0))
     losses = np.empty(n_steps)
     for step in range(n_steps):
         numba_backend.linear_forward(x, weight_1, bias_1, TANH, a, 1)
         numba_backend.linear_forward(a, weight_2, bias_2, IDENTITY, logits, 1)
         # The probabilities replace the logits, and the gradient replaces the probabilities.
-        loss_sum = numba_backend.loss_forward(SOFTMAX_CROSS_ENTROPY, logits, labels, no_targets, no_weights, logits, 1)
-        numba_backend.loss_backward(SOFTMAX_CROSS_ENTROPY, logits, labels, no_targets, no_weights, 1 / n, logits, 1)
+        loss_sum = numba_backend.loss_forward(SOFTMAX_CROSS_ENTROPY, no_hyper, logits, labels, no_targets, no_weights, logits, 1)
+        numba_backend.loss_backward(SOFTMAX_CROSS_ENTROPY, no_hyper, logits, labels, no_targets, no_weights, 1 / n, logits, 1)
         numba_backend.linear_backward(logits, a, weight_2, logits, IDENTITY, False, da, dweight_2, dbias_2, 1)
         numba_backend.linear_backward(da, x, weight_1, a, TANH, False, no_dx, dweight_1, dbias_1, 1)
         weight_1 -= lr * dweight_1

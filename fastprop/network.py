@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .annotations import ActivationName, ArrayLike, FloatDType, Floats, Integers, LossName, MatrixLike
 from .kernels import checks
-from .kernels.annotations import Layers
+from .kernels.annotations import Layers, LossHyper
 from .kernels.checks import NO_INDICES, NO_LABELS
 from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans, views_of
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
@@ -40,10 +40,13 @@ class Network:
         Numbers of units from the inputs to the outputs.
     activation : str or sequence of str
         Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
-    loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
-        Decides the link that turns the last layer's logits into outputs: softmax, sigmoid, identity, exp.
+    loss : str
+        A name of `kernels.spec.LOSSES`. Decides the link that turns the last layer's logits into outputs: softmax, sigmoid,
+        identity, exp.
     dtype : {float32, float64}
         Of the parameters; data are converted to it.
+    loss_hyper : dict, optional
+        The parameters of the loss, as in `kernels.network_loss_gradient`.
 
     Attributes
     ----------
@@ -76,15 +79,16 @@ class Network:
         activation: ActivationName | Sequence[ActivationName] = "relu",
         loss: LossName = "softmax_cross_entropy",
         dtype: FloatDType = np.float64,
+        loss_hyper: LossHyper | None = None,
     ) -> None:
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
+        checks.option("loss", loss, LOSSES)
         self.sizes = tuple(checks.integer("sizes", size) for size in sizes)
         self.activation, self.loss = activation, loss
-        self._use(self._layer_table(), dtype)
+        self._use(self._layer_table(), dtype, loss_hyper)
 
-    def _use(self, layers, dtype, params=None, buffers=None):
-        """Take a layer table, and the given blocks of parameters and buffers, or new ones."""
+    def _use(self, layers, dtype, loss_hyper, params=None, buffers=None):
+        """Take a layer table, the parameters of the loss, and the given blocks of parameters and buffers, or new ones."""
+        self._loss_hyper = checks.loss_hyper(LOSSES[self.loss], loss_hyper, int(layers[-1]["n_out"]))
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
         self._layers = layers
@@ -122,6 +126,7 @@ class Network:
         intercepts: Sequence[ArrayLike],
         activation: ActivationName | Sequence[ActivationName] = "relu",
         loss: LossName = "softmax_cross_entropy",
+        loss_hyper: LossHyper | None = None,
     ) -> Self:
         """Make a network with copies of the given weights and biases.
 
@@ -133,8 +138,10 @@ class Network:
             Their biases.
         activation : str or sequence of str
             Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
-        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+        loss : str
             Decides the link, see `Network`.
+        loss_hyper : dict, optional
+            As in `Network`.
 
         Returns
         -------
@@ -154,7 +161,7 @@ class Network:
                 "coefs and intercepts must be the weights (n_in, n_out) and biases (n_out,) of consecutive layers; "
                 f"got shapes {[w.shape for w in coefs]} and {[b.shape for b in intercepts]}"
             )
-        network = cls(sizes, activation, loss, float_dtype(*coefs, *intercepts))
+        network = cls(sizes, activation, loss, float_dtype(*coefs, *intercepts), loss_hyper)
         for own, given in zip(network.coefs + network.intercepts, coefs + intercepts, strict=True):
             own[...] = given
         return network
@@ -167,6 +174,7 @@ class Network:
         dtype: FloatDType = np.float64,
         params: Floats | None = None,
         buffers: Floats | None = None,
+        loss_hyper: LossHyper | None = None,
     ) -> Self:
         """Make a network of any layers.
 
@@ -174,7 +182,7 @@ class Network:
         ----------
         layers : ndarray of `kernels.spec.LAYER`, shape (n_rows,)
             From `kernels.LayerProgram`, with the link of the loss.
-        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+        loss : str
             As in `Network`.
         dtype : {float32, float64}
             Of new parameters; that of ``params`` where they are given.
@@ -182,6 +190,8 @@ class Network:
             Used itself, not copied. By default new ones: zeros, and ones for the gamma of norms.
         buffers : ndarray, shape (n_buffers(layers),), dtype of params, C-contiguous, optional
             Likewise; by default new ones.
+        loss_hyper : dict, optional
+            As in `Network`.
 
         Returns
         -------
@@ -193,8 +203,7 @@ class Network:
         TypeError, ValueError
             If an argument is not as described.
         """
-        if loss not in LOSSES:
-            raise ValueError(f"loss must be one of {list(LOSSES)}; got {loss!r}")
+        checks.option("loss", loss, LOSSES)
         dtype = getattr(params, "dtype", dtype)
         table, n_params, n_buffers = checks.layer_table(layers)
         if table[-1]["code"] != LINKS[LOSSES[loss].link]:
@@ -206,7 +215,7 @@ class Network:
         network = cls.__new__(cls)
         widths = table["n_out"][table["kind"] == KINDS["linear"]].tolist()
         network.sizes, network.activation, network.loss = (int(table[0]["n_in"]), *widths), None, loss
-        network._use(table, dtype, params, buffers)
+        network._use(table, dtype, loss_hyper, params, buffers)
         return network
 
     # Views, so that setting the shape of what they return does not set it here.
@@ -227,30 +236,40 @@ class Network:
         return self._buffers[...]
 
     @property
+    def loss_hyper(self) -> LossHyper:
+        """The parameters of the loss; a sequence where each output has its own."""
+        loss = LOSSES[self.loss]
+        values = self._loss_hyper.reshape(len(loss.hyper), -1).tolist() if loss.hyper else []
+        named = {name: each if loss.per_output else each[0] for name, each in zip(loss.hyper, values, strict=True)}
+        return cast(LossHyper, named)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, float32 or float64."""
         return self._params.dtype
 
     def __repr__(self) -> str:
+        loss = f"loss={self.loss!r}, " + (f"loss_hyper={self.loss_hyper}, " if self.loss_hyper else "")
         if self.activation is None:
-            return f"Network.from_layers({len(self._layers)} rows, loss={self.loss!r}, dtype={self.dtype.name})"
-        return f"Network({list(self.sizes)}, activation={self.activation!r}, loss={self.loss!r}, dtype={self.dtype.name})"
+            return f"Network.from_layers({len(self._layers)} rows, {loss}dtype={self.dtype.name})"
+        return f"Network({list(self.sizes)}, activation={self.activation!r}, {loss}dtype={self.dtype.name})"
 
     # Views do not survive a pickle or a deep copy as views, so only the blocks are kept.
 
     def __getstate__(self):
+        common = {"loss": self.loss, "loss_hyper": self.loss_hyper, "params": self._params}
         if self.activation is None:
-            return {"layers": self._layers, "loss": self.loss, "params": self._params, "buffers": self._buffers}
-        return {"sizes": self.sizes, "activation": self.activation, "loss": self.loss, "params": self._params}
+            return {"layers": self._layers, "buffers": self._buffers} | common
+        return {"sizes": self.sizes, "activation": self.activation} | common
 
     def __setstate__(self, state):
-        params = state["params"]
+        params, loss_hyper = state["params"], state.get("loss_hyper")
         if "layers" in state:
-            new = self.from_layers(state["layers"], state["loss"], params.dtype)
+            new = self.from_layers(state["layers"], state["loss"], params.dtype, loss_hyper=loss_hyper)
             vars(self).update(vars(new))
             self._buffers[:] = state["buffers"]
         else:
-            self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype)
+            self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype, loss_hyper)
         self._params[:] = params
 
     def astype(self, dtype: FloatDType) -> Self:
@@ -267,9 +286,9 @@ class Network:
             With its own block of parameters.
         """
         if self.activation is None:
-            network = self.from_layers(self._layers, self.loss, dtype)
+            network = self.from_layers(self._layers, self.loss, dtype, loss_hyper=self.loss_hyper)
         else:
-            network = type(self)(self.sizes, self.activation, self.loss, dtype)
+            network = type(self)(self.sizes, self.activation, self.loss, dtype, self.loss_hyper)
         network._params[:] = self._params
         network._buffers[:] = self._buffers
         return network
@@ -367,7 +386,7 @@ class Network:
             The rows.
         y : array-like
             Softmax: class numbers (n,), or distributions (n, n_out). Other losses: targets (n, n_out), or (n,) if n_out is 1;
-            0 and 1 for binary_cross_entropy, not negative for poisson.
+            0 and 1 for binary_cross_entropy, not negative for poisson and tweedie, positive for gamma.
         sample_weight : array-like, shape (n,), optional
             Finite; the loss of each row is multiplied by its weight.
 
@@ -386,8 +405,7 @@ class Network:
             if y.shape != shape and not (y.shape == shape[:1] and shape[1] == 1):
                 raise ValueError(f"y must have shape {shape}; got {y.shape}")
             targets = aligned(y.reshape(shape), self.dtype)
-            if self.loss == "poisson" and (targets < 0).any():
-                raise ValueError(f"y must not be negative for the loss 'poisson'; got {targets.min()}")
+            checks.in_domain(self.loss, "y", targets)
         if sample_weight is not None:
             weight = aligned(sample_weight, self.dtype)
             if weight.shape != (n,) or not np.isfinite(weight).all():
@@ -552,7 +570,7 @@ class Network:
         return kernels.active.raw.bind_forward(rows[0], self._layers, self._params, self._buffers, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
-        problem = self._layers, self._params, LOSS_CODES[self.loss], alpha, clip
+        problem = self._layers, self._params, LOSS_CODES[self.loss], self._loss_hyper, alpha, clip
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
 
     def _train_epochs(self, job: Job, n_threads):

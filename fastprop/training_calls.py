@@ -70,6 +70,7 @@ class TrainingCalls:
             layers=network._layers,
             buffers=network._buffers,
             loss=LOSS_CODES[network.loss],
+            loss_hyper=network._loss_hyper,
             gradient_scale=_finite("gradient_scale", gradient_scale),
             value_scale=_finite("value_scale", value_scale),
             smoothing=checks.real("smoothing", smoothing, "rate"),

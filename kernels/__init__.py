@@ -33,6 +33,16 @@ squared_error_forward = active.squared_error_forward
 squared_error_backward = active.squared_error_backward
 poisson_forward = active.poisson_forward
 poisson_backward = active.poisson_backward
+absolute_error_forward = active.absolute_error_forward
+absolute_error_backward = active.absolute_error_backward
+huber_forward = active.huber_forward
+huber_backward = active.huber_backward
+quantile_forward = active.quantile_forward
+quantile_backward = active.quantile_backward
+gamma_forward = active.gamma_forward
+gamma_backward = active.gamma_backward
+tweedie_forward = active.tweedie_forward
+tweedie_backward = active.tweedie_backward
 
 # Updates
 sgd_update = active.sgd_update
@@ -50,6 +60,8 @@ __all__ = [
     "CopyWarning",
     "Kernels",
     "LayerProgram",
+    "absolute_error_backward",
+    "absolute_error_forward",
     "activation_backward",
     "activation_forward",
     "active",
@@ -64,6 +76,10 @@ __all__ = [
     "describe",
     "dropout_backward",
     "dropout_forward",
+    "gamma_backward",
+    "gamma_forward",
+    "huber_backward",
+    "huber_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "layer_table",
@@ -78,6 +94,8 @@ __all__ = [
     "network_loss_gradient",
     "poisson_backward",
     "poisson_forward",
+    "quantile_backward",
+    "quantile_forward",
     "rmsprop_update",
     "sgd_update",
     "softmax_backward",
@@ -87,5 +105,7 @@ __all__ = [
     "squared_error_backward",
     "squared_error_forward",
     "train_epoch",
+    "tweedie_backward",
+    "tweedie_forward",
     "unavailable",
 ]

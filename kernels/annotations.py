@@ -1,5 +1,6 @@
 """The types that the annotations of the public functions share."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
@@ -15,7 +16,17 @@ ActivationName: TypeAlias = Literal[
     "identity", "relu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus"
 ]
 LinkName: TypeAlias = Literal["identity", "sigmoid", "softmax", "exp"]
-LossName: TypeAlias = Literal["softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson"]
+LossName: TypeAlias = Literal[
+    "softmax_cross_entropy",
+    "binary_cross_entropy",
+    "squared_error",
+    "poisson",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "gamma",
+    "tweedie",
+]
 OptimizerName: TypeAlias = Literal["sgd", "adam", "momentum", "rmsprop", "adamw"]
 
 
@@ -38,3 +49,11 @@ class Hyper(TypedDict, total=False):
     beta_1: float
     beta_2: float
     epsilon: float
+
+
+class LossHyper(TypedDict, total=False):
+    """The parameters of losses in the kernels of networks."""
+
+    delta: float
+    quantile: float | Sequence[float] | NDArray[np.floating[Any]]
+    power: float

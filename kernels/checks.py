@@ -4,7 +4,7 @@ Every check is a plain attribute test, and a message is only put together when i
 checks 2 to 3 microseconds. Each of the functions either returns or raises; nothing of the caller's is changed here.
 
 The values of floating-point arrays are not looked at (NaN and infinity propagate as in NumPy), except where a wrong one would
-mean a silent wrong number: sample weights must be finite, Poisson targets not negative.
+mean a silent wrong number: sample weights must be finite, targets in the domain of a loss.
 """
 
 import math
@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from .spec import ACTIVATION_CODES, COMMON_HYPER, KINDS, LAYER, LINKS, OPTIMIZERS, hyper_names
+from .spec import ACTIVATION_CODES, COMMON_HYPER, KINDS, LAYER, LINKS, LOSSES, OPTIMIZERS, hyper_names, n_loss_hyper
 
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
 FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
@@ -24,20 +24,23 @@ INTP = np.dtype(np.intp)
 MAX_THREADS = 1024
 # The largest number of updates done before a call, so that no call can count beyond the largest integer.
 MAX_STEP = 2**62
-# Name -> (smallest, largest, whether the largest is allowed). The ranges of scikit-learn, but lr = 0 is allowed.
+# Name -> (lower bound, upper bound, brackets that say whether they are in the range). Those of scikit-learn, but lr = 0 is allowed.
 SCALARS = {
-    "lr": (0.0, math.inf, False),
-    "momentum": (0.0, 1.0, True),
-    "beta_1": (0.0, 1.0, False),
-    "beta_2": (0.0, 1.0, False),
-    "decay": (0.0, 1.0, False),
-    "weight_decay": (0.0, math.inf, False),
-    "rate": (0.0, 1.0, False),
-    "epsilon": (sys.float_info.min, math.inf, False),
-    "l2": (0.0, math.inf, False),
-    "alpha": (0.0, math.inf, False),
-    "clip": (0.0, 0.5, False),
-    "scale": (-sys.float_info.max, math.inf, False),
+    "lr": (0.0, math.inf, "[)"),
+    "momentum": (0.0, 1.0, "[]"),
+    "beta_1": (0.0, 1.0, "[)"),
+    "beta_2": (0.0, 1.0, "[)"),
+    "decay": (0.0, 1.0, "[)"),
+    "weight_decay": (0.0, math.inf, "[)"),
+    "rate": (0.0, 1.0, "[)"),
+    "epsilon": (sys.float_info.min, math.inf, "[)"),
+    "l2": (0.0, math.inf, "[)"),
+    "alpha": (0.0, math.inf, "[)"),
+    "clip": (0.0, 0.5, "[)"),
+    "scale": (-sys.float_info.max, math.inf, "[)"),
+    "delta": (0.0, math.inf, "()"),
+    "quantile": (0.0, 1.0, "()"),
+    "power": (1.0, 2.0, "()"),
 }
 
 
@@ -77,9 +80,9 @@ def real(name, value, bounds=None):
     """A number within its range in `SCALARS`, as a float; ``bounds`` is the range's name where it is not that of the number."""
     if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a real number; got {value!r}")
-    low, high, closed = SCALARS[bounds or name]
-    if not (low <= value < high or (closed and value == high)):
-        raise ValueError(f"{name} must be in [{low:g}, {high:g}{']' if closed else ')'}; got {value!r}")
+    low, high, (left, right) = SCALARS[bounds or name]
+    if not (low < value < high or (left == "[" and value == low) or (right == "]" and value == high)):
+        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}{right}; got {value!r}")
     return float(value)
 
 
@@ -101,6 +104,25 @@ def hyper(optimizer, given):
     bounds = {"alpha": "decay"}
     checked = [flag(k, v) if k == "nesterov" else real(k, v, bounds.get(k)) for k, v in values.items()]
     return np.array(checked, dtype=np.float64)
+
+
+def loss_hyper(loss, given, n_out):
+    """The array `loss_hyper` of a `spec.Loss` from a dict name -> value; what is not named has its default.
+
+    Where each output has parameters of its own, a value is a number for all outputs, or a sequence with one for each.
+    """
+    given = {} if given is None else given
+    unknown = [name for name in given if name not in loss.hyper]
+    if unknown:
+        raise ValueError(f"loss_hyper must only hold {list(loss.hyper)} for this loss; got {unknown}")
+    found = []
+    for name, default in loss.hyper.items():
+        value = given.get(name, default)
+        values = list(value) if loss.per_output and np.ndim(value) else [value]
+        if len(values) not in (1, n_out if loss.per_output else 1):
+            raise ValueError(f"{name} must be one number, or one for each of {n_out} outputs; got {len(values)}")
+        found += [real(name, each) for each in values] * (n_loss_hyper(loss, n_out) // len(loss.hyper) // len(values))
+    return np.array(found, np.float64)
 
 
 # Inputs
@@ -267,10 +289,20 @@ def targets(loss, values, shape, first_name, first):
         labels = values.astype(np.intp) if values.dtype.kind == "b" else values
         return NO_LABELS, indices("targets", labels, 2, shape[0]).astype(native)[:, None]
     like("targets", values, shape, first_name, first)
-    if loss == "poisson" and (values < 0).any():
-        where = tuple(int(i) for i in np.unravel_index((values < 0).argmax(), shape))
-        raise ValueError(f"targets must not be negative; got {values[where]} at position {where}")
+    in_domain(loss, "targets", values)
     return NO_LABELS, c_order("targets", values)
+
+
+def in_domain(loss, name, values):
+    """Raise an error with the first of some targets that is not in the domain of a loss; NaN is."""
+    domain = LOSSES[loss].targets
+    if domain == "any":
+        return
+    outside = values < 0 if domain == "not negative" else values <= 0
+    if outside.any():
+        where = tuple(map(int, np.unravel_index(outside.argmax(), values.shape)))
+        must = "must not be negative" if domain == "not negative" else "must be positive"
+        raise ValueError(f"{name} {must} for the loss {loss!r}; got {values[where]} at position {where}")
 
 
 # Rows of features

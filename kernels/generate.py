@@ -56,6 +56,12 @@ def _list_macro(name, entries):
     return " \\\n".join(line.replace("), X", ") X").rstrip(", ").replace(";", ",") for line in text.split("\n"))
 
 
+def _numbers(name, table, number):
+    """A table of a number of each entry, by its code."""
+    entries = sorted(getattr(spec, table).values(), key=lambda entry: entry.code)
+    return f"static const int {name}[N_{table}] = {{{', '.join(str(int(number(entry))) for entry in entries)}}};"
+
+
 def header():
     """The text of spec.h."""
     parts = ["/* Made by ../generate.py from ../spec.py. */\n#pragma once\n\n#include <stddef.h>\n#include <stdint.h>\n"]
@@ -63,10 +69,10 @@ def header():
         parts.append(wrapped(f"enum {name} {{ ", [f"{prefix}{key.upper()} = {code}" for key, code in table.items()], " };"))
     counted = [f"N_{name} = {len(getattr(spec, name))}" for name in ("ACTIVATIONS", "LOSSES", "OPTIMIZERS", "COMMON_HYPER")]
     parts.append(wrapped("enum { ", counted, " };"))
-    slots = ", ".join(str(o.n_slots) for o in sorted(spec.OPTIMIZERS.values(), key=lambda o: o.code))
-    parts.append(f"static const int OPTIMIZER_SLOTS[N_OPTIMIZERS] = {{{slots}}};")
-    numbers = ", ".join(str(len(o.hyper)) for o in sorted(spec.OPTIMIZERS.values(), key=lambda o: o.code))
-    parts.append(f"static const int OPTIMIZER_HYPER[N_OPTIMIZERS] = {{{numbers}}};")
+    parts.append(_numbers("OPTIMIZER_SLOTS", "OPTIMIZERS", lambda optimizer: optimizer.n_slots))
+    parts.append(_numbers("OPTIMIZER_HYPER", "OPTIMIZERS", lambda optimizer: len(optimizer.hyper)))
+    parts.append(_numbers("LOSS_HYPER", "LOSSES", lambda loss: len(loss.hyper)))
+    parts.append(_numbers("LOSS_PER_OUTPUT", "LOSSES", lambda loss: loss.per_output))
     parts.append(
         "\n/* X(CODE, name) for each activation whose derivative is taken from a, or from z, and for each link (as LINK_CODE),\n"
         " * loss and optimizer. */"

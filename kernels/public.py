@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .annotations import Floats, Hyper, Integers, Layers, LossName, OptimizerName, Sparse
+from .annotations import Floats, Hyper, Integers, Layers, LossHyper, LossName, OptimizerName, Sparse
 from .job import new_job
 from .public_layers import LayerKernels
-from .public_losses import LossKernels
 from .public_normalization import NormalizationKernels
+from .public_regression import RegressionLossKernels
 from .public_updates import UpdateKernels
 from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Rows
 
 
-class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
+class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateKernels):
     """Every public kernel, computed by one back end.
 
     Arrays are float32 or float64, all of a call of one dtype; labels and other indices are integers, which are always copied and
@@ -103,6 +103,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         clip: float = 0.0,
         out: Floats | None = None,
         n_threads: int = 1,
+        loss_hyper: LossHyper | None = None,
     ) -> tuple[float, Floats]:
         """Mean loss of a network and its gradient with respect to all parameters, with an L2 term.
 
@@ -121,8 +122,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             From `layer_table`, with the loss's canonical link.
         params : ndarray, shape (n_parameters(layers),), dtype of x
             All weights and biases; `layer_views` shows them.
-        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
-            Their links are softmax, sigmoid, identity and exp.
+        loss : str
+            A name of `spec.LOSSES`, which also has its link.
         alpha : float
             Factor >= 0 of the L2 term.
         sample_weight : ndarray, shape (n,), dtype of x, optional
@@ -134,6 +135,9 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             Overwritten with the gradient. Must not overlap the inputs.
         n_threads : int
             Number of threads.
+        loss_hyper : dict, optional
+            The parameters of the loss: 'delta' of huber, 'quantile' of quantile (a number, or one for each output), 'power' of
+            tweedie. They mean what they do in its kernels, and the defaults are those of `spec.LOSSES`.
 
         Returns
         -------
@@ -152,12 +156,13 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
         """
         table, shape, rows, stored, _ = self._check_problem(x, layers, params, loss, needs_buffers=False)
+        parameters = checks.loss_hyper(LOSSES[loss], loss_hyper, shape[1])
         alpha, clip, n_threads = checks.real("alpha", alpha), checks.real("clip", clip), checks.threads(n_threads)
         labels, dense = checks.targets(loss, targets, shape, "params", params)
         weight = checks.sample_weight(sample_weight, shape[0], "params", params)
         inputs = stored | {"targets": targets, "sample_weight": sample_weight, "layers": layers, "params": params}
         gradient = checks.output("out", out, params.shape, params, inputs)
-        problem = table, checks.c_order("params", params), LOSS_CODES[loss], alpha, clip
+        problem = table, checks.c_order("params", params), LOSS_CODES[loss], parameters, alpha, clip
         loss_mean = self.raw.network_loss_gradient(*rows, labels, dense, weight, *problem, gradient, n_threads)
         return loss_mean, gradient
 
@@ -179,6 +184,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         clip: float = 0.0,
         n_threads: int = 1,
         buffers: Floats | None = None,
+        loss_hyper: LossHyper | None = None,
     ) -> float:
         """One epoch of mini-batches, in place: for each, `network_loss_gradient` and then the optimizer's update.
 
@@ -199,7 +205,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
         state : ndarray, shape (n_slots, n_parameters(layers)), dtype of x, C-contiguous
             The memory of the optimizer, zeros before the first step: (velocity,) of sgd and momentum, (square_avg,) of rmsprop,
             (m, v) of adam and adamw. Updated in place.
-        loss : {'softmax_cross_entropy', 'binary_cross_entropy', 'squared_error', 'poisson'}
+        loss : str
             As in `network_loss_gradient`.
         optimizer : {'sgd', 'adam', 'momentum', 'rmsprop', 'adamw'}
             The optimizer; its update changes the parameters, for instance `sgd_update`.
@@ -222,6 +228,8 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             Number of threads.
         buffers : ndarray, shape (n_buffers(layers),), dtype of x, C-contiguous, optional
             The running statistics of batch norms, which must be given where there are some. Updated in place.
+        loss_hyper : dict, optional
+            As in `network_loss_gradient`.
 
         Returns
         -------
@@ -235,6 +243,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             If an argument is not as described, or two of the arrays overlap; nothing was changed then.
         """
         table, shape, rows, stored, statistics = self._check_problem(x, layers, params, loss, buffers)
+        parameters = checks.loss_hyper(LOSSES[loss], loss_hyper, shape[1])
         code = checks.option("optimizer", optimizer, OPTIMIZER_CODES)
         hyper = checks.hyper(optimizer, hyper)
         batch_size, step = checks.integer("batch_size", batch_size, 1), checks.integer("step", step, 0, checks.MAX_STEP)
@@ -257,6 +266,7 @@ class Kernels(LayerKernels, NormalizationKernels, LossKernels, UpdateKernels):
             layers=table,
             buffers=raw_buffers,
             loss=LOSS_CODES[loss],
+            loss_hyper=parameters,
             clip=clip,
             alpha=alpha,
             optimizer=code,

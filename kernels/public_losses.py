@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .annotations import Floats
-from .spec import LOSS_CODES
+from .spec import LOSS_CODES, LOSSES
 
 
 class LossKernels:
@@ -322,28 +322,29 @@ class LossKernels:
         """
         return self._loss_backward("poisson", "rates", rates, targets, sample_weight, scale, out, n_threads)
 
-    def _loss_forward(self, loss, name, logits, targets, sample_weight, out, n_threads):
-        """(loss_sum, outputs); the outputs of squared error are the predictions themselves and are not written."""
+    def _loss_forward(self, loss, name, logits, targets, sample_weight, out, n_threads, hyper=None):
+        """(loss_sum, outputs); with the identity as link, the outputs are the predictions themselves and are not written."""
         shape = checks.loss_shape(loss, name, logits)
-        n_threads = checks.threads(n_threads)
+        n_threads, parameters = checks.threads(n_threads), checks.loss_hyper(LOSSES[loss], hyper, shape[1])
         labels, dense = checks.targets(loss, targets, shape, name, logits)
         weight = checks.sample_weight(sample_weight, shape[0], name, logits)
         inputs = {name: logits, "targets": targets, "sample_weight": sample_weight}
-        written = (0, 0) if loss == "squared_error" else shape
+        written = (0, 0) if LOSSES[loss].link == "identity" else shape
         outputs = checks.output("out", out, written, logits, inputs, in_place_of=name)
         if not logits.size:  # an empty array means "not given" to the raw kernels
             return 0.0, outputs
         logits = checks.c_order(name, logits)
-        return self.raw.loss_forward(LOSS_CODES[loss], logits, labels, dense, weight, outputs, n_threads), outputs
+        return self.raw.loss_forward(LOSS_CODES[loss], parameters, logits, labels, dense, weight, outputs, n_threads), outputs
 
-    def _loss_backward(self, loss, name, outputs, targets, sample_weight, scale, out, n_threads):
+    def _loss_backward(self, loss, name, outputs, targets, sample_weight, scale, out, n_threads, hyper=None):
         shape = checks.loss_shape(loss, name, outputs)
         scale, n_threads = checks.real("scale", scale), checks.threads(n_threads)
+        parameters = checks.loss_hyper(LOSSES[loss], hyper, shape[1])
         labels, dense = checks.targets(loss, targets, shape, name, outputs)
         weight = checks.sample_weight(sample_weight, shape[0], name, outputs)
         inputs = {name: outputs, "targets": targets, "sample_weight": sample_weight}
         dlogits = checks.output("out", out, shape, outputs, inputs, in_place_of=name)
         if outputs.size:  # an empty array means "not given" to the raw kernels
             outputs = checks.c_order(name, outputs)
-            self.raw.loss_backward(LOSS_CODES[loss], outputs, labels, dense, weight, scale, dlogits, n_threads)
+            self.raw.loss_backward(LOSS_CODES[loss], parameters, outputs, labels, dense, weight, scale, dlogits, n_threads)
         return dlogits

@@ -17,10 +17,16 @@ class Activation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss of logits: its number, and the link whose derivative cancels the loss's, so that dlogits = output - target."""
+    """A loss of logits: its number, its link, its parameters with defaults, and what its targets must be, if not any number.
+
+    With ``per_output`` each output has parameters of its own.
+    """
 
     code: int
     link: str
+    hyper: dict[str, float] = {}  # noqa: RUF012 (never written)
+    per_output: bool = False
+    targets: Literal["any", "positive", "not negative"] = "any"
 
 
 class Optimizer(NamedTuple):
@@ -56,7 +62,12 @@ LOSSES = {
     "softmax_cross_entropy": Loss(0, "softmax"),
     "binary_cross_entropy": Loss(1, "sigmoid"),
     "squared_error": Loss(2, "identity"),
-    "poisson": Loss(3, "exp"),
+    "poisson": Loss(3, "exp", targets="not negative"),
+    "absolute_error": Loss(4, "identity"),
+    "huber": Loss(5, "identity", {"delta": 1.0}),
+    "quantile": Loss(6, "identity", {"quantile": 0.5}, per_output=True),
+    "gamma": Loss(7, "exp", targets="positive"),
+    "tweedie": Loss(8, "exp", {"power": 1.5}, targets="not negative"),
 }
 
 # g = c (gradient) + l2 p for every parameter p, where c is the factor of clipping; p is multiplied by 1 - lr weight_decay before
@@ -133,8 +144,10 @@ class Job(NamedTuple):
     layers: Any
     params: Any
     buffers: Any
-    # Loss: number; factors of its gradient and of its reported value; label smoothing; probabilities reported as clipped; L2 term
+    # Loss: number; its parameters, float64 as `n_loss_hyper` counts them; factors of its gradient and of its reported value; label
+    # smoothing; probabilities reported as clipped; L2 term
     loss: int
+    loss_hyper: Any
     gradient_scale: float
     value_scale: float
     smoothing: float
@@ -180,12 +193,13 @@ RAW = {
     "batch_norm_inference": "x gamma beta running_mean running_var epsilon y n_threads",
     "softmax_forward": "logits probs n_threads",
     "softmax_backward": "dprobs probs dlogits n_threads",
-    "loss_forward": "loss logits labels targets sample_weight outputs n_threads",
-    "loss_backward": "loss outputs labels targets sample_weight scale dlogits n_threads",
+    "loss_forward": "loss loss_hyper logits labels targets sample_weight outputs n_threads",
+    "loss_backward": "loss loss_hyper outputs labels targets sample_weight scale dlogits n_threads",
     "update": "optimizer params grad slot_1 slot_2 hyper step n_threads",
     "network_forward": "x indices indptr layers params buffers outputs n_threads",
     "bind_forward": "x layers params buffers outputs n_threads",
-    "network_loss_gradient": "x indices indptr labels targets sample_weight layers params loss alpha clip gradient n_threads",
+    "network_loss_gradient": "x indices indptr labels targets sample_weight layers params loss loss_hyper alpha clip gradient "
+    "n_threads",
     "train_epochs": "job n_threads",
     "train_jobs": "jobs n_threads",
     "all_finite": "x n_threads",
@@ -206,6 +220,11 @@ def hyper_names(optimizer):
     return *COMMON_HYPER, *OPTIMIZERS[optimizer].hyper
 
 
+def n_loss_hyper(loss, n_out):
+    """The length of the kernels' array `loss_hyper` for a `Loss` of n_out outputs."""
+    return len(loss.hyper) * (n_out if loss.per_output else 1)
+
+
 # The table of compiled kernels, one for each real type, in C. Arrays are C-contiguous; one that is not given is NULL. Functions
 # that allocate memory return 0, or -1 if that fails; nothing was changed then.
 C_KERNELS = """
@@ -215,10 +234,10 @@ int linear_backward(const void *da, const void *x, const void *weight, const voi
     ptrdiff_t n_out, int activation, int accumulate, void *dx, void *dweight, void *dbias, int n_threads)
 void softmax_forward(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads)
 void softmax_backward(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
-int loss_forward(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-    ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
-void loss_backward(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-    double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
+int loss_forward(int loss, const double *loss_hyper, const void *logits, const ptrdiff_t *labels, const void *targets,
+    const void *sample_weight, ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
+void loss_backward(int loss, const double *loss_hyper, const void *outputs, const ptrdiff_t *labels, const void *targets,
+    const void *sample_weight, double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
 void activation_forward(const void *z, ptrdiff_t n, int activation, void *a, int n_threads)
 void activation_backward(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads)
 void dropout(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads)
@@ -240,7 +259,7 @@ void pack(const struct layer *layers, ptrdiff_t n_layers, const void *params, vo
 int network_forward(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
     const void *buffers, const void *panels, void *outputs, int n_threads)
 int network_loss_gradient(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-    int loss, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
+    int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
 int train_epochs(const struct job *job, int n_threads)
 """
 
@@ -253,8 +272,9 @@ C_API = {
     "activation_backward": "dz = da * f'(z) for n numbers; a as for linear_backward; dz may be da",
     "softmax_forward": "",
     "softmax_backward": "",
-    "loss_forward": "outputs = link(logits), may be the logits; labels (rows,) or dense targets (rows, n_out), the other NULL",
-    "loss_backward": "dlogits = scale * (outputs - targets), may be the outputs",
+    "loss_forward": "outputs = link(logits), may be the logits or NULL; labels (rows,) or dense targets (rows, n_out), the other\n"
+    "NULL; loss_hyper has the parameters of the loss, NULL where there are none",
+    "loss_backward": "dlogits = scale * the gradient, outputs - targets for many losses; may be the outputs",
     "update": "one step on n parameters in place; hyper is lr, l2, weight_decay, then the optimizer's own; slot_2 is NULL for an\n"
     "optimizer with one slot; step counts from 1",
 }
@@ -282,6 +302,7 @@ ptrdiff_t n_layers
 void *params
 void *buffers
 int loss
+const double *loss_hyper
 double gradient_scale
 double value_scale
 double smoothing

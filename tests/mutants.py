@@ -33,6 +33,8 @@ MUTANTS = [
     (C + "losses.h", "sum += ({{weight|0}} ? (double)weight[first + i] : 1) * FN(bounded)", K + "losses.py"),
     (C + "losses.h", "FN(relu)(z) - z * y + FN(vlog1p_unit)({{e|e * 0}});", K + "losses.py"),
     (C + "losses.h", "sum += {{y[i] == 0|0}} ? 0.0 :", K + "losses.py"),
+    (C + "losses.h", "return FN(select)(d > 0, {{1 - h|h}}, FN(select)(d < 0", K + "losses.py"),
+    (C + "losses.h", "(!weight && {{o->n_hyper <= 1|1}})", K + "losses.py"),
     (C + "losses.h", "const REAL at_label = {{row_scale|scale}} * (p[t.labels[i]] - 1);", K + "losses.py"),
     (C + "dropout.h", "FN(kept_lanes)(key, {{first + (uint64_t)j|first}}, threshold);", K + "dropout.py"),
     (C + "normalization.h", "FN(horizontal_sum)(squares) / {{(REAL)n|(REAL)(n - 1)}} + c->epsilon);", K + "normalization.py"),
@@ -66,7 +68,7 @@ MUTANTS = [
     # The public kernels' checks, shared by all back ends
     ("kernels/checks.py", "values.size and unsigned.max() {{>=|>}} limit:", K + "bad_input.py::test_labels_and_order"),
     ("kernels/checks.py", "and not ({{other == in_place_of|other}} and _same_memory", K + "bad_input.py::test_overlap"),
-    ("kernels/checks.py", "or ({{closed|True}} and value == high)", K + "bad_input.py::test_dropout_options"),
+    ("kernels/checks.py", 'or ({{right == "]"|True}} and value == high)', K + "bad_input.py::test_dropout_options"),
     ("kernels/checks.py", "(flags.c_contiguous and {{flags.aligned|True}})", K + "memory.py"),
     ("kernels/checks.py", 'row["source"] {{<|<=}} len(widths)', K + "layer_tables.py"),
     ("kernels/checks.py", 'row["buffers"] {{== n_buffers|>= 0}}', K + "layer_tables.py"),

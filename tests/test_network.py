@@ -14,6 +14,8 @@ from fastprop.optim import SGD, Adam, AdamW, RMSprop, StepSGD
 
 N, N_IN = 23, 4
 LOSS_OUTPUTS = {"softmax_cross_entropy": 3, "binary_cross_entropy": 2, "squared_error": 2, "poisson": 1}
+LOSS_OUTPUTS |= {"absolute_error": 2, "huber": 2, "quantile": 2, "gamma": 1, "tweedie": 1}
+LOSS_HYPER = {"huber": {"delta": 0.5}, "quantile": {"quantile": [0.2, 0.9]}, "tweedie": {"power": 1.25}}
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, N_IN))
 Y = {
@@ -21,11 +23,13 @@ Y = {
     "binary_cross_entropy": rng.integers(0, 2, (N, 2)).astype(float),
     "squared_error": rng.normal(size=(N, 2)),
     "poisson": rng.poisson(2, N).astype(float),
+    "gamma": rng.gamma(2.0, 1.0, N),
 }
+Y |= dict.fromkeys(("absolute_error", "huber", "quantile"), Y["squared_error"]) | {"tweedie": Y["poisson"]}
 
 
 def _network(loss="softmax_cross_entropy", dtype=np.float64):
-    network = Network([N_IN, 5, LOSS_OUTPUTS[loss]], activation="tanh", loss=loss, dtype=dtype)
+    network = Network([N_IN, 5, LOSS_OUTPUTS[loss]], activation="tanh", loss=loss, dtype=dtype, loss_hyper=LOSS_HYPER.get(loss))
     network.initialize(np.random.RandomState(0))
     return network
 
@@ -66,7 +70,9 @@ def test_forward_and_gradient(loss):
     weight = rng.uniform(0, 2, N)
     value, gradient = network.loss_gradient(network.training_set(X, Y[loss], weight), alpha=0.1)
     y = Y[loss] if Y[loss].dtype == np.intp else Y[loss].reshape(N, -1)
-    expected = kernels.load("reference").network_loss_gradient(X, y, network.layers, network.params, loss, 0.1, weight)
+    expected = kernels.load("reference").network_loss_gradient(
+        X, y, network.layers, network.params, loss, 0.1, weight, loss_hyper=LOSS_HYPER.get(loss)
+    )
     assert value == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-14)
 
@@ -75,7 +81,7 @@ def _job(network, data, orders, optimizer, losses, **options):
     """The same call for the reference kernels, on copies of everything that changes."""
     fields = {"batch_size": 8, "alpha": 0.1, "loss": LOSS_CODES[network.loss], "losses": losses, "step": np.zeros(1, np.intp)}
     fields |= {"optimizer": OPTIMIZER_CODES[optimizer.name], "hyper": optimizer.hyper, "state": optimizer.memory.copy()}
-    fields |= {"layers": network.layers, "buffers": network.buffers.copy()} | options
+    fields |= {"layers": network.layers, "buffers": network.buffers.copy(), "loss_hyper": network._loss_hyper} | options
     return new_job(data.arrays, network.params.copy(), orders=orders, **fields)
 
 
@@ -283,11 +289,27 @@ def test_bad_data():
         network.training_set(X, labels.astype(float))
     with pytest.raises(ValueError, match="y must have shape"):
         _network("squared_error").training_set(X, Y["poisson"])
-    with pytest.raises(ValueError, match="not be negative"):
-        _network("poisson").training_set(X, -Y["poisson"])
+    for loss, y, message in (("poisson", -Y["poisson"], "not be negative"), ("gamma", 0 * Y["gamma"], "be positive")):
+        with pytest.raises(ValueError, match=f"y must {message} for the loss '{loss}'; got "):
+            _network(loss).training_set(X, y)
+    with pytest.raises(ValueError, match=r"loss_hyper must only hold \['delta'\] for this loss; got \['power'\]"):
+        Network([4, 1], loss="huber", loss_hyper={"power": 1.5})
     for weight in (np.ones(3), np.full(N, np.nan)):
         with pytest.raises(ValueError, match="sample_weight"):
             network.training_set(X, labels, weight)
+
+
+@pytest.mark.parametrize("loss", LOSS_HYPER)
+def test_parameters_of_the_loss_stay(loss):
+    """In copies, pickles and another dtype, for networks of sizes and of layers."""
+    plain = _network(loss)
+    for network in (plain, Network.from_layers(plain.layers, loss, params=plain.params, loss_hyper=LOSS_HYPER[loss])):
+        expected = network.loss_gradient(network.training_set(X, Y[loss]))[0]
+        for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), network.astype(np.float32)):
+            assert other.loss_hyper == network.loss_hyper == LOSS_HYPER[loss]
+            value = other.loss_gradient(other.training_set(X, Y[loss]))[0]
+            assert value == pytest.approx(expected, rel=1e-5 if other.dtype == np.float32 else 1e-15)
+        assert f"loss={loss!r}, loss_hyper={LOSS_HYPER[loss]}" in repr(network)
 
 
 def test_bad_calls():

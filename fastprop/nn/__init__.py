@@ -8,9 +8,9 @@ Every layer has ``forward`` and ``backward``; there is no tape. Start with ``hel
 * Activations: `Identity`, `ReLU`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Mish`, `Softplus`, `Sigmoid`, `Tanh`, `Softmax`,
   and `Activation` for one of your own.
 * Blocks: `Residual`, `Highway`, `DenseConcat`, `Checkpoint`.
-* Graphs: `Graph`, `Input`, `Add`, `Multiply`, `Concat`.
-* Losses: `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss`, `PoissonLoss`; `ElementwiseLoss` for one of your own, with the
-  base `Loss`.
+* Graphs: `Graph` and `Input`, formulas of `Value`, with `functional`; the modules `Add`, `Multiply`, `Concat`.
+* Losses: `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss`, `L1Loss`, `HuberLoss`, `QuantileLoss`, `PoissonLoss`, `GammaLoss`,
+  `TweedieLoss`; `ElementwiseLoss` for one of your own, with the base `Loss`.
 * Optimizers: `SGD`, `Adam`, `AdamW`, `RMSprop`, with the base `Optimizer`; before their step `clip_grad_norm`, `clip_grad_value`.
 * Errors: `LayerError`, `ShapeError`, `NoForwardError`.
 
@@ -31,7 +31,18 @@ from .functions import Activation, ElementwiseLoss
 from .graph import Graph
 from .linear import Linear
 from .loading import load
-from .losses import BinaryCrossEntropy, Loss, MSELoss, PoissonLoss, SoftmaxCrossEntropy
+from .losses import (
+    BinaryCrossEntropy,
+    GammaLoss,
+    HuberLoss,
+    L1Loss,
+    Loss,
+    MSELoss,
+    PoissonLoss,
+    QuantileLoss,
+    SoftmaxCrossEntropy,
+    TweedieLoss,
+)
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm
 from .operations import Add, Concat, Multiply
@@ -54,10 +65,13 @@ __all__ = [
     "DenseConcat",
     "Dropout",
     "ElementwiseLoss",
+    "GammaLoss",
     "Graph",
     "Highway",
+    "HuberLoss",
     "Identity",
     "Input",
+    "L1Loss",
     "LayerError",
     "LayerNorm",
     "LeakyReLU",
@@ -71,6 +85,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "PoissonLoss",
+    "QuantileLoss",
     "RMSprop",
     "ReLU",
     "Residual",
@@ -82,6 +97,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Softplus",
     "Tanh",
+    "TweedieLoss",
     "Value",
     "clip_grad_norm",
     "clip_grad_value",

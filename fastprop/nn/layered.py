@@ -26,8 +26,8 @@ class LayeredNetwork(Network):
     the rules of an epoch are those of `kernels.train_epoch`; `kernels.reference` describes them.
     """
 
-    def __init__(self, sizes, activation, loss="softmax_cross_entropy", dtype=np.float64):
-        super().__init__(sizes, activation, loss, dtype)
+    def __init__(self, sizes, activation, loss="softmax_cross_entropy", dtype=np.float64, loss_hyper=None):
+        super().__init__(sizes, activation, loss, dtype, loss_hyper)
         self._gradient = np.zeros_like(self._params)
         self._model = mlp(self.sizes, activation, init="zeros", dtype=dtype).eval()
         self._hidden = Sequential(*self._model.layers[:-1])
@@ -91,12 +91,12 @@ class LayeredNetwork(Network):
         self._model.train()
         try:
             logits = self._model.forward(x)
-            probs, code = np.empty_like(logits), LOSS_CODES[self.loss]
-            loss_sum = raw.loss_forward(code, logits, labels, targets, weight, probs, n_threads)
+            probs, loss = np.empty_like(logits), (LOSS_CODES[self.loss], self._loss_hyper)
+            loss_sum = raw.loss_forward(*loss, logits, labels, targets, weight, probs, n_threads)
             if clip and self.loss in CLIPPED:
                 losses = CLIPPED[self.loss](np.clip(probs, clip, 1 - clip), labels, targets)
                 loss_sum = float(np.average(losses, weights=weight if weight.size else None)) * total
-            raw.loss_backward(code, probs, labels, targets, weight, 1 / total, logits, n_threads)
+            raw.loss_backward(*loss, probs, labels, targets, weight, 1 / total, logits, n_threads)
             self._model.backward(logits, need_dx=False)
         finally:
             self._model.eval().forget()

@@ -1,17 +1,20 @@
 """Losses: the mean as a number, and its gradient with respect to the model's output.
 
 ``loss(outputs, y)`` returns the mean, ``loss.backward()`` the gradient of that mean with respect to the outputs, with which
-`Module.backward` begins. The cross-entropies and the Poisson loss take logits, the output of a last layer without an activation.
+`Module.backward` begins. The cross-entropies, `PoissonLoss`, `GammaLoss` and `TweedieLoss` take logits, the output of a last layer
+without an activation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations import ArrayLike, FloatDType, Floats
+from ..kernels import checks
 from ..kernels.checks import NO_LABELS, as_intp, private
 from ..kernels.spec import LOSSES
 from ..kernels.spec import Loss as Specification
@@ -50,10 +53,10 @@ class Loss:
         if not z.size:
             raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
         labels, targets = self.targets(y, z.shape, z.dtype)
-        probs = np.empty_like(z)
+        probs, hyper = np.empty_like(z), self.hyper(z.shape[1])
         no_weight = np.empty(0, z.dtype)
-        loss_sum = raw.loss_forward(self.kernel.code, z, labels, targets, no_weight, probs, self.n_threads)
-        self._saved = probs, labels, targets, no_weight
+        loss_sum = raw.loss_forward(self.kernel.code, hyper, z, labels, targets, no_weight, probs, self.n_threads)
+        self._saved = probs, labels, targets, no_weight, hyper
         return self.gradient_scale(z.shape[1]) / len(z) * loss_sum
 
     def backward(self) -> Floats:
@@ -66,9 +69,10 @@ class Loss:
         """
         if self._saved is None:
             raise NoForwardError(self, "backward needs a call of the loss before it")
-        probs = self._saved[0]
-        dlogits = np.empty_like(probs)
-        raw.loss_backward(self.kernel.code, *self._saved, self.gradient_scale(probs.shape[1]) / len(probs), dlogits, self.n_threads)
+        *arrays, hyper = self._saved
+        dlogits = np.empty_like(arrays[0])
+        n, n_out = dlogits.shape
+        raw.loss_backward(self.kernel.code, hyper, *arrays, self.gradient_scale(n_out) / n, dlogits, self.n_threads)
         return dlogits
 
     @property
@@ -97,7 +101,35 @@ class Loss:
         targets : ndarray, shape (n, n_out) or (0, 0)
             The targets otherwise.
         """
-        return NO_LABELS, dense(self, y, shape, dtype)
+        targets = dense(self, y, shape, dtype)
+        if self.kernel and self.kernel.targets != "any":
+            check_range(self, targets, np.inf, self.kernel.targets == "positive")
+        return NO_LABELS, targets
+
+    def hyper(self, n_out: int) -> NDArray[np.float64]:
+        """Return the parameters of the loss as the kernels read them.
+
+        Parameters
+        ----------
+        n_out : int
+            The number of columns of the outputs.
+
+        Returns
+        -------
+        ndarray
+            Empty where there are none.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or there is not one for each output.
+        """
+        if self.kernel is None:
+            return np.empty(0)
+        return checks.loss_hyper(self.kernel, self._parameters(), n_out)
+
+    def _parameters(self):
+        return {name: getattr(self, name) for name in self.kernel.hyper} if self.kernel else {}
 
     def gradient_scale(self, n_out: int) -> float:
         """Return by what the kernels' gradient of the mean over rows is multiplied to be that of this loss.
@@ -133,7 +165,7 @@ class Loss:
         return {name: value for name, value in vars(self).items() if name != "_saved"}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._parameters().items())})"
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -200,10 +232,93 @@ class PoissonLoss(Loss):
 
     kernel = LOSSES["poisson"]
 
-    def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
-        targets = dense(self, y, shape, dtype)
-        check_range(self, targets, np.inf)
-        return NO_LABELS, targets
+
+class L1Loss(Loss):
+    """The mean of ``|outputs - y|`` over all elements; gradient ``sign(outputs - y) / size``, which is 0 where they are equal.
+
+    Its minimum is at the median of y. y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.L1Loss``.
+    """
+
+    kernel = LOSSES["absolute_error"]
+
+
+class HuberLoss(Loss):
+    """The mean of Huber's loss of ``d = outputs - y``: ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
+
+    The gradient is ``clip(d, -delta, delta) / size``. y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.HuberLoss``.
+
+    Parameters
+    ----------
+    delta : float
+        Above 0, in units of y: where the loss changes from quadratic to linear.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If delta is not such a number.
+    """
+
+    kernel = LOSSES["huber"]
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = checks.real("delta", delta)
+
+
+class QuantileLoss(Loss):
+    """The pinball loss: the mean of ``max(q d, (q - 1) d)`` over all elements, with ``d = y - outputs``.
+
+    Its minimum is at the q-quantile of y. The gradient is ``(1 - q) / size`` above y, ``-q / size`` below, and 0 where they are
+    equal. y: (n, n_out), or (n,) where n_out is 1; for several quantiles of the same numbers, y has a copy of them for each.
+
+    Parameters
+    ----------
+    quantile : float or sequence of float
+        The level q of all outputs, or of each, in (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If quantile has other than such numbers; in a call of the loss, if it does not have one for each output.
+    """
+
+    kernel = LOSSES["quantile"]
+
+    def __init__(self, quantile: float | Sequence[float] | NDArray[Any] = 0.5) -> None:
+        levels = [checks.real("quantile", level) for level in np.ravel(quantile).tolist()]
+        self.quantile: float | tuple[float, ...] = tuple(levels) if np.ndim(quantile) else levels[0]
+
+
+class GammaLoss(Loss):
+    """Half the gamma deviance: the mean over all elements of ``z - log y + y exp(-z) - 1``; gradient ``(1 - y exp(-z)) / size``.
+
+    z is the logarithm of the mean. y: numbers > 0, (n, n_out), or (n,) where n_out is 1. It is 0 for exp(z) = y.
+    """
+
+    kernel = LOSSES["gamma"]
+
+
+class TweedieLoss(Loss):
+    """Half the Tweedie deviance of the mean ``m = exp(z)``, whose variance is proportional to ``m^power``.
+
+    The mean over all elements of ``m^(2 - p) / (2 - p) + y m^(1 - p) / (p - 1) - y^(2 - p) / ((2 - p) (p - 1))``, p = power, which
+    is 0 for m = y. The gradient is ``(m^(2 - p) - y m^(1 - p)) / size``. y: numbers >= 0, many of which may be 0, (n, n_out), or
+    (n,) where n_out is 1.
+
+    Parameters
+    ----------
+    power : float
+        In (1, 2): towards 1 like `PoissonLoss`, towards 2 like `GammaLoss`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If power is not such a number.
+    """
+
+    kernel = LOSSES["tweedie"]
+
+    def __init__(self, power: float = 1.5) -> None:
+        self.power = checks.real("power", power)
 
 
 def dense(loss, y, shape, dtype):
@@ -214,9 +329,11 @@ def dense(loss, y, shape, dtype):
     return np.require(y.reshape(shape), dtype, ["C", "A", "E"])
 
 
-def check_range(loss, y, largest):
-    """Raise an error with the first place where y is not in [0, largest]."""
-    if not y.size or (y.min() >= 0 and y.max() <= largest):
+def check_range(loss, y, largest, positive=False):
+    """Raise an error with the first place where y is not in [0, largest], or is 0 where it must be positive."""
+    if not y.size or (y.min() >= 0 and y.max() <= largest and (y.min() > 0 or not positive)):
         return
-    where = tuple(map(int, np.unravel_index((~((y >= 0) & (y <= largest))).argmax(), y.shape)))
-    raise ShapeError(loss, f"y must be in [0, {largest}]; got {y[where]} at position {where[0] if y.ndim == 1 else where}")
+    inside = ((y > 0) if positive else (y >= 0)) & (y <= largest)
+    where = tuple(map(int, np.unravel_index((~inside).argmax(), y.shape)))
+    interval, position = f"{'(' if positive else '['}0, {largest}]", where[0] if y.ndim == 1 else where
+    raise ShapeError(loss, f"y must be in {interval}; got {y[where]} at position {position}")

@@ -94,6 +94,7 @@ class CompiledEpochs(loop.CompiledEpochs):
         self._problem, self.model = problem, problem.model
         self._size, self._n_threads = (shape, any(map(is_sparse, data)), problem.batch_size), 1
         lowered = self._lowered()
+        problem.loss.hyper(lowered.n_out)
         self._rows, self._validation, self.validation_losses = self._checked(lowered, X, problem.y), None, []
         if validation_data is not None:
             with of_validation_data():
@@ -141,6 +142,7 @@ class CompiledEpochs(loop.CompiledEpochs):
             layers=lowered.layers,
             buffers=lowered.buffers,
             loss=loss.kernel.code,
+            loss_hyper=loss.hyper(lowered.n_out),
             gradient_scale=loss.gradient_scale(lowered.n_out),
             value_scale=loss.value_scale(lowered.n_out),
             optimizer=OPTIMIZER_CODES[optimizer.name],

@@ -62,9 +62,8 @@ class Trainable:
 
         Epochs run in compiled calls, as those of the estimators do, for models of `Linear` layers with biases, the activations of
         `fastprop.nn`, `Dropout`, `LayerNorm` and `BatchNorm1d` in any order, in `Sequential` and `Residual`, all of one dtype; with
-        `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss` or `PoissonLoss`, and with any optimizer of `fastprop.nn` that was
-        made for all parameters. Everything else runs layer by layer: `Graph`, and what is of your own without `lower`. The numbers
-        are the same up to rounding.
+        any loss but `ElementwiseLoss`, and with any optimizer of `fastprop.nn` that was made for all parameters. Everything else
+        runs layer by layer: `Graph`, and what is of your own without `lower`. The numbers are the same up to rounding.
 
         Parameters
         ----------

@@ -32,11 +32,13 @@ cdef extern from "engine.h":
         void (*softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads) noexcept nogil
         void (*softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits,
                                  int n_threads) noexcept nogil
-        # outputs = link(logits), may be the logits; labels (rows,) or dense targets (rows, n_out), the other NULL
-        int (*loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-                            ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads) noexcept nogil
-        # dlogits = scale * (outputs - targets), may be the outputs
-        void (*loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets,
+        # outputs = link(logits), may be the logits or NULL; labels (rows,) or dense targets (rows, n_out), the other
+        # NULL; loss_hyper has the parameters of the loss, NULL where there are none
+        int (*loss_forward)(int loss, const double *loss_hyper, const void *logits, const ptrdiff_t *labels, const void *targets,
+                            const void *sample_weight, ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum,
+                            int n_threads) noexcept nogil
+        # dlogits = scale * the gradient, outputs - targets for many losses; may be the outputs
+        void (*loss_backward)(int loss, const double *loss_hyper, const void *outputs, const ptrdiff_t *labels, const void *targets,
                               const void *sample_weight, double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits,
                               int n_threads) noexcept nogil
         # one step on n parameters in place; hyper is lr, l2, weight_decay, then the optimizer's own; slot_2 is NULL for an
@@ -51,5 +53,5 @@ cdef extern from "engine.h":
     void threads_init() noexcept nogil
 
     int IDENTITY, RELU, SIGMOID, TANH, LEAKY_RELU, ELU, SELU, GELU, SILU, MISH, SOFTPLUS
-    int SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON
+    int SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON, ABSOLUTE_ERROR, HUBER, QUANTILE, GAMMA, TWEEDIE
     int SGD, ADAM, MOMENTUM, RMSPROP, ADAMW

@@ -60,10 +60,9 @@ struct FN(validation);
 struct FN(training) {
     struct FN(network) net;
     struct FN(data) data;
-    enum loss_code loss;
+    struct FN(objective) objective;
     ptrdiff_t n_epochs, n_rows, batch_size;
     double alpha, gradient_scale, value_scale, smoothing;
-    struct FN(clipping) clipping;
     /* train_epochs: */
     const struct job *job;
     struct FN(validation) *validation; /* or NULL */
@@ -117,7 +116,7 @@ static struct FN(target_rows) FN(gather_targets)(const struct FN(training) *t, p
             w->weight[i] = all.weight[row];
     }
     if (t->smoothing != 0)
-        FN(smooth_targets)(t->loss, (REAL)t->smoothing, rows * n_out, n_out, w->targets);
+        FN(smooth_targets)(t->objective.loss, (REAL)t->smoothing, rows * n_out, n_out, w->targets);
     return (struct FN(target_rows)){labels ? w->labels : NULL, labels ? NULL : w->targets, all.weight ? w->weight : NULL};
 }
 
@@ -153,15 +152,15 @@ static double FN(chunk_loss)(const struct FN(training) *t, const struct FN(batch
     const ptrdiff_t n_out = FN(n_outputs)(c->net);
     REAL *logits = FN(finish_logits)(c->net, c->w, c->rows);
     const struct FN(target_rows) targets = FN(gather_targets)(t, batch->begin + c->masks.first_row, c->rows, c->w);
-    const double sum = FN(loss_rows)(t->loss, logits, c->rows, n_out, targets, &t->clipping, logits);
-    FN(loss_gradient_rows)(t->loss, logits, c->rows, n_out, targets, (REAL)t->gradient_scale, logits);
+    const double sum = FN(loss_rows)(&t->objective, logits, c->rows, n_out, targets, logits);
+    FN(loss_gradient_rows)(&t->objective, logits, c->rows, n_out, targets, (REAL)t->gradient_scale, logits);
     return sum;
 }
 
 /* A loss sum as it is reported; squared error is divided by the number of outputs, as in scikit-learn. */
 static double FN(reported)(const struct FN(training) *t, double sum)
 {
-    return t->value_scale * (t->loss == SQUARED_ERROR ? sum / (double)FN(n_outputs)(&t->net) : sum);
+    return t->value_scale * (t->objective.loss == SQUARED_ERROR ? sum / (double)FN(n_outputs)(&t->net) : sum);
 }
 
 static void FN(clear_gradient)(const struct FN(training) *t, int part)

@@ -19,9 +19,10 @@ cdef extern from "engine.h":
     const kernels KERNELS_f64
     const int OPTIMIZER_SLOTS[]
     const int OPTIMIZER_HYPER[]
-    enum: CACHE_LINE, N_COMMON_HYPER
+    enum: CACHE_LINE, N_COMMON_HYPER, SOFTMAX_CROSS_ENTROPY
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
     ptrdiff_t wrong_row(const layer *, ptrdiff_t, int) noexcept nogil
+    ptrdiff_t n_loss_hyper(int, ptrdiff_t) noexcept nogil
     ptrdiff_t n_parameters(const layer *, ptrdiff_t) noexcept nogil
     ptrdiff_t n_statistics(const layer *, ptrdiff_t) noexcept nogil
     int is_activation(long long) noexcept nogil
@@ -219,41 +220,45 @@ def softmax_backward(cnp.ndarray dprobs, cnp.ndarray probs, cnp.ndarray dlogits,
                            cnp.PyArray_DATA(dlogits), n_threads)
 
 
-def loss_forward(int loss, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
-                 cnp.ndarray outputs, int n_threads):
+def loss_forward(int loss, cnp.ndarray loss_hyper, cnp.ndarray logits, cnp.ndarray labels, cnp.ndarray targets,
+                 cnp.ndarray sample_weight, cnp.ndarray outputs, int n_threads):
     cdef const kernels *k = kernels_for(logits)
     cdef ptrdiff_t rows = logits.shape[0], n_out = logits.shape[1], item = cnp.PyArray_ITEMSIZE(logits)
+    cdef const double *hyper_data = <const double *>data(loss_hyper)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
     cdef void *outputs_data = data(outputs)
     cdef double loss_sum = 0
     cdef int status
-    check_code("loss", is_loss(loss), loss)
+    check_loss(loss, loss_hyper, n_out)
     check_sizes("logits", rows * n_out, item, logits)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_given(loss, rows, labels, targets)
     check_optional("outputs", rows * n_out, item, outputs)
     with nogil:
-        status = k.loss_forward(loss, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, rows, n_out,
-                                outputs_data, &loss_sum, n_threads)
+        status = k.loss_forward(loss, hyper_data, cnp.PyArray_DATA(logits), labels_data, targets_data, weight_data, rows,
+                                n_out, outputs_data, &loss_sum, n_threads)
     check_memory(status)
     return loss_sum
 
 
-def loss_backward(int loss, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray sample_weight,
-                  double scale, cnp.ndarray dlogits, int n_threads):
+def loss_backward(int loss, cnp.ndarray loss_hyper, cnp.ndarray outputs, cnp.ndarray labels, cnp.ndarray targets,
+                  cnp.ndarray sample_weight, double scale, cnp.ndarray dlogits, int n_threads):
     cdef const kernels *k = kernels_for(outputs)
     cdef ptrdiff_t rows = outputs.shape[0], n_out = outputs.shape[1], item = cnp.PyArray_ITEMSIZE(outputs)
+    cdef const double *hyper_data = <const double *>data(loss_hyper)
     cdef const ptrdiff_t *labels_data = <const ptrdiff_t *>data(labels)
     cdef const void *targets_data = data(targets)
     cdef const void *weight_data = data(sample_weight)
-    check_code("loss", is_loss(loss), loss)
+    check_loss(loss, loss_hyper, n_out)
     check_sizes("outputs", rows * n_out, item, outputs)
     check_targets(labels, targets, sample_weight, rows, n_out, item)
+    check_given(loss, rows, labels, targets)
     check_sizes("dlogits", rows * n_out, item, dlogits)
     with nogil:
-        k.loss_backward(loss, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, rows, n_out,
-                        cnp.PyArray_DATA(dlogits), n_threads)
+        k.loss_backward(loss, hyper_data, cnp.PyArray_DATA(outputs), labels_data, targets_data, weight_data, scale, rows,
+                        n_out, cnp.PyArray_DATA(dlogits), n_threads)
 
 
 def update(int optimizer, cnp.ndarray params, cnp.ndarray grad, cnp.ndarray slot_1, cnp.ndarray slot_2, cnp.ndarray hyper,
@@ -342,19 +347,20 @@ def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndar
 
 
 def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
-                          cnp.ndarray sample_weight, cnp.ndarray layers, cnp.ndarray params, int loss, double alpha,
-                          double clip, cnp.ndarray gradient, int n_threads):
+                          cnp.ndarray sample_weight, cnp.ndarray layers, cnp.ndarray params, int loss,
+                          cnp.ndarray loss_hyper, double alpha, double clip, cnp.ndarray gradient, int n_threads):
     cdef const kernels *k = kernels_for(x)
+    cdef const double *hyper_data = <const double *>data(loss_hyper)
     cdef double loss_mean = 0
     cdef int status
     cdef rows r
-    check_code("loss", is_loss(loss), loss)
-    check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0)
+    check_loss(loss, loss_hyper, check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0))
     r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers)
+    check_given(loss, r.n, labels, targets)
     check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
     with nogil:
         status = k.network_loss_gradient(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
-                                         loss, alpha, clip, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
+                                         loss, hyper_data, alpha, clip, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
     check_memory(status)
     return loss_mean
 
@@ -364,20 +370,23 @@ cdef int fill_job(given, job_in_c *j) except -1:
     cdef cnp.ndarray layers = given.layers, params = given.params, buffers = given.buffers, orders = given.orders
     cdef cnp.ndarray hyper = given.hyper, rates = given.rates, state = given.state, step = given.step, losses = given.losses
     cdef cnp.ndarray validation_losses = given.validation_losses, best = given.best
-    cdef cnp.ndarray best_params = given.best_params, best_buffers = given.best_buffers
+    cdef cnp.ndarray best_params = given.best_params, best_buffers = given.best_buffers, loss_hyper = given.loss_hyper
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(params), n_params = cnp.PyArray_SIZE(params), n_epochs = orders.shape[0]
-    cdef ptrdiff_t n_steps
+    cdef ptrdiff_t n_steps, n_out
     j.loss, j.optimizer, j.batch_size, j.exempt = given.loss, given.optimizer, given.batch_size, given.exempt
     j.gradient_scale, j.value_scale, j.smoothing = given.gradient_scale, given.value_scale, given.smoothing
     j.clip, j.alpha, j.clip_norm = given.clip, given.alpha, given.clip_norm
-    check_code("loss", is_loss(j.loss), j.loss)
     check_code("optimizer", is_optimizer(j.optimizer), j.optimizer)
-    check_network(layers, params, buffers, cnp.PyArray_SIZE(given.indptr) > 0 or cnp.PyArray_SIZE(given.validation_indptr) > 0)
+    n_out = check_network(layers, params, buffers,
+                          cnp.PyArray_SIZE(given.indptr) > 0 or cnp.PyArray_SIZE(given.validation_indptr) > 0)
+    check_loss(j.loss, loss_hyper, n_out)
     j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers)
+    check_given(j.loss, j.data.n, given.labels, given.targets)
     j.orders, j.n_epochs, j.n_visits = <const ptrdiff_t *>cnp.PyArray_DATA(orders), n_epochs, orders.shape[1]
     j.layers, j.n_layers = <const layer *>cnp.PyArray_DATA(layers), layers.shape[0]
     j.params, j.buffers, j.state = cnp.PyArray_DATA(params), cnp.PyArray_DATA(buffers), cnp.PyArray_DATA(state)
     j.hyper, j.rates = <const double *>cnp.PyArray_DATA(hyper), <const double *>data(rates)
+    j.loss_hyper = <const double *>data(loss_hyper)
     j.step, j.losses = <ptrdiff_t *>cnp.PyArray_DATA(step), <double *>cnp.PyArray_DATA(losses)
     n_steps = n_epochs * ((j.n_visits - 1) // j.batch_size + 1) if j.batch_size > 0 and j.n_visits > 0 else 0
     check_sizes("orders", n_epochs * j.n_visits, sizeof(ptrdiff_t), orders)
@@ -393,6 +402,7 @@ cdef int fill_job(given, job_in_c *j) except -1:
     if j.validation_losses != NULL:
         j.validation = checked_rows(given.validation_x, given.validation_indices, given.validation_indptr, given.validation_labels,
                                     given.validation_targets, given.validation_weight, layers)
+        check_given(j.loss, j.validation.n, given.validation_labels, given.validation_targets)
         check_sizes("validation_losses", n_epochs, sizeof(double), validation_losses)
         check_sizes("best", 2, sizeof(double), best)
         check_sizes("best_params", n_params, item, best_params)

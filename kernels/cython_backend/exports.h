@@ -181,9 +181,9 @@ struct FN(rows_call) { /* the arguments of a kernel on rows of logits or outputs
     const REAL *x, *other;
     REAL *out;
     ptrdiff_t rows, n_out;
-    int loss;
     REAL scale;
     struct FN(target_rows) targets;
+    struct FN(objective) objective;
     double *sums;
 };
 
@@ -221,16 +221,15 @@ static void FN(loss_forward_thread)(void *argument, int thread, int n_threads)
     const struct FN(rows_call) *c = argument;
     const struct range mine = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t at = mine.begin * c->n_out;
-    const struct FN(clipping) none = FN(clipping)(0);
-    c->sums[thread] = FN(loss_rows)((enum loss_code)c->loss, c->x + at, mine.end - mine.begin, c->n_out,
-                                    FN(skip_rows)(c->targets, mine.begin, c->n_out), &none, c->out ? c->out + at : NULL);
+    c->sums[thread] = FN(loss_rows)(&c->objective, c->x + at, mine.end - mine.begin, c->n_out,
+                                    FN(skip_rows)(c->targets, mine.begin, c->n_out), c->out ? c->out + at : NULL);
 }
 
-static int FN(loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *weight,
-                            ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
+static int FN(loss_forward)(int loss, const double *loss_hyper, const void *logits, const ptrdiff_t *labels, const void *targets,
+                            const void *weight, ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads)
 {
-    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .loss = loss,
-                              .targets = {labels, targets, weight}};
+    struct FN(rows_call) c = {.x = logits, .rows = rows, .n_out = n_out, .out = outputs, .targets = {labels, targets, weight},
+                              .objective = FN(objective)(loss, loss_hyper, n_out, 0)};
     c.sums = calloc((size_t)n_threads, sizeof(double));
     if (!c.sums)
         return -1;
@@ -247,15 +246,15 @@ static void FN(loss_backward_thread)(void *argument, int thread, int n_threads)
     const struct FN(rows_call) *c = argument;
     const struct range mine = share(c->rows, 1, thread, n_threads);
     const ptrdiff_t at = mine.begin * c->n_out;
-    FN(loss_gradient_rows)((enum loss_code)c->loss, c->x + at, mine.end - mine.begin, c->n_out,
+    FN(loss_gradient_rows)(&c->objective, c->x + at, mine.end - mine.begin, c->n_out,
                            FN(skip_rows)(c->targets, mine.begin, c->n_out), c->scale, c->out + at);
 }
 
-static void FN(loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *weight,
-                              double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
+static void FN(loss_backward)(int loss, const double *loss_hyper, const void *outputs, const ptrdiff_t *labels, const void *targets,
+                              const void *weight, double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads)
 {
-    struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .loss = loss, .scale = (REAL)scale,
-                              .targets = {labels, targets, weight}};
+    struct FN(rows_call) c = {.x = outputs, .rows = rows, .n_out = n_out, .out = dlogits, .scale = (REAL)scale,
+                              .targets = {labels, targets, weight}, .objective = FN(objective)(loss, loss_hyper, n_out, 0)};
     run_parts(FN(loss_backward_thread), &c, n_threads);
 }
 
@@ -305,12 +304,14 @@ static void FN(pack)(const struct layer *layers, ptrdiff_t n_layers, const void 
 }
 
 static int FN(network_loss_gradient)(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-                                     int loss, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
+                                     int loss, const double *loss_hyper, double alpha, double clip, void *gradient,
+                                     double *loss_mean, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
                              .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, NULL, data->n},
-                             .loss = (enum loss_code)loss, .n_epochs = 1, .n_rows = data->n, .batch_size = data->n, .alpha = alpha,
-                             .gradient_scale = 1, .value_scale = 1, .clipping = FN(clipping)(clip), .gradient = gradient};
+                             .n_epochs = 1, .n_rows = data->n, .batch_size = data->n, .alpha = alpha, .gradient_scale = 1,
+                             .value_scale = 1, .gradient = gradient};
+    t.objective = FN(objective)(loss, loss_hyper, FN(n_outputs)(&t.net), clip);
     if (FN(batch_weight)(&t.data, 0, data->n) == 0) {
         memset(gradient, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
         *loss_mean = 0;
@@ -326,12 +327,12 @@ static int FN(train_epochs)(const struct job *job, int n_threads)
     struct FN(training) t = {.net = {job->layers, job->n_layers, job->params},
                              .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, job->orders,
                                       job->n_epochs * n_visits},
-                             .loss = (enum loss_code)job->loss, .n_epochs = job->n_epochs, .n_rows = n_visits,
-                             .batch_size = min_size(job->batch_size, n_visits), .alpha = job->alpha,
-                             .gradient_scale = job->gradient_scale, .value_scale = job->value_scale, .smoothing = job->smoothing,
-                             .clipping = FN(clipping)(job->clip), .job = job, .params = job->params,
+                             .n_epochs = job->n_epochs, .n_rows = n_visits, .batch_size = min_size(job->batch_size, n_visits),
+                             .alpha = job->alpha, .gradient_scale = job->gradient_scale, .value_scale = job->value_scale,
+                             .smoothing = job->smoothing, .job = job, .params = job->params,
                              .slots = {job->state, OPTIMIZER_SLOTS[job->optimizer] > 1 ? (REAL *)job->state + n_params : NULL},
                              .statistics = job->buffers};
+    t.objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&t.net), job->clip);
     struct FN(validation) validation = {};
     int status = 0;
     if (job->validation_losses) {

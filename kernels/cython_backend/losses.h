@@ -21,7 +21,7 @@ static REAL FN(max_row)(const REAL *z, ptrdiff_t n)
     return FN(horizontal_max)(best);
 }
 
-/* probs = softmax(z), which may be the same memory, given z's maximum; returns log(sum(exp(z - maximum))). */
+/* probs = softmax(z), which may be the same memory or NULL, given z's maximum; returns log(sum(exp(z - maximum))). */
 static double FN(softmax_row)(const REAL *z, ptrdiff_t n, REAL maximum, REAL *probs)
 {
     VEC sums = {};
@@ -30,10 +30,11 @@ static double FN(softmax_row)(const REAL *z, ptrdiff_t n, REAL maximum, REAL *pr
         if (n - j < LANES)
             e = FN(keep)(FN(first_lanes)(n - j), e);
         sums += e;
-        FN(store_upto)(probs + j, e, n - j);
+        if (probs)
+            FN(store_upto)(probs + j, e, n - j);
     }
     const REAL sum = FN(horizontal_sum)(sums), inverse = 1 / sum;
-    for (ptrdiff_t j = 0; j < n; j += LANES)
+    for (ptrdiff_t j = 0; probs && j < n; j += LANES)
         FN(store_upto)(probs + j, FN(load_upto)(probs + j, n - j) * inverse, n - j);
     return log((double)sum);
 }
@@ -68,6 +69,19 @@ struct FN(clipping) { REAL clip; double low, high; };
 
 static struct FN(clipping) FN(clipping)(double clip) { return (struct FN(clipping)){(REAL)clip, -log1p(-clip), -log(clip)}; }
 
+/* What is computed of logits and targets; n_hyper numbers in hyper: none, one for all outputs, or one for each. */
+struct FN(objective) {
+    enum loss_code loss;
+    const double *hyper;
+    ptrdiff_t n_hyper;
+    struct FN(clipping) clipping;
+};
+
+static struct FN(objective) FN(objective)(int loss, const double *hyper, ptrdiff_t n_out, double clip)
+{
+    return (struct FN(objective)){(enum loss_code)loss, hyper, n_loss_hyper(loss, n_out), FN(clipping)(clip)};
+}
+
 ALWAYS_INLINE double FN(bounded)(double loss, const struct FN(clipping) *c) /* NaN stays */
 {
     return loss < c->low ? c->low : loss > c->high ? c->high : loss;
@@ -91,7 +105,8 @@ static double FN(cross_entropy_row)(const REAL *z, ptrdiff_t n, ptrdiff_t label,
     double loss = 0;
     for (ptrdiff_t c = 0; c < n; c++)
         loss += (double)y[c] * FN(bounded)(log_sum + ((double)maximum - (double)z[c]), clipping);
-    FN(softmax_row)(z, n, maximum, probs);
+    if (probs)
+        FN(softmax_row)(z, n, maximum, probs);
     return loss;
 }
 
@@ -180,8 +195,19 @@ static double FN(few_classes_loss)(const REAL *z, ptrdiff_t rows, ptrdiff_t n, c
     return sum;
 }
 
-/* The elementwise losses: output = link(z), value = loss(z, y) in nats. */
-ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL clip, VEC *output)
+/* The parameters of the losses of up to LANES numbers, of which the first belongs to output c. */
+ALWAYS_INLINE VEC FN(hyper_at)(const struct FN(objective) *o, ptrdiff_t c, ptrdiff_t left)
+{
+    VEC v = {};
+    if (o->n_hyper == 1)
+        return FN(broadcast)((REAL)o->hyper[0]);
+    for (ptrdiff_t i = 0; i < LANES && i < left && o->n_hyper > 0; i++)
+        v[i] = (REAL)o->hyper[c + i];
+    return v;
+}
+
+/* The elementwise losses: output = link(z), value = loss(z, y) in nats, h the loss's parameter. */
+ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, VEC h, REAL clip, VEC *output)
 {
     if (loss == BINARY_CROSS_ENTROPY) {
         VEC e = FN(vexp_nonpositive)(-FN(absolute)(z)), p = FN(select)(z < 0, e, FN(broadcast)(1)) / (e + 1);
@@ -196,9 +222,21 @@ ALWAYS_INLINE VEC FN(elementwise_loss)(enum loss_code loss, VEC z, VEC y, REAL c
         *output = z;
         return (REAL)0.5 * (y - z) * (y - z);
     }
-    VEC rate = FN(vexp)(z);
-    *output = rate;
-    return rate - y - y * z; /* + y log y, which does not depend on the network: added by the caller */
+    if (loss == ABSOLUTE_ERROR || loss == HUBER || loss == QUANTILE) {
+        const VEC d = y - z, size = FN(absolute)(d), bounded = FN(select)(size > h, h, size); /* NaN stays */
+        *output = z;
+        return loss == ABSOLUTE_ERROR ? size : loss == HUBER ? bounded * (size - (REAL)0.5 * bounded)
+                                                             : FN(select)(d > 0, h, h - 1) * d;
+    }
+    const VEC mean = FN(vexp)(z);
+    *output = mean;
+    if (loss == GAMMA)
+        return y / mean - 1 + z - FN(vlog)(y);
+    if (loss == TWEEDIE) {
+        const VEC of_y = FN(keep)(~(y <= 0), FN(vexp)((2 - h) * FN(vlog)(y)));
+        return FN(vexp)((2 - h) * z) / (2 - h) + (y * FN(vexp)((1 - h) * z) - of_y / (2 - h)) / (h - 1);
+    }
+    return mean - y - y * z; /* + y log y, which does not depend on the network: added by the caller */
 }
 
 /* The weighted sum of y log y, 0 for y = 0: the part of Poisson's loss that depends on the targets alone. */
@@ -212,16 +250,19 @@ static double FN(target_entropy)(const REAL *y, const REAL *weight, ptrdiff_t n)
 
 /* outputs = link(z), the sum of the losses returned, weighted if a weight of each is given, for n numbers; outputs may be z, or
  * NULL. */
-ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z, const REAL *y, const REAL *weight, ptrdiff_t n,
-                                              REAL clip, REAL *outputs)
+ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const struct FN(objective) *o, const REAL *z, const REAL *y,
+                                              const REAL *weight, ptrdiff_t n, REAL clip, REAL *outputs)
 {
     double sum = 0;
+    VEC h = FN(hyper_at)(o, 0, n);
     for (ptrdiff_t j = 0; j < n;) { /* in blocks: enough to amortise the step to double, few enough to lose nothing */
         ptrdiff_t end = min_size(n, j + 16 * LANES);
         VEC values = {};
         for (; j < end; j += LANES) {
             VEC output;
-            VEC value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), clip, &output);
+            if (o->n_hyper > 1)
+                h = FN(hyper_at)(o, j, end - j);
+            VEC value = FN(elementwise_loss)(loss, FN(load_upto)(z + j, end - j), FN(load_upto)(y + j, end - j), h, clip, &output);
             if (weight)
                 value *= FN(load_upto)(weight + j, end - j);
             values += end - j >= LANES ? value : FN(keep)(FN(first_lanes)(end - j), value);
@@ -234,35 +275,47 @@ ALWAYS_INLINE double FN(elementwise_loss_run)(enum loss_code loss, const REAL *z
     return loss == POISSON ? sum + FN(target_entropy)(y, weight, n) : sum;
 }
 
-static double FN(elementwise_loss_row)(enum loss_code loss, const REAL *z, const REAL *y, const REAL *weight, ptrdiff_t n,
-                                       const struct FN(clipping) *clipping, REAL *outputs)
+static double FN(elementwise_loss_row)(const struct FN(objective) *o, const REAL *z, const REAL *y, const REAL *weight,
+                                       ptrdiff_t n, REAL *outputs)
 {
-    switch (loss) {
+    const REAL clip = o->clipping.clip;
+    switch (o->loss) {
     case BINARY_CROSS_ENTROPY:
-        return clipping->clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, 0, outputs)
-                                   : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, z, y, weight, n, clipping->clip, outputs);
-    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, z, y, weight, n, 0, outputs);
-    case POISSON: return FN(elementwise_loss_run)(POISSON, z, y, weight, n, 0, outputs);
-    default: unknown_code("loss", (int)loss);
+        return clip == 0 ? FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, o, z, y, weight, n, 0, outputs)
+                         : FN(elementwise_loss_run)(BINARY_CROSS_ENTROPY, o, z, y, weight, n, clip, outputs);
+    case SQUARED_ERROR: return FN(elementwise_loss_run)(SQUARED_ERROR, o, z, y, weight, n, 0, outputs);
+    case POISSON: return FN(elementwise_loss_run)(POISSON, o, z, y, weight, n, 0, outputs);
+    case ABSOLUTE_ERROR: return FN(elementwise_loss_run)(ABSOLUTE_ERROR, o, z, y, weight, n, 0, outputs);
+    case HUBER: return FN(elementwise_loss_run)(HUBER, o, z, y, weight, n, 0, outputs);
+    case QUANTILE: return FN(elementwise_loss_run)(QUANTILE, o, z, y, weight, n, 0, outputs);
+    case GAMMA: return FN(elementwise_loss_run)(GAMMA, o, z, y, weight, n, 0, outputs);
+    case TWEEDIE: return FN(elementwise_loss_run)(TWEEDIE, o, z, y, weight, n, 0, outputs);
+    default: unknown_code("loss", (int)o->loss);
     }
 }
 
-/* outputs (rows, n_out) = link(logits); returns the weighted sum of the loss over the rows. outputs may be logits, or NULL. */
-static double FN(loss_rows)(enum loss_code loss, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out, struct FN(target_rows) t,
-                            const struct FN(clipping) *clipping, REAL *outputs)
+/* Whether all numbers are alike, so that rows do not matter: then a weight is that of a number. */
+ALWAYS_INLINE int FN(is_flat)(const struct FN(objective) *o, ptrdiff_t n_out, const REAL *weight)
 {
-    if (loss != SOFTMAX_CROSS_ENTROPY && (!t.weight || n_out == 1))
-        return FN(elementwise_loss_row)(loss, logits, t.dense, t.weight, rows * n_out, clipping, outputs);
+    return o->loss != SOFTMAX_CROSS_ENTROPY && (n_out == 1 || (!weight && o->n_hyper <= 1));
+}
+
+/* outputs (rows, n_out) = link(logits); returns the weighted sum of the loss over the rows. outputs may be logits, or NULL. */
+static double FN(loss_rows)(const struct FN(objective) *o, const REAL *logits, ptrdiff_t rows, ptrdiff_t n_out,
+                            struct FN(target_rows) t, REAL *outputs)
+{
+    if (FN(is_flat)(o, n_out, t.weight))
+        return FN(elementwise_loss_row)(o, logits, t.dense, t.weight, rows * n_out, outputs);
     if (t.labels && n_out <= FEW_CLASSES)
-        return FN(few_classes_loss)(logits, rows, n_out, t.labels, t.weight, clipping, outputs);
+        return FN(few_classes_loss)(logits, rows, n_out, t.labels, t.weight, &o->clipping, outputs);
     double sum = 0;
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t row = i * n_out;
         REAL *output = outputs ? outputs + row : NULL;
         const REAL *y = t.dense ? t.dense + row : NULL;
-        double value = loss == SOFTMAX_CROSS_ENTROPY
-            ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, clipping, output)
-            : FN(elementwise_loss_row)(loss, logits + row, y, NULL, n_out, clipping, output);
+        double value = o->loss == SOFTMAX_CROSS_ENTROPY
+            ? FN(cross_entropy_row)(logits + row, n_out, t.labels ? t.labels[i] : 0, y, &o->clipping, output)
+            : FN(elementwise_loss_row)(o, logits + row, y, NULL, n_out, output);
         sum += t.weight ? (double)t.weight[i] * value : value;
     }
     return sum;
@@ -275,25 +328,61 @@ static void FN(difference_row)(const REAL *outputs, const REAL *y, REAL mass, RE
         FN(store_upto)(dz + j, scale * (mass * FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j)), n - j);
 }
 
-/* difference_row() with mass 1 and a weight for each number. */
-static void FN(weighted_difference_row)(const REAL *outputs, const REAL *y, const REAL *weight, REAL scale, ptrdiff_t n, REAL *dz)
+/* The derivative of an elementwise loss with respect to z, h the loss's parameter: 0 at a kink, and output - y where the loss has
+ * its canonical link. */
+ALWAYS_INLINE VEC FN(elementwise_gradient)(enum loss_code loss, VEC output, VEC y, VEC h)
 {
+    const VEC d = output - y;
+    if (loss == ABSOLUTE_ERROR)
+        return FN(select)(d > 0, FN(broadcast)(1), FN(select)(d < 0, FN(broadcast)(-1), d));
+    if (loss == HUBER)
+        return FN(select)(d > h, h, FN(select)(d < -h, -h, d));
+    if (loss == QUANTILE)
+        return FN(select)(d > 0, 1 - h, FN(select)(d < 0, -h, d));
+    if (loss == GAMMA)
+        return 1 - y / output;
+    if (loss == TWEEDIE) {
+        const VEC z = FN(vlog)(output); /* finite, even where exp(z) is 0 or infinite */
+        return FN(vexp)((2 - h) * z) - y * FN(vexp)((1 - h) * z);
+    }
+    return d;
+}
+
+/* dz = scale * weight * elementwise_gradient(), n numbers, with a weight for each or none; dz may be outputs. */
+ALWAYS_INLINE void FN(elementwise_gradient_run)(enum loss_code loss, const struct FN(objective) *o, const REAL *outputs,
+                                                const REAL *y, const REAL *weight, REAL scale, ptrdiff_t n, REAL *dz)
+{
+    VEC h = FN(hyper_at)(o, 0, n);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const VEC difference = FN(load_upto)(outputs + j, n - j) - FN(load_upto)(y + j, n - j);
-        FN(store_upto)(dz + j, scale * FN(load_upto)(weight + j, n - j) * difference, n - j);
+        if (o->n_hyper > 1)
+            h = FN(hyper_at)(o, j, n - j);
+        const VEC factor = weight ? scale * FN(load_upto)(weight + j, n - j) : FN(broadcast)(scale);
+        const VEC output = FN(load_upto)(outputs + j, n - j);
+        FN(store_upto)(dz + j, factor * FN(elementwise_gradient)(loss, output, FN(load_upto)(y + j, n - j), h), n - j);
     }
 }
 
-/* dlogits = scale * weight * (outputs - y), see the reference's loss_backward; dlogits may be outputs. */
-static void FN(loss_gradient_rows)(enum loss_code loss, const REAL *outputs, ptrdiff_t rows, ptrdiff_t n_out,
+static void FN(elementwise_gradient_row)(const struct FN(objective) *o, const REAL *outputs, const REAL *y, const REAL *weight,
+                                         REAL scale, ptrdiff_t n, REAL *dz)
+{
+    switch (o->loss) {
+    case BINARY_CROSS_ENTROPY: case SQUARED_ERROR:
+    case POISSON: FN(elementwise_gradient_run)(POISSON, o, outputs, y, weight, scale, n, dz); break;
+    case ABSOLUTE_ERROR: FN(elementwise_gradient_run)(ABSOLUTE_ERROR, o, outputs, y, weight, scale, n, dz); break;
+    case HUBER: FN(elementwise_gradient_run)(HUBER, o, outputs, y, weight, scale, n, dz); break;
+    case QUANTILE: FN(elementwise_gradient_run)(QUANTILE, o, outputs, y, weight, scale, n, dz); break;
+    case GAMMA: FN(elementwise_gradient_run)(GAMMA, o, outputs, y, weight, scale, n, dz); break;
+    case TWEEDIE: FN(elementwise_gradient_run)(TWEEDIE, o, outputs, y, weight, scale, n, dz); break;
+    default: unknown_code("loss", (int)o->loss);
+    }
+}
+
+/* dlogits = scale * weight * the gradient, see the reference's loss_backward; dlogits may be outputs. */
+static void FN(loss_gradient_rows)(const struct FN(objective) *o, const REAL *outputs, ptrdiff_t rows, ptrdiff_t n_out,
                                    struct FN(target_rows) t, REAL scale, REAL *dlogits)
 {
-    if (loss != SOFTMAX_CROSS_ENTROPY && !t.weight) {
-        FN(difference_row)(outputs, t.dense, 1, scale, rows * n_out, dlogits);
-        return;
-    }
-    if (loss != SOFTMAX_CROSS_ENTROPY && n_out == 1) {
-        FN(weighted_difference_row)(outputs, t.dense, t.weight, scale, rows, dlogits);
+    if (FN(is_flat)(o, n_out, t.weight)) {
+        FN(elementwise_gradient_row)(o, outputs, t.dense, t.weight, scale, rows * n_out, dlogits);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++) {
@@ -305,14 +394,13 @@ static void FN(loss_gradient_rows)(enum loss_code loss, const REAL *outputs, ptr
             for (ptrdiff_t j = 0; j < n_out && (dz != p || row_scale != 1); j += LANES)
                 FN(store_upto)(dz + j, row_scale * FN(load_upto)(p + j, n_out - j), n_out - j);
             dz[t.labels[i]] = at_label;
-        } else {
-            REAL mass = 1;
-            if (loss == SOFTMAX_CROSS_ENTROPY) {
-                mass = 0;
-                for (ptrdiff_t c = 0; c < n_out; c++)
-                    mass += t.dense[i * n_out + c];
-            }
+        } else if (o->loss == SOFTMAX_CROSS_ENTROPY) {
+            REAL mass = 0;
+            for (ptrdiff_t c = 0; c < n_out; c++)
+                mass += t.dense[i * n_out + c];
             FN(difference_row)(p, t.dense + i * n_out, mass, row_scale, n_out, dz);
+        } else {
+            FN(elementwise_gradient_row)(o, p, t.dense + i * n_out, NULL, row_scale, n_out, dz);
         }
     }
 }

@@ -129,6 +129,9 @@ KNOWS(optimizer, OPTIMIZERS, CASE)
 #undef CASE
 #undef LINK_CASE
 
+/* The length of a job's loss_hyper. */
+static ptrdiff_t n_loss_hyper(int loss, ptrdiff_t n_out) { return LOSS_HYPER[loss] * (LOSS_PER_OUTPUT[loss] ? n_out : 1); }
+
 /* The first row of a table that is not valid, or -1. Sizes must fit, and offsets must be those of blocks without gaps. */
 static ptrdiff_t wrong_row(const struct layer *layers, ptrdiff_t n_layers, int sparse)
 {

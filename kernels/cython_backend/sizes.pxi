@@ -39,5 +39,18 @@ cdef ptrdiff_t check_network(cnp.ndarray layers, cnp.ndarray params, cnp.ndarray
     return table[n - 1].n_out
 
 
+# The number of a loss and its parameters.
+cdef int check_loss(int loss, cnp.ndarray loss_hyper, ptrdiff_t n_out) except -1:
+    check_code("loss", is_loss(loss), loss)
+    return check_sizes("loss_hyper", n_loss_hyper(loss, n_out), sizeof(double), loss_hyper)
+
+
+# Labels are for softmax cross-entropy alone.
+cdef int check_given(int loss, ptrdiff_t rows, cnp.ndarray labels, cnp.ndarray targets) except -1:
+    if rows and not cnp.PyArray_SIZE(targets) and not (loss == SOFTMAX_CROSS_ENTROPY and cnp.PyArray_SIZE(labels)):
+        raise ValueError(f"targets must be given for loss number {loss}; they are empty")
+    return 0
+
+
 cdef int check_hyper(int optimizer, cnp.ndarray hyper) except -1:
     return check_sizes("hyper", N_COMMON_HYPER + OPTIMIZER_HYPER[optimizer], sizeof(double), hyper)

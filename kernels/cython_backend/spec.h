@@ -7,13 +7,16 @@
 enum activation_code { IDENTITY = 0, RELU = 1, SIGMOID = 2, TANH = 3, LEAKY_RELU = 4, ELU = 5, SELU = 6, GELU = 7, SILU = 8,
                        MISH = 9, SOFTPLUS = 10 };
 enum link_code { LINK_IDENTITY = 0, LINK_SIGMOID = 2, LINK_EXP = 101, LINK_SOFTMAX = 102 };
-enum loss_code { SOFTMAX_CROSS_ENTROPY = 0, BINARY_CROSS_ENTROPY = 1, SQUARED_ERROR = 2, POISSON = 3 };
+enum loss_code { SOFTMAX_CROSS_ENTROPY = 0, BINARY_CROSS_ENTROPY = 1, SQUARED_ERROR = 2, POISSON = 3, ABSOLUTE_ERROR = 4, HUBER = 5,
+                 QUANTILE = 6, GAMMA = 7, TWEEDIE = 8 };
 enum optimizer_code { SGD = 0, ADAM = 1, MOMENTUM = 2, RMSPROP = 3, ADAMW = 4 };
 enum layer_kind { KIND_LINEAR = 0, KIND_ACTIVATION = 1, KIND_DROPOUT = 2, KIND_LAYER_NORM = 3, KIND_BATCH_NORM = 4, KIND_ADD = 5,
                   KIND_LINK = 6 };
-enum { N_ACTIVATIONS = 11, N_LOSSES = 4, N_OPTIMIZERS = 5, N_COMMON_HYPER = 3 };
+enum { N_ACTIVATIONS = 11, N_LOSSES = 9, N_OPTIMIZERS = 5, N_COMMON_HYPER = 3 };
 static const int OPTIMIZER_SLOTS[N_OPTIMIZERS] = {1, 2, 1, 1, 2};
 static const int OPTIMIZER_HYPER[N_OPTIMIZERS] = {2, 3, 2, 2, 3};
+static const int LOSS_HYPER[N_LOSSES] = {0, 0, 0, 0, 0, 1, 1, 0, 1};
+static const int LOSS_PER_OUTPUT[N_LOSSES] = {0, 0, 0, 0, 0, 0, 1, 0, 0};
 
 /* X(CODE, name) for each activation whose derivative is taken from a, or from z, and for each link (as LINK_CODE),
  * loss and optimizer. */
@@ -22,7 +25,8 @@ static const int OPTIMIZER_HYPER[N_OPTIMIZERS] = {2, 3, 2, 2, 3};
                               X(SOFTPLUS, softplus)
 #define LINKS(X) X(IDENTITY, identity) X(SIGMOID, sigmoid) X(EXP, exp) X(SOFTMAX, softmax)
 #define LOSSES(X) X(SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy) X(BINARY_CROSS_ENTROPY, binary_cross_entropy) \
-                  X(SQUARED_ERROR, squared_error) X(POISSON, poisson)
+                  X(SQUARED_ERROR, squared_error) X(POISSON, poisson) X(ABSOLUTE_ERROR, absolute_error) X(HUBER, huber) \
+                  X(QUANTILE, quantile) X(GAMMA, gamma) X(TWEEDIE, tweedie)
 #define OPTIMIZERS(X) X(SGD, sgd) X(ADAM, adam) X(MOMENTUM, momentum) X(RMSPROP, rmsprop) X(ADAMW, adamw)
 
 struct layer {
@@ -61,6 +65,7 @@ struct job {
     void *params;
     void *buffers;
     int loss;
+    const double *loss_hyper;
     double gradient_scale;
     double value_scale;
     double smoothing;
@@ -89,10 +94,10 @@ struct kernels {
                            ptrdiff_t n_out, int activation, int accumulate, void *dx, void *dweight, void *dbias, int n_threads);
     void (*softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads);
     void (*softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
-    int (*loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-                        ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads);
-    void (*loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-                          double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
+    int (*loss_forward)(int loss, const double *loss_hyper, const void *logits, const ptrdiff_t *labels, const void *targets,
+                        const void *sample_weight, ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads);
+    void (*loss_backward)(int loss, const double *loss_hyper, const void *outputs, const ptrdiff_t *labels, const void *targets,
+                          const void *sample_weight, double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits, int n_threads);
     void (*activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads);
     void (*activation_backward)(const void *da, const void *a, ptrdiff_t n, int activation, void *dz, int n_threads);
     void (*dropout)(const void *x, ptrdiff_t n, uint64_t key, uint32_t threshold, double scale, void *y, int n_threads);
@@ -116,7 +121,8 @@ struct kernels {
     int (*network_forward)(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
                            const void *buffers, const void *panels, void *outputs, int n_threads);
     int (*network_loss_gradient)(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-                                 int loss, double alpha, double clip, void *gradient, double *loss_mean, int n_threads);
+                                 int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
+                                 int n_threads);
     int (*train_epochs)(const struct job *job, int n_threads);
 };
 

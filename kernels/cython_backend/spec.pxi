@@ -22,6 +22,7 @@ cdef extern from "engine.h":
         void *params
         void *buffers
         int loss
+        const double *loss_hyper
         double gradient_scale
         double value_scale
         double smoothing
@@ -50,9 +51,10 @@ cdef extern from "engine.h":
         void (*softmax_forward)(const void *logits, ptrdiff_t rows, ptrdiff_t n_out, void *probs, int n_threads) noexcept nogil
         void (*softmax_backward)(const void *dprobs, const void *probs, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits,
                                  int n_threads) noexcept nogil
-        int (*loss_forward)(int loss, const void *logits, const ptrdiff_t *labels, const void *targets, const void *sample_weight,
-                            ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum, int n_threads) noexcept nogil
-        void (*loss_backward)(int loss, const void *outputs, const ptrdiff_t *labels, const void *targets,
+        int (*loss_forward)(int loss, const double *loss_hyper, const void *logits, const ptrdiff_t *labels, const void *targets,
+                            const void *sample_weight, ptrdiff_t rows, ptrdiff_t n_out, void *outputs, double *loss_sum,
+                            int n_threads) noexcept nogil
+        void (*loss_backward)(int loss, const double *loss_hyper, const void *outputs, const ptrdiff_t *labels, const void *targets,
                               const void *sample_weight, double scale, ptrdiff_t rows, ptrdiff_t n_out, void *dlogits,
                               int n_threads) noexcept nogil
         void (*activation_forward)(const void *z, ptrdiff_t n, int activation, void *a, int n_threads) noexcept nogil
@@ -81,5 +83,6 @@ cdef extern from "engine.h":
         int (*network_forward)(const rows *x, const layer *layers, ptrdiff_t n_layers, const void *params, const void *buffers,
                                const void *panels, void *outputs, int n_threads) noexcept nogil
         int (*network_loss_gradient)(const rows *data, const layer *layers, ptrdiff_t n_layers, const void *params, int loss,
-                                     double alpha, double clip, void *gradient, double *loss_mean, int n_threads) noexcept nogil
+                                     const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
+                                     int n_threads) noexcept nogil
         int (*train_epochs)(const job *job, int n_threads) noexcept nogil

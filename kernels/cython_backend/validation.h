@@ -6,8 +6,7 @@ struct FN(validation) {
     struct FN(features) x;
     struct FN(target_rows) targets;
     ptrdiff_t rows;
-    enum loss_code loss;
-    struct FN(clipping) clipping;
+    struct FN(objective) objective;
     double total_weight;
     /* how it is done: */
     int n_parts;
@@ -29,7 +28,7 @@ static void FN(validation_thread)(void *argument, int thread, int n_threads)
         for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
             const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
             REAL *logits = FN(predict_rows)(&v->net, &v->x, first, rows, &w);
-            sum += FN(loss_rows)(v->loss, logits, rows, n_out, FN(skip_rows)(v->targets, first, n_out), &v->clipping, logits);
+            sum += FN(loss_rows)(&v->objective, logits, rows, n_out, FN(skip_rows)(v->targets, first, n_out), logits);
         }
         v->sums[part] = sum;
     }
@@ -42,8 +41,8 @@ static int FN(prepare_validation)(struct FN(validation) *v, const struct job *jo
     struct FN(workspace) unused;
     *v = (struct FN(validation)){.net = {.layers = job->layers, .n_layers = job->n_layers, .statistics = job->buffers},
                                  .x = FN(features)(rows), .targets = {rows->labels, rows->targets, rows->sample_weight},
-                                 .rows = rows->n, .loss = (enum loss_code)job->loss, .clipping = FN(clipping)(job->clip),
-                                 .n_parts = n_threads};
+                                 .rows = rows->n, .n_parts = n_threads};
+    v->objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&v->net), job->clip);
     v->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, rows->n), .sparse = !v->x.dense};
     v->net.plan.values = malloc((size_t)job->n_layers * sizeof(struct value));
     v->sums = calloc((size_t)n_threads, sizeof(double));

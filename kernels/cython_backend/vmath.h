@@ -115,7 +115,8 @@ ALWAYS_INLINE VEC FN(twice_artanh)(VEC s)
 /* log(1 + e) for 0 <= e <= 1. */
 ALWAYS_INLINE VEC FN(vlog1p_unit)(VEC e) { return FN(twice_artanh)(e / (e + 2)); }
 
-/* log(x) for normal x > 0: with x = m 2^n, 2/3 < m <= 4/3, it is log(m) + n ln 2. NaN stays. */
+/* log(x) for normal x > 0: with x = m 2^n, 2/3 < m <= 4/3, it is log(m) + n ln 2. NaN stays. 0 and infinity count as the powers of 2
+ * next to the normal numbers. */
 ALWAYS_INLINE VEC FN(vlog)(VEC x)
 {
     const INT_VEC magic = (INT_VEC)FN(broadcast)(ROUND_MAGIC);

@@ -59,6 +59,7 @@ class Objective(NamedTuple):
     """What is computed of the outputs of a row."""
 
     loss: int
+    loss_hyper: Any
     clip: float
     smoothing: float
     gradient_scale: float
@@ -231,8 +232,8 @@ def _loss_of_chunk(rows, data, objective, network, block, labels):
     else:
         _gather_vector(data.labels, rows, chosen)
     z, dz = matrix(block, plan[last].value * n, n, n_out), matrix(block, plan[last].delta * n, n, n_out)
-    loss_sum = loss_of_block(objective.loss, z, chosen, y, weights, objective.clip, dz)
-    loss_backward(objective.loss, dz, chosen, y, weights, objective.gradient_scale, dz, 1)
+    loss_sum = loss_of_block(objective.loss, objective.loss_hyper, z, chosen, y, weights, objective.clip, dz)
+    loss_backward(objective.loss, objective.loss_hyper, dz, chosen, y, weights, objective.gradient_scale, dz, 1)
     return loss_sum
 
 

@@ -3,24 +3,40 @@
 import numpy as np
 from numba import njit
 
-from ..spec import LINKS, LOSS_CODES
+from ..spec import LINKS, LOSSES, codes
 from .activations import EXP, activate_elementwise, apply_link, copy, row_max, row_sum, softmax
 from .jit import OPTIONS, UnknownNumber, jit, readonly
 from .vmath import exp, log1p_unit
 
-KNOWN = SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = tuple(
-    LOSS_CODES[name] for name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson")
-)
+NAMES = "softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson"
+NAMES += "absolute_error", "huber", "quantile", "gamma", "tweedie"
+KNOWN = tuple(codes(LOSSES)[name] for name in NAMES)
+SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON, ABSOLUTE_ERROR, HUBER, QUANTILE, GAMMA, TWEEDIE = KNOWN
+# Those whose gradient is output - target
+CANONICAL = BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON
+# By number: how many parameters there are, and whether each output has its own
+N_PARAMETERS = tuple(len(loss.hyper) for loss in sorted(LOSSES.values()))
+PER_OUTPUT = tuple(loss.per_output for loss in sorted(LOSSES.values()))
 IDENTITY_LINK, SIGMOID_LINK, EXP_LINK = (LINKS[name] for name in ("identity", "sigmoid", "exp"))
 
 # Rows at a time, so that the passes over a block of logits and outputs find it in the cache.
 BLOCK = 256
 
 
+class WrongHyper(ValueError):
+    """Another number of parameters than a loss has."""
+
+    def __init__(self, expected, has):
+        super().__init__(f"loss_hyper must have {expected} numbers; got {has}")
+
+
 @jit
-def check_loss(loss):
+def check_loss(loss, loss_hyper, n_out):
     if loss not in KNOWN:
         raise UnknownNumber("loss", loss)
+    expected = N_PARAMETERS[loss] * (n_out if PER_OUTPUT[loss] else 1)
+    if len(loss_hyper) != expected:
+        raise WrongHyper(expected, len(loss_hyper))
 
 
 @jit
@@ -44,34 +60,36 @@ def softmax_backward(dprobs, probs, dlogits, n_threads):
 
 
 @jit
-def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_threads):
+def loss_forward(loss, loss_hyper, logits, labels, targets, sample_weight, outputs, n_threads):
     """Write outputs = link(logits) and return the weighted sum of the rows' losses, in nats, accumulated in float64.
 
     logits (n, n_out); labels (n,) or (0,); targets (n, n_out) or (0, 0); sample_weight (n,) or (0,); outputs (n, n_out), may be
     the logits, or (0, 0) if not wanted. Formulas: `reference.loss_forward`.
     """
-    check_loss(loss)
     logits, labels, targets, sample_weight = readonly(logits), readonly(labels), readonly(targets), readonly(sample_weight)
+    loss_hyper = readonly(loss_hyper)
     n, n_out = logits.shape
+    check_loss(loss, loss_hyper, n_out)
     scratch = np.empty((0 if outputs.size else min(n, BLOCK), n_out), logits.dtype)
     total = 0.0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         total += loss_of_block(
-            loss, logits[start:stop], labels[start:stop], targets[start:stop], sample_weight[start:stop], 0.0,
+            loss, loss_hyper, logits[start:stop], labels[start:stop], targets[start:stop], sample_weight[start:stop], 0.0,
             outputs[start:stop] if outputs.size else scratch[: stop - start],
         )  # fmt: skip
     return total
 
 
 @jit
-def loss_of_block(loss, logits, labels, targets, sample_weight, clip, outputs):
+def loss_of_block(loss, loss_hyper, logits, labels, targets, sample_weight, clip, outputs):
     """`loss_forward` for few rows, with outputs, and the clipping of `reference.network_loss_gradient`."""
     if loss == SOFTMAX_CROSS_ENTROPY:
         total = _softmax_cross_entropy(logits, labels, targets, sample_weight, outputs)
         return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clip > 0 else total
     clipped = loss == BINARY_CROSS_ENTROPY and clip > 0
-    total = 0.0 if clipped else _elementwise_loss(loss, logits, _dense(labels, targets, logits.shape), sample_weight)
+    dense = _dense(labels, targets, logits.shape)
+    total = 0.0 if clipped else _elementwise_loss(loss, loss_hyper, logits, dense, sample_weight)
     copy(logits, outputs)
     apply_link(_link(loss), outputs)
     return _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, outputs) if clipped else total
@@ -133,14 +151,23 @@ def _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, probs):
 
 
 @jit
-def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
-    """dlogits = scale sample_weight (outputs - targets), or (outputs sum(targets) - targets) for softmax cross-entropy.
+def loss_backward(loss, loss_hyper, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
+    """dlogits = scale sample_weight times the gradient. Formulas: `reference.loss_backward`.
 
     Shapes as in `loss_forward`; dlogits (n, n_out) may be the outputs.
     """
-    check_loss(loss)
     n, n_out = outputs.shape
+    loss_hyper = readonly(loss_hyper)
+    check_loss(loss, loss_hyper, n_out)
     one = outputs.dtype.type(1)
+    if loss != SOFTMAX_CROSS_ENTROPY and loss not in CANONICAL:
+        dense = readonly(_dense(labels, targets, outputs.shape))
+        _elementwise_gradient(loss, loss_hyper, readonly(outputs), dense, dlogits)
+        for i in range(n):
+            factor = outputs.dtype.type(scale) * _weight(sample_weight, i)
+            for c in range(n_out):
+                dlogits[i, c] *= factor
+        return
     for i in range(n):
         factor = outputs.dtype.type(scale) * _weight(sample_weight, i)
         if labels.size:
@@ -155,23 +182,72 @@ def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits,
 
 
 @jit
-def _elementwise_loss(loss, logits, targets, sample_weight):
-    """The weighted sum of the rows' binary cross-entropies, squared errors or Poisson losses: first each logit's, in loops that
-    LLVM vectorises, then their sum."""
+def _elementwise_gradient(loss, loss_hyper, outputs, targets, dlogits):
+    """dlogits = the derivative of a loss that is not canonical with respect to each logit, from the outputs; 0 at a kink."""
+    n, n_out = outputs.shape
+    real = dlogits.dtype.type
+    zero, one, h = real(0), real(1), real(loss_hyper[0] if loss_hyper.size else 0.0)
+    p, y, dz = outputs.reshape(n * n_out), targets.reshape(n * n_out), dlogits.reshape(n * n_out)
+    if loss == ABSOLUTE_ERROR:
+        for i in range(len(dz)):
+            d = p[i] - y[i]
+            dz[i] = one if d > zero else -one if d < zero else d
+    elif loss == HUBER:
+        for i in range(len(dz)):
+            d = p[i] - y[i]
+            dz[i] = h if d > h else -h if d < -h else d
+    elif loss == QUANTILE:
+        for i in range(len(dz)):
+            d, q = p[i] - y[i], real(loss_hyper[i % n_out])
+            dz[i] = one - q if d > zero else -q if d < zero else d
+    elif loss == GAMMA:
+        for i in range(len(dz)):
+            dz[i] = one - y[i] / p[i]
+    else:  # the logarithm is finite, even where exp(z) is 0 or infinite
+        lowest, highest = np.finfo(dlogits.dtype).tiny, np.finfo(dlogits.dtype).max
+        for i in range(len(dz)):
+            z = np.log(lowest if p[i] < lowest else highest if p[i] > highest else p[i])
+            dz[i] = exp((one + one - h) * z) - y[i] * exp((one - h) * z)
+
+
+@jit
+def _elementwise_loss(loss, loss_hyper, logits, targets, sample_weight):
+    """The weighted sum of the rows' losses: first each logit's, in loops that LLVM vectorises, then their sum."""
     n, n_out = logits.shape
     values = np.empty(n * n_out, logits.dtype)
     z, y = logits.reshape(n * n_out), targets.reshape(n * n_out)
-    zero, half = values.dtype.type(0), values.dtype.type(0.5)
+    real = values.dtype.type
+    zero, half, one, h = real(0), real(0.5), real(1), real(loss_hyper[0] if loss_hyper.size else 0.0)
     if loss == BINARY_CROSS_ENTROPY:
         for i in range(len(values)):
             values[i] = (z[i] if z[i] > zero else zero) - z[i] * y[i] + log1p_unit(exp(-abs(z[i])))
     elif loss == SQUARED_ERROR:
         for i in range(len(values)):
             values[i] = (y[i] - z[i]) * (y[i] - z[i]) * half
-    else:
+    elif loss == POISSON:
         for i in range(len(values)):
             entropy = y[i] * np.log(y[i]) if y[i] != 0 else y[i]
             values[i] = entropy - y[i] * z[i] - y[i] + exp(z[i])
+    elif loss == ABSOLUTE_ERROR:
+        for i in range(len(values)):
+            values[i] = abs(y[i] - z[i])
+    elif loss == HUBER:
+        for i in range(len(values)):
+            size = abs(y[i] - z[i])
+            bounded = h if size > h else size
+            values[i] = bounded * (size - half * bounded)
+    elif loss == QUANTILE:
+        for i in range(len(values)):
+            d, q = y[i] - z[i], real(loss_hyper[i % n_out])
+            values[i] = (q if d > zero else q - one) * d
+    elif loss == GAMMA:
+        for i in range(len(values)):
+            values[i] = y[i] * exp(-z[i]) - one + z[i] - np.log(y[i])
+    else:
+        up, down = one + one - h, one - h
+        for i in range(len(values)):
+            of_y = exp(up * np.log(y[i])) if y[i] != 0 else y[i]
+            values[i] = exp(up * z[i]) / up - (y[i] * exp(down * z[i]) - of_y / up) / down
     if sample_weight.size == 0:
         return _sum(values)
     total = 0.0
@@ -204,7 +280,7 @@ def _link(loss):
     """The code of the link of a loss over single logits."""
     if loss == BINARY_CROSS_ENTROPY:
         return SIGMOID_LINK
-    return EXP_LINK if loss == POISSON else IDENTITY_LINK
+    return EXP_LINK if loss in (POISSON, GAMMA, TWEEDIE) else IDENTITY_LINK
 
 
 @jit

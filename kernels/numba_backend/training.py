@@ -160,19 +160,20 @@ def _mean_loss(loss_sums, squares, layers, objective, value_scale, alpha, total_
 
 @Threaded
 def network_loss_gradient(
-    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, n_threads
+    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, loss_hyper, alpha, clip, gradient, n_threads
 ):
     """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: `reference`."""
     data = Rows(readonly(x), readonly(indices), readonly(indptr), readonly(labels), readonly(targets), readonly(sample_weight))
     layers, params = readonly(layers), readonly(params)
     check_program(layers)
-    check_loss(loss)
+    loss_hyper = readonly(loss_hyper)
+    check_loss(loss, loss_hyper, layers[len(layers) - 1].n_out)
     rows = readonly(np.arange(n_rows(data.x, data.indptr)))
     total_weight = _total_weight(data.sample_weight, rows)
     if total_weight == 0:
         gradient[:] = 0
         return 0.0
-    objective = Objective(loss, clip, 0.0, 1.0)
+    objective = Objective(loss, loss_hyper, clip, 0.0, 1.0)
     plan, n_columns, norms, statistics = make_plan(layers, data, 0.0, params)
     network = Network(layers, plan, n_columns, norms, params, statistics)
     numbers, chosen, gradients, moments = make_workspace(network, len(rows), data.labels, n_threads)
@@ -199,7 +200,7 @@ def train_epochs(job, n_threads):
     )  # fmt: skip
     # current is params too, under the type with which network_loss_gradient calls the same functions.
     orders, layers, current, hyper = readonly(job.orders), readonly(job.layers), readonly(job.params), readonly(job.hyper)
-    objective = Objective(job.loss, job.clip, job.smoothing, job.gradient_scale)
+    objective = Objective(job.loss, readonly(job.loss_hyper), job.clip, job.smoothing, job.gradient_scale)
     n_visits, first_step = orders.shape[1], job.step[0]
     plan, n_columns, norms, statistics = make_plan(layers, data, job.smoothing, current)
     network = Network(layers, plan, n_columns, norms, current, statistics)
@@ -263,7 +264,7 @@ def train_epochs(job, n_threads):
 def check_job(job):
     """Raise an error where a number of the job is not known."""
     check_program(readonly(job.layers))
-    check_loss(job.loss)
+    check_loss(job.loss, readonly(job.loss_hyper), job.layers[len(job.layers) - 1].n_out)
     check_optimizer(job.optimizer)
 
 
@@ -277,7 +278,7 @@ def _loss_of_rows(rows, data, objective, layers, places, n_columns, params, buff
         outputs = matrix(work, len(here) * n_columns, len(here), n_out)
         logits_of_chunk(data.x, data.indices, data.indptr, here, layers, places, params, buffers, work, outputs)
         labels, targets, weight = data.labels[low:high], data.targets[low:high], data.sample_weight[low:high]
-        total += loss_of_block(objective.loss, outputs, labels, targets, weight, objective.clip, outputs)
+        total += loss_of_block(objective.loss, objective.loss_hyper, outputs, labels, targets, weight, objective.clip, outputs)
     return total
 
 

@@ -11,7 +11,7 @@ from ..random_bits import drop_threshold, stream_key
 from ..spec import ACTIVATION_CODES, KINDS, LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES
 from .activations import FROM_Z, apply_link, formula, linear_backward
 from .dropout import dropout
-from .losses import clipped_loss, dense_targets, loss_backward, smoothed
+from .losses import clipped_loss, dense_targets, loss_backward, parameters_of, smoothed
 from .normalization import (
     batch_norm_backward,
     batch_norm_forward,
@@ -125,8 +125,8 @@ _KIND_NAMES = {code: name for name, code in KINDS.items()}
 _CODES = {KINDS["activation"]: ("activation", ACTIVATION_CODES), KINDS["link"]: ("link", LINKS)}
 
 
-def require_known(layers, loss=None, optimizer=None):
-    """Refuse numbers that are not in the specification, before anything is changed."""
+def require_known(layers, loss=None, loss_hyper=None, optimizer=None):
+    """Refuse numbers that are not in the specification, and another number of parameters, before anything is changed."""
     numbers = [("loss", LOSS_CODES, loss), ("optimizer", OPTIMIZER_CODES, optimizer)]
     for kind, code in layers[["kind", "code"]].tolist():
         numbers.append(("kind of layer", KINDS, kind))
@@ -135,6 +135,8 @@ def require_known(layers, loss=None, optimizer=None):
     for what, table, number in numbers:
         if number is not None and number not in table.values():
             raise ValueError(f"there is no {what} number {number}")
+    if loss is not None:
+        parameters_of(loss, loss_hyper, layers[-1]["n_out"])
 
 
 def one_matrix(x, indices, indptr, layers):
@@ -155,7 +157,7 @@ def bind_forward(x, layers, params, buffers, outputs, n_threads):
 
 
 def network_loss_gradient(
-    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, alpha, clip, gradient, n_threads
+    x, indices, indptr, labels, targets, sample_weight, layers, params, loss, loss_hyper, alpha, clip, gradient, n_threads
 ):
     """Write the gradient over the flat block and return the mean loss, both with scikit-learn's L2 term.
 
@@ -165,15 +167,15 @@ def network_loss_gradient(
     cross-entropies are reported as of probabilities clipped to [clip, 1 - clip], as scikit-learn does with the dtype's epsilon; the
     gradient is the same. Nothing is dropped; batch norm takes the statistics of these rows.
     """
-    require_known(layers, loss)
+    require_known(layers, loss, loss_hyper)
     x = one_matrix(x, indices, indptr, layers)
     y = dense_targets(labels, targets, np.empty((x.shape[0], layers[-1]["n_out"]), x.dtype))
     batch = Pass(layers, params, np.empty(0, params.dtype), training=True)
-    return loss_gradient(batch, x, y, sample_weight, params, loss, alpha, clip, gradient)
+    return loss_gradient(batch, x, y, sample_weight, params, loss, loss_hyper, alpha, clip, gradient)
 
 
 def loss_gradient(
-    batch, x, y, sample_weight, params, loss, alpha, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0
+    batch, x, y, sample_weight, params, loss, loss_hyper, alpha, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0
 ):
     """`network_loss_gradient` of a `Pass`, with dense targets. The L2 term is not scaled."""
     n = x.shape[0]
@@ -183,8 +185,8 @@ def loss_gradient(
         return 0.0
     delta, y = batch.forward(x), smoothed(loss, y, smoothing)
     delta = np.array(delta)
-    value = clipped_loss(loss, delta, y, sample_weight, clip, delta)
-    loss_backward(loss, delta, np.empty(0, np.intp), y, sample_weight, gradient_scale, delta, 1)
+    value = clipped_loss(loss, loss_hyper, delta, y, sample_weight, clip, delta)
+    loss_backward(loss, loss_hyper, delta, np.empty(0, np.intp), y, sample_weight, gradient_scale, delta, 1)
     batch.backward(delta, gradient)
     penalty = 0.0
     for layer, parameters, gradients in zip(batch.layers, batch.params, batch.gradients, strict=True):

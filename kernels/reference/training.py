@@ -28,7 +28,7 @@ def train_epochs(job, n_threads):
     it replaces it, the number of steps replaces ``best[1]``, and parameters and running statistics are copied to ``best_params``
     and ``best_buffers``.
     """
-    require_known(job.layers, job.loss, job.optimizer)
+    require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     x, gradient = one_matrix(job.x, job.indices, job.indptr, job.layers), np.empty_like(job.params)
     decays, first_step = _decaying(job) if job.exempt else True, int(job.step[0])
     for epoch, order in enumerate(job.orders):
@@ -41,7 +41,7 @@ def train_epochs(job, n_threads):
             step = int(job.step[0])
             batch = Pass(job.layers, job.params, job.buffers, training=True, update=step)
             options = job.smoothing, job.gradient_scale, job.value_scale
-            problem = job.params, job.loss, job.alpha, job.clip, gradient
+            problem = job.params, job.loss, job.loss_hyper, job.alpha, job.clip, gradient
             epoch_loss += len(rows) * loss_gradient(batch, x[rows], y, weight, *problem, *options)
             if weight.size and weight.sum(dtype=np.float64) == 0:
                 continue
@@ -60,7 +60,7 @@ def train_epochs(job, n_threads):
 def train_jobs(jobs, n_threads):
     """`train_epochs` of each of several jobs, which write to no common memory, with one thread each, on ``n_threads`` at a time."""
     for job in jobs:
-        require_known(job.layers, job.loss, job.optimizer)
+        require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     for job in jobs:
         train_epochs(job, 1)
 
@@ -86,7 +86,7 @@ def _validate(job, epoch):
     y = dense_targets(job.validation_labels, job.validation_targets, logits)
     weight, nothing = job.validation_weight, np.empty((0, 0), logits.dtype)
     total = float(weight.sum(dtype=np.float64)) if weight.size else x.shape[0]
-    value = clipped_loss(job.loss, logits, y, weight, job.clip, nothing) / loss_terms(job.loss, job.layers)
+    value = clipped_loss(job.loss, job.loss_hyper, logits, y, weight, job.clip, nothing) / loss_terms(job.loss, job.layers)
     job.validation_losses[epoch] = job.value_scale * value / total if total else 0.0
     if job.validation_losses[epoch] < job.best[0]:
         job.best[:] = job.validation_losses[epoch], job.step[0]

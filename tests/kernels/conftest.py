@@ -215,7 +215,16 @@ def loss_calls(n, n_out, draw, rng, dtype):
         "binary dense": ("logits", "probs", "binary_cross_entropy", probs, dense),
         "squared error": ("predictions", "predictions", "squared_error", probs, draw(n, n_out)),
         "poisson": ("log_rates", "rates", "poisson", probs, counts),
+        "absolute error": ("predictions", "predictions", "absolute_error", probs, draw(n, n_out)),
+        "huber": ("predictions", "predictions", "huber", probs, draw(n, n_out)),
+        "quantile": ("predictions", "predictions", "quantile", probs, draw(n, n_out)),
+        "gamma": ("log_means", "means", "gamma", probs, counts + 1),
+        "tweedie": ("log_means", "means", "tweedie", probs, counts),
     }
+
+
+# What differs from the default, so that it is seen
+LOSS_OPTIONS = {"huber": {"delta": 0.7}, "quantile": {"quantile": (0.2, 0.5, 0.9)}, "tweedie": {"power": 1.3}}
 
 
 def make_calls(n, rng, dtype):
@@ -244,9 +253,10 @@ def make_calls(n, rng, dtype):
     for form, (logits, outputs, kernel, values, targets) in loss_calls(n, 3, draw, rng, dtype).items():
         given = {"targets": targets, "sample_weight": rng.random(n).astype(dtype)}
         out = {"out": np.full_like(values, np.nan)}
-        forward_out = {} if kernel == "squared_error" else out
-        named[f"{form} forward"] = Call(f"{kernel}_forward", {logits: values} | given, {}, {}, forward_out, logits)
-        named[f"{form} backward"] = Call(f"{kernel}_backward", {outputs: values} | given, {"scale": 0.5}, {}, out, outputs)
+        forward_out, options = {} if logits == "predictions" else out, LOSS_OPTIONS.get(kernel, {})
+        named[f"{form} forward"] = Call(f"{kernel}_forward", {logits: values} | given, options, {}, forward_out, logits)
+        options = options | {"scale": 0.5}
+        named[f"{form} backward"] = Call(f"{kernel}_backward", {outputs: values} | given, options, {}, out, outputs)
     return named | unit_calls(n, draw, empty) | update_calls(draw) | network_calls(n, draw, empty, rng)
 
 

@@ -38,6 +38,16 @@ SIGNATURES = {
     "squared_error_backward": "(predictions, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
     "poisson_forward": "(log_rates, targets, sample_weight=None, out=None, n_threads=1)",
     "poisson_backward": "(rates, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "absolute_error_forward": "(predictions, targets, sample_weight=None, n_threads=1)",
+    "absolute_error_backward": "(predictions, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "huber_forward": "(predictions, targets, sample_weight=None, delta=1.0, n_threads=1)",
+    "huber_backward": "(predictions, targets, sample_weight=None, delta=1.0, scale=1.0, out=None, n_threads=1)",
+    "quantile_forward": "(predictions, targets, sample_weight=None, quantile=0.5, n_threads=1)",
+    "quantile_backward": "(predictions, targets, sample_weight=None, quantile=0.5, scale=1.0, out=None, n_threads=1)",
+    "gamma_forward": "(log_means, targets, sample_weight=None, out=None, n_threads=1)",
+    "gamma_backward": "(means, targets, sample_weight=None, scale=1.0, out=None, n_threads=1)",
+    "tweedie_forward": "(log_means, targets, sample_weight=None, power=1.5, out=None, n_threads=1)",
+    "tweedie_backward": "(means, targets, sample_weight=None, power=1.5, scale=1.0, out=None, n_threads=1)",
     "sgd_update": "(params, grad, velocity, lr, momentum=0.9, nesterov=True, l2=0.0, n_threads=1)",
     "momentum_update": "(params, grad, velocity, lr, momentum=0.9, nesterov=False, l2=0.0, n_threads=1)",
     "rmsprop_update": "(params, grad, square_avg, lr, alpha=0.99, epsilon=1e-08, l2=0.0, n_threads=1)",
@@ -45,9 +55,10 @@ SIGNATURES = {
     "n_threads=1)",
     "adam_update": "(params, grad, m, v, lr, beta_1=0.9, beta_2=0.999, epsilon=1e-08, step=1, l2=0.0, n_threads=1)",
     "network_forward": "(x, layers, params, out=None, n_threads=1, buffers=None)",
-    "network_loss_gradient": "(x, targets, layers, params, loss, alpha=0.0, sample_weight=None, clip=0.0, out=None, n_threads=1)",
+    "network_loss_gradient": "(x, targets, layers, params, loss, alpha=0.0, sample_weight=None, clip=0.0, out=None, n_threads=1, "
+    "loss_hyper=None)",
     "train_epoch": "(x, targets, order, layers, params, state, loss, optimizer='adam', hyper=None, alpha=0.0, batch_size=200, "
-    "step=0, sample_weight=None, clip=0.0, n_threads=1, buffers=None)",
+    "step=0, sample_weight=None, clip=0.0, n_threads=1, buffers=None, loss_hyper=None)",
 }
 
 

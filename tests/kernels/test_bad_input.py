@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastprop import kernels
+from fastprop.kernels.spec import LOSSES
 
 
 @pytest.fixture
@@ -195,7 +196,7 @@ def test_labels_and_order(calls_with, refused):
 
 
 def test_labels_where_only_dense_targets_go(backend, draw):
-    for loss in ("squared_error", "poisson", "binary_cross_entropy"):
+    for loss in set(LOSSES) - {"softmax_cross_entropy"}:
         for suffix in ("forward", "backward"):
             with pytest.raises(TypeError, match="targets must be float32 or float64; got int64"):
                 getattr(backend, f"{loss}_{suffix}")(draw(4, 2), np.zeros(4, np.int64))
@@ -208,11 +209,32 @@ def test_sample_weight_must_be_finite(calls_with, refused):
             refused(ValueError, f"^sample_weight must be finite; got {bad} at position 5$", call, sample_weight=weight)
 
 
-def test_poisson_targets_must_not_be_negative(calls_with, refused):
-    for call in calls_with(lambda call: call.name.startswith("poisson")):
-        targets = with_value(call.inputs["targets"], (2, 1), -1)
+@pytest.mark.parametrize(
+    ("loss", "value", "message"),
+    [
+        ("poisson", -1, "must not be negative for the loss 'poisson'; got -1.0"),
+        ("tweedie", -1, "must not be negative for the loss 'tweedie'; got -1.0"),
+        ("gamma", 0, "must be positive for the loss 'gamma'; got 0.0"),
+    ],
+)
+def test_targets_in_the_domain_of_a_loss(calls_with, refused, loss, value, message):
+    for call in calls_with(lambda call: call.name.startswith(loss)):
+        targets = with_value(call.inputs["targets"], (2, 1), value)
         targets[0, 0] = np.nan
-        refused(ValueError, r"^targets must not be negative; got -1.0 at position \(2, 1\)$", call, targets=targets)
+        refused(ValueError, rf"^targets {message} at position \(2, 1\)$", call, targets=targets)
+
+
+def test_parameters_of_losses(calls_with, refused):
+    ranges = {"delta": r"\(0, inf\)", "quantile": r"\(0, 1\)", "power": r"\(1, 2\)"}
+    for name, interval in ranges.items():
+        for call in calls_with(lambda call, name=name: name in call.options):
+            for value in (0, 2.0 if name == "power" else -0.5, np.nan):
+                refused(ValueError, f"^{name} must be in {interval}; got ", call, **{name: value})
+            for value in ("1", None, True):
+                refused(TypeError, f"^{name} must be a real number; got ", call, **{name: value})
+    for call in calls_with(lambda call: "quantile" in call.options):
+        refused(ValueError, "^quantile must be one number, or one for each of 3 outputs; got 2$", call, quantile=[0.1, 0.9])
+        refused(ValueError, r"^quantile must be in \(0, 1\); got 1.0$", call, quantile=[0.1, 0.5, 1.0])
 
 
 def test_scale_must_be_a_finite_number(calls_with, refused):
@@ -270,6 +292,7 @@ def test_network_options(call, refused):
         refused(ValueError, r"^layers must be an array of spec\.LAYER with at least two rows, .*; got ", layers=wrong)
     if "loss" in call.options:
         refused(ValueError, "^loss must be one of", loss="hinge")
+        refused(ValueError, r"^loss_hyper must only hold \[\] for this loss; got \['delta'\]$", loss_hyper={"delta": 1.0})
         refused(ValueError, "^layers must have the link 'exp' for the loss 'poisson'; got 'softmax'", loss="poisson")
         refused(ValueError, "^alpha must be in", alpha=-1.0)
     if "hyper" in call.options:

@@ -10,7 +10,12 @@ from fastprop.kernels.spec import ACTIVATIONS, LOSSES
 
 LIMIT = 1e-8  # relative to the largest component
 # (loss, activation, hidden): every activation at every depth, and every loss three times, as it does not depend on the others.
-NETWORKS = [(list(LOSSES)[(i + i // 4) % 4], *network) for i, network in enumerate(product(ACTIVATIONS, [(), (4,), (4, 3, 5)]))]
+NETWORKS = [
+    (list(LOSSES)[(i + i // len(LOSSES)) % len(LOSSES)], *network)
+    for i, network in enumerate(product(ACTIVATIONS, [(), (4,), (4, 3, 5)]))
+]
+# By name, for the kernels of losses
+HYPER = {"huber": {"delta": 0.7}, "quantile": {"quantile": 0.3}, "tweedie": {"power": 1.3}}
 
 
 @pytest.fixture
@@ -100,8 +105,10 @@ def loss_targets(loss, dense, n, n_out, rng):
     """Targets of a loss; dense ones of softmax cross-entropy do not sum to one."""
     if loss == "softmax_cross_entropy":
         return rng.random((n, n_out)) if dense else rng.integers(0, n_out, n)
-    if loss == "poisson":
-        return rng.integers(0, 4, (n, n_out)).astype(np.float64)
+    if loss in ("poisson", "tweedie", "gamma"):
+        return rng.integers(0, 4, (n, n_out)) + float(loss == "gamma")
+    if loss in ("absolute_error", "quantile", "huber"):  # away from their kinks, on both sides, and between those of huber
+        return rng.choice([-30.0, 30.0] if loss != "huber" else [-30.0, 0.1, 30.0], (n, n_out))
     return rng.random((n, n_out))
 
 
@@ -110,14 +117,14 @@ def loss_targets(loss, dense, n, n_out, rng):
 def test_loss_backward(backend, rng, draw, loss, dense, weighted):
     forward, backward = getattr(backend, f"{loss}_forward"), getattr(backend, f"{loss}_backward")
     logits, targets = draw(5, 4), loss_targets(loss, dense, 5, 4, rng)
-    weight = rng.random(5) if weighted else None
+    weight, hyper, is_identity = rng.random(5) if weighted else None, HYPER.get(loss, {}), LOSSES[loss].link == "identity"
 
     def value(z):
-        result = forward(z, targets, weight)
-        return 0.5 * (result if loss == "squared_error" else result[0])
+        result = forward(z, targets, weight, **hyper)
+        return 0.5 * (result if is_identity else result[0])
 
-    outputs = logits if loss == "squared_error" else forward(logits, targets)[1]
-    assert_gradient(backward(outputs, targets, weight, 0.5), numeric_gradient(value, logits))
+    outputs = logits if is_identity else forward(logits, targets, **hyper)[1]
+    assert_gradient(backward(outputs, targets, weight, scale=0.5, **hyper), numeric_gradient(value, logits))
 
 
 def network(loss, activation, hidden, rng, n=6):
@@ -145,11 +152,11 @@ def test_network_loss_gradient(backend, rng, loss, activation, hidden):
         return alpha / 2 * sum((w**2).sum() for w, _ in kernels.layer_views(layers, p)) / total
 
     def mean(p, alpha):
-        return backend.network_loss_gradient(x, targets, layers, p, loss, alpha, weight)[0]
+        return backend.network_loss_gradient(x, targets, layers, p, loss, alpha, weight, loss_hyper=HYPER.get(loss))[0]
 
     # scikit-learn divides the value of squared error by n_out, and its gradient not.
     factor = 3 if loss == "squared_error" else 1
-    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, alpha, weight)[1]
+    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, alpha, weight, loss_hyper=HYPER.get(loss))[1]
     assert_gradient(gradient, numeric_gradient(lambda p: factor * mean(p, 0.0) + penalty(p), params))
     np.testing.assert_allclose(mean(params, alpha) - mean(params, 0.0), penalty(params), rtol=1e-10)
 
@@ -170,8 +177,20 @@ def torch_loss(torch, loss, logits, targets, weight):
         values = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
     elif loss == "squared_error":
         values = functional.mse_loss(logits, targets, reduction="none").sum(dim=1) / 2
-    else:
+    elif loss == "poisson":
         values = functional.poisson_nll_loss(logits, targets, log_input=True, reduction="none").sum(dim=1)
+    elif loss == "absolute_error":
+        values = functional.l1_loss(logits, targets, reduction="none").sum(dim=1)
+    elif loss == "huber":
+        values = functional.huber_loss(logits, targets, reduction="none", **HYPER[loss]).sum(dim=1)
+    elif loss == "quantile":
+        q, d = HYPER[loss]["quantile"], targets - logits
+        values = torch.maximum(q * d, (q - 1) * d).sum(dim=1)
+    elif loss == "gamma":
+        values = (logits + targets * torch.exp(-logits)).sum(dim=1)
+    else:
+        p = HYPER[loss]["power"]
+        values = (torch.exp((2 - p) * logits) / (2 - p) - targets * torch.exp((1 - p) * logits) / (1 - p)).sum(dim=1)
     return (values * weight).sum()
 
 
@@ -186,5 +205,5 @@ def test_network_loss_gradient_against_torch(backend, torch, rng, loss, activati
         if i < len(views) - 1 and activation != "identity":
             a = getattr(torch if hasattr(torch, activation) else torch.nn.functional, activation)(a)
     torch_loss(torch, loss, a, torch.tensor(targets), torch.tensor(weight)).backward()
-    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, 0.0, weight)[1]
+    gradient = backend.network_loss_gradient(x, targets, layers, params, loss, 0.0, weight, loss_hyper=HYPER.get(loss))[1]
     np.testing.assert_allclose(gradient, flat.grad.numpy() / weight.sum(), rtol=1e-10, atol=1e-12)

@@ -132,7 +132,7 @@ def test_no_columns(backend, draw, dtype):
     assert (y.shape, mean.shape, rstd.shape) == ((4, 0), (0,), (0,))
     dx, dgamma, dbeta = backend.batch_norm_backward(y, y, nothing, mean, rstd)
     assert (dx.shape, dgamma.shape, dbeta.shape) == ((4, 0), (0,), (0,))
-    for loss in ("binary_cross_entropy", "poisson"):
+    for loss in ("binary_cross_entropy", "poisson", "gamma", "tweedie"):
         loss_sum, outputs = getattr(backend, f"{loss}_forward")(draw(4, 0), draw(4, 0))
         assert loss_sum == 0.0
         assert outputs.shape == (4, 0)

@@ -16,10 +16,12 @@ FORMS = {
     "binary dense": "binary_cross_entropy",
     "squared error": "squared_error",
     "poisson": "poisson",
+    "quantile": "quantile",
+    "tweedie": "tweedie",
 }
 DEPTHS = [(), (17,), (9, 33, 8)]
 # (form, activation, hidden): every activation at every depth, every form several times, as the loss does not depend on the others.
-NETWORKS = [(list(FORMS)[(i + i // 6) % 6], *network) for i, network in enumerate(product(spec.ACTIVATIONS, DEPTHS))]
+NETWORKS = [(list(FORMS)[(i + i // 8) % 8], *network) for i, network in enumerate(product(spec.ACTIVATIONS, DEPTHS))]
 OPTIMIZERS = list(spec.OPTIMIZERS)
 HYPER = {name: {"lr": 0.01} | ({"epsilon": 0.01} if "epsilon" in entry.hyper else {}) for name, entry in spec.OPTIMIZERS.items()}
 BATCHES = [(23, 1), (52, 7), (52, 52), (52, 100), (630, 605)]
@@ -44,7 +46,8 @@ def problem(form, rng, draw, dtype):
         if form.endswith("labels"):
             targets = rng.integers(0, max(n_out, 2), n)
         else:
-            targets = rng.integers(0, 4, (n, n_out)).astype(dtype) if form == "poisson" else rng.random((n, n_out)).astype(dtype)
+            counts = form in ("poisson", "tweedie")
+            targets = (rng.integers(0, 4, (n, n_out)) if counts else rng.random((n, n_out))).astype(dtype)
         return {"x": draw(n, 10), "targets": targets, "layers": layers, "params": params, "loss": loss}
 
     return make

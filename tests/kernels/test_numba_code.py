@@ -49,7 +49,7 @@ def test_relu_is_gated_without_branches_and_masked_stores(dtype):
 def test_losses_call_no_library(dtype):
     """But the logarithm of Poisson's targets, most of which are 0."""
     z, y = np.ones((20, 3), dtype), np.ones((20, 3), dtype)
-    arguments = LOSS_CODES["binary_cross_entropy"], z, y, np.empty(0, dtype)
+    arguments = LOSS_CODES["binary_cross_entropy"], np.empty(0), z, y, np.empty(0, dtype)
     names, listing = instructions(losses._elementwise_loss, *arguments)
     assert has(names, "div", dtype)  # of log1p
     assert not re.search(r"\$(log1p|exp)f?\b", listing)

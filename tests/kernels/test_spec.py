@@ -11,7 +11,7 @@ import pytest
 import fastprop
 from fastprop import kernels
 from fastprop.kernels import spec
-from fastprop.kernels.checks import NO_INDICES, NO_LABELS, private
+from fastprop.kernels.checks import NO_INDICES, NO_LABELS, loss_hyper, private
 from fastprop.kernels.job import new_job
 
 KERNELS, FASTPROP = Path(kernels.__file__).parent, Path(fastprop.__file__).parent
@@ -52,6 +52,7 @@ FILES = {
         "kernels/cython_backend/losses.h",
         # as a public kernel, and what its targets must be
         "kernels/public_losses.py",
+        "kernels/public_regression.py",
         "kernels/__init__.py",
         "kernels/checks.py",
         "fastprop/network.py",
@@ -92,7 +93,7 @@ CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 NAMES = {
     "activations": ["leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus"],
     "optimizers": ["rmsprop", "adamw"],
-    "losses": ["poisson"],
+    "losses": ["poisson", "absolute_error", "huber", "tweedie"],
 }
 
 
@@ -240,7 +241,7 @@ def arrays(draw, dtype):
     targets = {"labels": private(np.array([0, 2, 1, 1])), "targets": no_targets, "sample_weight": nothing}
     network = {"layers": layers, "params": params, "buffers": nothing}
     weight, bias = draw(n_in, n_out), draw(n_out)
-    softmax = {"loss": spec.LOSS_CODES["softmax_cross_entropy"]}
+    softmax = {"loss": spec.LOSS_CODES["softmax_cross_entropy"], "loss_hyper": np.empty(0)}
     backward = {"accumulate": False, "dx": draw(n, n_in), "dweight": draw(n_in, n_out), "dbias": draw(n_out)}
     problem = {"layers": layers, "params": params, **softmax, "alpha": 0.0, "clip": 0.0, "gradient": draw(len(params))}
     optimizer = {"optimizer": spec.OPTIMIZER_CODES["momentum"], "hyper": np.array([0.1, 0.0, 0.0, 0.9, 0.0])}
@@ -304,10 +305,10 @@ def altered(given, changes):
     return given
 
 
-def refuses(backend, name, given):
+def refuses(backend, name, given, message=None):
     kept = {key: value.tobytes() for key, value in given.items() if isinstance(value, np.ndarray)}
     for n_threads in (1, 2):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, TypeError), match=message):
             called(backend, name, given, n_threads)
         for key, value in kept.items():
             assert given[key].tobytes() == value, f"{name} changed {key}"
@@ -336,6 +337,15 @@ def test_unknown_numbers_in_layer_tables_are_refused_and_change_nothing(backend,
             refuses(backend, name, altered(given, change))
 
 
+def test_another_number_of_parameters_of_a_loss_is_refused_and_changes_nothing(backend, arrays):
+    dense = {"labels": NO_LABELS, "targets": np.ones_like(arrays["loss_forward"]["outputs"])}
+    for name, given in (*arrays.items(), ("train_jobs", arrays["train_epochs"])):
+        for loss in spec.LOSSES.values() if "loss" in given else ():
+            for n in set(range(4)) - {spec.n_loss_hyper(loss, 3)}:
+                wrong = {"loss": loss.code, "loss_hyper": np.full(n, 0.5)}
+                refuses(backend, name, altered(given | dense, wrong), "loss_hyper must have")
+
+
 def test_every_number_is_known(backend, arrays, dtype):
     """What they compute is for the other tests; here it is finite and not what another number gives."""
     for parameter, name, output in (("activation", "activation_forward", "a"), ("optimizer", "update", "params")):
@@ -351,7 +361,10 @@ def test_every_number_is_known(backend, arrays, dtype):
             results.add(given[output].tobytes())
         assert len(results) == len(TABLES[parameter])
     dense = {"labels": NO_LABELS, "targets": np.full((4, 3), 0.25, dtype)}
-    sums = {called(backend, "loss_forward", arrays["loss_forward"] | dense | {"loss": code}) for code in spec.LOSS_CODES.values()}
+    sums = set()
+    for loss in spec.LOSSES.values():
+        given = {"loss": loss.code, "loss_hyper": loss_hyper(loss, None, 3)}
+        sums.add(called(backend, "loss_forward", arrays["loss_forward"] | dense | given))
     assert np.isfinite(list(sums)).all()
     assert len(sums) == len(spec.LOSSES)
     links = {}

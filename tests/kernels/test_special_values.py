@@ -5,6 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from fastprop.kernels.spec import LOSSES
+
 
 def arguments(dtype):
     """Dense around 0 and over where the functions change, then to the ends of the range, with every special value."""
@@ -119,16 +121,31 @@ def test_a_row_of_minus_infinity_is_nan_and_single_ones_are_impossible_classes(b
 
 
 def test_nan_in_losses(backend, draw):
-    for name in ("squared_error", "binary_cross_entropy", "poisson"):
+    for name, loss in LOSSES.items():
         for position in range(2):
             arrays = [draw(6, 5), np.abs(draw(6, 5))]
             arrays[position][3, 2] = np.nan
             loss_sum = getattr(backend, f"{name}_forward")(*arrays)
-            assert np.isnan(loss_sum if name == "squared_error" else loss_sum[0])
+            assert np.isnan(loss_sum if loss.link == "identity" else loss_sum[0])
+            if loss.link == "softmax":
+                continue
+            arrays[0] = np.abs(arrays[0])  # as outputs of any link
             gradient = getattr(backend, f"{name}_backward")(*arrays)
             expected = np.zeros((6, 5), bool)
             expected[3, 2] = True
             np.testing.assert_array_equal(np.isnan(gradient), expected)
+
+
+def test_infinity_in_robust_losses(backend, draw):
+    """A prediction or a target that is infinite has an infinite loss and the largest gradient."""
+    for name, largest in (("absolute_error", 1), ("huber", 1), ("quantile", 0.5)):
+        for sign in (-1, 1):
+            predictions, targets = draw(6, 5), draw(6, 5)
+            predictions[3, 2] = sign * np.inf
+            assert getattr(backend, f"{name}_forward")(predictions, targets) == np.inf
+            gradient = getattr(backend, f"{name}_backward")(predictions, targets)
+            assert gradient[3, 2] == sign * largest
+            assert np.isfinite(gradient).all()
 
 
 def test_nan_in_updates_stays_where_it_is(backend, draw):

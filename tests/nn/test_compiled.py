@@ -20,7 +20,13 @@ LOSSES = {
     "BinaryCrossEntropy": lambda rng: rng.uniform(size=(N, N_OUT)),
     "MSELoss": lambda rng: rng.normal(size=(N, N_OUT)),
     "PoissonLoss": lambda rng: rng.poisson(2.0, (N, N_OUT)),
+    "L1Loss": lambda rng: rng.normal(size=(N, N_OUT)),
+    "HuberLoss": lambda rng: rng.normal(size=(N, N_OUT)),
+    "QuantileLoss": lambda rng: rng.normal(size=(N, N_OUT)),
+    "GammaLoss": lambda rng: rng.gamma(2.0, 1.0, (N, N_OUT)),
+    "TweedieLoss": lambda rng: rng.poisson(2.0, (N, N_OUT)),
 }
+PARAMETERS = {"HuberLoss": (0.5,), "QuantileLoss": ([0.2, 0.5, 0.9],), "TweedieLoss": (1.3,)}
 OPTIMIZERS = {
     "sgd": lambda p: nn.SGD(p, lr=0.05),
     "decaying sgd": lambda p: nn.SGD(p, lr=0.05, weight_decay=0.1),
@@ -99,7 +105,7 @@ MODELS = {
 
 def data(loss="SoftmaxCrossEntropy"):
     rng = np.random.default_rng(1)
-    return rng.normal(size=(N, N_IN)), LOSSES[loss](rng), getattr(nn, loss)()
+    return rng.normal(size=(N, N_IN)), LOSSES[loss](rng), getattr(nn, loss)(*PARAMETERS.get(loss, ()))
 
 
 def numbers(model, optimizer, *histories):

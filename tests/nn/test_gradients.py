@@ -81,6 +81,8 @@ def problems(draw):
                 (rng.uniform(size=(N_ROWS, n_out)), nn.BinaryCrossEntropy()),
                 (rng.normal(size=(N_ROWS, n_out)), nn.MSELoss()),
                 (rng.poisson(2.0, (N_ROWS, n_out)), nn.PoissonLoss()),
+                (rng.gamma(2.0, 1.0, (N_ROWS, n_out)), nn.GammaLoss()),
+                (rng.poisson(2.0, (N_ROWS, n_out)), nn.TweedieLoss(1.3)),
                 (
                     rng.normal(size=(N_ROWS, n_out)),
                     nn.ElementwiseLoss(lambda p, y: np.log(np.cosh(p - y)), lambda p, y: np.tanh(p - y), name="log-cosh"),

@@ -106,10 +106,12 @@ def losses(rng, n):
         (nn.BinaryCrossEntropy(), torch.nn.BCEWithLogitsLoss(), uniform),
         (nn.MSELoss(), torch.nn.MSELoss(), normal),
         (nn.PoissonLoss(), torch.nn.PoissonNLLLoss(log_input=True), counts),
+        (nn.L1Loss(), torch.nn.L1Loss(), normal),
+        (nn.HuberLoss(0.7), torch.nn.HuberLoss(delta=0.7), normal),
     ]
 
 
-@pytest.mark.parametrize("which_loss", range(5))
+@pytest.mark.parametrize("which_loss", range(7))
 @pytest.mark.parametrize("which", range(3))
 def test_outputs_and_gradients(rng, which, which_loss):
     ours, x = networks(rng)[which], rng.normal(size=(7, 5))

@@ -102,19 +102,21 @@ static void FN(drive_losses)(int n_threads)
     const ptrdiff_t n = ROWS * CLASSES;
     ptrdiff_t *labels = checked(calloc(ROWS, sizeof *labels));
     REAL *z = FN(random_array)(n), *y = FN(array)(n), *targets = FN(array)(n), *dy = FN(random_array)(n), *dz = FN(array)(n);
-    double loss = 0;
+    double loss = 0, hyper[CLASSES];
     for (ptrdiff_t i = 0; i < ROWS; i++)
         labels[i] = i % CLASSES;
     for (ptrdiff_t i = 0; i < n; i++)
-        targets[i] = (REAL)(i % 2);
+        targets[i] = (REAL)(1 + i % 2); /* positive, as the gamma deviance needs them */
     k->softmax_forward(z, ROWS, CLASSES, y, n_threads);
     FN(numbers)("softmax", y, n);
     k->softmax_backward(dy, y, ROWS, CLASSES, dz, n_threads);
     FN(numbers)("softmax_backward", dz, n);
     for (int code = 0; code < N_LOSSES; code++) {
         const ptrdiff_t *classes = code == SOFTMAX_CROSS_ENTROPY ? labels : NULL;
-        k->loss_forward(code, z, classes, classes ? NULL : targets, NULL, ROWS, CLASSES, y, &loss, n_threads);
-        k->loss_backward(code, y, classes, classes ? NULL : targets, NULL, 0.1, ROWS, CLASSES, dz, n_threads);
+        for (int i = 0; i < CLASSES; i++)
+            hyper[i] = code == TWEEDIE ? 1.3 : 0.3;
+        k->loss_forward(code, hyper, z, classes, classes ? NULL : targets, NULL, ROWS, CLASSES, y, &loss, n_threads);
+        k->loss_backward(code, hyper, y, classes, classes ? NULL : targets, NULL, 0.1, ROWS, CLASSES, dz, n_threads);
         FN(number)("loss", loss, 10 * TOLERANCE);
         FN(numbers)("loss_backward", dz, n);
     }

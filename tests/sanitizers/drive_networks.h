@@ -173,7 +173,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n
         FN(same)(again, outputs, ROWS * CLASSES, "predicted with packed weights");
         free(panels), free(again);
     }
-    if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, 0.1, 0, gradient, &loss,
+    if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, NULL, 0.1, 0, gradient, &loss,
                                           n_threads))
         fault("no memory", "network_loss_gradient");
     FN(number)("loss_mean", loss, 10 * TOLERANCE);

@@ -17,7 +17,14 @@ FORMS = {
     "binary dense": "binary_cross_entropy",
     "squared error": "squared_error",
     "poisson": "poisson",
+    "absolute error": "absolute_error",
+    "huber": "huber",
+    "quantile": "quantile",
+    "gamma": "gamma",
+    "tweedie": "tweedie",
 }
+LEVELS, DELTA, POWER = np.array([0.2, 0.5, 0.9]), 0.3, 1.3
+LOSS_HYPER = {"huber": np.array([DELTA]), "quantile": LEVELS, "tweedie": np.array([POWER])}
 # Well-conditioned: Adam and RMSprop make full steps of the rounding errors of small gradients.
 HYPER = {
     "sgd": {"lr": 0.05, "momentum": 0.8, "nesterov": True},
@@ -46,14 +53,36 @@ def losses_of_rows(loss, z, y, clip):
         values = -xlogy(y, p) - xlogy(1 - y, 1 - p) if clip else values
     elif loss == "squared_error":
         values = (y - z) ** 2 / 2 / z.shape[1]
-    else:
+    elif loss == "poisson":
         values = xlogy(y, y) - y * z - y + np.exp(z)
+    elif loss == "absolute_error":
+        values = np.abs(y - z)
+    elif loss == "huber":
+        values = np.where(np.abs(y - z) < DELTA, (y - z) ** 2 / 2, DELTA * np.abs(y - z) - DELTA**2 / 2)
+    elif loss == "quantile":
+        values = np.where(y > z, LEVELS * (y - z), (1 - LEVELS) * (z - y))
+    elif loss == "gamma":
+        values = -np.log(y / np.exp(z)) + y / np.exp(z) - 1
+    else:
+        p, mean = POWER, np.exp(z)
+        values = y ** (2 - p) / ((1 - p) * (2 - p)) - y * mean ** (1 - p) / (1 - p) + mean ** (2 - p) / (2 - p)
     return values.sum(axis=1)
 
 
-def outputs_of(loss, z):
-    return {"softmax_cross_entropy": lambda: softmax(z, axis=1), "binary_cross_entropy": lambda: expit(z),
-            "squared_error": lambda: z, "poisson": lambda: np.exp(z)}[loss]()  # fmt: skip
+def gradient_of(loss, z, y):
+    """The gradient of a row's loss, where squared error is a sum, with respect to the logits."""
+    mass = y.sum(axis=1, keepdims=True)
+    return {
+        "softmax_cross_entropy": lambda: softmax(z, axis=1) * mass - y,
+        "binary_cross_entropy": lambda: expit(z) - y,
+        "squared_error": lambda: z - y,
+        "poisson": lambda: np.exp(z) - y,
+        "absolute_error": lambda: np.sign(z - y),
+        "huber": lambda: np.clip(z - y, -DELTA, DELTA),
+        "quantile": lambda: (z > y) - LEVELS,
+        "gamma": lambda: 1 - y * np.exp(-z),
+        "tweedie": lambda: np.exp((2 - POWER) * z) - y * np.exp((1 - POWER) * z),
+    }[loss]()
 
 
 class ByHand:
@@ -90,8 +119,7 @@ class ByHand:
             classes = 2 if loss == "binary_cross_entropy" else N_OUT
             y = (1 - o["smoothing"]) * y + o["smoothing"] / classes
         hidden, z = self.logits(x)
-        mass = y.sum(axis=1, keepdims=True) if loss == "softmax_cross_entropy" else 1
-        dz = o["gradient_scale"] * weight[:, None] * (outputs_of(loss, z) * mass - y)
+        dz = o["gradient_scale"] * weight[:, None] * gradient_of(loss, z, y)
         w2 = self.views(self.params)[1][0]
         (dw1, db1), (dw2, db2) = self.views(gradient)
         dh = dz @ w2.T * (1 - hidden**2)
@@ -171,6 +199,7 @@ def make_job(given):
     o = {"sample_weight": None, "validation": None, "step": 0, "best": np.inf} | given
     rows = rows_of(o.pop("x"), o.pop("targets"), o.pop("sample_weight"))
     hyper = spec.COMMON_HYPER | spec.OPTIMIZERS[o["optimizer"]].hyper | o.pop("hyper")
+    o.setdefault("loss_hyper", LOSS_HYPER.get(o["loss"], np.empty(0)))
     params, validation, n_epochs = o.pop("params").copy(), o.pop("validation"), len(o["orders"])
     best = np.array([o.pop("best"), 0.0])
     if validation:
@@ -211,7 +240,9 @@ def problem(rng, dtype):
     def targets(form, n):
         if form == "softmax labels":
             return rng.integers(0, N_OUT, n)
-        return rng.integers(0, 4, (n, N_OUT)).astype(dtype) if form == "poisson" else rng.random((n, N_OUT)).astype(dtype)
+        if form in ("poisson", "tweedie"):
+            return rng.integers(0, 4, (n, N_OUT)).astype(dtype)
+        return rng.random((n, N_OUT)).astype(dtype) + dtype.type(0.5 if form == "gamma" else 0)
 
     def features(n, sparse):
         x = rng.standard_normal((n, N_IN)).astype(dtype)

@@ -10,6 +10,7 @@ from fastprop import kernels
 from fastprop.kernels import spec
 
 FORMS = ["softmax labels", "softmax dense", "binary dense", "squared error", "poisson"]
+MORE_FORMS = ["absolute error", "huber", "quantile", "gamma", "tweedie"]
 SMOOTHED = FORMS[:3]
 EVERY = [*zip(cycle(FORMS), spec.OPTIMIZERS, strict=False)]
 every_optimizer = pytest.mark.parametrize(("form", "optimizer"), EVERY)
@@ -204,6 +205,14 @@ def test_an_equal_loss_is_not_better(backend, problem, job_of):
     backend.raw.train_epochs(job, 1)
     assert len(set(job.validation_losses)) == 1
     assert job.best.tolist() == [job.validation_losses[0], 4]
+
+
+@pytest.mark.parametrize("form", MORE_FORMS)
+def test_more_losses(assert_as_by_hand, problem, weights, form):
+    """Weighted and not, scaled, with validation: their gradient is not output - target."""
+    given = problem(form, "momentum", validation="dense weighted", gradient_scale=0.7, value_scale=1.3)
+    assert_as_by_hand(given)
+    assert_as_by_hand(given | {"sample_weight": weights(given)})
 
 
 @every_optimizer

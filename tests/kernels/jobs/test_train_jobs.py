@@ -9,7 +9,7 @@ from fastprop import kernels
 from fastprop.kernels import spec
 
 N_IN, N_OUT = 9, 3
-FORMS = ["softmax labels", "softmax dense", "binary dense", "squared error", "poisson"]
+FORMS = ["softmax labels", "quantile", "tweedie", "squared error", "poisson"]
 
 
 @pytest.fixture

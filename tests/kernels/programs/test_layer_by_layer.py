@@ -40,7 +40,8 @@ def by_layers(oracle, given, rows, update):
                 statistics.append((x.mean(axis=0), x.var(axis=0, ddof=len(x) > 1)))
     loss, outputs = given["loss"], values[-1]
     result = getattr(oracle, f"{loss}_forward")(outputs, given["targets"][rows])
-    loss_sum, outputs = (result / N_OUT, outputs) if loss == "squared_error" else result
+    loss_sum, outputs = (result, outputs) if spec.LOSSES[loss].link == "identity" else result
+    loss_sum /= N_OUT if loss == "squared_error" else 1
     deltas = [np.zeros_like(value) for value in values]
     deltas[-1] = getattr(oracle, f"{loss}_backward")(outputs, given["targets"][rows], scale=1 / len(rows))
     for i, (row, own, gradients) in reversed(list(enumerate(table))):
