@@ -13,6 +13,7 @@ import sklearn
 
 from .annotations import ArrayLike, MatrixLike
 from .interrupts import check, interruptible
+from .same_data import same_data
 from .threadpool import limited
 from .threads import effective_n_threads
 
@@ -103,7 +104,7 @@ def fit_many(
                 running.pop()
                 changed.notify_all()
 
-    with ThreadPoolExecutor(n_at_a_time, "fastprop.fit_many") as pool:
+    with same_data(X, y), ThreadPoolExecutor(n_at_a_time, "fastprop.fit_many") as pool:
         try:
             fits = [pool.submit(contextvars.copy_context().run, fit, estimator) for estimator in estimators]
             _wait(fits)
