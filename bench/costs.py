@@ -3,19 +3,20 @@
     activations   an epoch with each activation, in units of ReLU's
     layers        an epoch with norms or dropout in each hidden layer, in units of the plain one's
     numba         Numba's epoch in units of Cython's
-    fit_many      16 estimators one after another with n_jobs=1, in units of fit_many on all cores
+    fit_many      16 estimators one after another with n_jobs=1, in units of fit_many on all cores; likewise a search
 
 An epoch is the raw training loop, with Adam and on one thread. Results are compared before times: epochs with the reference in
 float64, estimators with each other, to the bit. What is compared takes turns; the figures are medians of the ratios of rounds.
 """
 
-import functools
 import sys
 import time
 import warnings
 from typing import NamedTuple
 
+import joblib
 import numpy as np
+from sklearn.model_selection import GridSearchCV
 
 from fastprop import MLPClassifier, fit_many, kernels
 from fastprop.config import processor_name
@@ -46,7 +47,10 @@ PROBLEMS = {
 ACTIVATION_LIMITS = {"digits": 1.35, "mnist": 1.15}
 LAYER_LIMITS = {"layer_norm": 1.3, "batch_norm": 1.3, "dropout": 1.15}
 NUMBA_LIMIT, NUMBA_PROBLEMS = 1.4, ("tabular-deep", "mnist", "mnist-deep", "wide")
-GAIN, GAIN_PROBLEMS = 1.8, ("iris-like", "digits", "tabular-small")
+GAIN = 1.8
+# The epochs of a fit: scikit-learn's max_iter, or fewer where that takes long
+GAIN_EPOCHS = {"iris-like": 200, "digits": 50, "tabular-small": 25}
+SEARCHED, FOLDS = "digits", 2
 DTYPES = ("float32", "float64")
 N_ESTIMATORS = 16
 ROUNDS, SECONDS = 15, 0.05  # of a sample
@@ -90,8 +94,9 @@ def numba():
 
 def fit_many_gains():
     print(f"\nfit_many of {N_ESTIMATORS} on {available_cores()} cores: as many times as fast as one after another (aim {GAIN})")
-    for name in GAIN_PROBLEMS:
-        show(name, [gains(PROBLEMS[name], dtype) for dtype in DTYPES], GAIN, at_least=True)
+    for name in GAIN_EPOCHS:
+        show(name, [gains(name, dtype, fit_each, fit_together) for dtype in DTYPES], GAIN, at_least=True)
+    show(f"{SEARCHED}, GridSearchCV", [gains(SEARCHED, dtype, search, search_on_threads) for dtype in DTYPES], GAIN, at_least=True)
 
 
 PARTS = {"activations": activations, "layers": layers, "numba": numba, "fit_many": fit_many_gains}
@@ -201,36 +206,45 @@ def compare_programs(problem, programs, unit, limits):
         show(name, samples, limits[name])
 
 
-def gains(problem, dtype):
-    """Each round's ratio of the times of one after another to that of fit_many."""
+def fit_each(models, X, y):
+    return weights(model.fit(X, y) for model in models)
+
+
+def fit_together(models, X, y):
+    return weights(fit_many(models, X, y))
+
+
+def weights(models):
+    return [array for model in models for array in model.coefs_ + model.intercepts_]
+
+
+def search(models, X, y, n_jobs=None):
+    """The scores of a search with as many fits as there are models."""
+    grid = {"random_state": range(len(models) // FOLDS)}
+    found = GridSearchCV(models[0], grid, cv=FOLDS, refit=False, n_jobs=n_jobs).fit(X, y)
+    return [found.cv_results_["mean_test_score"]]
+
+
+def search_on_threads(models, X, y):
+    with joblib.parallel_backend("threading"):
+        return search(models, X, y, available_cores())
+
+
+def gains(name, dtype, alone, together):
+    """Each round's ratio of the times of two ways to fit, which must find the same numbers."""
+    problem = PROBLEMS[name]
     X, y = data(problem, dtype)
-    epochs = functools.partial(MLPClassifier, problem.hidden, batch_size=problem.batch_size, n_iter_no_change=np.inf, n_jobs=1)
+    options = {"batch_size": problem.batch_size, "n_iter_no_change": np.inf, "max_iter": GAIN_EPOCHS[name], "n_jobs": 1}
 
-    def estimators(max_iter):
-        return [epochs(max_iter=max_iter, random_state=seed) for seed in range(N_ESTIMATORS)]
-
-    def one_after_another(models):
-        for model in models:
-            model.fit(X, y)
-
-    def together(models):
-        fit_many(models, X, y)
-
-    def seconds(way, max_iter):
-        models = estimators(max_iter)
+    def timed(way):
+        models = [MLPClassifier(problem.hidden, random_state=seed, **options) for seed in range(N_ESTIMATORS)]
         began = time.perf_counter()
-        way(models)
-        return time.perf_counter() - began
+        found = way(models, X, y)
+        return time.perf_counter() - began, found
 
-    alone, many = estimators(2), estimators(2)
-    one_after_another(alone)
-    together(many)
-    for one, other in zip(alone, many, strict=True):
-        for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-            np.testing.assert_array_equal(a, b)
-    max_iter = max(2, round(2 * 4 * SECONDS / seconds(one_after_another, 2)))
-    timed = {"alone": lambda: seconds(one_after_another, max_iter), "many": lambda: seconds(together, max_iter)}
-    return ratios(timed, "many")["alone"]
+    for a, b in zip(timed(alone)[1], timed(together)[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    return ratios({"alone": lambda: timed(alone)[0], "together": lambda: timed(together)[0]}, "together")["alone"]
 
 
 def show(name, samples, limit, at_least=False):

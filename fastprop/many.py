@@ -13,6 +13,7 @@ import sklearn
 
 from .annotations import ArrayLike, MatrixLike
 from .interrupts import check, interruptible
+from .same_data import same_data
 from .threadpool import limited
 from .threads import effective_n_threads
 
@@ -32,7 +33,8 @@ def fit_many(
     """Fit several estimators to the same data, as many at a time as there are cores, each on one thread.
 
     A small network cannot use several threads well, but several small networks can: other seeds, other parameters, other sizes.
-    Where a fit takes but a few milliseconds, the threads wait for Python's lock, and nothing is gained.
+    X and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss. The shorter
+    the fits, the more the threads wait for Python's lock.
     Each that has a ``random_state`` gets the weights that it would get alone with ``n_jobs=1``, to the bit. They run in threads of
     this process: nothing is copied or pickled.
 
@@ -103,7 +105,7 @@ def fit_many(
                 running.pop()
                 changed.notify_all()
 
-    with ThreadPoolExecutor(n_at_a_time, "fastprop.fit_many") as pool:
+    with same_data(X, y), ThreadPoolExecutor(n_at_a_time, "fastprop.fit_many") as pool:
         try:
             fits = [pool.submit(contextvars.copy_context().run, fit, estimator) for estimator in estimators]
             _wait(fits)

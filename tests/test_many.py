@@ -7,6 +7,7 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from scipy.sparse import csr_array
@@ -90,6 +91,63 @@ def test_the_bits_that_each_has_alone(problem, n_jobs):
         theirs.set_params(**{name: 1 for name in before if name.rpartition("__")[2] == "n_jobs"}).fit(*problem)
         np.testing.assert_array_equal(weights(ours), weights(theirs))
     assert [getattr(estimator, "n_jobs", None) for estimator in given[:3]] == [None, 2, None]
+
+
+def checked(monkeypatch, owner):
+    """A list that grows by an estimator for each check of its data."""
+    seen, check = [], owner._checked_input
+    monkeypatch.setattr(owner, "_checked_input", lambda self, *data, **how: (seen.append(self), check(self, *data, **how))[1])
+    return seen
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_data_are_checked_once_for_all(problem, monkeypatch, n_jobs):
+    X, y = pd.DataFrame(problem[0], columns=list("abcdef")), np.array(["no", "maybe", "yes"])[problem[1]]
+    models = [MLPClassifier((4,), max_iter=2, random_state=seed) for seed in range(4)]
+    models[3].fit(problem[0][:, :2], problem[1] % 2)  # which leaves other classes and no names
+    seen = checked(monkeypatch, MLPClassifier)
+    fit_many(models, X, y, n_jobs=n_jobs)
+    assert len(seen) == 1
+    for model in models:
+        assert (model.n_features_in_, model.feature_names_in_.tolist()) == (6, list("abcdef"))
+        np.testing.assert_array_equal(weights(model), weights(clone(model).fit(X, y)))
+        assert set(model.predict(X)) <= set(y)
+    assert len({id(array) for model in models for array in (model.classes_, model.feature_names_in_)}) == 8
+    assert len({id(model._label_binarizer) for model in models}) == 4
+    fit_many(models[2:], *problem)
+    assert not any(hasattr(model, "feature_names_in_") for model in models[2:])
+    assert models[0].feature_names_in_.tolist() == list("abcdef")
+
+
+def test_other_data_and_other_rules_are_checked_by_themselves(problem, monkeypatch):
+    X, y = problem
+    options = {"max_iter": 2, "random_state": 0}
+    warm = MLPClassifier((4,), warm_start=True, **options).fit(X, y > 0)
+    seen = checked(monkeypatch, MLPClassifier)
+    fit_many(
+        [MLPClassifier((4,), **options), make_pipeline(StandardScaler(), MLPClassifier((4,), **options)), Own((4,), **options)],
+        X,
+        y,
+    )
+    assert len(seen) == 3
+    with pytest.raises(ValueError, match="warm_start can only be used where"):
+        fit_many([MLPClassifier((4,), **options), warm], X, y, n_jobs=1)
+    with pytest.raises(ValueError, match="needs y to be non-negative"):
+        fit_many([MLPRegressor(hidden_layer_sizes=(4,), loss=loss, **options) for loss in ("squared_error", "poisson")], X, y - 1.0)
+
+
+def test_nothing_is_shared_after_an_error_or_the_end(problem, monkeypatch):
+    X, y = problem[0].copy(), problem[1]
+    seen, fit = checked(monkeypatch, MLPClassifier), lambda: fit_many([MLPClassifier((4,), max_iter=2)], X, y)
+    fit()
+    X[0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        fit()
+    with pytest.raises(ValueError, match="NaN"):
+        fit_many([MLPClassifier((4,)), MLPClassifier((5,))], X, y)
+    X[0, 0] = 0
+    fit()
+    assert len(seen) in (4, 5)  # the second one with NaN may have begun
 
 
 def test_sparse_rows_weights_and_the_patch(problem):

@@ -7,6 +7,7 @@ import operator
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,6 +26,7 @@ from ..annotations import Floats, Integers
 from ..lbfgs import packed_spans, train_lbfgs, unpack
 from ..loop import shuffled_orders
 from ..network import Network
+from ..same_data import checked_once
 from ..threads import n_threads_of_call, n_threads_of_prediction, n_threads_of_steps
 from ..training_set import float_dtype
 from ..warn import call, warn
@@ -181,7 +183,8 @@ class BaseMLP(SubclassingMixin, WeightsMixin, CallbackMixin, InteropMixin, Priva
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
-        X, y = self._checked_input(X, y, incremental, reset=first_pass)
+        check = partial(self._checked_input, incremental=incremental, reset=first_pass)
+        X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
             if not sample_weight.any():  # scikit-learn 1.7 does not check this itself

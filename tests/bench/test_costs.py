@@ -15,7 +15,8 @@ def small(monkeypatch):
     monkeypatch.setattr(costs, "PROBLEMS", dict.fromkeys(costs.PROBLEMS, SMALL))
     monkeypatch.setattr(costs, "ROUNDS", 2)
     monkeypatch.setattr(costs, "SECONDS", 1e-4)
-    monkeypatch.setattr(costs, "N_ESTIMATORS", 3)
+    monkeypatch.setattr(costs, "N_ESTIMATORS", 2 * costs.FOLDS)
+    monkeypatch.setattr(costs, "GAIN_EPOCHS", dict.fromkeys(costs.GAIN_EPOCHS, 2))
     monkeypatch.setattr(costs, "NUMBA_PROBLEMS", ("tabular-deep",))
 
 
@@ -45,7 +46,7 @@ def test_a_part_runs(small, capsys, part):
         "activations": set(spec.ACTIVATIONS) - {"relu"},
         "layers": {"layer_norm before ReLU", "layer_norm after ReLU", "batch_norm before ReLU", "dropout after ReLU"},
         "numba": {"Numba"},
-        "fit_many": set(costs.GAIN_PROBLEMS),
+        "fit_many": {*costs.GAIN_EPOCHS, f"{costs.SEARCHED}, GridSearchCV"},
     }
     for name in names[part]:
         assert f"    {name} " in said or (part == "numba" and name in said)
