@@ -1,13 +1,16 @@
 """Looking at what training does: gradients checked, watched and traced, and displays in the manner of scikit-learn's."""
 
 from .activation_display import ActivationDisplay
+from .differences import ParameterCheck, numerical_gradient
 from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
-from .gradients import GradientCheck, ParameterCheck, check_gradients, numerical_gradient
+from .gradients import GradientCheck, check_gradients
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
+from .kinks import Kink
 from .loss_curve import LossCurveDisplay
+from .mistakes import Mistake
 from .statistics import ActivationStatistics, LayerActivations, activation_statistics
 from .tracer import StepTrace, TraceEntry, trace_step
 
@@ -20,8 +23,10 @@ __all__ = [
     "GradientFlowDisplay",
     "GradientWarning",
     "InformationDisplay",
+    "Kink",
     "LayerActivations",
     "LossCurveDisplay",
+    "Mistake",
     "ParameterCheck",
     "StepTrace",
     "TraceEntry",

@@ -15,7 +15,7 @@ from fastprop.inspection import (
     numerical_gradient,
     trace_step,
 )
-from fastprop.inspection.gradients import compare_gradients, differences
+from fastprop.inspection.differences import compare_gradients, differences
 
 
 class Scaled(nn.Module):
