@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..nn.arguments import check_model_and_loss
 from .differences import CORRECT, ROUNDINGS, ParameterCheck, Verdict, compare_gradients, differences, float64_copy, scale_of
 from .kinks import Kink, explained, kinks_at, nudged
 from .mistakes import Mistake, likely_mistakes
@@ -214,6 +215,7 @@ def check_gradients(
     >>> check_gradients(model, nn.SoftmaxCrossEntropy(), X, [0, 1, 2, 0, 1]).verdict
     'correct'
     """
+    check_model_and_loss(model, loss)
     if raise_on not in (None, *VERDICTS[:2]):
         raise ValueError(f"raise_on must be None, 'bug' or 'look again'; got {raise_on!r}")
     if not h > 0:

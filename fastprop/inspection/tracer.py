@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import nn
+from ..nn.arguments import check_model_and_loss
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def trace_step(
     StepTrace
         All arrays, for instance ``trace["forward", "0", "a"]`` and ``trace["backward", "0", "dweight"]``.
     """
+    check_model_and_loss(model, loss)
     X = np.asarray(X, dtype=np.float64) if not isinstance(X, np.ndarray) else X
     with undisturbed(model, loss):
         with observed(model, "forward") as forwards:

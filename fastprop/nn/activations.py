@@ -8,7 +8,7 @@ import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, Floats
 from ..kernels.spec import ACTIVATIONS
-from .arrays import any_matrix, like, raw
+from .arrays import any_matrix, like, one_row_too, raw
 from .errors import ShapeError
 from .module import Module
 
@@ -30,6 +30,7 @@ class _Elementwise(Module):
             cls._name = name
             ACTIVATION_LAYERS[name] = cls
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x, activation = any_matrix(self, "x", x), ACTIVATIONS[self._name]
         a = np.empty_like(x)
@@ -37,6 +38,7 @@ class _Elementwise(Module):
         self._saved = (a if activation.derivative == "a" else x) if self.training else None
         return a
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         saved = self._saved
         if saved is None:
@@ -103,6 +105,7 @@ class Softmax(Module):
     Before a cross-entropy it is not needed: `SoftmaxCrossEntropy` takes logits.
     """
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         if x.shape[1] == 0:
@@ -112,6 +115,7 @@ class Softmax(Module):
         self._saved = probs if self.training else None
         return probs
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         probs = self._saved
         if probs is None:

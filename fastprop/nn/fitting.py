@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import threadpool  # noqa: F401 - so that threadpoolctl knows of fastprop before the first fit
 from ..loop import permuted_orders, run_epochs
-from ..optim import Optimizer
 from ..progress import progress as progress_bar
 from ..threads import n_threads_of_steps
 from ..training_set import one_matrix, sparse_rows
 from .errors import LayerError
 from .init import generator
+from .losses import has_targets
 from .lowering import CompiledEpochs, NotPlain
 
 EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
@@ -41,7 +41,10 @@ class LayeredEpochs:
         if self.n_samples:
             with in_mode(self._model, False):
                 outputs = self._model.forward(dense_rows(self._X, slice(0, 1)))
-            self._loss.targets(self._y, (self.n_samples, *outputs.shape[1:]), outputs.dtype)
+            if has_targets(self._loss):
+                self._loss.targets(self._y, (self.n_samples, *outputs.shape[1:]), outputs.dtype)
+            else:
+                self._loss(outputs, self._y[:1])
 
     @property
     def n_samples(self):
@@ -124,11 +127,12 @@ def fit(
     n_jobs,
 ):
     """`Module.fit`."""
+    from .arguments import check_fit  # here, because it knows `Module`, which is made with this module
+
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.Adam(model.parameters()); got {optimizer!r}")
+    check_fit(model, X, y, loss, optimizer)
     if not {id(parameter) for parameter in model.parameters()} & {id(parameter) for parameter in optimizer.parameters}:
         raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
     try:

@@ -89,10 +89,19 @@ class Parameter:
             self._room = None  # an array that somebody may have kept is not used again
         return self._grad
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        """The array itself for ``np.asarray``, and what NumPy makes of an array otherwise."""
+        return np.array(self._data, dtype=dtype, copy=copy) if copy else np.asarray(self._data, dtype=dtype)
+
     def _like(self, name, values):
         values = real_numbers(name, values)
         if values.shape != self.shape:
-            raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
+            hint = ""
+            if name == "grad" and len(self.shape) == 2 and values.shape == self.shape[::-1]:
+                hint = ", that of the transposed gradient"
+            elif name == "grad" and values.ndim == len(self.shape) + 1 and values.shape[1:] == self.shape:
+                hint = f", a gradient for each row: the batch sum is missing, sum(axis=0) over the {len(values)} rows"
+            raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}{hint}")
         return values
 
     def __getstate__(self):

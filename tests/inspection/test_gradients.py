@@ -195,7 +195,7 @@ def test_some_elements_of_a_large_model():
     model = nn.Sequential(nn.Linear(4, 300, activation="relu", random_state=0), nn.Linear(300, 3, random_state=1))
     check = check_gradients(model, Counted(), X, y, n_elements=5)
     assert check.verdict == "correct"
-    assert len(calls) == 1 + 2 * (5 + 5 + 5 + 3 + 5)
+    assert len(calls) == 2 + 2 * (5 + 5 + 5 + 3 + 5)
     assert check["0.weight"].shape == (4, 300)
 
 

@@ -224,8 +224,8 @@ def test_s28_common_bugs(rng):
         loss.backward()
     with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(5, 3\)"):
         model(x[:, :3])
-    with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(4,\)"):
-        model(x[0])
+    with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(3,\)"):
+        model(x[0, :3])
     logits = model(x)
     with pytest.raises(ValueError, match=r"y must be in \[0, 2\]; got 3 at position 1"):
         loss(logits, [0, 3, 2, 0, 1])
