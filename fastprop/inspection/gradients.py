@@ -30,7 +30,7 @@ class GradientCheck:
     rows : list of ParameterCheck
         Of the parameters in the model's order, then of the inputs.
     mistakes : sequence of Mistake, default=()
-        What is likely to be wrong where a gradient is a bug. Empty if nothing is wrong, or nothing known explains it.
+        What is likely to be wrong where a gradient is not correct. Empty if nothing is wrong, or nothing known explains it.
     kinks : sequence of Kink, default=()
         The units that are at a kink, if the verdict of a row is "kink".
 
@@ -160,9 +160,9 @@ def check_gradients(
     that the parameters' ``grad`` is the analytic gradient. It is None for a parameter that the backward forgot, which counts as
     zero here.
 
-    Where a gradient is a bug, the backward of each module and of the loss is checked by itself, and the ``mistakes`` of the result
-    name what explains the difference, such as "factor n", "wrong sign", "transposed gradient", "missing batch sum", "derivative at
-    the wrong place" or "stale cache"; see `Mistake`.
+    Where a gradient is not correct, the backward of each module and of the loss is checked by itself, and the ``mistakes`` of the
+    result name what explains the difference, such as "factor n", "wrong sign", "transposed gradient", "missing batch sum",
+    "derivative at the wrong place" or "stale cache"; see `Mistake`.
 
     At a kink, such as that of ReLU at 0, there is no derivative, and a central difference gives the mean of both sides. Zero biases
     and a row of zeros are enough to be there. The verdict is "kink" if every difference is due to one: the analytic gradient is
@@ -228,7 +228,7 @@ def check_gradients(
         rows = [problem.check(i, _sample(array.size, n_elements, rng)) for i, array in enumerate(problem.arrays)]
         found = {row.verdict for row in rows}
         kinks = kinks_at(model, loss, inputs, y, h) if "kink" in found else []
-    check = GradientCheck(rows, likely_mistakes(model, loss, inputs, y, h) if "bug" in found else [], kinks)
+    check = GradientCheck(rows, likely_mistakes(model, loss, inputs, y, h) if found & {"bug", "look again"} else [], kinks)
     if raise_on is not None and VERDICTS.index(check.verdict) <= VERDICTS.index(raise_on):
         raise AssertionError(f"gradients differ from central differences\n{check}")
     return check

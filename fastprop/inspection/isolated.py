@@ -16,6 +16,8 @@ from .observation import another_batch, repeating
 MAX_ELEMENTS = 400
 # How far inputs are moved off a kink, relative to their size, and from which jump of the derivative on there is one.
 OFF_KINK, JUMP = 1e-2, 1e-3
+# Relative error below which a gradient is that which a mistake would give: less than what makes one wrong.
+LIKE = CORRECT / 10
 
 
 class Gradient(NamedTuple):
@@ -56,7 +58,7 @@ class Gradient(NamedTuple):
     @property
     def is_wrong(self):
         """Whether the backward is."""
-        return compare_gradients("", self.analytic.flat[self.positions], self.numerical, self.resolution).verdict == "bug"
+        return compare_gradients("", self.analytic.flat[self.positions], self.numerical, self.resolution).verdict != "correct"
 
     def is_like(self, expected):
         """Whether the backward gave, at the positions, what a mistake would give: an array shaped like them."""
@@ -84,7 +86,7 @@ class Gradient(NamedTuple):
 def are_like(some, others, resolution=0.0):
     """Whether two arrays of one shape have the same elements up to the errors of differences."""
     difference = np.linalg.norm(some - others)
-    return bool(difference <= max(CORRECT * scale_of(some, others), resolution * np.sqrt(np.size(some))))
+    return bool(difference <= max(LIKE * scale_of(some, others), resolution * np.sqrt(np.size(some))))
 
 
 class Isolated:
@@ -145,7 +147,7 @@ class Isolated:
 
     @functools.cached_property
     def wrong(self):
-        """The gradients that are bugs."""
+        """The gradients that are not correct."""
         return [gradient for gradient in self.gradients if gradient.is_wrong]
 
     def analytic(self, before=None, changed=None):

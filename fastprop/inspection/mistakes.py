@@ -116,8 +116,9 @@ def stale_cache(isolated):
 def _stale_attribute(isolated):
     """The name of an attribute that holds arrays of an earlier forward, if without these the gradients are right."""
     for name, value in vars(isolated.part).items():
-        if any(isinstance(each, np.ndarray) for each in (value if isinstance(value, (tuple, list)) else [value])):
-            for fresh in (None, *isolated.inputs, isolated.output):
+        within = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else [value]
+        if any(isinstance(each, np.ndarray) for each in within):
+            for fresh in (None, type(value)() if isinstance(value, (dict, list)) else None, *isolated.inputs, isolated.output):
                 # A backward of the user's own may do anything with a value that it does not expect.
                 with suppress(Exception):
                     if isolated.is_right(changed={name: fresh}):
@@ -172,8 +173,9 @@ def wrong_sum(isolated):
             if k is not None:
                 yield gradient, "missing batch sum", f"is that of row {k} alone, and not the sum over the {n} rows"
         if gradient.is_vector and gradient.is_whole and gradient.analytic.size > 1:
-            if gradient.is_like(np.full_like(gradient.numerical, gradient.numerical.sum())):
-                yield gradient, "missing batch sum", "is the sum over rows and units, and not over the rows alone (axis=0)"
+            total = np.full_like(gradient.numerical, gradient.numerical.sum())
+            if any(gradient.is_like(total / divisor) for divisor in (1, n, n * total.size)):
+                yield gradient, "missing batch sum", "is over rows and units, and not the sum over the rows alone (axis=0)"
             if gradient.rows.shape == (n, n) and gradient.is_like(gradient.rows.sum(axis=1)):
                 yield gradient, "missing batch sum", "is the sum over the units, and not over the rows (axis=0)"
 

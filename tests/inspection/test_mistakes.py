@@ -180,14 +180,14 @@ PLANTED = {
     ("loss", "2"): "constant factor",
     ("loss", "first forward"): "stale cache",
 }
-# Where the same numbers come out without the mistake, or are those of another one.
+# Only square weights can be confused with their transposes, or have inputs as wide as outputs.
 SQUARE = {("affine", "weight"), ("layer", "x"), ("network", "weight")}
 
 
 def planted(where, mistake, seed):
     """A random network with data, and a mistake at one place."""
     rng = np.random.default_rng([seed, len(where), len(mistake)])
-    n, n_in, n_hidden, n_out = (int(size) for size in rng.integers(3, 7, 4))
+    n, n_in, n_hidden, n_out = (int(size) for size in rng.integers([3, 2, 2, 2], 6))
     if (where, mistake) in SQUARE:
         n_in = n_hidden = n_out
     curved = list(BY_OUTPUT) if mistake == "formula" else ["sigmoid", "tanh", "softplus", "own"]
@@ -211,8 +211,213 @@ def planted(where, mistake, seed):
     return nn.Sequential(first, Function(name, own.get("function", "")), last), loss, X, y
 
 
-@pytest.mark.parametrize(("where", "mistake"), PLANTED)
-def test_planted(where, mistake):
+def names_found(*problem):
+    check = check_gradients(*problem)
+    return {found.name for found in check.mistakes}, check
+
+
+NAMES = sorted(set(PLANTED.values()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_recognised_in_twenty_random_networks(name):
+    ways = [way for way in PLANTED if PLANTED[way] == name]
     for seed in range(20):
-        check = check_gradients(*planted(where, mistake, seed))
-        assert {found.name for found in check.mistakes} == {PLANTED[where, mistake]}, (seed, check)
+        found, check = names_found(*planted(*ways[seed % len(ways)], seed))
+        assert found == {name}, (seed, check)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("where", "mistake"), PLANTED)
+def test_each_way_of_planting_it_is_recognised(where, mistake):
+    for seed in range(100, 140):
+        found, check = names_found(*planted(where, mistake, seed))
+        assert found == {PLANTED[where, mistake]}, (seed, check)
+
+
+@pytest.mark.parametrize("where", ["affine", "function", "layer", "network", "loss"])
+def test_nothing_is_named_in_right_networks(where):
+    for seed in range(20):
+        found, check = names_found(*planted(where, "", seed))
+        assert (check.verdict, found) == ("correct", set()), (seed, check)
+
+
+def linear_problem(weight, X, mistake, y=None):
+    """A single `Affine` with mean squared error."""
+    model = Affine(*np.shape(weight), np.random.default_rng(0), mistake)
+    model.weight.data = weight
+    return nn.Sequential(model), nn.MSELoss(), X, np.zeros((len(X), len(weight[0]))) + (0.3 if y is None else y)
+
+
+RNG = np.random.default_rng(7)
+X3 = RNG.normal(size=(4, 3))
+
+
+def test_where_the_numbers_are_right_nothing_is_named():
+    """A batch of one row, a symmetric weight, and relu, whose derivatives at z and at a are the same."""
+    symmetric = X3.T @ X3
+    for problem in (
+        linear_problem(RNG.normal(size=(3, 2)), X3[:1], "n"),
+        linear_problem(RNG.normal(size=(3, 2)), X3[:1], "row 0"),
+        linear_problem(symmetric, X3, "weight"),
+        (nn.Sequential(Layer(3, 2, RNG, "a", "relu")), nn.MSELoss(), X3, np.ones((4, 2))),
+    ):
+        found, check = names_found(*problem)
+        assert (check.verdict, found) == ("correct", set())
+
+
+def test_mistakes_that_give_the_same_numbers_are_all_named():
+    """Rows that are equal, so that 1/n of their sum is the first one; and two rows, so that n may be the factor 2 of the square."""
+    found, check = names_found(*linear_problem(RNG.normal(size=(3, 2)), np.repeat(X3[:1], 4, axis=0), "1/n"))
+    assert found <= {"factor n", "missing batch sum or factor n", "factor n or missing batch sum"}, check
+
+    class Doubled(SquaredError):
+        def backward(self):
+            return 2 * super().backward()
+
+    _, check = names_found(Affine(3, 2, RNG), Doubled(), X3[:2], np.ones((2, 2)))
+    (mistake,) = check.mistakes
+    assert mistake.name == "factor n"
+    assert mistake.explanation == "is n = 2 or n_out = 2 times too large"
+
+
+def test_what_is_said():
+    rng = np.random.default_rng(1)
+    model = nn.Sequential(nn.Linear(4, 5, activation="tanh", random_state=0), Affine(5, 3, rng, "mean"))
+    X, y = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    check = check_gradients(model, nn.SoftmaxCrossEntropy(), X, y)
+    (mistake,) = check.mistakes
+    assert (mistake.name, mistake.layer, mistake.part, mistake.gradients) == ("missing batch sum", "1", "Affine", ("bias",))
+    text = "layer '1', Affine: missing batch sum. The gradient of bias is the mean over the n = 6 rows, and not their sum"
+    assert f"likely mistake: {text}\ntogether: bug" in repr(check)
+    with pytest.raises(AssertionError, match="likely mistake: layer '1', Affine: missing batch sum"):
+        check_gradients(model, nn.SoftmaxCrossEntropy(), X, y, raise_on="bug")
+
+
+def test_two_mistakes_in_two_layers_and_the_loss():
+    rng = np.random.default_rng(2)
+    model = nn.Sequential(Affine(4, 5, rng, "sign"), Function("tanh", "a"), Affine(5, 3, rng, "row 0"))
+    check = check_gradients(model, SquaredError("n"), rng.normal(size=(6, 4)), rng.normal(size=(6, 3)))
+    found = {(mistake.layer, mistake.name) for mistake in check.mistakes}
+    assert found == {("", "factor n"), ("0", "wrong sign"), ("1", "derivative at the wrong place"), ("2", "missing batch sum")}
+
+
+def test_a_mistake_at_a_kink_is_named():
+    """All units of the first layer are at their kinks for the row of zeros."""
+    rng = np.random.default_rng(3)
+    first = Layer(2, 4, rng, "sign", "relu")
+    first.bias = np.zeros(4)
+    X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
+    found, check = names_found(nn.Sequential(first, nn.Linear(4, 2, random_state=0)), nn.SoftmaxCrossEntropy(), X, y)
+    assert found == {"wrong sign"}, check
+
+
+def test_a_cache_from_before_the_check():
+    """Of a forward that the user did, and in a tuple."""
+
+    class Kept(nn.Module):
+        def __init__(self):
+            self.kept = None
+
+        def forward(self, x):
+            if self.kept is None:
+                self.kept = x, np.tanh(x)
+            return np.tanh(x)
+
+        def backward(self, dout, accumulate=False):
+            return dout * (1 - self.kept[1] ** 2)
+
+    X, model = RNG.normal(size=(5, 3)), nn.Sequential(Affine(3, 4, RNG), Kept())
+    model(X + 1)
+    found, check = names_found(model, nn.MSELoss(), X, np.zeros((5, 4)))
+    assert found == {"stale cache"}
+    assert "from which 'kept' is kept" in repr(check)
+
+
+def test_a_cache_in_a_dict():
+    """That was filled once, before the check or in it."""
+
+    class Kept(nn.Module):
+        def __init__(self):
+            self.cache = {}
+
+        def forward(self, x):
+            self.cache.setdefault("a", np.tanh(x))
+            return np.tanh(x)
+
+        def backward(self, dout, accumulate=False):
+            return dout * (1 - self.cache["a"] ** 2)
+
+    for is_used in (False, True):
+        X, model = RNG.normal(size=(5, 3)), nn.Sequential(Affine(3, 4, RNG), Kept())
+        if is_used:
+            model(X + 1)
+        before = dict(model[1].cache)
+        found, check = names_found(model, nn.MSELoss(), X, np.zeros((5, 4)))
+        assert found == {"stale cache"}, check
+        assert model[1].cache == before
+
+
+def test_a_small_difference_is_named_too():
+    """Where weights are small, z and tanh(z) hardly differ: look again."""
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(Affine(3, 4, rng), Function("tanh", "a"), Affine(4, 2, rng))
+    for layer in model[::2]:
+        layer.weight, layer.bias = 0.1 * layer.weight.data, 0 * layer.bias.data
+    found, check = names_found(model, nn.MSELoss(), X3, np.zeros((4, 2)))
+    assert (check.verdict, found) == ("look again", {"derivative at the wrong place"}), check
+
+
+def test_a_module_of_modules_is_at_fault_if_those_inside_are_right():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.inner = nn.Linear(3, 3, random_state=0)
+
+        def forward(self, x):
+            return np.tanh(self.inner.forward(x))
+
+        def backward(self, dout, accumulate=False):
+            return self.inner.backward(dout, accumulate)
+
+    found, check = names_found(nn.Sequential(Scaled()), nn.MSELoss(), X3, np.zeros((4, 3)))
+    assert found == {"missing derivative"}
+    assert check.mistakes[0].gradients == ("inner.weight", "inner.bias", "x")
+
+
+def test_forgotten_and_other_factors():
+    class Forgetful(Affine):
+        def gradients(self, x, dz):
+            dx = super().gradients(x, dz)
+            self.bias.grad, self.weight.grad = None, 1.5 * self.weight.grad
+            return dx
+
+    check = check_gradients(Forgetful(3, 2, RNG), nn.MSELoss(), X3, np.ones((4, 2)))
+    assert {(mistake.name, mistake.gradients) for mistake in check.mistakes} == {
+        ("missing gradient", ("bias",)),
+        ("constant factor", ("weight",)),
+    }
+
+
+def test_what_nothing_explains_has_no_name():
+    class Noisy(Affine):
+        def gradients(self, x, dz):
+            dx = super().gradients(x, dz)
+            self.weight.grad = self.weight.grad + np.arange(self.weight.size).reshape(self.weight.shape)
+            return dx
+
+    assert names_found(Noisy(3, 2, RNG), nn.MSELoss(), X3, np.ones((4, 2)))[0] == set()
+
+
+def test_model_and_loss_stay_as_they_were():
+    model, loss, X, y = planted("affine", "forward before", 3)
+    model(X), loss(model(X), y)
+    before = [(module, dict(vars(module))) for module in [*model.modules(), loss]]
+    state = model.state_dict()
+    check = check_gradients(model, loss, X, y)
+    assert check.mistakes
+    for part, attributes in before:
+        assert vars(part) == attributes
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+    for name, parameter in model.named_parameters():
+        assert np.linalg.norm(parameter.grad) == pytest.approx(check[name].norm)
