@@ -55,7 +55,8 @@ class Parameter:
         dtype = data.dtype.newbyteorder("=")
         if dtype not in FLOAT_DTYPES:
             raise TypeError(f"a parameter must be float32 or float64; got {dtype.name}")
-        self._data, self._grad, self._room = writeable(data, dtype), None, None
+        # Layers compare dtypes by identity, so it must be NumPy's own object.
+        self._data, self._grad, self._room = writeable(data, np.dtype(dtype.type)), None, None
 
     @property
     def data(self) -> Floats:

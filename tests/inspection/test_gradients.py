@@ -250,9 +250,9 @@ def test_models_with_several_inputs():
     joint = nn.Graph([x, z], Bilinear(2.0)(x, z))
     (mistake,) = check_gradients(joint, nn.MSELoss(), (a, b), y).mistakes
     assert (mistake.name, mistake.layer, mistake.gradients) == ("constant factor", "0", ("x_1",))
+    model = Bilinear()
+    model.backward = lambda dout: np.zeros((5, 3))
     with pytest.raises(ValueError, match=r"gradient by X\[0\] and X\[1\], of shape \(5, 3\), \(5, 2\); got \(5, 3\)"):
-        model = Bilinear()
-        model.backward = lambda dout: np.zeros((5, 3))
         check_gradients(model, nn.MSELoss(), (a, b), y)
 
 

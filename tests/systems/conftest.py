@@ -1,4 +1,4 @@
-"""The 28 systems that fastprop replaces, one test each; ``pytest tests/systems -rP`` prints the figures that they found."""
+"""The systems that fastprop replaces, one test each; ``pytest tests/systems -rP`` prints the figures that they found."""
 
 import numpy as np
 import pytest
