@@ -110,37 +110,33 @@ class Chain:
                 yield "transposed gradient", "has come through the weight in the place of its transpose", gradients
 
 
-def chain_of(isolated):
-    """The `Chain` of a module, or None if it is none."""
+def chains_of(isolated):
+    """Yield every `Chain` that has the output of a module: several functions may have the same values at some points."""
     x, out = isolated.inputs[0], isolated.output
     if len(isolated.inputs) != 1 or x.ndim != 2 or out.ndim != 2:
-        return None
+        return
     if not isolated.parameters:
-        return _elementwise(isolated, x, out)
+        yield from _elementwise(isolated, x, out)
+        return
     names = _by_layers(isolated.parameters)
-    if not names:
-        return None
     data = {name: parameter.data for name, parameter in isolated.parameters.items()} | {None: None}
-    weights, biases = ([data[name] for name in each] for each in zip(*names, strict=True))
+    weights, biases = ([data[pair[i]] for pair in names] for i in range(2))
     for is_transposed in (False, True):
         oriented = [weight.T if is_transposed else weight for weight in weights]
         widths = [x.shape[1], *(weight.shape[1] for weight in oriented)]
-        if [weight.shape[0] for weight in oriented] != widths[:-1] or widths[-1] != out.shape[1]:
-            continue
-        for functions in _functions(isolated, names):
-            chain = Chain(x, oriented, biases, functions, names, is_transposed)
-            if same(chain.values[-1], out):
-                return chain
-    return None
+        if names and [weight.shape[0] for weight in oriented] == widths[:-1] and widths[-1] == out.shape[1]:
+            for functions in _functions(isolated, names):
+                chain = Chain(x, oriented, biases, functions, names, is_transposed)
+                if same(chain.values[-1], out):
+                    yield chain
 
 
 def _elementwise(isolated, x, out):
     """A chain without weights for a module without parameters, if it works element by element."""
-    if x.shape != out.shape:
-        return None
-    chain = Chain(x, [None], [None], [lambda z: np.asarray(isolated.forward([z]))], [(None, None)])
-    (dx,) = isolated.gradients
-    return chain if dx.is_right(chain.backward(isolated.dout, ["z"])["x"]) else None
+    if x.shape == out.shape:
+        chain = Chain(x, [None], [None], [lambda z: np.asarray(isolated.forward([z]))], [(None, None)])
+        if all(dx.is_right(chain.backward(isolated.dout, ["z"])["x"]) for dx in isolated.gradients):
+            yield chain
 
 
 def _by_layers(parameters):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .affine_chain import chain_of
+from .affine_chain import chains_of
 from .isolated import Isolated
 from .observation import observed, repeating
 
@@ -142,7 +142,7 @@ def known_factor(isolated):
         large, factor = abs(factor) > 1, max(abs(factor), 1 / abs(factor))
         if _equal(factor, 1):
             yield gradient, "wrong sign", "has the wrong sign"
-        fitting = [f"{name} = {count}" for name, count in counts.items() if _equal(factor, count)]
+        fitting = [f"{name} = {count}" for name, count in counts.items() if count > 1 and _equal(factor, count)]
         if fitting and not large and gradient.is_vector and is_other_right:
             yield gradient, "missing batch sum", f"is the mean over the n = {isolated.n} rows, and not their sum{sign}"
         elif fitting or _equal(factor, 2):
@@ -156,7 +156,7 @@ def any_factor(isolated):
     for gradient in isolated.wrong:
         if not gradient.analytic.any():
             yield gradient, "missing gradient", "is zero everywhere: the backward does not write it"
-        elif gradient.factor is not None:
+        elif gradient.factor is not None and gradient.analytic.size > 2:  # few numbers may have a common factor by accident
             yield gradient, "constant factor", f"is everywhere {gradient.factor:.6g} times what it should be"
 
 
@@ -191,11 +191,10 @@ def transposed(isolated):
 def wrong_backward(isolated):
     """All gradients of a chain of affine layers with activations, whose backward has one mistake, done again."""
     with repeating(isolated.part):
-        chain = chain_of(isolated)
-        for name, sentence, gradients in chain.backwards(isolated.dout) if chain else ():
-            if all(gradient.is_like(gradients[gradient.name].flat[gradient.positions]) for gradient in isolated.gradients):
-                for gradient in isolated.wrong:
-                    yield gradient, name, sentence
+        for chain in chains_of(isolated):
+            for name, sentence, gradients in chain.backwards(isolated.dout):
+                if all(gradient.is_like(gradients[gradient.name].flat[gradient.positions]) for gradient in isolated.gradients):
+                    yield from ((gradient, name, sentence) for gradient in isolated.wrong)
 
 
 # Groups: the later ones are tried if the earlier ones explain nothing.
