@@ -17,7 +17,8 @@ from .observation import another_batch, repeating
 from .tables import table
 
 if TYPE_CHECKING:
-    from ..nn import Loss, Module
+    from ..annotations import AnyLoss
+    from ..nn import Module
 
 VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
@@ -145,7 +146,7 @@ class Problem:
 
 def check_gradients(
     model: Module,
-    loss: Loss,
+    loss: AnyLoss,
     X: ArrayLike,
     y: ArrayLike,
     *,

@@ -13,7 +13,7 @@ from .differences import CORRECT, ROUNDINGS, compare_gradients, differences, sca
 from .observation import another_batch, repeating
 
 # Of a larger array only this many elements are differentiated, drawn at random.
-MAX_ELEMENTS = 400
+MAX_ELEMENTS = 100
 # How far inputs are moved off a kink, relative to their size, and from which jump of the derivative on there is one.
 OFF_KINK, JUMP = 1e-2, 1e-3
 # Relative error below which a gradient is that which a mistake would give: less than what makes one wrong.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..annotations import ArrayLike, MatrixLike, RandomSource
+from ..annotations import AnyLoss, ArrayLike, MatrixLike, RandomSource
 from . import fitting
 
 if TYPE_CHECKING:
     from ..optim import Optimizer
-    from .losses import Loss
     from .program import Program
 
 
@@ -41,7 +40,7 @@ class Trainable:
         self,
         X: MatrixLike,
         y: ArrayLike,
-        loss: Loss,
+        loss: AnyLoss,
         optimizer: Optimizer,
         epochs: int = 10,
         batch_size: int = 32,
@@ -69,7 +68,8 @@ class Trainable:
         y : array-like
             As the loss takes it.
         loss : Loss
-            What is minimised.
+            What is minimised. It may be of your own: any object that gives a number for (outputs, y), and has ``backward()``, the
+            gradient of that number with respect to the outputs.
         optimizer : Optimizer
             Made from ``model.parameters()``; a later fit goes on with its state.
         epochs : int

@@ -292,6 +292,14 @@ def test_what_is_said():
         check_gradients(model, nn.SoftmaxCrossEntropy(), X, y, raise_on="bug")
 
 
+def test_arrays_of_which_only_some_elements_are_looked_at():
+    rng = np.random.default_rng(0)
+    for mistake, name in (("transposed", "transposed gradient"), ("weight", "transposed gradient"), ("sign of dx", "wrong sign")):
+        model = nn.Sequential(nn.Linear(5, 25, random_state=0), Affine(25, 25, rng, mistake))
+        found, check = names_found(model, nn.MSELoss(), rng.normal(size=(6, 5)), rng.normal(size=(6, 25)))
+        assert found == {name}, check
+
+
 def test_two_mistakes_in_two_layers_and_the_loss():
     rng = np.random.default_rng(2)
     model = nn.Sequential(Affine(4, 5, rng, "sign"), Function("tanh", "a"), Affine(5, 3, rng, "row 0"))
