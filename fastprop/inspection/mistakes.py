@@ -82,15 +82,14 @@ def _suspects(model, loss, inputs, y, h):
 
 
 def _explained(isolated):
-    """The mistakes of one module or loss: one that explains all wrong gradients, or else those that explain some."""
+    """The mistakes of one module or loss: gradients that the same explains are in one."""
     found = next(filter(None, ([e for hypothesis in group for e in hypothesis(isolated)] for group in HYPOTHESES)), [])
     sentences = {}  # name of the mistake -> name of the gradient -> sentence
     for gradient, name, sentence in found:
         sentences.setdefault(name, {}).setdefault(gradient.name, sentence)
-    for_all = {name: by_gradient for name, by_gradient in sentences.items() if len(by_gradient) == len(isolated.wrong)}
     groups = {}
     for gradient in isolated.wrong:
-        fitting = tuple((name, by[gradient.name]) for name, by in (for_all or sentences).items() if gradient.name in by)
+        fitting = tuple((name, by[gradient.name]) for name, by in sentences.items() if gradient.name in by)
         if fitting:
             groups.setdefault(fitting, []).append(gradient.name)
     where = isolated.name, type(isolated.part).__name__

@@ -265,9 +265,12 @@ def test_where_the_numbers_are_right_nothing_is_named():
 
 
 def test_mistakes_that_give_the_same_numbers_are_all_named():
-    """Rows that are equal, so that 1/n of their sum is the first one; and two rows, so that n may be the factor 2 of the square."""
-    found, check = names_found(*linear_problem(RNG.normal(size=(3, 2)), np.repeat(X3[:1], 4, axis=0), "1/n"))
-    assert found <= {"factor n", "missing batch sum or factor n", "factor n or missing batch sum"}, check
+    """A weight whose transpose is its negative; and two rows, so that n may be the factor 2 of the square."""
+    skew = X3.T @ RNG.normal(size=(4, 3))
+    for mistake in ("weight", "sign of dx"):
+        found, check = names_found(*linear_problem(skew - skew.T, X3, mistake))
+        assert found == {"wrong sign or transposed gradient"}, check
+    assert "The gradient of x has the wrong sign; or it has come through the weight in the place of its transpose" in repr(check)
 
     class Doubled(SquaredError):
         def backward(self):
@@ -311,11 +314,22 @@ def test_two_mistakes_in_two_layers_and_the_loss():
 def test_a_mistake_at_a_kink_is_named():
     """All units of the first layer are at their kinks for the row of zeros."""
     rng = np.random.default_rng(3)
-    first = Layer(2, 4, rng, "sign", "relu")
+    first = Layer(2, 4, rng, "n", "relu")
     first.bias = np.zeros(4)
     X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
-    found, check = names_found(nn.Sequential(first, nn.Linear(4, 2, random_state=0)), nn.SoftmaxCrossEntropy(), X, y)
-    assert found == {"wrong sign"}, check
+    check = check_gradients(nn.Sequential(first, nn.Linear(4, 2, random_state=0)), nn.SoftmaxCrossEntropy(), X, y)
+    assert [(mistake.name, mistake.gradients) for mistake in check.mistakes] == [("factor n", ("weight", "bias"))], check
+
+
+@pytest.mark.parametrize("name", ["own", "leaky"])
+def test_the_activation_of_a_layer_may_be_any(name, monkeypatch):
+    """Also one that is the identity at all points of the batch: it is found by other inputs."""
+    monkeypatch.setitem(FUNCTIONS, "leaky", (lambda z: np.where(z > 0, z, 0.1 * z), lambda z: np.where(z > 0, 1, 0.1)))
+    rng = np.random.default_rng(0)
+    layer = Layer(3, 3, rng, "x", name)
+    layer.bias = np.full(3, 9.0)
+    found, check = names_found(nn.Sequential(layer), nn.MSELoss(), rng.normal(size=(5, 3)), np.zeros((5, 3)))
+    assert found == {"derivative at the wrong place"}, check
 
 
 def test_a_cache_from_before_the_check():
