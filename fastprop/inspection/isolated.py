@@ -26,7 +26,7 @@ class Gradient(NamedTuple):
     Parameters
     ----------
     name : str
-        Of the parameter, or 'x' or 'x_i' of an input.
+        Of the parameter, or 'x' or 'x_i' of an input, or 'outputs' of the input of a loss.
     is_parameter : bool
         Whether it is one.
     analytic : ndarray
@@ -111,7 +111,8 @@ class Isolated:
         self.is_module = isinstance(part, Module)
         self.inputs = [np.array(x, np.float64) for x in inputs]
         self.parameters = dict(part.named_parameters()) if self.is_module else {}
-        self.names = [*self.parameters, *(["x"] if len(self.inputs) == 1 else [f"x_{i}" for i in range(len(self.inputs))])]
+        several = [f"x_{i}" for i in range(len(self.inputs))]
+        self.names = [*self.parameters, *(several if len(several) > 1 else ["x"] if self.is_module else ["outputs"])]
         self._rng = np.random.default_rng(0)
         with repeating(part):
             self.output = np.asarray(self.forward())

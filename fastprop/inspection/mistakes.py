@@ -33,7 +33,8 @@ class Mistake(NamedTuple):
     part : str
         The class of the module or loss.
     gradients : tuple of str
-        Which gradients of it are wrong: names of parameters, and 'x' for the one with respect to its input.
+        Which gradients of it are wrong: names of parameters, 'x' for the one with respect to the input, and 'outputs' for that of a
+        loss.
     explanation : str
         What was found, in words.
     """
@@ -46,7 +47,9 @@ class Mistake(NamedTuple):
 
     def __str__(self) -> str:
         where = f"layer '{self.layer}', {self.part}" if self.layer else self.part
-        return f"{where}: {self.name}. The gradient of {' and '.join(self.gradients)} {self.explanation}"
+        *others, last = self.gradients
+        names = f"{', '.join(others)} and {last}" if others else last
+        return f"{where}: {self.name}. The gradient of {names} {self.explanation}"
 
 
 def likely_mistakes(model, loss, inputs, y, h):
@@ -74,24 +77,25 @@ def _suspects(model, loss, inputs, y, h):
     # Modules come before those inside, so that here what is inside comes first.
     for module in reversed(model.modules()):
         if module in last and not wrong.intersection(module.modules()):
-            isolated = Isolated(names[module], module, last[module].inputs, h=h)
-            if isolated.wrong:
-                wrong.add(module)
-                found.append(isolated)
+            with suppress(Exception):  # a module of the user's own may refuse what it never gets in the model
+                isolated = Isolated(names[module], module, last[module].inputs, h=h)
+                if isolated.wrong:
+                    wrong.add(module)
+                    found.append(isolated)
     return [isolated for isolated in found if isolated.wrong]
 
 
 def _explained(isolated):
     """The mistakes of one module or loss: gradients that the same explains are in one."""
-    found = next(filter(None, ([e for hypothesis in group for e in hypothesis(isolated)] for group in HYPOTHESES)), [])
-    sentences = {}  # name of the mistake -> name of the gradient -> sentence
-    for gradient, name, sentence in found:
-        sentences.setdefault(name, {}).setdefault(gradient.name, sentence)
+    sentences = {}  # name of the gradient -> name of the mistake -> sentence
+    for hypotheses in HYPOTHESES:
+        explained = set(sentences)
+        for gradient, name, sentence in (found for hypothesis in hypotheses for found in hypothesis(isolated)):
+            if gradient.name not in explained:
+                sentences.setdefault(gradient.name, {}).setdefault(name, sentence)
     groups = {}
-    for gradient in isolated.wrong:
-        fitting = tuple((name, by[gradient.name]) for name, by in sentences.items() if gradient.name in by)
-        if fitting:
-            groups.setdefault(fitting, []).append(gradient.name)
+    for gradient, fitting in sentences.items():
+        groups.setdefault(tuple(fitting.items()), []).append(gradient)
     where = isolated.name, type(isolated.part).__name__
     mistakes = []
     for fitting, gradients in groups.items():
@@ -150,12 +154,17 @@ def known_factor(isolated):
             yield gradient, name, f"is {number} times too {'large' if large else 'small'}{sign}"
 
 
-def any_factor(isolated):
-    """The same number times the right gradient everywhere; 0 for one that was forgotten."""
+def missing_gradient(isolated):
+    """Zeros."""
     for gradient in isolated.wrong:
         if not gradient.analytic.any():
             yield gradient, "missing gradient", "is zero everywhere: the backward does not write it"
-        elif gradient.factor is not None and gradient.analytic.size > 2:  # few numbers may have a common factor by accident
+
+
+def any_factor(isolated):
+    """The same number times the right gradient everywhere."""
+    for gradient in isolated.wrong:
+        if gradient.factor is not None and gradient.analytic.size > 2:  # few numbers may have a common factor by accident
             yield gradient, "constant factor", f"is everywhere {gradient.factor:.6g} times what it should be"
 
 
@@ -196,5 +205,5 @@ def wrong_backward(isolated):
                     yield from ((gradient, name, sentence) for gradient in isolated.wrong)
 
 
-# Groups: the later ones are tried if the earlier ones explain nothing.
-HYPOTHESES = (stale_cache,), (known_factor, wrong_sum, transposed, wrong_backward), (any_factor,)
+# Groups: the later ones are for the gradients that the earlier ones do not explain.
+HYPOTHESES = (stale_cache,), (missing_gradient, known_factor, wrong_sum, transposed, wrong_backward), (any_factor,)

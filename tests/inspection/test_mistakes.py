@@ -308,6 +308,7 @@ def test_two_mistakes_in_two_layers_and_the_loss():
     model = nn.Sequential(Affine(4, 5, rng, "sign"), Function("tanh", "a"), Affine(5, 3, rng, "row 0"))
     check = check_gradients(model, SquaredError("n"), rng.normal(size=(6, 4)), rng.normal(size=(6, 3)))
     found = {(mistake.layer, mistake.name) for mistake in check.mistakes}
+    assert str(check.mistakes[0]).startswith("SquaredError: factor n. The gradient of outputs is ")
     assert found == {("", "factor n"), ("0", "wrong sign"), ("1", "derivative at the wrong place"), ("2", "missing batch sum")}
 
 
@@ -415,6 +416,21 @@ def test_forgotten_and_other_factors():
     assert {(mistake.name, mistake.gradients) for mistake in check.mistakes} == {
         ("missing gradient", ("bias",)),
         ("constant factor", ("weight",)),
+    }
+
+
+def test_a_gradient_that_was_forgotten_may_be_that_of_a_row_of_zeros():
+    class Forgetful(Affine):
+        def gradients(self, x, dz):
+            dx = super().gradients(x, dz)
+            self.weight.grad, self.bias.grad = None, -self.bias.grad
+            return dx
+
+    X = X3 * (np.arange(4) > 0)[:, None]
+    check = check_gradients(Forgetful(3, 2, RNG), nn.MSELoss(), X, np.ones((4, 2)))
+    assert {(mistake.name, mistake.gradients) for mistake in check.mistakes} == {
+        ("missing gradient or missing batch sum", ("weight",)),
+        ("wrong sign", ("bias",)),
     }
 
 
