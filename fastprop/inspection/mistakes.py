@@ -86,16 +86,18 @@ def _suspects(model, loss, inputs, y, h):
 
 
 def _explained(isolated):
-    """The mistakes of one module or loss: gradients that the same explains are in one."""
+    """The mistakes of one module or loss: one that explains all wrong gradients is more likely than several that do."""
     sentences = {}  # name of the gradient -> name of the mistake -> sentence
     for hypotheses in HYPOTHESES:
         explained = set(sentences)
         for gradient, name, sentence in (found for hypothesis in hypotheses for found in hypothesis(isolated)):
             if gradient.name not in explained:
                 sentences.setdefault(gradient.name, {}).setdefault(name, sentence)
+    explains_all = set.intersection(*map(set, sentences.values())) if len(sentences) == len(isolated.wrong) else set()
     groups = {}
     for gradient, fitting in sentences.items():
-        groups.setdefault(tuple(fitting.items()), []).append(gradient)
+        likely = tuple((name, fitting[name]) for name in fitting if name in explains_all or not explains_all)
+        groups.setdefault(likely, []).append(gradient)
     where = isolated.name, type(isolated.part).__name__
     mistakes = []
     for fitting, gradients in groups.items():
