@@ -1,6 +1,6 @@
 """A gradient check: is the backward right? And which step h should the differences have?
 
-A deep network passes; a layer of our own whose backward forgets a factor is found by name. Then the check is repeated with other
+A deep network passes; a layer of our own whose backward forgets a factor is found by name, and so is the mistake. Then the check is repeated with other
 steps: with a large h the differences are no derivative, with a tiny one they are rounding. In between lies 1e-5.
 
 Run it: python gradient_check.py [folder for the picture]

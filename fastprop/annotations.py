@@ -1,6 +1,6 @@
 """The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,4 +14,26 @@ FloatDType: TypeAlias = type[np.float32] | type[np.float64] | np.dtype[Any] | Li
 # NumPy imports numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
 
-__all__ = ["ActivationName", "ArrayLike", "FloatDType", "Floats", "Integers", "LossName", "MatrixLike", "RandomSource", "Sparse"]
+
+class AnyLoss(Protocol):
+    """A loss of `fastprop.nn`, or an object of the user's own that does the same."""
+
+    def __call__(self, outputs: Any, y: Any, /) -> Any:
+        """The loss, a number."""
+
+    def backward(self) -> Any:
+        """The gradient of the last value with respect to the outputs."""
+
+
+__all__ = [
+    "ActivationName",
+    "AnyLoss",
+    "ArrayLike",
+    "FloatDType",
+    "Floats",
+    "Integers",
+    "LossName",
+    "MatrixLike",
+    "RandomSource",
+    "Sparse",
+]

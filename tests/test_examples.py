@@ -111,6 +111,7 @@ def test_gradient_check(run):
     assert found["right"].verdict == "correct"
     wrong = {row.name for row in found["wrong"].rows if row.verdict == "bug"}
     assert wrong == {"0.weight", "0.bias", "X"}
+    assert [(mistake.name, mistake.layer) for mistake in found["wrong"].mistakes] == [("constant factor", "1")]
     assert 1e-6 <= found["best h"] <= 1e-4
     assert found["errors"][0] > 1e-5 < found["errors"][-1]
 

@@ -11,7 +11,9 @@ from .gradients import GradientCheck, check_gradients
 from .graph_display import GraphDisplay
 from .information import cross_entropy, entropy, kl_divergence
 from .information_display import InformationDisplay
+from .kinks import Kink
 from .loss_curve import LossCurveDisplay
+from .mistakes import Mistake
 from .statistics import ActivationStatistics, LayerActivations, activation_statistics
 from .tracer import LayerTrace, StepTrace, TraceEntry, trace_forward, trace_step
 
@@ -25,9 +27,11 @@ __all__ = [
     "GradientWarning",
     "GraphDisplay",
     "InformationDisplay",
+    "Kink",
     "LayerActivations",
     "LayerTrace",
     "LossCurveDisplay",
+    "Mistake",
     "ParameterCheck",
     "StepTrace",
     "TraceEntry",

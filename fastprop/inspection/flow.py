@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..nn.arguments import check_model_and_loss
 from .observation import observed, undisturbed
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
     GradientFlow
         With one step; its ``backward`` and ``record`` add more.
     """
+    check_model_and_loss(model, loss)
     flow = GradientFlow(model, at, **options)
     with undisturbed(model, loss):
         loss(model.train()(X), y)

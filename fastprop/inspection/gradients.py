@@ -1,31 +1,39 @@
-"""Gradients of all parameters of a model checked against central differences."""
+"""Gradients of all parameters of a model checked against central differences, with the likely mistake where one is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..nn.arguments import check_model_and_loss
 from .differences import CORRECT, ROUNDINGS, ParameterCheck, Verdict, compare_gradients, differences, float64_copy, scale_of
-from .kinks import explained, nudged
-from .observation import repeating
+from .kinks import Kink, explained, kinks_at, nudged
+from .mistakes import Mistake, likely_mistakes
+from .observation import another_batch, repeating
 from .tables import table
 
 if TYPE_CHECKING:
-    from ..nn import Loss, Module
+    from ..annotations import AnyLoss
+    from ..nn import Module
 
 VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
 
 class GradientCheck:
-    """What `check_gradients` found: a row for each parameter; printed, a table.
+    """What `check_gradients` found: a row for each parameter; printed, a table and what can be said about the rows.
 
     Parameters
     ----------
     rows : list of ParameterCheck
-        Of the parameters in the model's order, then of the input.
+        Of the parameters in the model's order, then of the inputs.
+    mistakes : sequence of Mistake, default=()
+        What is likely to be wrong where a gradient is not correct. Empty if nothing is wrong, or nothing known explains it.
+    kinks : sequence of Kink, default=()
+        The units that are at a kink, if the verdict of a row is "kink".
 
     Attributes
     ----------
@@ -33,8 +41,8 @@ class GradientCheck:
         The worst of all rows, in this order.
     """
 
-    def __init__(self, rows: list[ParameterCheck]) -> None:
-        self.rows = rows
+    def __init__(self, rows: list[ParameterCheck], mistakes: Sequence[Mistake] = (), kinks: Sequence[Kink] = ()) -> None:
+        self.rows, self.mistakes, self.kinks = rows, list(mistakes), list(kinks)
 
     @property
     def verdict(self) -> Verdict:
@@ -54,45 +62,55 @@ class GradientCheck:
         for row in self.rows:
             numbers = (f"{number:.2e}" for number in (row.norm, row.relative_error, row.max_difference))
             lines.append((row.name, str(row.shape), *numbers, row.verdict))
-        return f"{table(head, lines, '<<>>><')}\ntogether: {self.verdict}"
+        remarks = [f"kink: {kink}" for kink in self.kinks] + [f"likely mistake: {mistake}" for mistake in self.mistakes]
+        return "\n".join([table(head, lines, "<<>>><"), *remarks, f"together: {self.verdict}"])
 
 
 class Problem:
-    """A model in `repeating`, a loss and data, and the gradients to check: with respect to all parameters, and then to X.
+    """A model in `repeating`, a loss and data, and the gradients to check: with respect to all parameters, and then to the inputs.
 
-    With a ``nudge``, all pre-activations and the outputs are moved by about that much, off the kinks of model and loss.
+    Before the forward whose gradients they are, another batch goes through model and loss: what a backward takes from an earlier
+    forward is wrong then. With a ``nudge``, all pre-activations and the outputs are moved by about that much, off the kinks of
+    model and loss.
 
     Attributes
     ----------
     names, arrays : list
-        Of the parameters and X.
+        Of the parameters and the inputs.
     h : float
         The step of the differences.
     rounding : float
         The largest rounding error of the loss, and so of the differences before they are divided by the step.
     """
 
-    def __init__(self, model, loss, X, y, h, repeat):
-        X, parameters = float64_copy("X", X), _float64_parameters(model)
-        self.h, self.names, self.arrays = h, [*parameters, "X"], [*(p.data for p in parameters.values()), X]
+    def __init__(self, model, loss, inputs, y, h, repeat):
+        parameters = _float64_parameters(model)
+        self.h, self.names = h, [*parameters, *input_names(inputs)]
+        self.arrays, self._inputs = [*(p.data for p in parameters.values()), *inputs], inputs
         self._model, self._loss, self._y, self._repeat = model, loss, y, repeat
         self._parameters = list(parameters.values())
+        *others, other_y = another_batch(*inputs, y)
+        loss(model(*others), other_y)
         for parameter in self._parameters:
             parameter.grad = None  # so that gradients of an earlier backward are not taken for those of this one
-        self._values = {0.0: self._evaluate()}
+        self._values = {0.0: self.evaluate()}
         self.rounding = ROUNDINGS * np.finfo(np.float64).eps * abs(self._values[0.0])
         self._gradients = {0.0: self._backward()}
 
-    def _evaluate(self, nudge=0.0):
-        outputs = self._model(self.arrays[-1])
-        return self._loss(outputs + nudge if nudge else outputs, self._y)
+    def evaluate(self, nudge=0.0):
+        """The loss."""
+        outputs = self._model(*self._inputs)
+        return float(self._loss(outputs + nudge if nudge else outputs, self._y))
 
     def _backward(self):
-        dx, shape = self._model.backward(self._loss.backward()), self.arrays[-1].shape
+        back = self._model.backward(self._loss.backward())
         self._repeat()
-        if np.shape(dx) != shape:
-            raise ValueError(f"backward must return the gradient by X, of shape {shape}; got {dx if dx is None else np.shape(dx)}")
-        return [np.zeros(p.shape) if p.grad is None else p.grad.copy() for p in self._parameters] + [np.array(dx)]
+        dinputs, shapes = back if isinstance(back, tuple) else (back,), [x.shape for x in self._inputs]
+        if [np.shape(dx) for dx in dinputs] != shapes or any(dx is None for dx in dinputs):
+            names, wanted = " and ".join(input_names(shapes)), ", ".join(map(str, shapes))
+            got = ", ".join("None" if dx is None else str(np.shape(dx)) for dx in dinputs)
+            raise ValueError(f"backward must return the gradient by {names}, of shape {wanted}; got {got}")
+        return [np.zeros(p.shape) if p.grad is None else p.grad.copy() for p in self._parameters] + [np.array(dx) for dx in dinputs]
 
     def gradients(self, nudge=0.0):
         """The gradients of the backward, zeros for a parameter that it forgot. The parameters keep those without a nudge."""
@@ -102,7 +120,7 @@ class Problem:
                 for parameter in self._parameters:
                     parameter.grad = None
                 with nudged(self._model, nudge):
-                    self._values[nudge] = self._evaluate(nudge)
+                    self._values[nudge] = self.evaluate(nudge)
                     self._gradients[nudge] = self._backward()
             finally:
                 for parameter, grad in zip(self._parameters, kept, strict=True):
@@ -112,7 +130,7 @@ class Problem:
     def differences(self, i, positions, step, nudge=0.0):
         """`differences` with respect to some elements of array i, after a call of `gradients` with this nudge."""
         with nudged(self._model, nudge) if nudge else nullcontext():
-            return differences(lambda: self._evaluate(nudge), self.arrays[i], positions, step, self._values[nudge])
+            return differences(lambda: self.evaluate(nudge), self.arrays[i], positions, step, self._values[nudge])
 
     def check(self, i, positions):
         """The row of the table for some elements of array i."""
@@ -128,7 +146,7 @@ class Problem:
 
 def check_gradients(
     model: Module,
-    loss: Loss,
+    loss: AnyLoss,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -137,25 +155,30 @@ def check_gradients(
     random_state: int | np.random.Generator | None = 0,
     raise_on: Literal["bug", "look again"] | None = None,
 ) -> GradientCheck:
-    """Compare the gradients of a model's parameters, and of its input, with central differences of its loss.
+    """Compare the gradients of a model's parameters, and of its inputs, with central differences of its loss.
 
     The model runs in training mode; every forward draws the same dropout masks. Afterwards model and loss are as before, except
     that the parameters' ``grad`` is the analytic gradient. It is None for a parameter that the backward forgot, which counts as
     zero here.
 
+    Where a gradient is not correct, the backward of each module and of the loss is checked by itself, and the ``mistakes`` of the
+    result name what explains the difference, such as "factor n", "wrong sign", "transposed gradient", "missing batch sum",
+    "derivative at the wrong place" or "stale cache"; see `Mistake`.
+
     At a kink, such as that of ReLU at 0, there is no derivative, and a central difference gives the mean of both sides. Zero biases
     and a row of zeros are enough to be there. The verdict is "kink" if every difference is due to one: the analytic gradient is
     the derivative from the left or from the right, or between the derivatives around the kink; and the backward is right beside
-    it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug as elsewhere.
+    it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug as elsewhere. The
+    result's ``kinks`` say which layers and units are at one.
 
     Parameters
     ----------
     model : Module
         In float64: in float32, the differences are mostly rounding.
     loss : Loss
-        ``loss(model(X), y)`` gives the number, ``loss.backward()`` its gradient.
-    X : array-like, shape (n, n_in)
-        A few rows are enough.
+        ``loss(model(X), y)`` gives the number, ``loss.backward()`` its gradient. Any object that has the two.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        A few rows are enough. A tuple has the inputs of a model that takes several.
     y : array-like
         The targets, as the loss takes them.
     h : float, default=1e-5
@@ -170,7 +193,7 @@ def check_gradients(
     Returns
     -------
     GradientCheck
-        A row for each parameter and one for the input; printed, a table. A relative error below 1e-5 is "correct", one below 1e-3
+        A row for each parameter and one for each input; printed, a table. A relative error below 1e-5 is "correct", one below 1e-3
         "look again", else it is a "bug", unless it is a "kink". Differences within the rounding of the quotients,
         10 eps |loss| / h, are correct.
 
@@ -193,18 +216,28 @@ def check_gradients(
     >>> check_gradients(model, nn.SoftmaxCrossEntropy(), X, [0, 1, 2, 0, 1]).verdict
     'correct'
     """
+    check_model_and_loss(model, loss)
     if raise_on not in (None, *VERDICTS[:2]):
         raise ValueError(f"raise_on must be None, 'bug' or 'look again'; got {raise_on!r}")
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
     rng = np.random.default_rng(random_state)
+    X = X if isinstance(X, tuple) else (X,)
+    inputs = [float64_copy(name, x) for name, x in zip(input_names(X), X, strict=True)]
     with repeating(model, loss) as repeat:
-        problem = Problem(model, loss, X, y, h, repeat)
+        problem = Problem(model, loss, inputs, y, h, repeat)
         rows = [problem.check(i, _sample(array.size, n_elements, rng)) for i, array in enumerate(problem.arrays)]
-    check = GradientCheck(rows)
+        found = {row.verdict for row in rows}
+        kinks = kinks_at(model, loss, inputs, y, h) if "kink" in found else []
+    check = GradientCheck(rows, likely_mistakes(model, loss, inputs, y, h) if found & {"bug", "look again"} else [], kinks)
     if raise_on is not None and VERDICTS.index(check.verdict) <= VERDICTS.index(raise_on):
         raise AssertionError(f"gradients differ from central differences\n{check}")
     return check
+
+
+def input_names(inputs):
+    """What the inputs are called: X, or X[0], X[1] and so on."""
+    return ["X"] if len(inputs) == 1 else [f"X[{i}]" for i in range(len(inputs))]
 
 
 def _float64_parameters(model):

@@ -4,11 +4,15 @@ At a kink no derivative exists, and a backward may give that of either side or o
 mean of both sides, so that the two differ although nothing is wrong. Zero biases and a row of zeros are enough for that.
 """
 
+from __future__ import annotations
+
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import nn
+from .observation import observed
 
 # By how much pre-activations are moved off a kink, and the step of the differences there, relative to the step h of the check. The
 # first is small enough that curvature changes the gradient by less than a kink. The second is small enough that a step does not
@@ -16,6 +20,40 @@ from .. import nn
 NUDGE, STEP = 1.0, 0.005
 # How exactly a gradient must be that of one side, and how far it may lie outside what is found around it, relative to the jump.
 ONE_SIDE, OUTSIDE = 1e-3, 0.1
+# From which jump of the slope on an output is at a kink: relative to the largest slope, which counts as this at least.
+JUMP, LEAST_SLOPE = 1e-3, 0.1
+MAX_PLACES = 5  # rows that are printed
+
+
+class Kink(NamedTuple):
+    """Outputs of a layer, or of the model for the loss, at which a kink is nearer than the step of the differences.
+
+    Parameters
+    ----------
+    layer : str
+        The layer's name in the model; empty for the model itself and for the loss.
+    part : str
+        The class of the layer or loss.
+    positions : tuple of tuple of int
+        Where: (row, unit) in an output of shape (n, n_units).
+    """
+
+    layer: str
+    part: str
+    positions: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        by_row = {}
+        for *row, unit in self.positions:
+            by_row.setdefault(tuple(row), []).append(str(unit))
+        places = []
+        for row, units in by_row.items():
+            where = f" in row {', '.join(map(str, row))}" if row else ""
+            places.append(f"unit{'s' * (len(units) > 1)} {', '.join(units)}{where}")
+        text = "; ".join(places[:MAX_PLACES]) + (
+            f"; and in {len(places) - MAX_PLACES} more rows" if len(places) > MAX_PLACES else ""
+        )
+        return f"{f'layer {self.layer!r}, ' if self.layer else ''}{self.part}: {text}"
 
 
 @contextmanager
@@ -24,12 +62,19 @@ def nudged(model, size):
 
     Each layer has a size of its own, up to twice as much, so that the movements of two layers do not cancel.
     """
-    leaves = [module for module in model.modules() if not any(module.named_children())]
+    leaves = [module for module in model.modules() if _is_leaf(module)]
     with ExitStack() as restore:
         for i, layer in enumerate(leaves):
-            move = (_move_bias if isinstance(layer, nn.Linear) else _move_inputs)(layer, size * (1 + 0.618 * i % 1))
-            restore.enter_context(move)
+            restore.enter_context(_moved(layer, size * (1 + 0.618 * i % 1)))
         yield
+
+
+def _is_leaf(module):
+    return not any(module.named_children())
+
+
+def _moved(layer, size):
+    return (_move_bias if isinstance(layer, nn.Linear) else _move_inputs)(layer, size)
 
 
 @contextmanager
@@ -105,3 +150,32 @@ def _is_one_side(analytic, sides, tolerance):
     """Whether a gradient is the derivative from the left or from the right. A nudge may lead to a kink, or not off one."""
     jump = np.ptp(sides)
     return bool(np.isfinite(jump) and np.abs(sides - analytic).min() <= max(ONE_SIDE * jump, tolerance))
+
+
+def kinks_at(model, loss, inputs, y, h):
+    """A list of `Kink` for a model in `repeating`: of the leaf modules and of the loss."""
+    with observed(model, "forward") as calls:
+        outputs = np.array(model(*inputs), np.float64)
+    kinks = []
+    for name, layer, x, out in calls:
+        if _is_leaf(layer):
+            sides = []
+            for size in (-h, h):
+                with _moved(layer, size):
+                    sides.append(np.asarray(layer.forward(*x)))
+            kinks += _kinks(name, layer, np.asarray(out), sides, h)
+    value, sides = loss(outputs, y), np.empty((2, *outputs.shape))
+    for i, before in enumerate(outputs.flat):
+        for side, step in zip(sides, (-h, h), strict=True):
+            outputs.flat[i] = before + step
+            side.flat[i] = loss(outputs, y)
+        outputs.flat[i] = before
+    return kinks + _kinks("", loss, value, sides, h)
+
+
+def _kinks(name, part, here, sides, h):
+    """A list with the `Kink` of a module or loss, if it has one: its values here, and with all arguments moved to both sides."""
+    left, right = (here - sides[0]) / h, (sides[1] - here) / h
+    largest = max(LEAST_SLOPE, np.abs(left).max(initial=0), np.abs(right).max(initial=0))
+    positions = np.argwhere(np.abs(right - left) > JUMP * largest)
+    return [Kink(name, type(part).__name__, tuple(tuple(map(int, position)) for position in positions))] if len(positions) else []

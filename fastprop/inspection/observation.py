@@ -5,26 +5,43 @@ from contextlib import contextmanager
 import numpy as np
 
 from .. import kernels
+from ..nn.module import Module
 from ..nn.observation import Call, observed, undisturbed
 
-__all__ = ["Call", "observed", "pre_activation", "repeating", "undisturbed", "value_and_derivative"]
+__all__ = ["Call", "another_batch", "observed", "pre_activation", "repeating", "undisturbed", "value_and_derivative"]
 
 
 @contextmanager
-def repeating(model, loss):
-    """Training mode in which every forward draws the same random numbers and leaves running statistics alone; see `undisturbed`.
+def repeating(*parts):
+    """Training mode in which every forward of models and losses draws the same random numbers and leaves running statistics alone.
+
+    Afterwards all is as before, see `undisturbed`.
 
     Gives a function to call after a backward: a `Checkpoint` ends the repetition of its block there.
     """
 
-    def repeat():
-        for module in model.modules():
-            module.recomputing = True
+    models = [part for part in parts if isinstance(part, Module)]
 
-    with undisturbed(model, loss):
-        model.train()
+    def repeat():
+        for model in models:
+            for module in model.modules():
+                module.recomputing = True
+
+    with undisturbed(*parts):
+        for model in models:
+            model.train()
         repeat()
         yield repeat
+
+
+def another_batch(*arrays):
+    """Other values of the same shapes for inputs and targets: the rows in another order, or half of the values.
+
+    They are values of the same kind, so that what takes the one takes the other.
+    """
+    if any(np.ndim(x) and not np.array_equal(x, np.roll(x, 1, axis=0)) for x in arrays):
+        return [np.roll(x, 1, axis=0) if np.ndim(x) else x for x in arrays]
+    return [np.asarray(x) / 2 if np.asarray(x).dtype.kind == "f" else x for x in arrays]
 
 
 def value_and_derivative(layer, z):

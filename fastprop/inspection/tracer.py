@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import kernels, nn
 from ..kernels.spec import ACTIVATIONS
 from ..nn.activations import ACTIVATION_LAYERS
+from ..nn.arguments import check_model_and_loss
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def trace_step(
     >>> trace[0].dz
     array([[-0.25]])
     """
+    check_model_and_loss(model, loss)
     with undisturbed(model, loss):
         outputs, record = _traced_forward(model.train(), X)
         value = loss(outputs, y)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, Floats
 from ..kernels.spec import ACTIVATIONS
-from .arrays import any_matrix, any_shape, like, raw
+from .arrays import any_matrix, any_shape, like, one_row_too, raw
 from .errors import ShapeError
 from .module import Module
 
@@ -110,6 +110,7 @@ class Softmax(Module):
 
     symbol = "softmax"
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         if x.shape[1] == 0:
@@ -119,6 +120,7 @@ class Softmax(Module):
         self._saved = probs if self.training else None
         return probs
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         probs = self._saved
         if probs is None:

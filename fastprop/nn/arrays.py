@@ -1,12 +1,35 @@
 """Inputs of layers, converted to what the raw kernels read. Layers check arrays only here."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import numpy as np
 
 from .. import kernels
 from ..network import FLOAT_DTYPES
-from .errors import ShapeError
+from .errors import ShapeError, described
 
 raw = kernels.active.raw  # chosen once, when fastprop.kernels is imported
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def one_row_too(method: Method) -> Method:
+    """A forward or backward of rows (n, n_in) that takes one row (n_in,), too, and returns one row for it."""
+
+    @wraps(method)
+    def of_any(self, *args, **options):
+        x = args[0] if args else None
+        if (type(x) is np.ndarray and x.ndim == 2) or np.ndim(x) != 1:
+            return method(self, *args, **options)
+        try:
+            rows = method(self, np.asarray(x)[None], *args[1:], **options)
+        except ShapeError:
+            return method(self, *args, **options)  # an error with the shape as it was given
+        return None if rows is None else rows[0]
+
+    return of_any
 
 
 def matrix(layer, name, array, n_columns, dtype):
@@ -56,7 +79,9 @@ def any_floats(layer, arrays):
 
 
 def _floats(layer, name, array, dtype):
-    array = np.asarray(array)
+    given, array = array, np.asarray(array)
     if array.dtype.kind not in "fiub":
-        raise ShapeError(layer, f"{name} must be an array of real numbers; got dtype {array.dtype.name}")
+        is_array = isinstance(given, (np.ndarray, np.generic, list, tuple))
+        got = f"dtype {array.dtype.name}" if is_array else described(given)
+        raise ShapeError(layer, f"{name} must be an array of real numbers; got {got}")
     return np.require(array, dtype, ["C", "A", "E"])

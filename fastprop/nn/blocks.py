@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
-from .arrays import any_matrix, like, matrix
+from .arrays import any_matrix, like, matrix, one_row_too
 from .errors import ShapeError
 from .init import generator
 from .linear import Linear
@@ -35,12 +35,14 @@ class Residual(Module):
     def __init__(self, block: Module) -> None:
         (self.block,) = checked_modules([block])
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         y = self.block.forward(x)
         self._check_shapes(x.shape, y.shape)
         return y + x
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         return self.block.backward(dout, accumulate) + dout
 
@@ -91,12 +93,14 @@ class Highway(Module):
         self.gate.bias.data[...] = gate_bias
         self.n, self.activation, self.gate_bias, self.dtype = self.gate.n_in, activation, gate_bias, self.gate.dtype
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self.n, self.dtype)
         f, t = self.transform.forward(x), self.gate.forward(x)
         self._saved = (x, f, t) if self.training else None
         return t * f + (1 - t) * x
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
@@ -125,6 +129,7 @@ class DenseConcat(Module):
     def __init__(self, blocks: Iterable[Module]) -> None:
         self.blocks = checked_modules(blocks)
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         values = [any_matrix(self, "x", x)]
         for block in self.blocks:
@@ -132,6 +137,7 @@ class DenseConcat(Module):
         self._saved = list(running_sums(value.shape[1] for value in values[:-1])) if self.training else None
         return np.concatenate(values, axis=1)
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()

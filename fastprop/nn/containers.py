@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from ..annotations import ActivationName, ArrayLike, FloatDType, Floats, RandomSource
+from .arguments import as_layer
 from .errors import LayerError
+from .functions import Activation
 from .init import generator
 from .linear import Linear
 from .module import Module, checked_modules
 from .parameter import one_block
 
 if TYPE_CHECKING:
-    from .functions import Activation
     from .init import Initializer
     from .program import Program
 
@@ -127,7 +129,7 @@ class Sequential(Module):
 
 def mlp(
     sizes: Sequence[int],
-    activation: ActivationName | Activation = "relu",
+    activation: ActivationName | Module | type[Module] = "relu",
     *,
     init: Initializer = "he_normal",
     random_state: RandomSource = None,
@@ -139,8 +141,9 @@ def mlp(
     ----------
     sizes : sequence of int
         Numbers of units from the inputs to the outputs.
-    activation : str or Activation
-        Of all hidden layers: a name that `Linear` takes, or one of your own.
+    activation : str or Module
+        Of all hidden layers: a name that `Linear` takes, a layer such as ``nn.ReLU()``, or an `Activation` of your own, of which
+        each place has a copy.
     init : str or callable
         As in `Linear`.
     random_state : int, Generator, RandomState or None
@@ -163,12 +166,12 @@ def mlp(
     if not shapes:
         raise ValueError(f"sizes must hold at least two numbers; got {list(sizes)}")
     options = {"init": init, "random_state": random_state, "dtype": dtype}
-    own = isinstance(activation, Module)
+    own = as_layer(activation)
     layers = []
     for shape in shapes[:-1]:
         layers.append(Linear(*shape, activation="identity" if own else activation, **options))
         if own:
-            layers.append(activation.copied())
+            layers.append(own.copied() if isinstance(own, Activation) else copy.deepcopy(own))
     return Sequential(*layers, Linear(*shapes[-1], **options))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..annotations import ArrayLike, Floats, RandomSource
 from ..kernels.random_bits import drop_threshold, stream_key
-from .arrays import any_matrix, like, raw
+from .arrays import any_matrix, like, one_row_too, raw
 from .init import generator
 from .module import Module
 
@@ -55,6 +55,7 @@ class Dropout(Module):
     def arguments(self) -> dict[str, Any]:
         return {"p": self.p, "random_state": self.seed}
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         if not self.training:
             self._saved = None
@@ -65,6 +66,7 @@ class Dropout(Module):
         self._saved = x.shape, x.dtype, stream_key(self.seed, self.n_forwards)
         return self._masked(x)
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()

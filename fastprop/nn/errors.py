@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from .module import Module
@@ -77,3 +80,44 @@ class NoForwardError(LayerError, RuntimeError):
     name : str, optional
         The layer's name in the model, such as '2.block'.
     """
+
+
+# Functions of NumPy and SciPy that are layers here.
+FUNCTION_LAYERS = {"tanh": "Tanh", "expit": "Sigmoid", "positive": "Identity"}
+
+
+def described(value: Any, maker: str = "Activation") -> str:
+    """An argument of the wrong kind in an error message, and what to write instead where that can be told.
+
+    Parameters
+    ----------
+    value : object
+        The argument.
+    maker : str
+        The class in `fastprop.nn` that takes functions of the user's own there.
+
+    Returns
+    -------
+    str
+        What goes on after "got".
+    """
+    name = getattr(value, "__name__", None)
+    if isinstance(value, type):
+        if not value.__module__.startswith(("fastprop.nn", "fastprop.optim")):
+            return f"the class {name}, and not an instance of it"
+        parameters = inspect.signature(value).parameters.values()
+        needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
+        arguments = {(): "", ("params",): "model.parameters()"}.get(tuple(needed), "...")
+        return f"the class {name}, and not an instance of it: write nn.{name}({arguments})"
+    if isinstance(value, np.ufunc) and maker == "Activation" and name in FUNCTION_LAYERS:
+        return f"function {name}: write nn.{FUNCTION_LAYERS[name]}()"
+    if isinstance(value, np.ufunc) or inspect.isroutine(value):
+        return f"function {name}: write nn.{maker}({name}, derivative)"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return type(value).__name__ if "\n" in text else text

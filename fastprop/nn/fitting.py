@@ -11,13 +11,13 @@ import numpy as np
 
 from .. import threadpool  # noqa: F401 - so that threadpoolctl knows of fastprop before the first fit
 from ..loop import permuted_orders, run_epochs
-from ..optim import Optimizer
 from ..progress import progress as progress_bar
 from ..threads import n_threads_of_steps
 from .clipping import clip_grad_norm
 from .errors import LayerError
 from .evaluation import Metrics, dense_rows, evaluate, in_mode, of_validation_data, rows_of
 from .init import generator
+from .losses import has_targets
 from .lowering import CompiledEpochs, NotPlain
 from .observation import undisturbed
 from .watched import WatchedEpochs, first_infinite
@@ -64,7 +64,10 @@ class LayeredEpochs:
         if len(y):
             with in_mode(self.model, False):
                 outputs = self.model.forward(dense_rows(X, slice(0, 1)))
-            self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
+            if has_targets(self._loss):
+                self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
+            else:
+                self._loss(outputs, y[:1])
         return X, y
 
     @property
@@ -198,13 +201,14 @@ def told(callback, model):
 
 def _checked(problem, epochs):
     """The problem, if the arguments fit each other as far as they can be seen without a forward."""
+    from .arguments import check_fit  # here, because it knows `Module`, which is made with this module
+
     batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be above 0, or None; got {clip_norm!r}")
-    if not isinstance(problem.optimizer, Optimizer):
-        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.Adam(model.parameters()); got {problem.optimizer!r}")
+    check_fit(*problem[:5])
     own, changed = ({id(parameter) for parameter in each} for each in (problem.model.parameters(), problem.optimizer.parameters))
     if not own & changed:
         raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")

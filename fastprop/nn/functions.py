@@ -14,8 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..annotations import ArrayLike, Floats
-from .arrays import any_matrix, like
-from .errors import ShapeError
+from .arrays import any_matrix, like, one_row_too
 from .losses import Loss, dense
 from .module import Module
 
@@ -23,6 +22,11 @@ from .module import Module
 POINTS = np.arange(-5.9, 6, 0.2371)
 # Truncation errors are of the order of STEP^4 = 1e-16, from one side STEP^2 = 1e-8; rounding errors of 1e-16 / STEP = 1e-12.
 STEP = 1e-4
+# Errors of functions that are written for one number, and what to write for arrays.
+OF_NUMBERS = {
+    "truth value of an array": "write np.where(condition, a, b) for `a if condition else b`, and np.maximum for max",
+    "converted to Python scalar": "write functions of NumPy, such as np.exp for math.exp",
+}
 TOLERANCE = 1e-7  # relative to the larger of 1, the value and the derivative
 
 
@@ -67,11 +71,13 @@ class Activation(Module):
         self.name = getattr(value, "__name__", "activation") if name is None else name
         check_derivative(self.name, functools.partial(mapped, value), functools.partial(mapped, derivative), points)
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = any_matrix(self, "x", x)
         self._saved = x if self.training else None
         return mapped(self.value, x)
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         x = self._saved
         if x is None:
@@ -146,15 +152,13 @@ class ElementwiseLoss(Loss):
             check_derivative(f"{self.name}, for target {y}", *by_prediction, points)
 
     def __call__(self, outputs: ArrayLike, y: ArrayLike) -> float:
-        z = any_matrix(self, "outputs", outputs)
-        if not z.size:
-            raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
+        z, y = self.rows(outputs, y)
         self._saved = z, dense(self, y, z.shape, z.dtype)
         return float(mapped(self.value, *self._saved).mean(dtype=np.float64))
 
     def backward(self) -> Floats:
-        predictions = self.outputs
-        return mapped(self.derivative, *self._saved) / predictions.size
+        size = self.outputs.size
+        return self._as_given(mapped(self.derivative, *self._saved) / size)
 
     def __repr__(self) -> str:
         return f"ElementwiseLoss({self.name!r}, {'compiled' if is_compiled(self.value) else 'in Python'})"
@@ -172,9 +176,17 @@ def mapped(function, *arrays):
         out = np.empty(first.shape, first.dtype)  # not empty_like: in another memory order the flat array would be a copy
         _loop(function, len(arrays))(*(array.reshape(-1) for array in arrays), out.reshape(-1))
         return out
-    out = np.asarray(function(*arrays))
+    name = getattr(function, "__name__", function)
+    try:
+        out = np.asarray(function(*arrays))
+    except (TypeError, ValueError) as error:
+        for text, hint in OF_NUMBERS.items():
+            if text in str(error):
+                raise type(error)(
+                    f"{name!r} is called with whole arrays; {hint}, or compile it with numba.njit ({error})"
+                ) from error
+        raise
     if out.shape != first.shape:
-        name = getattr(function, "__name__", function)
         raise ValueError(f"{name!r} must return an array shaped like its argument, {first.shape}; got {out.shape}")
     return np.require(out, first.dtype, ["C"])
 

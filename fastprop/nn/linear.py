@@ -11,7 +11,8 @@ from ..kernels.checks import integer
 from ..kernels.spec import ACTIVATION_CODES, ACTIVATIONS
 from ..network import FLOAT_DTYPES
 from .allocation import sized
-from .arrays import like, matrix, raw
+from .arguments import activation_name
+from .arrays import like, matrix, one_row_too, raw
 from .init import INITIALIZERS, Initializer
 from .module import Module
 from .parameter import Parameter
@@ -35,8 +36,9 @@ class Linear(Module):
         Number of units.
     bias : bool
         Whether there is one.
-    activation : str
-        A name that `kernels.activation_forward` takes. An `Activation` of your own is a layer by itself, after this one.
+    activation : str or Module
+        A name that `kernels.activation_forward` takes, or one of the layers such as ``nn.ReLU()``. An `Activation` of your own is a
+        layer by itself, after this one.
     init : str or callable
         A name in `nn.init`, or ``f(layer, random_state)``. The default is He's: weights N(0, 2 / n_in), biases 0.
     random_state : int, Generator, RandomState or None
@@ -69,7 +71,7 @@ class Linear(Module):
         n_out: int,
         bias: bool = True,
         *,
-        activation: ActivationName = "identity",
+        activation: ActivationName | Module | type[Module] = "identity",
         init: Initializer = "he_normal",
         random_state: RandomSource = None,
         dtype: FloatDType = np.float64,
@@ -77,10 +79,7 @@ class Linear(Module):
         self.n_in, self.n_out = integer("n_in", n_in), integer("n_out", n_out)
         if min(self.n_in, self.n_out) < 1:
             raise ValueError(f"n_in and n_out must be at least 1; got {n_in} and {n_out}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {list(ACTIVATIONS)}, any other is a layer of its own after this one; got {activation!r}"
-            )
+        activation = activation_name(activation)
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
         if not callable(init) and init not in INITIALIZERS:
@@ -95,6 +94,7 @@ class Linear(Module):
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"bias": self.has_bias}
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         weight = like(self, "weight", self.weight.data, (self.n_in, self.n_out), self.dtype)
         bias = self._zeros if self.bias is None else like(self, "bias", self.bias.data, (self.n_out,), self.dtype)
@@ -110,6 +110,7 @@ class Linear(Module):
         self._saved = x, weight, z
         return a
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False, need_dx: bool = True) -> Floats | Any:
         """Run the backward of the last forward.
 

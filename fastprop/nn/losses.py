@@ -34,24 +34,23 @@ class Loss:
     kernel: Specification | None = None  # its entry in kernels.spec, None where it is computed in Python
     n_threads: int = 1
     _saved: Any = None
+    _is_one_row = False  # whether the outputs had one axis
 
     def __call__(self, outputs: ArrayLike, y: ArrayLike) -> float:
         """The mean loss, a float.
 
         Parameters
         ----------
-        outputs : ndarray, shape (n, n_out), float32 or float64, n >= 1
+        outputs : ndarray, shape (n, n_out), or (n_out,) for one row; float32 or float64, n >= 1
         y : array-like
-            What the outputs should be, see the class.
+            What the outputs should be, see the class. For one row: one label, or targets of shape (n_out,).
 
         Raises
         ------
         ValueError
             If the shapes, or the values of y, are not as described.
         """
-        z = any_matrix(self, "outputs", outputs)
-        if not z.size:
-            raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
+        z, y = self.rows(outputs, y)
         labels, targets = self.targets(y, z.shape, z.dtype)
         probs, hyper = np.empty_like(z), self.hyper(z.shape[1])
         no_weight = np.empty(0, z.dtype)
@@ -64,7 +63,7 @@ class Loss:
 
         Returns
         -------
-        ndarray, shape (n, n_out)
+        ndarray, shape (n, n_out), or (n_out,) as the outputs
             What `Module.backward` begins with.
         """
         if self._saved is None:
@@ -73,14 +72,57 @@ class Loss:
         dlogits = np.empty_like(arrays[0])
         n, n_out = dlogits.shape
         raw.loss_backward(self.kernel.code, hyper, *arrays, self.gradient_scale(n_out) / n, dlogits, self.n_threads)
-        return dlogits
+        return self._as_given(dlogits)
 
     @property
     def outputs(self) -> Floats:
         """The model's outputs in the last call, after the loss's link: probabilities, predictions or rates."""
         if self._saved is None:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
-        return self._saved[0][...]  # a view: its shape can be set without changing that of the array here
+        return self._as_given(self._saved[0][...])  # a view: its shape can be set without changing that of the array here
+
+    def rows(self, outputs: ArrayLike, y: Any) -> tuple[Floats, Any]:
+        """Convert the arguments of a call to rows, one row where the outputs have one axis.
+
+        Parameters
+        ----------
+        outputs : array-like, shape (n, n_out) or (n_out,)
+            The model's outputs.
+        y : array-like
+            What they should be.
+
+        Returns
+        -------
+        outputs : ndarray, shape (n, n_out)
+            The outputs as the kernels read them.
+        y : array-like
+            The targets of all rows.
+        """
+        if type(outputs) is not np.ndarray or outputs.ndim != 2:
+            outputs, y = self._from_other(outputs, y)
+        else:
+            self._is_one_row = False
+        z = any_matrix(self, "outputs", outputs)
+        if not z.size:
+            raise ShapeError(self, f"outputs must have at least one row and column; got shape {z.shape}")
+        return z, y
+
+    def _from_other(self, outputs, y):
+        if callable(getattr(outputs, "forward", None)):
+            raise TypeError(f"{self!r}: outputs must be what the model returns, not the model; write loss(model(X), y)")
+        outputs = np.asarray(outputs)
+        if outputs.ndim == 1 and outputs.dtype.kind in "iub" and np.ndim(y) == 2 and len(y) == len(outputs):
+            raise ShapeError(self, f"outputs and y are swapped: write loss(outputs, y); got {outputs.shape} and {np.shape(y)}")
+        self._is_one_row = outputs.ndim == 1
+        if not self._is_one_row:
+            return outputs, y
+        y = np.asarray(y)
+        is_row = y.shape == outputs.shape and y.ndim == 1
+        return outputs[None], y[None] if is_row or y.ndim == 0 else y
+
+    def _as_given(self, rows):
+        """Rows in the shape that the outputs had."""
+        return rows[0] if self._is_one_row else rows
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
         """Check y for outputs of a given shape and dtype.
@@ -337,3 +379,9 @@ def check_range(loss, y, largest, positive=False):
     where = tuple(map(int, np.unravel_index((~inside).argmax(), y.shape)))
     interval, position = f"{'(' if positive else '['}0, {largest}]", where[0] if y.ndim == 1 else where
     raise ShapeError(loss, f"y must be in {interval}; got {y[where]} at position {position}")
+
+
+def has_targets(loss):
+    """Whether the targets of a loss can be checked without computing it: one of the user's own may take any."""
+    own = type(loss)
+    return isinstance(loss, Loss) and (own.targets is not Loss.targets or own.__call__ is Loss.__call__)

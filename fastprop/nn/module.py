@@ -19,7 +19,7 @@ import numpy as np
 from .. import kernels
 from ..annotations import ArrayLike, Floats
 from . import storage
-from .errors import LayerError, NoForwardError
+from .errors import LayerError, NoForwardError, described
 from .parameter import Parameter, real_numbers, writeable
 from .trainable import Trainable
 from .values import Operand, Value
@@ -33,6 +33,8 @@ class Module(Trainable):
 
     Attributes that are parameters or modules are found by themselves, and so are the modules of a list; names that begin with an
     underscore are left out. The arguments of ``__init__`` should be attributes under the same names: `save` and `repr` read them.
+
+    An array assigned to an attribute that is a parameter is copied into the parameter, if it has its shape.
 
     Attributes
     ----------
@@ -61,6 +63,17 @@ class Module(Trainable):
         except LayerError as error:
             raise error.located_in(self) from None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; numbers for a parameter are copied into it, so that an optimizer and other references see them."""
+        parameter = vars(self).get(name)
+        if not isinstance(parameter, Parameter) or value is None or isinstance(value, Parameter):
+            object.__setattr__(self, name, value)
+            return
+        try:
+            parameter.data = value
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{type(self).__name__}.{name}: {error}") from None
+
     def forward(self, x: Any) -> Any:
         """Compute the output for an input; in training mode, what `backward` needs is kept.
 
@@ -74,7 +87,7 @@ class Module(Trainable):
         ndarray, shape (n, n_out)
             The output.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no forward; define forward(self, x), which returns the output")
 
     def backward(self, dout: Any, accumulate: bool = False) -> Any:
         """Run the backward of the last forward.
@@ -91,7 +104,10 @@ class Module(Trainable):
         ndarray
             The gradient with respect to the input; a tuple where there are several inputs.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} has no backward; define backward(self, dout, accumulate=False), "
+            "which returns the gradient with respect to the input of forward"
+        )
 
     def no_forward(self) -> NoForwardError:
         """Make the error for a backward without a forward.
@@ -392,7 +408,7 @@ def checked_modules(modules: Iterable[Module]) -> list[Module]:
     modules = list(modules)
     for i, module in enumerate(modules):
         if not isinstance(module, Module):
-            raise TypeError(f"layer {i} must be a Module; got {type(module).__name__}")
+            raise TypeError(f"layer {i} must be a Module; got {described(module)}")
     seen = set()
     for i, module in enumerate(modules):
         for inner in module.modules():

@@ -9,7 +9,7 @@ import numpy as np
 from ..annotations import ArrayLike, FloatDType, Floats
 from ..kernels.checks import integer
 from .allocation import sized
-from .arrays import like, matrix, raw
+from .arrays import like, matrix, one_row_too, raw
 from .errors import ShapeError
 from .module import Module
 from .parameter import Parameter
@@ -34,6 +34,7 @@ class _Norm(Module):
         """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
         return like(self, name, array, (self._n_units,), self.dtype)
 
+    @one_row_too
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Floats:
         if self._saved is None:
             raise self.no_forward()
@@ -67,6 +68,7 @@ class LayerNorm(_Norm):
         super().__init__(normalized_shape, eps, dtype)
         self.normalized_shape = self._n_units
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self._n_units, self.dtype)
         weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)
@@ -123,6 +125,7 @@ class BatchNorm1d(_Norm):
         n_units = self.num_features
         self.running_mean, self.running_var = np.zeros(sized(n_units), dtype), np.ones(sized(n_units), dtype)
 
+    @one_row_too
     def forward(self, x: ArrayLike) -> Floats:
         x = matrix(self, "x", x, self._n_units, self.dtype)
         weight, bias = self._own("weight", self.weight.data), self._own("bias", self.bias.data)

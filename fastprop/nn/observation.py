@@ -65,7 +65,7 @@ def undisturbed(*parts):
 
 
 def _contents(part):
-    """Functions that restore the contents of running statistics and generators, which change in place."""
+    """Functions that restore the contents of what may change in place: running statistics, generators, lists and dicts."""
     for name in getattr(part, "buffers", ()):
         array = getattr(part, name)
         yield partial(np.copyto, array, array.copy())
@@ -74,3 +74,12 @@ def _contents(part):
             yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
         elif isinstance(value, np.random.RandomState):
             yield partial(value.set_state, value.get_state())
+        elif isinstance(value, list):
+            yield partial(value.__setitem__, slice(None), value.copy())
+        elif isinstance(value, dict):
+            yield partial(_refill, value, value.copy())
+
+
+def _refill(dictionary, contents):
+    dictionary.clear()
+    dictionary.update(contents)

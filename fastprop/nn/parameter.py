@@ -58,7 +58,8 @@ class Parameter:
         dtype = data.dtype.newbyteorder("=")
         if dtype not in FLOAT_DTYPES:
             raise TypeError(f"a parameter must be float32 or float64; got {dtype.name}")
-        self._data, self._grad, self._room = writeable(data, dtype), None, None
+        # Layers compare dtypes by identity, so it must be NumPy's own object.
+        self._data, self._grad, self._room = writeable(data, np.dtype(dtype.type)), None, None
 
     @property
     def data(self) -> Floats:
@@ -111,10 +112,19 @@ class Parameter:
 
         return Weight(self, name)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        """The array itself for ``np.asarray``, and what NumPy makes of an array otherwise."""
+        return np.array(self._data, dtype=dtype, copy=copy) if copy else np.asarray(self._data, dtype=dtype)
+
     def _like(self, name, values):
         values = real_numbers(name, values)
         if values.shape != self.shape:
-            raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}")
+            hint = ""
+            if name == "grad" and len(self.shape) == 2 and values.shape == self.shape[::-1]:
+                hint = ", that of the transposed gradient"
+            elif name == "grad" and values.ndim == len(self.shape) + 1 and values.shape[1:] == self.shape:
+                hint = f", a gradient for each row: the batch sum is missing, sum(axis=0) over the {len(values)} rows"
+            raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}{hint}")
         return values
 
     def __getstate__(self):

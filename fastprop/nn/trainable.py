@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..annotations import ArrayLike, Floats, MatrixLike, RandomSource
+from ..annotations import AnyLoss, ArrayLike, Floats, MatrixLike, RandomSource
 from . import evaluation, fitting
 
 if TYPE_CHECKING:
     from ..inspection import GradientFlow
     from ..optim import Optimizer
-    from .losses import Loss
     from .program import Program
 
 
@@ -42,7 +41,7 @@ class Trainable:
         self,
         X: MatrixLike | tuple[MatrixLike, ...],
         y: ArrayLike,
-        loss: Loss,
+        loss: AnyLoss,
         optimizer: Optimizer,
         epochs: int = 10,
         batch_size: int = 32,
@@ -73,7 +72,8 @@ class Trainable:
         y : array-like
             As the loss takes it.
         loss : Loss
-            What is minimised.
+            What is minimised. It may be of your own: any object that gives a number for (outputs, y), and has ``backward()``, the
+            gradient of that number with respect to the outputs.
         optimizer : Optimizer
             Made from ``model.parameters()``; a later fit goes on with its state.
         epochs : int

@@ -9,13 +9,14 @@ from fastprop import nn
 from fastprop.inspection import (
     ActivationDisplay,
     GradientFlow,
+    Kink,
     activation_statistics,
     check_gradients,
     gradient_flow,
     numerical_gradient,
     trace_step,
 )
-from fastprop.inspection.gradients import compare_gradients, differences
+from fastprop.inspection.differences import compare_gradients, differences
 
 
 class Scaled(nn.Module):
@@ -195,13 +196,64 @@ def test_some_elements_of_a_large_model():
     model = nn.Sequential(nn.Linear(4, 300, activation="relu", random_state=0), nn.Linear(300, 3, random_state=1))
     check = check_gradients(model, Counted(), X, y, n_elements=5)
     assert check.verdict == "correct"
-    assert len(calls) == 1 + 2 * (5 + 5 + 5 + 3 + 5)
+    assert len(calls) == 2 + 2 * (5 + 5 + 5 + 3 + 5)
     assert check["0.weight"].shape == (4, 300)
 
 
 def test_data_in_fortran_order():
     X, y = _problem()
     assert check_gradients(_model(), nn.SoftmaxCrossEntropy(), np.asfortranarray(X), y).verdict == "correct"
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2], lambda a: a[::-1][::-1]])
+def test_data_and_parameters_in_any_memory_order(layout):
+    X, _ = _problem()
+    targets = np.random.default_rng(1).normal(size=(6, 3))
+    model = nn.Sequential(nn.Linear(4, 3, random_state=0))
+    model[0].weight = layout(model[0].weight.data.copy())
+    plain = check_gradients(model, nn.MSELoss(), X, targets)
+    assert plain.verdict == "correct"
+    assert repr(check_gradients(model, nn.MSELoss(), layout(X), layout(targets))) == repr(plain)
+
+
+class Bilinear(nn.Module):
+    """``sum over columns of (a @ weight) * b``, of two inputs, whose backward returns in Fortran order."""
+
+    def __init__(self, factor=1.0):
+        self.weight, self.factor = nn.Parameter(np.random.default_rng(5).normal(size=(3, 2))), factor
+
+    def forward(self, a, b):
+        self._saved = a, b
+        return ((a @ self.weight.data) * b).sum(axis=1, keepdims=True)
+
+    def backward(self, dout, accumulate=False):
+        a, b = self._saved
+        self.weight.grad = a.T @ (dout * b)
+        return np.asfortranarray(dout * (b @ self.weight.data.T)), np.asfortranarray(self.factor * dout * (a @ self.weight.data))
+
+
+def test_models_with_several_inputs():
+    rng = np.random.default_rng(0)
+    a, b, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.normal(size=(5, 1))
+    check = check_gradients(Bilinear(), nn.MSELoss(), (a, b), y)
+    assert [row.name for row in check.rows] == ["weight", "X[0]", "X[1]"]
+    assert [row.shape for row in check.rows] == [(3, 2), (5, 3), (5, 2)]
+    assert check.verdict == "correct"
+    wrong = check_gradients(Bilinear(-1.0), nn.MSELoss(), (a, b), y)
+    assert [row.verdict for row in wrong.rows] == ["correct", "correct", "bug"]
+    assert [(mistake.name, mistake.gradients) for mistake in wrong.mistakes] == [("wrong sign", ("x_1",))]
+
+    x, z = nn.Input(), nn.Input()
+    graph = nn.Graph([x, z], nn.Linear(3, 4, activation="tanh", random_state=0)(x) * nn.Linear(2, 4, random_state=1)(z))
+    assert check_gradients(graph, nn.MSELoss(), (a, b), np.zeros((5, 4))).verdict == "correct"
+    x, z = nn.Input(), nn.Input()
+    joint = nn.Graph([x, z], Bilinear(2.0)(x, z))
+    (mistake,) = check_gradients(joint, nn.MSELoss(), (a, b), y).mistakes
+    assert (mistake.name, mistake.layer, mistake.gradients) == ("constant factor", "0", ("x_1",))
+    model = Bilinear()
+    model.backward = lambda dout: np.zeros((5, 3))
+    with pytest.raises(ValueError, match=r"gradient by X\[0\] and X\[1\], of shape \(5, 3\), \(5, 2\); got \(5, 3\)"):
+        check_gradients(model, nn.MSELoss(), (a, b), y)
 
 
 XOR = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1, 0]
@@ -229,6 +281,28 @@ def test_zero_biases_and_a_row_of_zeros_are_at_the_kinks_of_relu():
             # A second run does not find what the nudges of the first left, and neither does the user.
             assert repr(check_gradients(model, nn.SoftmaxCrossEntropy(), *XOR)) == repr(check)
             np.testing.assert_allclose(np.linalg.norm(model[0].bias.grad), check["0.bias"].norm)
+
+
+def test_kinks_are_named():
+    """Which layer, and which of its units, for which row."""
+    X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    layers = nn.Linear(2, 3, random_state=0), nn.ReLU(), nn.Linear(3, 2, activation="leaky_relu", random_state=1), nn.Linear(2, 2)
+    model = nn.Sequential(*layers)
+    model[0].bias.data = [0.0, 0.5, 0.0]
+    model[2].bias.data = [0.1, 0.3]
+    check = check_gradients(model, nn.SoftmaxCrossEntropy(), X, [0, 1, 1])
+    assert check.verdict == "kink"
+    assert check.kinks == [Kink("1", "ReLU", ((0, 0), (0, 2)))]
+    assert "kink: layer '1', ReLU: units 0, 2 in row 0\n" in repr(check)
+    fused = nn.mlp([2, 4, 2], random_state=0)
+    (kink,) = check_gradients(fused, nn.SoftmaxCrossEntropy(), X, [0, 1, 1]).kinks
+    assert (kink.layer, kink.part, kink.positions) == ("0", "Linear", tuple((0, unit) for unit in range(4)))
+    loss = nn.ElementwiseLoss(lambda p, y: np.abs(p - y), lambda p, y: np.sign(p - y) - (p == y), name="absolute")
+    model = nn.Sequential(nn.Linear(1, 1, random_state=0))
+    check = check_gradients(model, loss, [[0.0], [1.0]], [0.0, 5.0])
+    assert check.kinks == [Kink("", "ElementwiseLoss", ((0, 0),))]
+    many = Kink("", "ReLU", tuple((row, 1) for row in range(9)))
+    assert str(many) == f"ReLU: {'; '.join(f'unit 1 in row {row}' for row in range(5))}; and in 4 more rows"
 
 
 class Rectifier(nn.Module):

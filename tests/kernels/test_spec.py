@@ -26,8 +26,9 @@ FILES = {
         "kernels/reference/activations.py",
         "kernels/numba_backend/activations.py",
         "kernels/cython_backend/activations.h",
-        # as a layer, and among the public names
+        # as a layer, as a function in formulas, and among the public names
         "fastprop/nn/activations.py",
+        "fastprop/nn/functional.py",
         "fastprop/nn/__init__.py",
     },
     "optimizers": LISTS

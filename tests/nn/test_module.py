@@ -235,8 +235,8 @@ def test_errors_name_the_layer_and_the_shapes(rng):
     with pytest.raises(nn.ShapeError, match=r"x must be an array of real numbers; got dtype complex128"):
         model(np.ones((5, 4), complex))
     # Without a name where the layer is what was called.
-    with pytest.raises(nn.ShapeError, match=r"^Linear\(4, 3\): x must have shape \(n, 4\); got \(4,\)$"):
-        model[0](np.ones(4))
+    with pytest.raises(nn.ShapeError, match=r"^Linear\(4, 3\): x must have shape \(n, 4\); got \(3,\)$"):
+        model[0](np.ones(3))
 
 
 def test_arrays_that_were_put_in_the_place_of_a_layers_own_are_checked():

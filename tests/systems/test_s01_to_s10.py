@@ -13,6 +13,11 @@ def test_s01_numerical_gradient(figure, rng):
     error = np.abs(gradient - np.sin(2 * x)).max()
     figure("largest error of the central differences", f"{error:.1e}")
     assert error < 1e-9
+    for array in (np.asfortranarray(x), x.T, x[::2, ::-3], x.astype(">f8"), np.broadcast_to(x[0], (2, 4))):
+        before = array.copy()
+        gradient = numerical_gradient(lambda v: (np.sin(v) ** 2).sum(), array)
+        np.testing.assert_allclose(gradient, np.sin(2 * array), atol=1e-9)
+        np.testing.assert_array_equal(array, before)
 
 
 def test_s02_matrix_multiply(rng):
@@ -179,3 +184,40 @@ def test_s10_gradient_check_of_a_whole_model(figure, rng):
         assert check_gradients(nn.Sequential(model[0], wrong, model[4]), loss, X, y).verdict == verdict
     with pytest.raises(AssertionError, match=r"0\.weight .* bug"):
         check_gradients(nn.Sequential(model[0], wrong, model[4]), loss, X, y, raise_on="bug")
+
+    class Hinge:
+        """A loss of the user's own, which derives from nothing."""
+
+        def __call__(self, outputs, y):
+            self.margin, self.y = 1 - outputs * y, y
+            return np.maximum(self.margin, 0).mean()
+
+        def backward(self):
+            return np.where(self.margin > 0, -self.y, 0) / self.y.size
+
+    class Product(nn.Module):
+        """A module of two inputs with a parameter."""
+
+        def __init__(self):
+            self.scale = nn.Parameter(np.array([1.0, -2.0]))
+
+        def forward(self, a, b):
+            self.inputs = a, b
+            return self.scale.data * a * b
+
+        def backward(self, dout, accumulate=False):
+            a, b = self.inputs
+            self.scale.grad = (dout * a * b).sum(axis=0)
+            return self.scale.data * dout * b, self.scale.data * dout * a
+
+    a, b = nn.Input(), nn.Input()
+    graph = nn.Graph([a, b], Product()(nn.Linear(4, 2, random_state=0)(a), nn.Linear(3, 2, random_state=1)(b)))
+    several = np.asfortranarray(X), rng.normal(size=(18, 3))[::2]
+    check = check_gradients(graph, Hinge(), several, np.where(rng.normal(size=(9, 2)) > 0, 1.0, -1.0))
+    assert check.verdict == "correct"
+    assert [row.name for row in check.rows][-3:] == ["2.scale", "X[0]", "X[1]"]
+
+    # A row of zeros and zero biases are at the kinks of relu: it is named, and is no bug.
+    check = check_gradients(nn.mlp([4, 3, 3], random_state=0), loss, X * (np.arange(9) > 0)[:, None], y)
+    assert check.verdict == "kink"
+    assert [str(kink) for kink in check.kinks] == ["layer '0', Linear: units 0, 1, 2 in row 0"]

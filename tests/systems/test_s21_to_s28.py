@@ -251,8 +251,8 @@ def test_s28_common_bugs(rng):
         loss.backward()
     with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(5, 3\)"):
         model(x[:, :3])
-    with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(4,\)"):
-        model(x[0])
+    with pytest.raises(ValueError, match=layer + r"x must have shape \(n, 4\); got \(3,\)"):
+        model(x[0, :3])
     logits = model(x)
     with pytest.raises(ValueError, match=r"y must be in \[0, 2\]; got 3 at position 1"):
         loss(logits, [0, 3, 2, 0, 1])
@@ -267,6 +267,28 @@ def test_s28_common_bugs(rng):
         nn.Sequential(nn.Linear(4, 8), nn.Linear(7, 3))(x)
     with pytest.raises(ValueError, match=r"f must return a number; got an array of shape \(5, 3\)"):
         numerical_gradient(model, x)
+    optimizer = nn.SGD(model.parameters(), lr=0.1)
+    for arguments, message in (
+        ((x, y, nn.MSELoss, optimizer), r"loss must be .*; got the class MSELoss, .*: write nn\.MSELoss\(\)"),
+        ((x, y, "cross_entropy", optimizer), r"loss must be a loss, such as nn\.SoftmaxCrossEntropy\(\); got the text"),
+        ((x, y, loss, nn.SGD), r"optimizer must be .*; got the class SGD, .*: write nn\.SGD\(model\.parameters\(\)\)"),
+        ((x, y, optimizer, loss), r"loss and optimizer are swapped; write fit\(X, y, loss, optimizer\)"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            model.fit(*arguments)
+    with pytest.raises(ValueError, match=r"outputs and y are swapped: write loss\(outputs, y\)"):
+        loss(y, logits)
+    with pytest.raises(TypeError, match=r"got function tanh: write nn\.Tanh\(\)"):
+        nn.mlp([4, 8, 3], np.tanh)
+    with pytest.raises(ValueError, match=r"is called with whole arrays; write np\.where\(condition, a, b\)"):
+        nn.Activation(lambda z: z if z > 0 else 0 * z, np.sign)
+    # What can be understood is.
+    assert repr(nn.mlp([4, 8, 3], nn.ReLU())) == repr(nn.mlp([4, 8, 3], "relu"))
+    np.testing.assert_array_equal(model(x[0]), model(x[:1])[0])  # one sample, without an axis of rows
+    weight = model[0].weight
+    model[0].weight = np.ones((4, 8))
+    assert model[0].weight is weight
+    np.testing.assert_array_equal(np.asarray(weight), np.ones((4, 8)))
     trace_step(model, loss, x, y, file=io.StringIO())  # the model still works
 
 

@@ -90,7 +90,26 @@ assert_type(scaled.draw().svg, str)
 assert_type(single.fit(X, y, loss, nn.SGD(single.parameters()), epochs=1), dict[str, list[float]])
 small = nn.Sequential(Scale(2.0), nn.mlp([4, 3], random_state=0))
 
-verdict = check_gradients(small, loss, X, y, raise_on="bug").verdict
+
+class Own:
+    """A loss that derives from nothing."""
+
+    def __call__(self, outputs: Floats, y: Floats) -> float:
+        self.error = outputs - y
+        return float((self.error**2).mean())
+
+    def backward(self) -> Floats:
+        return 2 * self.error / self.error.size
+
+
+verdict = check_gradients(graph, Own(), (X, X), X, raise_on="bug").verdict
+for mistake in check_gradients(small, loss, X, y).mistakes:
+    assert_type(mistake.name, str)
+for kink in check_gradients(small, loss, X, y).kinks:
+    assert_type(kink.positions, tuple[tuple[int, ...], ...])
+small.fit(X, X[:, :3], Own(), nn.SGD(small.parameters()), epochs=1)
+nn.mlp([4, 3, 3], nn.ReLU())
+nn.Linear(4, 3, activation=nn.ReLU)
 trace = trace_step(small, loss, X[:2], y[:2].tolist(), file=io.StringIO())
 value = trace["loss", "", "loss"]
 assert_type(trace[0].dz, NDArray[Any])

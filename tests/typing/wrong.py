@@ -32,6 +32,9 @@ nn.Residual(nn.Linear)  # mypy: arg-type, pyright: reportArgumentType
 nn.Adam(model)  # mypy: arg-type, pyright: reportArgumentType
 nn.SGD(model.parameters(), learning_rate=0.1)  # mypy: call-arg, pyright: reportCallIssue
 model.fit(X, y, loss)  # mypy: call-arg, pyright: reportCallIssue
+model.fit(X, y, "mse", nn.SGD(model.parameters()))  # mypy: arg-type, pyright: reportArgumentType
+model.fit(X, y, nn.SGD(model.parameters()), loss)  # mypy: arg-type, pyright: reportArgumentType
+check_gradients(loss, model, X, y)  # mypy: arg-type, pyright: reportArgumentType
 loss(model(X)) + 1  # mypy: call-arg, pyright: reportCallIssue
 print(model.parameters()[0].date)  # mypy: attr-defined, pyright: reportAttributeAccessIssue
 

@@ -1,0 +1,139 @@
+"""Arguments in another form than they must have: what can be understood is, for all else one message says what to write.
+
+A class in the place of an instance, text in the place of an object, a NumPy function in the place of an activation, arguments in
+another order. It is called where arguments come in, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from ..annotations import ActivationName
+from ..kernels.spec import ACTIVATIONS
+from ..optim import Optimizer
+from .activations import ACTIVATION_LAYERS
+from .errors import described
+from .losses import Loss
+from .module import Module
+
+# What other packages call the losses and activations of this one.
+LOSS_NAMES = {
+    "mse": "MSELoss",
+    "squared_error": "MSELoss",
+    "mean_squared_error": "MSELoss",
+    "cross_entropy": "SoftmaxCrossEntropy",
+    "categorical_crossentropy": "SoftmaxCrossEntropy",
+    "sparse_categorical_crossentropy": "SoftmaxCrossEntropy",
+    "softmax_cross_entropy": "SoftmaxCrossEntropy",
+    "log_loss": "SoftmaxCrossEntropy",
+    "bce": "BinaryCrossEntropy",
+    "binary_crossentropy": "BinaryCrossEntropy",
+    "binary_cross_entropy": "BinaryCrossEntropy",
+    "poisson": "PoissonLoss",
+}
+OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+FUNCTION_NAMES = {"expit": "sigmoid", "logistic": "sigmoid", "positive": "identity", "linear": "identity", "swish": "silu"}
+
+
+def check_model(model: Any) -> None:
+    """Raise an error unless it is a module whose backward can be called."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module; got {described(model)}")
+    for name, module in _called_backward(model):
+        where = f"layer '{name}', {type(module).__name__}" if name else type(module).__name__
+        if type(module).backward is Module.backward and "backward" not in vars(module):
+            raise TypeError(
+                f"{where}: has no backward; define backward(self, dout, accumulate=False), "
+                "which returns the gradient with respect to the input of forward"
+            )
+        arguments = (None, False) if name else (None,)  # what containers call it with, and what calls the model's
+        try:
+            inspect.signature(module.backward).bind(*arguments)
+        except TypeError:
+            got = f"backward{inspect.signature(module.backward)}"
+            raise TypeError(f"{where}: backward must be backward(self, dout, accumulate=False); got {got}") from None
+
+
+def _called_backward(model, prefix=""):
+    """(name, module) of the model and all inside whose backward fastprop calls: a module of the user's own does that by itself."""
+    yield prefix, model
+    if type(model).__module__.startswith("fastprop."):
+        for name, child in model.named_children():
+            yield from _called_backward(child, f"{prefix}.{name}" if prefix else name)
+
+
+def check_loss(loss: Any) -> None:
+    """Raise an error unless it is a loss: it can be called, and has a backward."""
+    if isinstance(loss, str):
+        known = LOSS_NAMES.get(loss.lower().removesuffix("loss").rstrip("_"), loss if loss in LOSS_NAMES.values() else "MSELoss")
+        raise TypeError(f"loss must be a loss, such as nn.{known}(); got {described(loss)}")
+    if isinstance(loss, (type, Module, Optimizer)) or not callable(loss) or not hasattr(loss, "backward"):
+        raise TypeError(f"loss must be a loss, such as nn.MSELoss(); got {described(loss, 'ElementwiseLoss')}")
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise an error unless it is an optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        known = OPTIMIZER_NAMES.get(optimizer.lower(), "Adam") if isinstance(optimizer, str) else "Adam"
+        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.{known}(model.parameters()); got {described(optimizer)}")
+
+
+def check_model_and_loss(model: Any, loss: Any) -> None:
+    """Raise an error unless these are the two that a check of gradients, or a trace, begins with."""
+    if isinstance(loss, Module):
+        if isinstance(model, Loss):
+            raise TypeError(f"model and loss are swapped; write the model first, then the loss; got {described(model)} as model")
+        if not isinstance(model, Module):
+            raise TypeError(
+                f"the order of the arguments is model, loss, X, y; got {described(model)} as model, and a Module as loss"
+            )
+    check_model(model)
+    check_loss(loss)
+
+
+def check_fit(model: Any, loss: Any, optimizer: Any, X: Any, y: Any) -> None:
+    """Raise an error unless `Module.fit` can begin with these, as far as that can be seen without computing anything."""
+    if isinstance(loss, Optimizer) and not isinstance(optimizer, Optimizer):
+        raise TypeError("loss and optimizer are swapped; write fit(X, y, loss, optimizer)")
+    if isinstance(X, (Loss, Optimizer, Module)) or isinstance(y, (Loss, Optimizer, Module)):
+        raise TypeError(
+            f"the order of the arguments is fit(X, y, loss, optimizer); got {described(X)} as X and {described(y)} as y"
+        )
+    check_loss(loss)
+    check_optimizer(optimizer)
+    check_model(model)
+    if not isinstance(X, tuple) and not hasattr(X, "tocsr") and np.ndim(X) == 1:
+        if np.ndim(y) == 2 and len(y) == len(X):
+            raise ValueError(f"X and y are swapped, or X lacks its columns; got shapes {np.shape(X)} and {np.shape(y)}")
+        raise ValueError(f"X must have a row for each sample, (n, n_in); got {np.shape(X)}; for one column write X.reshape(-1, 1)")
+
+
+def activation_name(activation: Any) -> ActivationName:
+    """The name of an activation that `Linear` can fuse, from the name itself, or from a layer of `nn` or its class."""
+    name = _layer_names().get(activation if isinstance(activation, type) else type(activation))
+    if name is not None:
+        return name
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return activation
+    message = f"activation must be one of {list(ACTIVATIONS)}, any other is a layer of its own after this one"
+    if isinstance(activation, str):
+        known = FUNCTION_NAMES.get(activation.lower(), activation.lower())
+        hint = f"; write {known!r}" if known in ACTIVATIONS else ""
+        raise ValueError(f"{message}; got {activation!r}{hint}")
+    if isinstance(activation, Module):
+        raise TypeError(f"{message}: write nn.Sequential(nn.Linear(...), activation); got {described(activation)}")
+    raise TypeError(f"{message}; got {described(activation)}")
+
+
+def as_layer(activation: Any) -> Module | None:
+    """The layer for an activation that `Linear` cannot fuse, None for one that it can."""
+    if not isinstance(activation, Module) or type(activation) in _layer_names():
+        return None
+    return activation
+
+
+def _layer_names():
+    return {cls: name for name, cls in ACTIVATION_LAYERS.items()}
