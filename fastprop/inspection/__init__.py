@@ -1,6 +1,7 @@
 """Looking at what training does: gradients checked, watched and traced, and displays in the manner of scikit-learn's."""
 
 from .activation_display import ActivationDisplay
+from .bounds import GradientBound, LayerBound
 from .first_layer import FirstLayerWeightsDisplay
 from .flow import GradientFlow, GradientWarning, gradient_flow
 from .flow_display import GradientFlowDisplay
@@ -15,12 +16,14 @@ __all__ = [
     "ActivationDisplay",
     "ActivationStatistics",
     "FirstLayerWeightsDisplay",
+    "GradientBound",
     "GradientCheck",
     "GradientFlow",
     "GradientFlowDisplay",
     "GradientWarning",
     "InformationDisplay",
     "LayerActivations",
+    "LayerBound",
     "LossCurveDisplay",
     "ParameterCheck",
     "StepTrace",

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..nn.parameter import real_numbers
+from ..tables import Table, Tabular
 from .kinks import explained, nudged
 from .observation import repeating
-from .tables import table
 
 if TYPE_CHECKING:
     from ..nn import Loss, Module
@@ -131,7 +131,7 @@ class ParameterCheck(NamedTuple):
     verdict: Verdict
 
 
-class GradientCheck:
+class GradientCheck(Tabular):
     """What `check_gradients` found: a row for each parameter; printed, a table.
 
     Parameters
@@ -160,13 +160,13 @@ class GradientCheck:
                 return row
         raise KeyError(f"no gradient of {name!r} was checked; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self) -> str:
+    def _table(self) -> Table:
         head = ("parameter", "shape", "|gradient|", "relative error", "max difference", "verdict")
         lines = []
         for row in self.rows:
             numbers = (f"{number:.2e}" for number in (row.norm, row.relative_error, row.max_difference))
             lines.append((row.name, str(row.shape), *numbers, row.verdict))
-        return f"{table(head, lines, '<<>>><')}\ntogether: {self.verdict}"
+        return Table(head, lines, "<<>>><", footer=f"together: {self.verdict}")
 
 
 def compare_gradients(name, analytic, numerical, resolution=0.0):

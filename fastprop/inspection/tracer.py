@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import nn
+from .html import TraceTable
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class TraceEntry(NamedTuple):
     value: NDArray[Any] | np.float64
 
 
-class StepTrace:
+class StepTrace(TraceTable):
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
 
     Parameters
