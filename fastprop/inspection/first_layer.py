@@ -144,7 +144,7 @@ class FirstLayerWeightsDisplay:
         ImportError
             matplotlib is not installed.
         """
-        weight = _first_weight(model)
+        weight = first_weight(model)
         display = cls(weight, image_shape, name=name, units=_chosen(weight, n_units, choice))
         return display.plot(ax, limit=limit, colorbar=colorbar, image_kw=image_kw)
 
@@ -236,7 +236,7 @@ class FirstLayerWeightsDisplay:
             This one.
         """
         ax = axes_for(self, ax, self._figsize())
-        picture = _mosaic(self.weight[:, self.units], self.image_shape)
+        picture = mosaic(self.weight[:, self.units], self.image_shape)
         limit = np.nanmax(np.abs(picture)) if limit is None else limit
         colours = pyplot(self).get_cmap("RdBu_r").with_extremes(bad="0.6")
         style = {"cmap": colours, "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
@@ -271,7 +271,8 @@ def _chosen(weight, n_units, choice):
     return np.sort(order[:n_units])
 
 
-def _first_weight(model):
+def first_weight(model):
+    """The weights (n_in, n_units) of the first layer of a model."""
     for name in ("coefs_", "coefs"):
         if hasattr(model, name):
             return getattr(model, name)[0]
@@ -288,7 +289,7 @@ def _grid(n_units):
     return math.ceil(n_units / n_columns), n_columns
 
 
-def _mosaic(weight, image_shape):
+def mosaic(weight, image_shape):
     """(n_in, n_units) as one image, NaN between the units."""
     height, width = image_shape
     n_rows, n_columns = _grid(weight.shape[1])

@@ -30,8 +30,9 @@ DOTS_EVERY = 0.1
 class LossCurveDisplay:
     """The loss curve of an MLP: training loss, and validation score on a second axis where early stopping recorded one.
 
-    Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its training
-    loss is a solid line, its validation loss a dashed one, its validation score a dashed one with dots. The legend is beside the Axes.
+    Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
+    training loss is a solid line, its validation loss a dashed one, its validation score a dashed one with dots. The legend is
+    beside the Axes.
 
     Parameters
     ----------
