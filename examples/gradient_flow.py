@@ -78,7 +78,7 @@ for name, model in models.items():
 ax = None
 for name, flow in flows.items():
     ax = GradientFlowDisplay.from_flow(flow, ax=ax, name=name).ax_
-ax.set_title(f"Gradient by the output of {N_LAYERS} layers of {N_UNITS} units, and of the last layer")
+ax.set_title(f"Gradients by the outputs of {N_LAYERS} layers of {N_UNITS} units")
 ax.figure.savefig("gradient_flow.png")
 
 # %% [markdown]

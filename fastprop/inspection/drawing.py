@@ -42,11 +42,30 @@ def whole_numbers(axis):
 WITH_LEGEND = (8.0, 4.8)
 
 
-def legend_beside(ax, gap=1):
-    """A legend to the right of the Axes, where it covers nothing; ``gap``, in widths of a letter, is for a second axis' labels."""
+# The room that the labels of a second axis take beside the Axes, in widths of a letter.
+SECOND_AXIS = 6
+
+
+def legend_beside(ax, second=None):
+    """A legend to the right of the Axes and of their second y axis, where it covers nothing.
+
+    A user's figure without a layout engine makes no room for it: there it is inside, above the lines of both axes.
+    """
     from matplotlib import rcParams
     from matplotlib.transforms import ScaledTranslation
 
-    shift = ScaledTranslation(gap * rcParams["font.size"] / 72, 0, ax.figure.dpi_scale_trans)
-    place = {"bbox_to_anchor": (1, 1), "bbox_transform": ax.transAxes + shift, "loc": "upper left", "borderaxespad": 0}
-    return ax.legend(*ax.get_legend_handles_labels(), handlelength=3, **place)
+    entries = ax.get_legend_handles_labels()
+    if ax.figure.get_layout_engine() is None:
+        if second is not None and ax.get_legend() is not None:
+            ax.get_legend().remove()
+        (ax if second is None else second).legend(*entries, loc="best" if second is None else "center right")
+        return
+    gap = (1 if second is None else SECOND_AXIS) * rcParams["font.size"] / 72  # inches
+    place = {"bbox_to_anchor": (1, 1), "bbox_transform": ax.transAxes + ScaledTranslation(gap, 0, ax.figure.dpi_scale_trans)}
+    ax.legend(*entries, loc="upper left", borderaxespad=0, handlelength=3, **place)
+
+
+def legend_below(ax):
+    """A legend below the Axes and their labels, where it covers nothing; inside, where the figure makes no room for it."""
+    has_room = ax.figure.get_layout_engine() is not None
+    ax.legend(**{"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2} if has_room else {})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels
-from .drawing import pair_of_axes_for
+from .drawing import legend_below, pair_of_axes_for
 from .information import entropy
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ class InformationDisplay:
         for ax in (left, right):
             ax.set_ylabel("value")
             ax.grid(True, alpha=0.3)
-            # Below the Axes, where it covers no curve.
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+            legend_below(ax)
         return self
 
 

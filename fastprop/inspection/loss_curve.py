@@ -21,8 +21,6 @@ UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error"
 LOSS = "training loss"
 # Marks the second axis, so that the next estimator is drawn on it too.
 SCORES = "fastprop validation scores"
-# The room that the second axis' labels take beside the Axes, in widths of a letter.
-SCORE_LABELS = 6
 # How far apart the dots on the line of the scores are, as a part of the Axes.
 DOTS_EVERY = 0.1
 
@@ -32,7 +30,7 @@ class LossCurveDisplay:
 
     Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
     training loss is a solid line, its validation loss a dashed one, its validation score a dashed one with dots. The legend is
-    beside the Axes.
+    beside the Axes, in a figure with a layout engine.
 
     Parameters
     ----------
@@ -243,7 +241,7 @@ class LossCurveDisplay:
             self.lines_.append(_line(self.score_ax_, self.validation_scores, validation | dots | (score_kw or {})))
             _describe(self.score_ax_, f"validation {self.score_name} (dashed, with dots)", "validation score (dashed, with dots)")
         if name is not None:
-            legend_beside(ax, gap=1 if _score_axis_of(ax) is None else SCORE_LABELS)
+            legend_beside(ax, _score_axis_of(ax))
         return self
 
 

@@ -170,6 +170,7 @@ def test_a_gradient_that_is_zero():
     assert "nan" in repr(flow)
 
 
+@pytest.mark.filterwarnings("ignore::fastprop.inspection.GradientWarning")  # of deep layers, some gradients are tiny
 @pytest.mark.parametrize("name", [name for name in ACTIVATION_LAYERS if name != "identity"])
 @pytest.mark.parametrize("fused", [False, True], ids=["layer", "fused"])
 def test_the_bound_holds_for_every_activation(name, fused):

@@ -159,6 +159,17 @@ def test_the_legend_covers_nothing(draw, early_stopping):
         assert not legend.overlaps(axes.yaxis.get_tightbbox())
 
 
+def test_the_legend_stays_in_a_figure_that_makes_no_room(draw):
+    figure, ax = plt.subplots()
+    draw(_fitted(), ax=ax, name="a")
+    assert _legend(draw(_fitted(), ax=ax, name="b")) == ["a", "b"]
+    display = draw(_fitted(early_stopping=True), ax=ax, name="c")
+    assert _legend(display) == ["a", "b", "c"]
+    figure.canvas.draw()
+    box, whole = display.score_ax_.get_legend().get_window_extent(), ax.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+
+
 def test_several_histories_have_a_colour_each(draw):
     ax, style = None, {"linewidth": 3}
     for name in ("a", "b"):

@@ -7,6 +7,7 @@ from fastprop import nn
 from fastprop.inspection import GradientFlowDisplay, gradient_flow
 
 
+@pytest.mark.filterwarnings("ignore::fastprop.inspection.GradientWarning")  # this is about such gradients
 def test_s34_bound_on_vanishing_and_exploding(figure, rng):
     """max |f'|^L times the product of the weights' norms, beside the measured norms: numbers, a table, and a picture."""
     X, y = rng.normal(size=(32, 20)), rng.integers(0, 4, 32)
