@@ -1,14 +1,13 @@
-"""An activation of your own: give the value and its derivative, as functions of one number.
+# %% [markdown]
+"""
+# An activation of your own: give the value and its derivative, as functions of one number
 
 `nn.Activation` checks one against the other when it is made, so that a wrong derivative never trains a model. Compiled by Numba,
-the functions run in a compiled loop. Here swish, z sigmoid(z), learns two moons.
-
-Run it: python custom_activation.py [folder for the picture]    (needs numba)
+which this needs, the functions run in a compiled loop. Here swish, z sigmoid(z), learns two moons.
 """
 
+# %%
 import math
-import sys
-from pathlib import Path
 
 from numba import njit
 from sklearn.datasets import make_moons
@@ -28,27 +27,24 @@ def swish_derivative(z):
     return s + z * s * (1 - s)
 
 
-def main(folder="."):
-    try:
-        nn.Activation(swish, swish, name="wrong swish")
-    except ValueError as error:
-        message = str(error)
-        print(f"refused: {message}")
+# %%
+try:
+    nn.Activation(swish, swish, name="wrong swish")
+except ValueError as error:
+    refused = str(error)
+    print(f"refused: {refused}")
 
-    activation = nn.Activation(swish, swish_derivative)
-    X, y = make_moons(300, noise=0.15, random_state=0)
-    model = nn.mlp([2, 16, 2], activation=activation, random_state=0)
-    loss = nn.SoftmaxCrossEntropy()
-    check = check_gradients(model, loss, X[:10], y[:10], raise_on="bug")
-    history = model.fit(X, y, loss, nn.Adam(model.parameters(), lr=0.02), epochs=40, random_state=0)
-    accuracy = float((model.eval()(X).argmax(axis=1) == y).mean())
-    print(f"gradients: {check.verdict}; loss {history['loss'][0]:.3f} -> {history['loss'][-1]:.3f}, accuracy {accuracy:.1%}")
+# %%
+activation = nn.Activation(swish, swish_derivative)
+X, y = make_moons(300, noise=0.15, random_state=0)
+model = nn.mlp([2, 16, 2], activation=activation, random_state=0)
+loss = nn.SoftmaxCrossEntropy()
+check = check_gradients(model, loss, X[:10], y[:10], raise_on="bug")
+history = model.fit(X, y, loss, nn.Adam(model.parameters(), lr=0.02), epochs=40, random_state=0)
+accuracy = float((model.eval()(X).argmax(axis=1) == y).mean())
+print(f"gradients: {check.verdict}; loss {history['loss'][0]:.3f} -> {history['loss'][-1]:.3f}, accuracy {accuracy:.1%}")
 
-    display = ActivationDisplay.from_activation("relu")
-    ActivationDisplay.from_activation(activation, ax=display.ax_)
-    display.figure_.savefig(Path(folder) / "custom_activation.png")
-    return {"refused": message, "verdict": check.verdict, "accuracy": accuracy}
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+# %%
+display = ActivationDisplay.from_activation("relu")
+ActivationDisplay.from_activation(activation, ax=display.ax_)
+display.figure_.savefig("custom_activation.png")

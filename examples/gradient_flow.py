@@ -1,15 +1,13 @@
-"""Vanishing and exploding gradients, and what helps: the norm of the gradient at the outputs of 8 layers of 50 units.
+# %% [markdown]
+"""
+# Vanishing and exploding gradients, and what helps
 
-Sigmoid's derivative is at most 1/4, so each layer shrinks the gradient on its way back; ReLU with He's initialization keeps it;
-weights three times as large as He's make it explode, which a warning says with the layer's name. Residual blocks and batch
-normalisation let even sigmoids pass it on.
-
-Run it: python gradient_flow.py [folder for the picture]
+The norm of the gradient at the outputs of 8 layers of 50 units. Sigmoid's derivative is at most 1/4, so each layer shrinks the
+gradient on its way back; ReLU with He's initialization keeps it; weights three times as large as He's make it explode.
 """
 
-import sys
+# %%
 import warnings
-from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +26,13 @@ def plain(activation, init="xavier_normal", scale=1.0):
     return nn.Sequential(*layers, nn.Linear(N_UNITS, 10, random_state=rng))
 
 
+# %% [markdown]
+"""
+Residual blocks and batch normalisation let even sigmoids pass the gradient on.
+"""
+
+
+# %%
 def residual():
     """Sigmoids again, but what they give is added to what they got."""
     rng = np.random.default_rng(0)
@@ -45,32 +50,45 @@ def normalised():
     return nn.Sequential(*layers, nn.Linear(N_UNITS, 10, random_state=rng))
 
 
-MODELS = {
-    "sigmoid": lambda: plain("sigmoid"),
-    "ReLU, He": lambda: plain("relu", "he_normal"),
-    "ReLU, 3 x He": lambda: plain("relu", "he_normal", scale=3.0),
-    "sigmoid, residual": residual,
-    "sigmoid, batch norm": normalised,
+# %% [markdown]
+"""
+One step of each. A warning names the layer where the gradient explodes.
+"""
+
+# %%
+models = {
+    "sigmoid": plain("sigmoid"),
+    "ReLU, He": plain("relu", "he_normal"),
+    "ReLU, 3 x He": plain("relu", "he_normal", scale=3.0),
+    "sigmoid, residual": residual(),
+    "sigmoid, batch norm": normalised(),
 }
+rng = np.random.default_rng(1)
+X, y = rng.normal(size=(64, N_UNITS)), rng.integers(0, 10, 64)
+flows, messages = {}, {}
+for name, model in models.items():
+    layers = [layer for layer, module in model.named_modules() if isinstance(module, nn.Linear)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", GradientWarning)
+        flows[name] = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y, at="outputs", layers=layers)
+    messages[name] = [str(warning.message) for warning in caught]
+    print(f"{name:<20} first / last layer: {flows[name].ratio():.2e}", *messages[name])
 
+# %%
+ax = None
+for name, flow in flows.items():
+    ax = GradientFlowDisplay.from_flow(flow, ax=ax, name=name).ax_
+ax.set_title(f"Gradients by the outputs of {N_LAYERS} layers of {N_UNITS} units")
+ax.figure.savefig("gradient_flow.png")
 
-def main(folder="."):
-    rng = np.random.default_rng(1)
-    X, y = rng.normal(size=(64, N_UNITS)), rng.integers(0, 10, 64)
-    ratios, messages, ax = {}, {}, None
-    for name, build in MODELS.items():
-        model = build()
-        layers = [layer for layer, module in model.named_modules() if isinstance(module, nn.Linear)]
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", GradientWarning)
-            flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y, at="outputs", layers=layers)
-        ratios[name], messages[name] = flow.ratio(), [str(warning.message) for warning in caught]
-        print(f"{name:<20} first / last layer: {ratios[name]:.2e}", *messages[name])
-        ax = GradientFlowDisplay.from_flow(flow, ax=ax, name=name).ax_
-    ax.set_title(f"Gradient by the output of {N_LAYERS} layers of {N_UNITS} units, and of the last layer")
-    ax.figure.savefig(Path(folder) / "gradient_flow.png")
-    return {"ratios": ratios, "warnings": messages}
+# %% [markdown]
+"""
+Sigmoid and ReLU side by side, a bar for each layer. Lines show sigmoid's bound, the product of the largest derivatives and the
+norms of the weights, and what each of the two factors would do alone. ``0.25^8 = 1.5e-5``.
+"""
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+# %%
+bars = GradientFlowDisplay.from_flow(flows["sigmoid"], "bars", name="sigmoid", bound=True)
+GradientFlowDisplay.from_flow(flows["ReLU, He"], "bars", bars.ax_, name="ReLU, He")
+bars.figure_.savefig("gradient_flow_bound.png")
+print(flows["sigmoid"].bound())

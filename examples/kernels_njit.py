@@ -1,14 +1,14 @@
-"""The training loop of `kernels_python.py` inside a user's own jitted function: no Python between the kernels.
+# %% [markdown]
+"""
+# The training loop of `kernels_python.py` inside a jitted function: no Python between the kernels
 
 The Numba back end can be called from jitted code. These are the raw kernels: nothing is checked, arrays must be C-contiguous and of
 one dtype, an array that is not given is an empty one, and activations and losses go by number.
 
-Run it: python kernels_njit.py [folder for the picture]    (needs numba; the first run compiles for about a minute)
+It needs numba; the first run compiles for about a minute.
 """
 
-import sys
-from pathlib import Path
-
+# %%
 import numpy as np
 from kernels_python import LR, N_STEPS, accuracy, initial_problem
 from numba import njit
@@ -20,6 +20,7 @@ IDENTITY, TANH = spec.ACTIVATION_CODES["identity"], spec.ACTIVATION_CODES["tanh"
 SOFTMAX_CROSS_ENTROPY = spec.LOSS_CODES["softmax_cross_entropy"]
 
 
+# %%
 @njit
 def train(x, labels, weight_1, bias_1, weight_2, bias_2, n_steps, lr):
     """Full-batch gradient descent; changes the parameters and returns the mean loss of each step."""
@@ -45,16 +46,13 @@ def train(x, labels, weight_1, bias_1, weight_2, bias_2, n_steps, lr):
     return losses
 
 
-def main(folder="."):
-    x, labels, params = initial_problem()
-    losses = train(x, labels.astype(np.intp), *params, N_STEPS, LR)
-    reached = accuracy(x, labels, params)
-    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, accuracy {reached:.1%}")
-    display = LossCurveDisplay(losses, name="inside @njit", unit="nats").plot()
-    display.ax_.set_xlabel("step")
-    display.figure_.savefig(Path(folder) / "kernels_njit.png")
-    return {"losses": losses.tolist(), "params": params, "accuracy": reached}
+# %%
+x, labels, params = initial_problem()
+losses = train(x, labels.astype(np.intp), *params, N_STEPS, LR)
+reached = accuracy(x, labels, params)
+print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, accuracy {reached:.1%}")
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+# %%
+display = LossCurveDisplay(losses, name="inside @njit", unit="nats").plot()
+display.ax_.set_xlabel("step")
+display.figure_.savefig("kernels_njit.png")

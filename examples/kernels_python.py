@@ -1,14 +1,12 @@
-"""A training loop of your own, on the kernels alone: no model, no optimizer object, just arrays.
+# %% [markdown]
+"""
+# A training loop of your own, on the kernels alone: no model, no optimizer object, just arrays
 
 Two layers learn to tell two moons apart. Forward, loss, backward and update are one call each, into buffers that are allocated
 once; `kernels_njit.py` and `kernels_cython.py` are the same loop, compiled.
-
-Run it: python kernels_python.py [folder for the picture]
 """
 
-import sys
-from pathlib import Path
-
+# %%
 import numpy as np
 from sklearn.datasets import make_moons
 
@@ -25,6 +23,7 @@ def initial_problem():
     return x, labels, [weight_1, np.zeros(N_HIDDEN), weight_2, np.zeros(2)]
 
 
+# %%
 def train(x, labels, params, n_steps=N_STEPS, lr=LR):
     """Full-batch gradient descent; changes params and returns the mean loss of each step."""
     weight_1, bias_1, weight_2, bias_2 = params
@@ -47,6 +46,7 @@ def train(x, labels, params, n_steps=N_STEPS, lr=LR):
     return losses
 
 
+# %%
 def accuracy(x, labels, params):
     """The share of rows that get their label."""
     weight_1, bias_1, weight_2, bias_2 = params
@@ -54,16 +54,12 @@ def accuracy(x, labels, params):
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def main(folder="."):
+# %%
+if __name__ == "__main__":  # the compiled loops import the functions above
     x, labels, params = initial_problem()
     losses = train(x, labels, params)
     reached = accuracy(x, labels, params)
     print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, accuracy {reached:.1%}")
     display = LossCurveDisplay(losses, name="kernels alone", unit="nats").plot()
     display.ax_.set_xlabel("step")
-    display.figure_.savefig(Path(folder) / "kernels_python.png")
-    return {"losses": losses, "params": params, "accuracy": reached}
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    display.figure_.savefig("kernels_python.png")

@@ -1,8 +1,9 @@
-"""The examples: each runs as a reader would run it, saves its pictures, and finds what it says that it finds."""
+"""The examples: each runs as a reader would run it, saves its pictures, and finds what it says that it finds; and as a notebook."""
 
-import importlib.util
+import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,18 +23,18 @@ matplotlib.use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+# What an example needs beside matplotlib.
+NEEDS = {"custom_activation": "numba", "kernels_cython": "Cython", "kernels_njit": "numba", "pytorch_gradients": "torch"}
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A function that runs the main of an example, checks that it saved these pictures, and returns what it returned."""
+    """A function that runs an example, checks that it saved these pictures in the current folder, and returns its names."""
     monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
 
     def run(name, pictures=None):
-        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        found = module.main(tmp_path)
+        found = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(pictures or [f"{name}.png"])
         assert all(plt.imread(path).std() > 0.01 for path in tmp_path.iterdir())
         return found
@@ -57,9 +58,8 @@ def python_loop():
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_example_is_a_script_with_a_story(name):
     text = (EXAMPLES / f"{name}.py").read_text()
-    assert text.startswith('"""')
-    assert f"Run it: python {name}.py [folder for the picture" in text
-    assert text.endswith('if __name__ == "__main__":\n    main(*sys.argv[1:])\n')
+    assert text.startswith('# %% [markdown]\n"""\n# ')
+    assert text.count("\n# %%\n") >= 2  # cells of code
 
 
 def test_the_list_of_examples_is_complete():
@@ -77,6 +77,42 @@ def test_as_a_reader_runs_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["information_view.png"]
 
 
+def notebook(name):
+    """An example as the command in the README makes it."""
+    jupytext = pytest.importorskip("jupytext", reason="jupytext makes the notebooks")
+    return jupytext.read(EXAMPLES / f"{name}.py", fmt="py:percent")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_example_is_a_notebook(name):
+    cells = notebook(name).cells
+    assert [cell.cell_type for cell in cells][:2] == ["markdown", "code"]
+    assert re.match(r"# .+\n\n", cells[0].source)
+    assert all(cell.source and not cell.source.startswith('"""') for cell in cells)
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    whole = ast.parse((EXAMPLES / f"{name}.py").read_text()).body
+    texts = [node for node in whole if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    assert len(texts) == sum(cell.cell_type == "markdown" for cell in cells)
+    assert ast.unparse(ast.parse(code)) == ast.unparse(ast.Module([node for node in whole if node not in texts], []))
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's own packages
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_notebook_runs(name, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient runs the notebooks")
+    pytest.importorskip("ipykernel", reason="ipykernel runs the notebooks")
+    pytest.importorskip(NEEDS.get(name, "fastprop"))
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES))  # for what the kernels' examples have in common
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # with it, no figure is shown in the notebook
+    book = notebook(name)
+    nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+    assert list(tmp_path.glob("*.png"))
+
+
 def test_xor(run, capsys):
     found = run("xor")
     solved = found["solved"]
@@ -88,10 +124,10 @@ def test_xor(run, capsys):
 
 def test_single_neuron(run, capsys):
     found = run("single_neuron")
-    assert found["by hand"]["a"] == pytest.approx(0.5498339973, abs=1e-10)
+    assert found["a"] == pytest.approx(0.5498339973, abs=1e-10)
     for name in ("loss", "dw", "db"):
-        np.testing.assert_allclose(found["layer"][name], found["by hand"][name], rtol=1e-12)
-    assert found["verdict"] == "correct"
+        np.testing.assert_allclose(found["layer"][name], found["by_hand"][name], rtol=1e-12)
+    assert found["check"].verdict == "correct"
     assert found["output"] == pytest.approx(0.8, abs=1e-3)
     assert "dweight  (3, 1)" in capsys.readouterr().out
 
@@ -112,20 +148,20 @@ def test_gradient_check(run):
     wrong = {row.name for row in found["wrong"].rows if row.verdict == "bug"}
     assert wrong == {"0.weight", "0.bias", "X"}
     assert [(mistake.name, mistake.layer) for mistake in found["wrong"].mistakes] == [("constant factor", "1")]
-    assert 1e-6 <= found["best h"] <= 1e-4
+    assert 1e-6 <= found["best"] <= 1e-4
     assert found["errors"][0] > 1e-5 < found["errors"][-1]
 
 
 def test_gradient_flow(run):
-    found = run("gradient_flow")
-    ratios = found["ratios"]
+    found = run("gradient_flow", ["gradient_flow.png", "gradient_flow_bound.png"])
+    ratios = {name: flow.ratio() for name, flow in found["flows"].items()}
     assert ratios["sigmoid"] < 1e-3
     for name in ("ReLU, He", "sigmoid, residual", "sigmoid, batch norm"):
         assert 0.1 < ratios[name] < 10, name
     assert ratios["ReLU, 3 x He"] > 1e3
-    assert [name for name, messages in found["warnings"].items() if messages] == ["sigmoid", "ReLU, 3 x He"]
-    assert "vanishes on its way back" in found["warnings"]["sigmoid"][0]
-    assert "explodes on its way back" in found["warnings"]["ReLU, 3 x He"][0]
+    assert [name for name, messages in found["messages"].items() if messages] == ["sigmoid", "ReLU, 3 x He"]
+    assert "vanishes on its way back" in found["messages"]["sigmoid"][0]
+    assert "explodes on its way back" in found["messages"]["ReLU, 3 x He"][0]
 
 
 def test_digits_weights(run):
@@ -134,21 +170,22 @@ def test_digits_weights(run):
     assert len(losses) == len(found["accuracies"]) == 10
     assert losses[-1] < 0.1 * losses[0]
     assert found["accuracies"][-1] > 0.93
-    spread = [found["weights"][epoch].std() for epoch in (0, 5, 10)]
+    spread = [found["weights"][f"epoch {epoch}"].std() for epoch in (0, 5, 10)]
     assert spread[0] < spread[1] < spread[2]
 
 
 def test_information_view(run):
     found = run("information_view")
-    np.testing.assert_allclose(found["H(p, q)"], found["H(p)"] + found["KL(p || q)"], rtol=1e-12)
-    assert found["loss"] == pytest.approx(found["H(p, q)"].mean())
+    parts = found["parts"]
+    np.testing.assert_allclose(parts["H(p, q)"], parts["H(p)"] + parts["KL(p || q)"], rtol=1e-12)
+    assert found["mean"] == pytest.approx(parts["H(p, q)"].mean())
 
 
 def test_custom_activation(run):
     pytest.importorskip("numba", reason="the activation is compiled with Numba")
     found = run("custom_activation")
     assert found["refused"].startswith("the derivative of 'wrong swish' is wrong: at")
-    assert found["verdict"] == "correct"
+    assert found["check"].verdict == "correct"
     assert found["accuracy"] > 0.95
 
 
@@ -160,19 +197,15 @@ def test_pytorch_gradients(run):
     assert found["losses"][0] == pytest.approx(found["losses"][1], rel=1e-12)
 
 
-def test_pytorch_is_not_needed_to_be_told_so(tmp_path, capsys, monkeypatch):
-    find_spec = importlib.util.find_spec
-    spec = importlib.util.spec_from_file_location("pytorch_gradients", EXAMPLES / "pytorch_gradients.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
-    assert module.main(tmp_path) is None
-    assert "PyTorch is not installed" in capsys.readouterr().out
+def test_without_pytorch_it_says_so(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit, match="PyTorch is not installed"):
+        run("pytorch_gradients")
 
 
 def test_kernels_python(run):
     found = run("kernels_python")
-    assert found["accuracy"] > 0.97
+    assert found["reached"] > 0.97
     assert found["losses"][-1] < 0.15 * found["losses"][0]
 
 

@@ -2,6 +2,7 @@
 
 from .activation_display import ActivationDisplay
 from .animation import TrainingAnimation
+from .bounds import GradientBound, LayerBound
 from .derivatives import hessian, jacobian, jvp, softmax_jacobian
 from .differences import ParameterCheck, numerical_gradient
 from .first_layer import FirstLayerWeightsDisplay
@@ -21,6 +22,7 @@ __all__ = [
     "ActivationDisplay",
     "ActivationStatistics",
     "FirstLayerWeightsDisplay",
+    "GradientBound",
     "GradientCheck",
     "GradientFlow",
     "GradientFlowDisplay",
@@ -29,6 +31,7 @@ __all__ = [
     "InformationDisplay",
     "Kink",
     "LayerActivations",
+    "LayerBound",
     "LayerTrace",
     "LossCurveDisplay",
     "Mistake",

@@ -9,7 +9,7 @@ import numpy as np
 from .. import kernels
 from ..annotations import ActivationName, Floats
 from ..kernels.spec import ACTIVATIONS
-from .drawing import axes_for
+from .drawing import WITH_LEGEND, axes_for, legend_beside
 from .observation import value_and_derivative
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class ActivationDisplay:
         ActivationDisplay
             This one.
         """
-        ax = axes_for(self, ax)
+        ax = axes_for(self, ax, WITH_LEGEND)
         name = self.name if name is None else name
         (value,) = ax.plot(self.z, self.a, **{"label": "activation" if name is None else name} | (line_kw or {}))
         style = {"color": value.get_color(), "linestyle": "--", "label": f"{value.get_label()}, derivative"}
@@ -135,7 +135,7 @@ class ActivationDisplay:
         ax.set_xlabel("pre-activation z")
         ax.set_ylabel("activation, derivative")
         ax.grid(True, alpha=0.3)
-        ax.legend()
+        legend_beside(ax)
         return self
 
 

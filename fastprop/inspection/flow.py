@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..nn.arguments import check_model_and_loss
+from ..nn.summary import norm, title
+from ..tables import Table, Tabular
+from .bounds import INPUT, GradientBound, gradient_bound
 from .observation import observed, undisturbed
 
 if TYPE_CHECKING:
@@ -29,8 +32,8 @@ class GradientWarning(UserWarning):
     """The gradient of a layer is not finite, has jumped, has grown or vanished with depth; the message names the layer."""
 
 
-class GradientFlow:
-    """The norm of the gradient at each layer, step by step.
+class GradientFlow(Tabular):
+    """The norm of the gradient at each layer, step by step; printed, a table of the last step.
 
     Call `backward` in the place of the model's, or `record` after it, or give it to ``fit`` as ``flow``, which records once before
     each epoch. `GradientFlowDisplay` draws what was recorded.
@@ -57,6 +60,8 @@ class GradientFlow:
         The names of the layers.
     norms : ndarray, shape (n_steps, n_layers)
         The recorded norms.
+    input_norms : ndarray, shape (n_steps,)
+        The norms of the gradient with respect to the model's input; NaN for a step of `record`, which does not know it.
 
     Examples
     --------
@@ -94,12 +99,17 @@ class GradientFlow:
         if unknown or not self.layers:
             raise ValueError(f"layers must be some of {list(parameters)}, which have parameters; got {self.layers}")
         self._parameters = {name: parameters[name] for name in self.layers}
-        self._norms = []
+        self._norms, self._input_norms = [], []
 
     @property
     def norms(self) -> NDArray[np.float64]:
         """The norms, shape (n_steps, n_layers)."""
         return np.array(self._norms).reshape(-1, len(self.layers))
+
+    @property
+    def input_norms(self) -> NDArray[np.float64]:
+        """The norms of the gradient with respect to the input, shape (n_steps,)."""
+        return np.array(self._input_norms, dtype=np.float64)
 
     def backward(self, dout: ArrayLike, accumulate: bool = False) -> Any:
         """Run the model's backward and record the norms.
@@ -128,14 +138,15 @@ class GradientFlow:
         """
         with observed(self.model, "backward") as calls:
             dx = self.model.backward(dout, accumulate)
+        input_norm = np.nan if dx is None else norm(dx if isinstance(dx, tuple) else [dx])
         if self.at == "parameters":
-            self._append(self._parameter_norms())
+            self._append(self._parameter_norms(), input_norm)
         else:
-            by_name = {call.name: _norm(call.inputs[:1]) for call in calls}
+            by_name = {call.name: norm(call.inputs[:1]) for call in calls}
             missed = [name for name in self.layers if name not in by_name]
             if missed:
                 raise ValueError(f"the backward must reach all layers; it did not reach {missed}")
-            self._append([by_name[name] for name in self.layers])
+            self._append([by_name[name] for name in self.layers], input_norm)
         return dx
 
     def record(self) -> None:
@@ -166,21 +177,65 @@ class GradientFlow:
         Returns
         -------
         float
-            Below 1 the gradient vanishes with depth, above 1 it grows.
+            Below 1 the gradient vanishes with depth, above 1 it grows. NaN if both norms are 0.
         """
-        first, last = self.norms[step, [0, -1]]
-        return float(first / last)
+        return float(_relative(self.norms[step])[0])
+
+    def bound(self) -> GradientBound:
+        """Compare the norms of the last step with what the layers allow at most.
+
+        Every layer that the gradient passes on its way back multiplies its norm by at most ``max |f'| |W|``: the largest derivative
+        of the activation and the spectral norm of the weight. So the gradient with respect to the output of layer l, of L, has at
+        most the norm at layer L times ``(max |f'|)^(L - l)``, which is ``0.25^(L - l)`` for sigmoid, times the product of the
+        ``|W|`` of the later layers, which is ``|W|^(L - l)`` if all have one norm. The first factor makes gradients vanish, the
+        second one can make them explode.
+
+        Returns
+        -------
+        GradientBound
+            A row for the input and each layer: both factors, the bound and the measured norm. Weights are taken as they are now, so
+            this comes before the optimizer's step.
+
+        Raises
+        ------
+        ValueError
+            The flow is not at the outputs, nothing was recorded, or the model is more than Linear layers, activations and dropout
+            in a row.
+
+        References
+        ----------
+        Pascanu, Mikolov, Bengio, *On the difficulty of training recurrent neural networks* (2013).
+        """
+        return gradient_bound(self)
+
+    def _table(self) -> Table:
+        place, n_steps = ("output" if self.at == "outputs" else "parameters"), len(self._norms)
+        modules = dict(self.model.named_modules())
+        names = [(INPUT, "", ""), *((name, title(modules[name]), f"{_size(p):,}") for name, p in self._parameters.items())]
+        numbers = [("", "")] * len(names)
+        if n_steps:
+            norms = np.array([self._input_norms[-1], *self._norms[-1]])
+            pairs = zip(norms, _relative(norms), strict=True)
+            numbers = [("", "") if np.isnan(n) else (f"{n:.3g}", f"{r:.3g}") for n, r in pairs]
+        return Table(
+            ("layer", "module", "parameters", "norm", "/ last layer"),
+            [(*name, *number) for name, number in zip(names, numbers, strict=True)],
+            "<<>>>",
+            caption=f"norm of the gradient by the layer's {place}, {f'step {n_steps}' if n_steps else 'nothing recorded yet'}",
+            footer=f"first / last layer: {self.ratio():.3g}" if n_steps else "",
+        )
 
     def _parameter_norms(self):
         for name, parameters in self._parameters.items():
             if any(parameter.grad is None for parameter in parameters):
                 raise ValueError(f"layer '{name}' has no gradient; record() comes after a backward")
-        return [_norm([parameter.grad for parameter in parameters]) for parameters in self._parameters.values()]
+        return [norm([parameter.grad for parameter in parameters]) for parameters in self._parameters.values()]
 
-    def _append(self, norms):
+    def _append(self, norms, input_norm=np.nan):
         norms = np.array(norms)
         trouble = self._trouble(norms)
         self._norms.append(norms)
+        self._input_norms.append(input_norm)
         if trouble:
             warnings.warn(f"step {len(self._norms)}: {trouble}", GradientWarning, stacklevel=3)
 
@@ -246,6 +301,11 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
     return flow
 
 
-def _norm(arrays):
-    """The norm of all arrays together, in float64."""
-    return float(np.linalg.norm([np.linalg.norm(array.astype(np.float64)) for array in arrays]))
+def _relative(norms):
+    """The norms divided by the last one."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # of gradients that are 0
+        return norms / norms[-1]
+
+
+def _size(parameters):
+    return sum(parameter.size for parameter in parameters)

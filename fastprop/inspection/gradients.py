@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..nn.arguments import check_model_and_loss
+from ..tables import Table, Tabular
 from .differences import CORRECT, ROUNDINGS, ParameterCheck, Verdict, compare_gradients, differences, float64_copy, scale_of
 from .kinks import Kink, explained, kinks_at, nudged
 from .mistakes import Mistake, likely_mistakes
 from .observation import another_batch, repeating
-from .tables import table
 
 if TYPE_CHECKING:
     from ..annotations import AnyLoss
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
 
-class GradientCheck:
+class GradientCheck(Tabular):
     """What `check_gradients` found: a row for each parameter; printed, a table and what can be said about the rows.
 
     Parameters
@@ -56,14 +56,14 @@ class GradientCheck:
                 return row
         raise KeyError(f"no gradient of {name!r} was checked; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self) -> str:
+    def _table(self) -> Table:
         head = ("parameter", "shape", "|gradient|", "relative error", "max difference", "verdict")
         lines = []
         for row in self.rows:
             numbers = (f"{number:.2e}" for number in (row.norm, row.relative_error, row.max_difference))
             lines.append((row.name, str(row.shape), *numbers, row.verdict))
         remarks = [f"kink: {kink}" for kink in self.kinks] + [f"likely mistake: {mistake}" for mistake in self.mistakes]
-        return "\n".join([table(head, lines, "<<>>><"), *remarks, f"together: {self.verdict}"])
+        return Table(head, lines, "<<>>><", footer="\n".join([*remarks, f"together: {self.verdict}"]))
 
 
 class Problem:

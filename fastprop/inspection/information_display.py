@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import kernels
-from .drawing import pair_of_axes_for
+from .drawing import legend_below, pair_of_axes_for
 from .information import entropy
 
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+Unit: TypeAlias = Literal["bits", "nats"]
+
 # How close to 0 the probabilities begin: the loss there is 4.6 nats, and the other curves can still be seen beside it.
 LOWEST = 0.01
+NATS = {"bits": np.log(2), "nats": 1.0}  # in one of each
 
 
 class InformationDisplay:
@@ -26,7 +29,7 @@ class InformationDisplay:
 
     Left, against the probability p of the true class: the loss -log p, the size ``|p - y|`` of the gradient with respect to the
     logit, with y = 1, and the entropy of (p, 1 - p). Right, against the logit z: the sigmoid, its derivative, and the entropy of
-    (sigmoid, 1 - sigmoid), which is largest where the derivative is. Loss and entropy are in nats.
+    (sigmoid, 1 - sigmoid). Derivative and entropy both peak at z = 0, where the sigmoid is 0.5; a vertical line is there.
 
     Parameters
     ----------
@@ -34,6 +37,8 @@ class InformationDisplay:
         Probabilities in (0, 1]; by default 200 from 0.01 to 1.
     z : ndarray, shape (n_points,), optional
         Logits; by default 241 from -6 to 6.
+    unit : {'bits', 'nats'}, default='bits'
+        Of the entropies: in bits, that of two outcomes is at most 1. The loss is in nats, of which ``p - y`` is the gradient.
 
     Attributes
     ----------
@@ -54,7 +59,10 @@ class InformationDisplay:
     figure_: Figure
     lines_: list[Line2D]
 
-    def __init__(self, p: ArrayLike | None = None, z: ArrayLike | None = None) -> None:
+    def __init__(self, p: ArrayLike | None = None, z: ArrayLike | None = None, *, unit: Unit = "bits") -> None:
+        if unit not in NATS:
+            raise ValueError(f"unit must be 'bits' or 'nats'; got {unit!r}")
+        self.unit = unit
         self.p = np.linspace(LOWEST, 1, 200) if p is None else np.asarray(p, dtype=np.float64)
         self.z = np.linspace(-6, 6, 241) if z is None else np.asarray(z, dtype=np.float64)
         if self.p.ndim != 1 or not ((self.p > 0) & (self.p <= 1)).all():
@@ -84,21 +92,23 @@ class InformationDisplay:
         p, z = self.p, self.z
         sigmoid = kernels.activation_forward(z[:, None], "sigmoid")
         slope = kernels.activation_backward(np.ones_like(sigmoid), sigmoid, "sigmoid")
+        nats, unit = NATS[self.unit], self.unit
         curves = [
             (left, p, -np.log(p), "loss -log p (nats)"),
             (left, p, 1 - p, "gradient size |p - y|"),
-            (left, p, _binary_entropy(p), "entropy of (p, 1 - p) (nats)"),
+            (left, p, _binary_entropy(p) / nats, f"entropy of (p, 1 - p) ({unit})"),
             (right, z, sigmoid[:, 0], "sigmoid s(z)"),
             (right, z, slope[:, 0], "derivative s'(z)"),
-            (right, z, _binary_entropy(sigmoid[:, 0]), "entropy of (s, 1 - s) (nats)"),
+            (right, z, _binary_entropy(sigmoid[:, 0]) / nats, f"entropy of (s, 1 - s) ({unit})"),
         ]
         self.lines_ = [ax.plot(x, y, **{"label": label} | (line_kw or {}))[0] for ax, x, y, label in curves]
+        right.axvline(0, color="0.5", linestyle=":", label="z = 0, s = 0.5: both peak")
         left.set_xlabel("probability p of the true class")
         right.set_xlabel("logit z")
         for ax in (left, right):
             ax.set_ylabel("value")
             ax.grid(True, alpha=0.3)
-            ax.legend()
+            legend_below(ax)
         return self
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from .drawing import axes_for, whole_numbers
+from .drawing import WITH_LEGEND, axes_for, legend_beside, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +21,16 @@ UNITS = {"softmax": "nats", "logistic": "nats", "identity": "half squared error"
 LOSS = "training loss"
 # Marks the second axis, so that the next estimator is drawn on it too.
 SCORES = "fastprop validation scores"
+# How far apart the dots on the line of the scores are, as a part of the Axes.
+DOTS_EVERY = 0.1
 
 
 class LossCurveDisplay:
     """The loss curve of an MLP: training loss, and validation score on a second axis where early stopping recorded one.
 
-    Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. The loss is a solid line, the score a dashed
-    one of the same colour, the validation loss a dotted one.
+    Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
+    training loss is a solid line, its validation loss a dashed one, its validation score a dashed one with dots. The legend is
+    beside the Axes, in a figure with a layout engine.
 
     Parameters
     ----------
@@ -219,26 +222,26 @@ class LossCurveDisplay:
         LossCurveDisplay
             This one.
         """
-        ax = axes_for(self, ax)
+        ax = axes_for(self, ax, WITH_LEGEND)
         self.score_ax_ = None
-        name = self.name if name is None else name
-        self.lines_ = [_line(ax, self.loss_curve, {"label": name, **(loss_kw or {})})]
+        name, loss_kw = self.name if name is None else name, loss_kw or {}
+        self.lines_ = [_line(ax, self.loss_curve, {"label": name} | loss_kw)]
+        validation = {"color": self.lines_[0].get_color(), "linestyle": "--", "label": "_" if name is None else f"_{name}"}
         loss = LOSS
         if self.validation_losses:
-            style = {"color": self.lines_[0].get_color(), "linestyle": ":", "label": "_" if name is None else f"_{name}"}
-            self.lines_.append(_line(ax, self.validation_losses, style))
-            loss = f"{LOSS}, validation loss (dotted)"
+            self.lines_.append(_line(ax, self.validation_losses, loss_kw | validation))
+            loss = f"{LOSS}, validation loss dashed"
         _describe(ax, loss if self.unit is None else f"{loss} ({self.unit})", LOSS)
         ax.set_xlabel("epoch")
         if ax.get_xscale() == "linear":
             whole_numbers(ax.xaxis)
         if self.validation_scores:
             self.score_ax_ = _score_axis(ax)
-            style = {"color": self.lines_[0].get_color(), "linestyle": "--", "label": "_" if name is None else f"_{name}"}
-            self.lines_.append(_line(self.score_ax_, self.validation_scores, style | (score_kw or {})))
-            _describe(self.score_ax_, f"validation {self.score_name} (dashed)", "validation score (dashed)")
+            dots = {"marker": "o", "markersize": 4, "markevery": DOTS_EVERY}
+            self.lines_.append(_line(self.score_ax_, self.validation_scores, validation | dots | (score_kw or {})))
+            _describe(self.score_ax_, f"validation {self.score_name} (dashed, with dots)", "validation score (dashed, with dots)")
         if name is not None:
-            _legend(ax)
+            legend_beside(ax, _score_axis_of(ax))
         return self
 
 
@@ -266,23 +269,18 @@ def _describe(ax, text, common):
     ax.set_ylabel(text if ax.get_ylabel() in ("", text) else common)
 
 
-def _score_axis(ax):
-    """The second axis of earlier estimators on this one, or a new one."""
+def _score_axis_of(ax):
+    """The second axis that earlier estimators on this one have, or None."""
     for other in ax.get_shared_x_axes().get_siblings(ax):
         if other.get_label() == SCORES and other.bbox.bounds == ax.bbox.bounds:
             return other
-    score_ax = ax.twinx()
-    score_ax.set_label(SCORES)
+    return None
+
+
+def _score_axis(ax):
+    """The second axis of earlier estimators on this one, or a new one."""
+    score_ax = _score_axis_of(ax)
+    if score_ax is None:
+        score_ax = ax.twinx()
+        score_ax.set_label(SCORES)
     return score_ax
-
-
-def _legend(ax):
-    """One entry for each estimator, where falling losses and rising scores leave room, and above both kinds of lines."""
-    twins = [other for other in ax.get_shared_x_axes().get_siblings(ax) if other.get_label() == SCORES]
-    handles, labels = ax.get_legend_handles_labels()
-    if not twins:
-        ax.legend(handles, labels)
-        return
-    if ax.get_legend() is not None:
-        ax.get_legend().remove()
-    twins[0].legend(handles, labels, loc="center right")

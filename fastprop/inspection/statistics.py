@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
+from ..tables import Table, Tabular
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
-from .tables import table
 
 if TYPE_CHECKING:
     from ..nn import Module
 
 # A value with less than this part of the activation's largest derivative lets hardly any gradient through.
 SATURATED = 0.05
-# The points at which the largest derivative of an activation is looked for. Most have it at 0, which is one of them.
-POINTS = np.linspace(-8, 8, 1601)[:, None]
+# The points at which the largest derivative of an activation is looked for. Most have it at 0, some on one side of a kink there.
+POINTS = np.concatenate([np.linspace(-8, 8, 16001), [-1e-9, 0.0, 1e-9]])[:, None]
 NAMES = {cls: name for name, cls in ACTIVATION_LAYERS.items() if cls is not nn.Identity}
 
 
@@ -53,7 +53,7 @@ class LayerActivations(NamedTuple):
     dead: NDArray[np.intp]
 
 
-class ActivationStatistics:
+class ActivationStatistics(Tabular):
     """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
 
     Parameters
@@ -72,13 +72,13 @@ class ActivationStatistics:
                 return row
         raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
 
-    def __repr__(self) -> str:
+    def _table(self) -> Table:
         head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")
         lines = [
             (r.name, r.activation, str(r.n_units), f"{r.mean:.3g}", f"{r.std:.3g}", f"{r.saturated:.1%}", str(len(r.dead)))
             for r in self.rows
         ]
-        return table(head, lines, "<<>>>>>")
+        return Table(head, lines, "<<>>>>>")
 
 
 def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
@@ -112,18 +112,18 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     """
     with undisturbed(model), observed(model, "forward") as calls:
         model.eval()(X)
-    return ActivationStatistics([_row(call, _activation_name(call.module)) for call in calls if _activation_name(call.module)])
+    return ActivationStatistics([_row(call, activation_name(call.module)) for call in calls if activation_name(call.module)])
 
 
 def _row(call, activation):
     a = call.output
-    steepest = 1.0 if isinstance(call.module, nn.Activation) else _steepest(activation)
+    steepest = 1.0 if isinstance(call.module, nn.Activation) else steepest_named(activation)
     saturated = np.abs(_derivative(call, activation)) < SATURATED * steepest
     dead = np.flatnonzero(saturated.all(axis=0))
     return LayerActivations(call.name, activation, a.shape[1], float(a.mean()), float(a.std()), float(saturated.mean()), dead)
 
 
-def _activation_name(module):
+def activation_name(module):
     """The name of the activation of a layer, or None if it has none."""
     if isinstance(module, nn.Linear):
         return None if module.activation == "identity" else module.activation
@@ -139,7 +139,12 @@ def _derivative(call, activation):
     return value_and_derivative(call.module, *call.inputs)[1]
 
 
+def steepest(layer: Module) -> float:
+    """The largest ``|f'|`` of a layer that works element by element."""
+    return float(np.abs(value_and_derivative(layer, POINTS)[1]).max())
+
+
 @functools.cache
-def _steepest(activation):
-    """The largest derivative of one of the package's activations."""
-    return float(np.abs(value_and_derivative(ACTIVATION_LAYERS[activation](), POINTS)[1]).max())
+def steepest_named(name: str) -> float:
+    """The largest ``|f'|`` of one of the package's activations."""
+    return steepest(ACTIVATION_LAYERS[name]())

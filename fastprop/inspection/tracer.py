@@ -19,6 +19,7 @@ from .. import kernels, nn
 from ..kernels.spec import ACTIVATIONS
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.arguments import check_model_and_loss
+from .html import TraceTable
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class LayerTrace(dict[str, NDArray[Any]]):
             raise AttributeError(f"there is no array {name!r} of this layer; there are {list(self)}") from None
 
 
-class StepTrace:
+class StepTrace(TraceTable):
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
 
     ``trace[0]`` and ``trace["2.block.0"]`` are the arrays of a layer, see `LayerTrace`: the number or the name is that in the

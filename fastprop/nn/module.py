@@ -18,9 +18,11 @@ import numpy as np
 
 from .. import kernels
 from ..annotations import ArrayLike, Floats
+from ..tables import Table, Tabular
 from . import storage
 from .errors import LayerError, NoForwardError, described
 from .parameter import Parameter, real_numbers, writeable
+from .summary import own_parameters, summary
 from .trainable import Trainable
 from .values import Operand, Value
 
@@ -28,11 +30,12 @@ from .values import Operand, Value
 BEGINNINGS = ("random_state", "init")
 
 
-class Module(Trainable):
+class Module(Trainable, Tabular):
     """Base of layers and containers; a class of your own needs ``forward`` and ``backward``.
 
     Attributes that are parameters or modules are found by themselves, and so are the modules of a list; names that begin with an
     underscore are left out. The arguments of ``__init__`` should be attributes under the same names: `save` and `repr` read them.
+    Printed, a model is a table of its layers; a notebook shows the same table.
 
     An array assigned to an attribute that is a parameter is copied into the parameter, if it has its shape.
 
@@ -380,6 +383,12 @@ class Module(Trainable):
         head = f"{type(self).__name__}(  # {self.n_parameters:,} parameters"
         return "\n".join([head, *(_line(name, child) for name, child in children), ")"])
 
+    def __str__(self) -> str:
+        return str(self._table()) if any(self.named_children()) else repr(self)
+
+    def _table(self) -> Table:
+        return summary(self)
+
     def _summary(self):
         """The arguments in the `repr`: those without a default, then those that differ from it."""
         parameters = inspect.signature(type(self)).parameters
@@ -399,7 +408,7 @@ class Module(Trainable):
 
 def _line(name, module):
     text = f"  ({name}): " + repr(module).replace("\n", "\n  ")
-    own = [f"{key} {parameter.shape}" for key, parameter in vars(module).items() if isinstance(parameter, Parameter)]
+    own = [f"{key} {parameter.shape}" for key, parameter in own_parameters(module).items()]
     return f"{text}  # {module.n_parameters:,} parameters: {', '.join(own)}" if own else text
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fastprop import nn
 from fastprop.inspection import GradientFlow, GradientWarning, gradient_flow
+from fastprop.nn.activations import ACTIVATION_LAYERS
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(8, 3)), RNG.normal(size=(8, 2))
@@ -135,6 +136,80 @@ def test_a_layer_that_is_not_used():
     with pytest.raises(ValueError, match="layer 'idle' has no gradient"):
         gradient_flow(Skips(), nn.MSELoss(), X, Y)
     gradient_flow(Skips(), nn.MSELoss(), X, Y, layers=["used"])
+
+
+def test_the_norm_at_the_input():
+    model, loss = _model(), nn.MSELoss()
+    flow = GradientFlow(model)
+    dx = _step(model, loss, flow)
+    flow.record()
+    assert flow.input_norms[0] == pytest.approx(np.linalg.norm(dx), rel=1e-14)
+    assert np.isnan(flow.input_norms[1])
+    x, y = nn.Input(), nn.Input()
+    graph = nn.Graph([x, y], nn.Linear(3, 2, random_state=0)(x) + y)
+    graph(X, Y)
+    flow = GradientFlow(graph)
+    both = flow.backward(np.ones_like(Y))
+    assert flow.input_norms[0] == pytest.approx(np.sqrt(sum((part**2).sum() for part in both)), rel=1e-14)
+
+
+def test_the_table():
+    flow = GradientFlow(_model())
+    assert repr(flow).splitlines()[0] == "norm of the gradient by the layer's parameters, nothing recorded yet"
+    _step(flow.model, nn.MSELoss(), flow)
+    lines = repr(flow).splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["input", "0", "2"]
+    assert lines[3].split()[-3:] == ["16", f"{flow.norms[0, 0]:.3g}", f"{flow.ratio():.3g}"]
+    assert lines[-1] == f"first / last layer: {flow.ratio():.3g}"
+
+
+def test_a_gradient_that_is_zero():
+    model, loss = nn.Sequential(nn.Linear(3, 3, random_state=0), nn.Linear(3, 2, random_state=1)), nn.MSELoss()
+    flow = gradient_flow(model, loss, X, model(X))
+    assert np.isnan(flow.ratio())
+    assert "nan" in repr(flow)
+
+
+@pytest.mark.filterwarnings("ignore::fastprop.inspection.GradientWarning")  # of deep layers, some gradients are tiny
+@pytest.mark.parametrize("name", [name for name in ACTIVATION_LAYERS if name != "identity"])
+@pytest.mark.parametrize("fused", [False, True], ids=["layer", "fused"])
+def test_the_bound_holds_for_every_activation(name, fused):
+    rng = np.random.default_rng(0)
+    layers = []
+    for i in range(4):
+        layers.append(nn.Linear(6, 6, activation=name if fused else "identity", random_state=i))
+        if not fused:
+            layers.append(ACTIVATION_LAYERS[name]())
+    model = nn.Sequential(nn.Sequential(*layers), nn.Dropout(0.25, random_state=0), nn.Linear(6, 2, random_state=9))
+    flow = gradient_flow(model, nn.MSELoss(), rng.normal(scale=3, size=(50, 6)), rng.normal(size=(50, 2)), at="outputs")
+    bound, z = flow.bound(), np.linspace(-9, 9, 20001)[:, None]
+    steepest = (np.diff(ACTIVATION_LAYERS[name]()(z), axis=0) / np.diff(z, axis=0)).max()
+    assert [row.name for row in bound.rows] == ["input", *flow.layers]
+    assert bound["input"].slopes == pytest.approx(steepest**4 / 0.75, rel=1e-2)
+    assert bound["input"].weight_norms == pytest.approx(np.prod([np.linalg.norm(p.data, 2) for p in model.parameters()[::2]]))
+    assert all(row.norm <= row.bound for row in bound.rows)
+    with pytest.raises(KeyError, match="no bound for '0'; there are"):
+        bound["0"]
+
+
+def test_the_bound_is_reached_where_nothing_is_lost():
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(5)))
+    for i, layer in enumerate(model):
+        layer.weight.data = (i + 1) * np.eye(3)
+    flow = gradient_flow(model, nn.MSELoss(), X, X, at="outputs")
+    for row in flow.bound().rows:
+        assert row.norm == pytest.approx(row.bound, rel=1e-12)
+    assert [row.weight_norms for row in flow.bound().rows] == [120, 120, 60, 20, 5, 1]
+
+
+def test_where_there_is_no_bound():
+    residual = nn.Sequential(nn.Linear(3, 3, random_state=0), nn.Residual(nn.Linear(3, 3)), nn.Linear(3, 2, random_state=1))
+    with pytest.raises(ValueError, match=r"Linear layers, activations and dropout in a row; layer '1', Residual, is none of them"):
+        gradient_flow(residual, nn.MSELoss(), X, Y, at="outputs").bound()
+    with pytest.raises(ValueError, match="make the flow with at='outputs'; got at='parameters'"):
+        gradient_flow(_model(), nn.MSELoss(), X, Y).bound()
+    with pytest.raises(ValueError, match="the flow must have recorded a step; it has none"):
+        GradientFlow(_model(), at="outputs").bound()
 
 
 def test_errors():

@@ -85,7 +85,7 @@ def test_the_validation_score(draw, kind, score):
     assert _curve(scores) == ([1, 2, 3, 4, 5, 6], estimator.validation_scores_)
     assert scores.get_color() == loss.get_color()
     assert (loss.get_linestyle(), scores.get_linestyle()) == ("-", "--")
-    assert display.score_ax_.get_ylabel() == f"validation {score} (dashed)"
+    assert display.score_ax_.get_ylabel() == f"validation {score} (dashed, with dots)"
     assert _legend(display) == ["stops early"]
 
 
@@ -102,7 +102,7 @@ def test_several_estimators_on_one_plot(draw):
     assert a.ax_.get_ylabel() == "training loss (nats)"
     d = draw(_fitted("MLPRegressor", early_stopping=True), ax=a.ax_)
     assert d.ax_.get_ylabel() == "training loss"
-    assert d.score_ax_.get_ylabel() == "validation score (dashed)"
+    assert d.score_ax_.get_ylabel() == "validation score (dashed, with dots)"
 
 
 def test_the_second_axis_may_come_later(draw):
@@ -146,6 +146,42 @@ def test_a_pipeline_and_options(draw):
     assert _legend(display) == ["mine"]
 
 
+@pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
+def test_the_legend_covers_nothing(draw, early_stopping):
+    ax = None
+    for name in ("one", "two", "the third with a long name"):
+        display = draw(_fitted(early_stopping=early_stopping), ax=ax, name=name)
+        ax = display.ax_
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend().get_window_extent()
+    for axes in display.figure_.axes:
+        assert not legend.overlaps(axes.bbox)
+        assert not legend.overlaps(axes.yaxis.get_tightbbox())
+
+
+def test_the_legend_stays_in_a_figure_that_makes_no_room(draw):
+    figure, ax = plt.subplots()
+    draw(_fitted(), ax=ax, name="a")
+    assert _legend(draw(_fitted(), ax=ax, name="b")) == ["a", "b"]
+    display = draw(_fitted(early_stopping=True), ax=ax, name="c")
+    assert _legend(display) == ["a", "b", "c"]
+    figure.canvas.draw()
+    box, whole = display.score_ax_.get_legend().get_window_extent(), ax.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+
+
+def test_several_histories_have_a_colour_each(draw):
+    ax, style = None, {"linewidth": 3}
+    for name in ("a", "b"):
+        display = fastprop.LossCurveDisplay.from_history({"loss": [2, 1], "val_loss": [3, 2]}, ax, name=name, loss_kw=style)
+        ax = display.ax_
+    lines = ax.get_lines()
+    assert [line.get_linestyle() for line in lines] == ["-", "--"] * 2
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color() == lines[3].get_color()
+    assert {line.get_linewidth() for line in lines} == {3}
+    assert _legend(display) == ["a", "b"]
+
+
 def test_the_history_of_a_model_of_layers():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
@@ -159,10 +195,10 @@ def test_the_history_of_a_model_of_layers():
     assert _curve(loss) == ([1, 2, 3], history["loss"])
     assert _curve(validation) == ([1, 2, 3], history["val_loss"])
     assert _curve(scores) == ([1, 2, 3], [0.4, 0.5, 0.6])
-    assert [line.get_linestyle() for line in display.lines_] == ["-", ":", "--"]
+    assert [line.get_linestyle() for line in display.lines_] == ["-", "--", "--"]
     assert len({line.get_color() for line in display.lines_}) == 1
-    assert display.ax_.get_ylabel() == "training loss, validation loss (dotted) (nats)"
-    assert display.score_ax_.get_ylabel() == "validation accuracy (dashed)"
+    assert display.ax_.get_ylabel() == "training loss, validation loss dashed (nats)"
+    assert display.score_ax_.get_ylabel() == "validation accuracy (dashed, with dots)"
     assert _legend(display) == ["mine"]
 
     history = model.fit(X, y, random_state=0, **options)

@@ -19,12 +19,12 @@ def _orthogonal(layer, random_state):
 
 
 def test_s11_gradient_flow(figure):
-    ratios = {}
+    ratios, flows = {}, {}
     for activation, init in (("sigmoid", "xavier_normal"), ("relu", "he_normal")):
         model = nn.mlp([50] * 9 + [10], activation, init=init, random_state=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, Y)
+            flow = flows[activation] = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, Y)
         vanishes = [warning for warning in caught if "the gradient vanishes on its way back" in str(warning.message)]
         assert len(vanishes) == (activation == "sigmoid")
         ratios[activation] = flow.ratio()
@@ -42,9 +42,16 @@ def test_s11_gradient_flow(figure):
 
     matplotlib = pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
     matplotlib.use("Agg")
-    display = GradientFlowDisplay.from_flow(outputs)
-    assert display.ax_.get_yscale() == "log"
-    np.testing.assert_array_equal(display.lines_[0].get_ydata(), outputs.norms[0])
+    ax = None
+    for activation, flow in flows.items():
+        display = GradientFlowDisplay.from_flow(flow, "bars", ax, name=activation)
+        ax = display.ax_
+        heights = [bar.get_height() for bar in display.bars_]
+        np.testing.assert_array_equal(heights, [*flow.norms[0], flow.input_norms[0]])
+    assert ax.get_yscale() == "log"
+    assert [text.get_text() for text in ax.get_xticklabels()] == [*map(str, range(9)), "input"]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == [f"{activation}\nfirst / last layer: {ratio:.2g}" for activation, ratio in ratios.items()]
 
 
 def test_s12_exploding_gradients(figure):
@@ -60,6 +67,19 @@ def test_s12_exploding_gradients(figure):
         ratios.append(flow.ratio())
     figure("growth over 8 layers with 3 times the weights", f"{ratios[1] / ratios[0]:.6f}; 3^8 = {3**8}")
     assert ratios[1] / ratios[0] == pytest.approx(3**8, rel=1e-9)
+
+    # Weights that turn and stretch by 2, and no activation: the growth is exactly |W|^(L - l).
+    stretching = nn.Sequential(*(nn.Linear(50, 50, init=_orthogonal, random_state=seed) for seed in range(9)))
+    for layer in stretching:
+        layer.weight.data *= 2
+    flow = GradientFlow(stretching, at="outputs")
+    stretching(X)
+    flow.backward(np.ones((64, 50)))
+    bound = flow.bound()
+    figure("growth with |W| = 2", f"{flow.ratio():.6f}; |W|^8 = {bound['0'].weight_norms:.6f}")
+    for i, row in enumerate(bound.rows[1:]):
+        assert row.weight_norms == pytest.approx(2 ** (8 - i), rel=1e-12)
+        assert row.norm == pytest.approx(row.weight_norms * flow.norms[0, -1], rel=1e-12)
 
     model(X)
     with pytest.warns(GradientWarning, match="explodes on its way back: norm .* at layer '8', .* at layer '0'"):

@@ -1,0 +1,47 @@
+"""The table of a model: its layers with their names, shapes, numbers of parameters, and norms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tables import Table
+from .parameter import Parameter
+
+if TYPE_CHECKING:
+    from .module import Module
+
+
+def summary(model: Module) -> Table:
+    """A row for each module, except that the model itself has one only where nothing is inside or where it has parameters."""
+    modules = [(name, module) for name, module in model.named_modules() if name or own_parameters(module)] or [("", model)]
+    caption = f"{type(model).__name__}, {model.n_parameters:,} parameters"
+    head = ("layer", "module", "parameters", "shapes", "|parameters|", "|gradient|")
+    return Table(head, [_row(name, module) for name, module in modules], "<<><>>", caption=caption)
+
+
+def title(module: Module) -> str:
+    """A module in one line: what is inside it has lines of its own."""
+    text = repr(module)
+    return type(module).__name__ if "\n" in text else text
+
+
+def own_parameters(module: Module) -> dict[str, Parameter]:
+    """The parameters that belong to a module itself, by the names of its attributes."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Parameter)}
+
+
+def norm(arrays) -> float:
+    """The Euclidean norm of all arrays together, in float64."""
+    return float(np.linalg.norm([np.linalg.norm(np.asarray(array, np.float64)) for array in arrays]))
+
+
+def _row(name, module):
+    own = own_parameters(module)
+    if not own:
+        return name, title(module), "", "", "", ""
+    gradients = [parameter.grad for parameter in own.values()]
+    shapes = ", ".join(f"{key} {parameter.shape}" for key, parameter in own.items())
+    norms = f"{norm(p.data for p in own.values()):.3g}", "" if any(g is None for g in gradients) else f"{norm(gradients):.3g}"
+    return name, title(module), f"{sum(p.size for p in own.values()):,}", shapes, *norms
