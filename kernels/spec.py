@@ -58,6 +58,8 @@ LOSSES = {
     "squared_error": Loss(2, "identity"),
     "poisson": Loss(3, "exp"),
 }
+# Those whose targets are probabilities, which label smoothing changes.
+CROSS_ENTROPIES = "softmax_cross_entropy", "binary_cross_entropy"
 
 # g = c (gradient) + l2 p for every parameter p, where c is the factor of clipping; p is multiplied by 1 - lr weight_decay before
 # the step.

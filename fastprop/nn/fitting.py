@@ -15,7 +15,7 @@ from ..threads import n_threads_of_steps
 from ..training_set import one_matrix, sparse_rows
 from .errors import LayerError
 from .init import generator
-from .lowering import CompiledEpochs, NotPlain
+from .lowering import CompiledEpochs, NotPlain, sizes_of_batches
 
 EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
 
@@ -39,7 +39,7 @@ class LayeredEpochs:
     def _check(self):
         """Find wrong shapes and targets before the first update: the first row shows the shape and dtype of the outputs."""
         if self.n_samples:
-            with in_mode(self._model, False):
+            with first_row_mode(self._model, 1 in sizes_of_batches(self.n_samples, self._batch_size)):
                 outputs = self._model.forward(dense_rows(self._X, slice(0, 1)))
             self._loss.targets(self._y, (self.n_samples, *outputs.shape[1:]), outputs.dtype)
 
@@ -182,6 +182,20 @@ def in_mode(model, training):
     finally:
         for module, mode in before:
             module.training = mode
+
+
+@contextmanager
+def first_row_mode(model, is_batch):
+    """Evaluation mode; but where one row is a batch, batch norms are as in training, to refuse it, and keep their statistics."""
+    norms = [module for module in model.modules() if is_batch and module.least_rows > 1]
+    with in_mode(model, False):
+        for norm in norms:
+            norm.training = norm.recomputing = True
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.recomputing = False
 
 
 def rows_of(X, dtype):
