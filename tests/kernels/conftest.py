@@ -341,7 +341,6 @@ def empty_calls(rng, dtype):
 # Numba compiles for a minute what these tests call, and again for other types of arrays
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """What Numba computes with a second dtype, or from read-only arrays, is for a full run; and Numba comes last."""
     for item in items:
