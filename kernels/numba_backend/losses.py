@@ -5,7 +5,7 @@ from numba import njit
 
 from ..spec import LINKS, LOSS_CODES
 from .activations import EXP, activate_elementwise, apply_link, copy, row_max, row_sum, softmax
-from .jit import OPTIONS, UnknownNumber, jit, readonly
+from .jit import OPTIONS, UnknownNumber, jit, public, readonly
 from .vmath import exp, log1p_unit
 
 KNOWN = SOFTMAX_CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, POISSON = tuple(
@@ -23,7 +23,7 @@ def check_loss(loss):
         raise UnknownNumber("loss", loss)
 
 
-@jit
+@public
 def softmax_forward(logits, probs, n_threads):
     """probs = exp(logits) / sum over the row of exp(logits); logits, probs (n, n_classes)."""
     logits = readonly(logits)
@@ -31,7 +31,7 @@ def softmax_forward(logits, probs, n_threads):
         softmax(logits[start : start + BLOCK], probs[start : start + BLOCK])
 
 
-@jit
+@public
 def softmax_backward(dprobs, probs, dlogits, n_threads):
     """dlogits = probs (dprobs - sum over the row of dprobs probs); all (n, n_classes)."""
     n, n_classes = probs.shape
@@ -43,7 +43,7 @@ def softmax_backward(dprobs, probs, dlogits, n_threads):
             dlogits[i, c] = probs[i, c] * (dprobs[i, c] - inner)
 
 
-@jit
+@public
 def loss_forward(loss, logits, labels, targets, sample_weight, outputs, n_threads):
     """Write outputs = link(logits) and return the weighted sum of the rows' losses, in nats, accumulated in float64.
 
@@ -132,7 +132,7 @@ def _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, probs):
     return total
 
 
-@jit
+@public
 def loss_backward(loss, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
     """dlogits = scale sample_weight (outputs - targets), or (outputs sum(targets) - targets) for softmax cross-entropy.
 
