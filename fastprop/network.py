@@ -420,9 +420,9 @@ class Network:
         data : TrainingSet
             From `training_set`.
         alpha : float
-            Factor of the L2 term.
+            Factor of the L2 term, at least 0.
         clip : float
-            Probabilities are clipped to [clip, 1 - clip] for the reported loss.
+            In [0, 0.5): probabilities are clipped to [clip, 1 - clip] for the reported loss.
         n_threads : int
             Number of threads.
 
@@ -434,7 +434,7 @@ class Network:
             With respect to `params`, shaped like it.
         """
         self._check_data(data)
-        gradient = np.empty_like(self._params)
+        alpha, clip, gradient = checks.real("alpha", alpha), checks.real("clip", clip), np.empty_like(self._params)
         return self._loss_gradient(data, alpha, clip, gradient, checked_threads(n_threads)), gradient
 
     def train_epoch(
@@ -461,9 +461,9 @@ class Network:
         batch_size : int
             The last batch may be shorter.
         alpha : float
-            Factor of the L2 term.
+            Factor of the L2 term, at least 0.
         clip : float
-            Probabilities are clipped to [clip, 1 - clip] for the reported loss.
+            In [0, 0.5): probabilities are clipped to [clip, 1 - clip] for the reported loss.
         n_threads : int
             Number of threads.
 
@@ -516,13 +516,14 @@ class Network:
         batch_size : int
             The last batch of an epoch may be shorter.
         alpha : float
-            Factor of the L2 term.
+            Factor of the L2 term, at least 0.
         clip : float
-            Probabilities are clipped to [clip, 1 - clip] for the reported losses.
+            In [0, 0.5): probabilities are clipped to [clip, 1 - clip] for the reported losses.
         rates : ndarray of float64, shape (n_steps,), optional
             Factors of the optimizer's lr for each step of the call.
         smoothing : float
-            In [0, 1): targets y of the cross-entropies become (1 - smoothing) y + smoothing / n_out, for training alone.
+            In [0, 1), and 0 for other losses than the cross-entropies: targets y become (1 - smoothing) y + smoothing / K, for
+            training alone, where K is ``n_out``, or 2 for the binary cross-entropy.
         clip_norm : float
             The gradient of a batch is multiplied by ``min(1, clip_norm / (norm + 1e-6))``; 0 means no clipping.
         exempt : bool

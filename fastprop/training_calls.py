@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .annotations import Floats, Integers
 from .kernels import checks
 from .kernels.job import VALIDATION, new_job
-from .kernels.spec import LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
+from .kernels.spec import CROSS_ENTROPIES, LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
 from .optim import Optimizer
 from .training_set import TrainingSet
 
@@ -63,6 +63,9 @@ class TrainingCalls:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be one of fastprop.optim, such as optim.Adam(network); got {optimizer!r}")
         self._memory = optimizer.memory
+        smoothing = checks.real("smoothing", smoothing, "rate")
+        if smoothing and network.loss not in CROSS_ENTROPIES:
+            raise ValueError(f"smoothing must be 0 for the loss {network.loss!r}, which is none of classes; got {smoothing!r}")
         job = new_job(
             data.arrays,
             network._params,
@@ -73,9 +76,9 @@ class TrainingCalls:
             loss_hyper=network._loss_hyper,
             gradient_scale=_finite("gradient_scale", gradient_scale),
             value_scale=_finite("value_scale", value_scale),
-            smoothing=checks.real("smoothing", smoothing, "rate"),
-            clip=clip,
-            alpha=alpha,
+            smoothing=smoothing,
+            clip=checks.real("clip", clip),
+            alpha=checks.real("alpha", alpha),
             optimizer=OPTIMIZER_CODES[optimizer.name],
             hyper=None,
             exempt=checks.flag("exempt", exempt),

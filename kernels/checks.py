@@ -59,7 +59,7 @@ def option(name, value, codes):
         raise ValueError(f"{name} must be one of {list(codes)}; got {value!r}") from None
 
 
-def integer(name, value, minimum=-sys.maxsize, maximum=sys.maxsize):
+def integer(name, value, minimum=-sys.maxsize - 1, maximum=sys.maxsize):
     """A Python or NumPy integer in [minimum, maximum], as an int."""
     if type(value) is not int:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):

@@ -69,6 +69,8 @@ LOSSES = {
     "gamma": Loss(7, "exp", targets="positive"),
     "tweedie": Loss(8, "exp", {"power": 1.5}, targets="not negative"),
 }
+# Those whose targets are probabilities, which label smoothing changes.
+CROSS_ENTROPIES = "softmax_cross_entropy", "binary_cross_entropy"
 
 # g = c (gradient) + l2 p for every parameter p, where c is the factor of clipping; p is multiplied by 1 - lr weight_decay before
 # the step.

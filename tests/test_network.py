@@ -180,6 +180,9 @@ def test_bad_options_of_train_epochs():
     wrong = [
         ({"rates": np.ones(8)}, r"rates must have shape \(9,\), one for each step; got \(8,\)"),
         ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
+        ({"alpha": np.inf}, r"alpha must be in \[0, inf\); got inf"),
+        ({"alpha": -0.1}, r"alpha must be in \[0, inf\); got -0.1"),
+        ({"clip": 0.5}, r"clip must be in \[0, 0.5\); got 0.5"),
         ({"clip_norm": -1.0}, "clip_norm must be in"),
         ({"gradient_scale": np.nan}, "gradient_scale must be a finite number"),
         ({"validation": data, "validation_losses": np.empty(2)}, r"validation_losses must have shape \(3,\); got \(2,\)"),
@@ -192,6 +195,13 @@ def test_bad_options_of_train_epochs():
     for change, message in wrong:
         with pytest.raises(ValueError, match=message):
             network.train_epochs(**call | change)
+    for options in ({"alpha": -1.0}, {"clip": 0.5}):
+        with pytest.raises(ValueError, match="must be in"):
+            network.loss_gradient(data, **options)
+    with pytest.raises(ValueError, match="smoothing must be 0 for the loss 'squared_error', which is none"):
+        (regression := _network("squared_error")).train_epochs(
+            **call | {"data": regression.training_set(X, Y["squared_error"]), "optimizer": Adam(regression), "smoothing": 0.1}
+        )
     for change, message in (
         ({"exempt": 1}, "exempt must be True or"),
         ({"validation": data}, "validation_losses must be an"),

@@ -18,7 +18,7 @@ from .errors import LayerError
 from .evaluation import Metrics, dense_rows, evaluate, in_mode, of_validation_data, rows_of
 from .init import generator
 from .losses import has_targets
-from .lowering import CompiledEpochs, NotPlain
+from .lowering import CompiledEpochs, NotPlain, sizes_of_batches
 from .observation import undisturbed
 from .watched import WatchedEpochs, first_infinite
 
@@ -44,7 +44,7 @@ class LayeredEpochs:
     def __init__(self, problem):
         self.model, self._loss, self.optimizer = problem.model, problem.loss, problem.optimizer
         self._batch_size, self.clip_norm = problem.batch_size, problem.clip_norm
-        self._X, self._y = self._checked(problem.X, problem.y)
+        self._X, self._y = self._checked(problem.X, problem.y, for_training=True)
         self._validation_data, self.validation_losses = problem.validation_data, []
         if self._validation_data is not None:
             with of_validation_data():
@@ -55,14 +55,15 @@ class LayeredEpochs:
         self._loss.n_threads = self.optimizer.n_threads = n_threads
         self.model.set_n_threads(n_threads)
 
-    def _checked(self, X, y):
+    def _checked(self, X, y, for_training=False):
         """(X, y) as arrays. Finds wrong shapes and targets: the first row shows the shape and dtype of the outputs."""
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
         X, y = rows_of(X, dtypes.pop() if len(dtypes) == 1 else None), np.asarray(y)
         if y.ndim == 0 or len(y) != X.shape[0]:
             raise ValueError(f"X and y must have the same number of rows; got shapes {X.shape} and {y.shape}")
         if len(y):
-            with in_mode(self.model, False):
+            is_batch = for_training and 1 in sizes_of_batches(len(y), self._batch_size)
+            with first_row_mode(self.model, is_batch):
                 outputs = self.model.forward(dense_rows(X, slice(0, 1)))
             if has_targets(self._loss):
                 self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
@@ -218,6 +219,20 @@ def _checked(problem, epochs):
         if not np.shape(validation_data[1]) or not len(validation_data[1]):
             raise ValueError("validation_data must have at least one row")
     return problem._replace(batch_size=batch_size, clip_norm=clip_norm or 0.0)
+
+
+@contextmanager
+def first_row_mode(model, is_batch):
+    """Evaluation mode; but where one row is a batch, batch norms are as in training, to refuse it, and keep their statistics."""
+    norms = [module for module in model.modules() if is_batch and module.least_rows > 1]
+    with in_mode(model, False):
+        for norm in norms:
+            norm.training = norm.recomputing = True
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.recomputing = False
 
 
 def make_runner(problem, compiled):

@@ -26,14 +26,17 @@ def is_sparse(X):
     return hasattr(X, "tocsr")
 
 
+def sizes_of_batches(n_rows, batch_size):
+    """The numbers of rows that the batches of an epoch have, as a set."""
+    return {min(batch_size, n_rows), n_rows % batch_size or batch_size} if n_rows else set()
+
+
 class Lowered:
     """A model, a loss and an optimizer as the training loop takes them. Read for each call, because a callback may change them."""
 
     def __init__(self, model, loss, optimizer, shape, has_sparse_rows, batch_size):
         _check_rules(model, loss, optimizer)
-        n_rows, _ = shape
-        sizes_of_batches = {min(batch_size, n_rows), n_rows % batch_size or batch_size} if n_rows else set()
-        self.program = Program(model, shape, optimizer.t, sizes_of_batches)
+        self.program = Program(model, shape, optimizer.t, sizes_of_batches(shape[0], batch_size))
         self.program.module(model)
         parameters = model.parameters()
         if not _same(self.program.parameters, parameters):

@@ -50,6 +50,7 @@ class Module(Trainable, Tabular):
     training: bool = True
     n_threads: int = 1
     recomputing: bool = False  # set by `Checkpoint`: repeat the last forward, with its random numbers
+    least_rows: int = 1  # of a batch in training mode
     buffers: tuple[str, ...] = ()  # names of arrays that belong to the state but have no gradient
     _saved: Any = None
 

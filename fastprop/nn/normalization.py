@@ -114,6 +114,7 @@ class BatchNorm1d(_Norm):
     Ioffe and Szegedy, *Batch normalization* (2015).
     """
 
+    least_rows = 2
     buffers = ("running_mean", "running_var")
     _backward_kernel = staticmethod(raw.batch_norm_backward)
 
@@ -160,7 +161,7 @@ class BatchNorm1d(_Norm):
         return self._own("running_mean", self.running_mean), self._own("running_var", self.running_var)
 
     def _check_rows(self, shape):
-        if shape[0] < 2:
+        if shape[0] < self.least_rows:
             raise ShapeError(self, f"x must have at least 2 rows in training mode, as one row has no variance; got {shape}")
 
     def _update_statistics(self, mean, rstd, n):

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..spec import ACTIVATION_CODES, LINKS
-from .jit import UnknownNumber, jit, readonly
+from .jit import UnknownNumber, jit, public, readonly
 from .tile import pointer_to
 from .vmath import exp, exp_and_expm1, inlined, log1p_exp, normal, sigmoid, tanh
 
@@ -248,7 +248,7 @@ def relu(z):
         values[i] = zero if values[i] < zero else values[i]
 
 
-@jit
+@public
 def activation_forward(z, activation, a, n_threads):
     """a = f(z) for z, a (n, n_units), a may be z; any activation. ``n_threads`` is ignored."""
     check_activation(activation)
@@ -256,7 +256,7 @@ def activation_forward(z, activation, a, n_threads):
     activate(activation, a)
 
 
-@jit
+@public
 def activation_backward(da, a, activation, dz, n_threads):
     """dz = da f'(z) for da, a or z, dz (n, n_units), dz may be da. ``n_threads`` is ignored."""
     check_activation(activation)

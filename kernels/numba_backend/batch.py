@@ -9,10 +9,11 @@ chunk serves the next one too.
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import prange
 
 from .activations import activate, activate_and_derive, chain, copy, derivative_from_z, multiply, scaled_derivative
 from .dropout import drop_rows, unscale_rows
-from .jit import jit, readonly
+from .jit import Threaded, jit, readonly
 from .linear import CHUNK, backward_row, backward_sparse_row, forward_row, forward_sparse_row, matrix, share, vector
 from .losses import loss_backward, loss_of_block, n_classes
 from .network import norm_parameters
@@ -24,6 +25,7 @@ from .normalization import (
     layer_norm_forward,
     merge_moments,
     normalize,
+    running_rstd,
     statistics_from_moments,
 )
 from .program import (
@@ -76,33 +78,42 @@ class Workspace(NamedTuple):
 
 
 @jit
-def make_plan(layers, data, smoothing, params):
-    """(plan, n_columns, norms, statistics) of a `Network`. The plan begins with sample weight and targets."""
+def make_network(layers, data, smoothing, params):
+    """A `Network`. The plan begins with sample weight and targets."""
     n_targets = layers[len(layers) - 1].n_out if data.targets.size or smoothing > 0 else 0
     plan, n_columns = training_plan(layers, 1 + n_targets, 0 if data.indptr.size else layers[0].n_in)
     norms, n_buffers = rows_of_kind(layers, BATCH_NORM), 0
     for i in norms:
         n_buffers += 2 * layers[i].n_in
-    return readonly(plan), n_columns, readonly(norms), np.zeros((2, n_buffers), params.dtype)
+    return Network(layers, readonly(plan), n_columns, readonly(norms), params, np.zeros((2, n_buffers), params.dtype))
 
 
 @jit
-def make_workspace(network, batch_size, labels, n_threads):
-    """(numbers, labels, gradients, moments) of a `Workspace` for batches of at most ``batch_size`` rows."""
+def make_workspace(network, batch_size, labels, n_gradient, n_threads):
+    """A `Workspace` for batches of at most ``batch_size`` rows; with ``n_gradient`` 0, for their losses alone."""
     chunk = min(CHUNK, batch_size)
     n_rows = (batch_size + n_threads - 1) // n_threads if len(network.norms) else chunk
-    return (
+    return Workspace(
         np.empty((n_threads, n_rows * network.n_columns), network.params.dtype),
         np.empty((n_threads, chunk if labels.size else 0), labels.dtype),
-        np.empty((n_threads, len(network.params)), network.params.dtype),
+        np.empty((n_threads, n_gradient), network.params.dtype),
         np.zeros((n_threads, network.statistics.shape[1])),
     )
 
 
-@jit
-def n_phases(network):
-    """The number of phases of a pass."""
-    return 2 * len(network.norms) + 1
+@Threaded
+def run_batch(rows, step, data, objective, network, work, loss_sums, n_threads):
+    """All phases of the batch of update number ``step``; 0 drops nothing. Threads share the rows.
+
+    Writes the sum of the losses of each thread's rows, and their gradients to a workspace that has some.
+    """
+    loss_sums[:] = 0
+    for phase in range(2 * len(network.norms) + 1):
+        for index in prange(n_threads):
+            thread = np.intp(index)  # which prange makes unsigned: everything would be compiled again
+            first, last = share(len(rows), thread, n_threads)
+            loss_sums[thread] += _run_phase(phase, rows[first:last], first, step, data, objective, network, work, thread)
+        _finish_phase(phase, len(rows), network, work)
 
 
 @jit
@@ -137,13 +148,14 @@ def _gather_targets(data, rows, smoothing, share_of_all, y):
 
 
 @jit
-def run_phase(phase, rows, first_row, step, data, objective, network, work, thread):
-    """One phase of a thread's rows, those from ``first_row`` on of the batch of update number ``step``; 0 drops nothing.
+def _run_phase(phase, rows, first_row, step, data, objective, network, work, thread):
+    """One phase of a thread's rows, those from ``first_row`` on of the batch: see `run_batch`.
 
     Writes to the thread's moments, or to its gradient: that of the weighted sum of the losses. Returns the sum of the losses in
     the phase that computes them.
     """
     numbers, gradient, norms = work.numbers[thread], work.gradients[thread], network.norms
+    backward = gradient.size > 0
     layers, plan = network.layers, network.plan
     n_norms, last, sparse = len(norms), len(layers) - 1, data.indptr.size > 0
     if phase == n_norms and (sparse or len(rows) == 0):
@@ -164,7 +176,9 @@ def run_phase(phase, rows, first_row, step, data, objective, network, work, thre
             _take_moments(norms[phase], n, start, network, block, work.moments[thread])
             continue
         if phase == n_norms:
-            loss_sum += _loss_of_chunk(here, data, objective, network, block, work.labels[thread])
+            loss_sum += _loss_of_chunk(here, backward, data, objective, network, block, work.labels[thread])
+        if not backward:
+            continue
         high, low = last - 1 if back == 0 else norms[n_norms - back], norms[n_norms - 1 - back] + 1 if back < n_norms else 0
         _backward(high, low, here, step, first_row + start, accumulate, data, network, block, gradient)
         if back < n_norms:
@@ -173,7 +187,7 @@ def run_phase(phase, rows, first_row, step, data, objective, network, work, thre
 
 
 @jit
-def finish_phase(phase, n_rows, network, work):
+def _finish_phase(phase, n_rows, network, work):
     """Between two phases: what all threads' rows give together, in the order of the threads."""
     norms, layers, n_threads = network.norms, network.layers, len(work.gradients)
     n_norms = len(norms)
@@ -197,6 +211,17 @@ def finish_phase(phase, n_rows, network, work):
 
 
 @jit
+def use_buffers(network, buffers):
+    """A network whose batch norms take the running statistics."""
+    for i in network.norms:
+        n, at = network.layers[i].n_in, network.layers[i].buffers
+        mean, rstd = _statistics_of(0, i, network)
+        copy(buffers[at : at + n], mean)
+        running_rstd(buffers[at + n : at + 2 * n], network.layers[i].epsilon, rstd)
+    return Network(network.layers, network.plan, network.n_columns, network.norms[:0], network.params, network.statistics)
+
+
+@jit
 def update_buffers(n_rows, network, buffers):
     """Move the running statistics towards those of the batch: the variance is that of a sample."""
     for i in network.norms:
@@ -216,8 +241,8 @@ def _statistics_of(k, i, network):
 
 
 @jit
-def _loss_of_chunk(rows, data, objective, network, block, labels):
-    """The weighted sum of the losses of rows; writes the gradient with respect to the logits."""
+def _loss_of_chunk(rows, backward, data, objective, network, block, labels):
+    """The weighted sum of the losses of rows; with ``backward`` writes the gradient with respect to the logits."""
     layers, plan, n = network.layers, network.plan, len(rows)
     last = len(layers) - 1
     n_out = layers[last].n_out
@@ -233,7 +258,8 @@ def _loss_of_chunk(rows, data, objective, network, block, labels):
         _gather_vector(data.labels, rows, chosen)
     z, dz = matrix(block, plan[last].value * n, n, n_out), matrix(block, plan[last].delta * n, n, n_out)
     loss_sum = loss_of_block(objective.loss, objective.loss_hyper, z, chosen, y, weights, objective.clip, dz)
-    loss_backward(objective.loss, objective.loss_hyper, dz, chosen, y, weights, objective.gradient_scale, dz, 1)
+    if backward:
+        loss_backward(objective.loss, objective.loss_hyper, dz, chosen, y, weights, objective.gradient_scale, dz, 1)
     return loss_sum
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import random_bits
-from .jit import jit, readonly
+from .jit import jit, public, readonly
 
 # As uint64: with a signed number Numba would compute in float64.
 GAMMA, MIX_1, MIX_2 = np.uint64(random_bits.GAMMA), np.uint64(random_bits.MIX_1), np.uint64(random_bits.MIX_2)
@@ -30,7 +30,7 @@ def drop(values, key, first, threshold, scale, results):
         results[c] = values[c] * factor if kept else zero
 
 
-@jit
+@public
 def dropout(x, key, threshold, scale, y, n_threads):
     """y = scale x where element number c = i n_units + j is kept, 0 elsewhere; x, y (n, n_units), y may be x; one thread."""
     x = readonly(x)

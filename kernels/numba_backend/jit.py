@@ -1,6 +1,7 @@
 """How every function of this back end is compiled, and how a function comes to have a one-thread and a many-thread build."""
 
 import types
+from functools import cached_property
 
 from numba import njit
 from numba.core.imputils import impl_ret_borrowed
@@ -20,7 +21,9 @@ PRANGE_ONLY = {
     "fusion": False,
 }
 
-jit = njit(**OPTIONS)
+# For Python and for jitted code; and for jitted code alone, without the conversion of Python's objects, which is long code.
+public = njit(**OPTIONS)
+jit = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 class UnknownNumber(ValueError):
@@ -45,7 +48,7 @@ def readonly(typingctx, array):
 
 
 class Threaded:
-    """A function over ``prange(n_threads)`` in two builds, of which the parallel one is compiled at its first use.
+    """A function over ``prange(n_threads)``, or that calls such ones, in two builds; the parallel one is compiled at its first use.
 
     Merely compiling, or loading from the cache, a ``parallel=True`` function starts Numba's thread pool. So ``n_threads=1``
     runs a build in which prange is range. Jitted callers get that build too, whatever ``n_threads`` is: it does the same
@@ -53,13 +56,21 @@ class Threaded:
     """
 
     def __init__(self, function):
-        # Numba names cache files by qualified name, not by options: without a name of its own one build would load the other.
-        twin = types.FunctionType(function.__code__, function.__globals__, function.__name__)
-        twin.__qualname__ = function.__qualname__ + "_parallel"
-        self.serial = jit(function)
-        self.parallel = njit(parallel=PRANGE_ONLY, **OPTIONS)(twin)
+        self.serial = public(function)
         self.py_func = self.__wrapped__ = function
         self.__name__, self.__doc__ = function.__name__, function.__doc__
+
+    @cached_property
+    def parallel(self):
+        """The build for many threads. It calls the same builds of what it calls."""
+        function = self.py_func
+        used = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+        builds = {name: value.parallel for name, value in used.items() if isinstance(value, Threaded)}
+        twin = types.FunctionType(function.__code__, function.__globals__ | builds, function.__name__)
+        # Numba names cache files by qualified name, not by options: without a name of its own one build would load the other.
+        twin.__qualname__ = function.__qualname__ + "_parallel"
+        options = {"parallel": PRANGE_ONLY} if "prange" in used else {}
+        return njit(**options, **OPTIONS)(twin)
 
     def __call__(self, *args, **kwargs):
         n_threads = kwargs["n_threads"] if "n_threads" in kwargs else args[-1]

@@ -5,7 +5,7 @@ from numba import njit
 
 from ..spec import LINKS, LOSSES, codes
 from .activations import EXP, activate_elementwise, apply_link, copy, row_max, row_sum, softmax
-from .jit import OPTIONS, UnknownNumber, jit, readonly
+from .jit import OPTIONS, UnknownNumber, jit, public, readonly
 from .vmath import exp, log1p_unit
 
 NAMES = "softmax_cross_entropy", "binary_cross_entropy", "squared_error", "poisson"
@@ -39,7 +39,7 @@ def check_loss(loss, loss_hyper, n_out):
         raise WrongHyper(expected, len(loss_hyper))
 
 
-@jit
+@public
 def softmax_forward(logits, probs, n_threads):
     """probs = exp(logits) / sum over the row of exp(logits); logits, probs (n, n_classes)."""
     logits = readonly(logits)
@@ -47,7 +47,7 @@ def softmax_forward(logits, probs, n_threads):
         softmax(logits[start : start + BLOCK], probs[start : start + BLOCK])
 
 
-@jit
+@public
 def softmax_backward(dprobs, probs, dlogits, n_threads):
     """dlogits = probs (dprobs - sum over the row of dprobs probs); all (n, n_classes)."""
     n, n_classes = probs.shape
@@ -59,7 +59,7 @@ def softmax_backward(dprobs, probs, dlogits, n_threads):
             dlogits[i, c] = probs[i, c] * (dprobs[i, c] - inner)
 
 
-@jit
+@public
 def loss_forward(loss, loss_hyper, logits, labels, targets, sample_weight, outputs, n_threads):
     """Write outputs = link(logits) and return the weighted sum of the rows' losses, in nats, accumulated in float64.
 
@@ -150,7 +150,7 @@ def _clipped_cross_entropy(loss, labels, targets, sample_weight, clip, probs):
     return total
 
 
-@jit
+@public
 def loss_backward(loss, loss_hyper, outputs, labels, targets, sample_weight, scale, dlogits, n_threads):
     """dlogits = scale sample_weight times the gradient. Formulas: `reference.loss_backward`.
 

@@ -5,12 +5,12 @@ Sums down the columns are taken over BLOCK rows and then added to the totals: ro
 
 import numpy as np
 
-from .jit import jit, readonly
+from .jit import jit, public, readonly
 
 BLOCK = 128
 
 
-@jit
+@public
 def layer_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
     """y = (x - mean) rstd gamma + beta, rstd = 1 / sqrt(variance + epsilon) of every row.
 
@@ -33,7 +33,7 @@ def layer_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
         mean[i], rstd[i] = centre, spread
 
 
-@jit
+@public
 def layer_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta, n_threads):
     """With x_hat = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean of g - x_hat times mean of g x_hat), over the row.
 
@@ -61,7 +61,7 @@ def layer_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta,
         _add(block, dgamma, dbeta)
 
 
-@jit
+@public
 def batch_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
     """The same as `layer_norm_forward` with mean and rstd (n_units,) of every column; the variance is the biased one.
 
@@ -74,7 +74,7 @@ def batch_norm_forward(x, gamma, beta, epsilon, y, mean, rstd, n_threads):
     normalize(x, gamma, beta, readonly(mean), readonly(rstd), y)
 
 
-@jit
+@public
 def batch_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta, n_threads):
     """The same as `layer_norm_backward` with mean and rstd (n_units,), and the means over the column."""
     dy, x, gamma, mean, rstd = readonly(dy), readonly(x), readonly(gamma), readonly(mean), readonly(rstd)
@@ -88,13 +88,12 @@ def batch_norm_backward(dy, x, gamma, mean, rstd, accumulate, dx, dgamma, dbeta,
     batch_norm_dx(dy, x, gamma, mean, rstd, readonly(sums[0]), readonly(sums[1]), dx)
 
 
-@jit
+@public
 def batch_norm_inference(x, gamma, beta, running_mean, running_var, epsilon, y, n_threads):
     """y = (x - running_mean) / sqrt(running_var + epsilon) gamma + beta, y may be x; x, y (n, n_units), the others (n_units,)."""
     x, gamma, beta, mean = readonly(x), readonly(gamma), readonly(beta), readonly(running_mean)
     rstd = np.empty(len(running_var), x.dtype)
-    for j in range(len(rstd)):
-        rstd[j] = 1.0 / np.sqrt(running_var[j] + epsilon)
+    running_rstd(readonly(running_var), epsilon, rstd)
     normalize(x, gamma, beta, mean, readonly(rstd), y)
 
 
@@ -142,6 +141,13 @@ def statistics_from_moments(moments, n, epsilon, mean, rstd):
     for j in range(len(mean)):
         mean[j] = moments[0, j]
         rstd[j] = 1.0 / np.sqrt(moments[1, j] / n + epsilon)
+
+
+@jit
+def running_rstd(running_var, epsilon, rstd):
+    """rstd = 1 / sqrt(running_var + epsilon)."""
+    for j in range(len(rstd)):
+        rstd[j] = 1.0 / np.sqrt(running_var[j] + epsilon)
 
 
 @jit

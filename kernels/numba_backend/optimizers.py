@@ -6,7 +6,7 @@ All take ``shrink``, 1 - lr weight_decay, which the parameters are multiplied by
 import numpy as np
 
 from ..spec import OPTIMIZER_CODES
-from .jit import UnknownNumber, jit, readonly
+from .jit import UnknownNumber, jit, public, readonly
 
 KNOWN = SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = tuple(
     OPTIMIZER_CODES[name] for name in ("sgd", "momentum", "rmsprop", "adam", "adamw")
@@ -19,7 +19,7 @@ def check_optimizer(optimizer):
         raise UnknownNumber("optimizer", optimizer)
 
 
-@jit
+@public
 def update(optimizer, params, grad, slot_1, slot_2, hyper, step, n_threads):
     """One step, in place, all arrays (n_params,); slot_2 (0,) where it has one slot. ``n_threads`` is ignored."""
     check_optimizer(optimizer)

@@ -11,13 +11,13 @@ from numba import njit, prange
 
 from ..spec import Rows
 from .activations import copy
-from .batch import Network, Objective, Workspace, finish_phase, make_plan, make_workspace, n_phases, run_phase, update_buffers
-from .jit import OPTIONS, Threaded, jit, readonly
-from .linear import CHUNK, matrix, share
-from .losses import check_loss, loss_of_block, loss_terms
-from .network import logits_of_chunk, n_rows
+from .batch import Objective, make_network, make_workspace, run_batch, update_buffers, use_buffers
+from .jit import OPTIONS, Threaded, jit, public, readonly
+from .linear import share
+from .losses import check_loss, loss_terms
+from .network import n_rows
 from .optimizers import apply_update, check_optimizer
-from .program import LINEAR, check_program, inference_plan
+from .program import LINEAR, check_program
 from .tile import VECTOR_BYTES, address_of, advance, pointer_to, stream_vector, streams_done
 
 # Parameters whose gradient is finished and which are then updated before the next ones: few enough to stay in L2.
@@ -158,13 +158,40 @@ def _mean_loss(loss_sums, squares, layers, objective, value_scale, alpha, total_
     return total / total_weight
 
 
+@jit
+def _readonly_rows(x, indices, indptr, labels, targets, sample_weight):
+    return Rows(readonly(x), readonly(indices), readonly(indptr), readonly(labels), readonly(targets), readonly(sample_weight))
+
+
+@Threaded
+def _finish_gradients(layers, params, alpha, total_weight, gradients, result, squares, n_threads):
+    """`_finish_gradient` of all parameters; squares (2, n_threads): the sums of those of weights, and of the gradient."""
+    for index in prange(n_threads):
+        thread = np.intp(index)
+        first, last = share(len(params), thread, n_threads)
+        squares[0, thread] = _finish_gradient(first, layers, params, alpha, total_weight, gradients, result[first:last])
+        squares[1, thread] = _sum_of_squares(readonly(result[first:last]))
+
+
+@Threaded
+def _update_all(job, hyper, lr, factor, layers, current, total_weight, gradients, blocks, squares, n_threads):
+    """`_finish_and_update` of all parameters; writes ``squares[0]`` unless it is there already."""
+    for index in prange(n_threads):
+        thread = np.intp(index)
+        first, last = share(len(current), thread, n_threads)
+        of_weights = _finish_and_update(
+            first, last, job, hyper, lr, factor, layers, current, total_weight, gradients, blocks[thread]
+        )  # fmt: skip
+        if factor < 0:
+            squares[0, thread] = of_weights
+
+
 @Threaded
 def network_loss_gradient(
     x, indices, indptr, labels, targets, sample_weight, layers, params, loss, loss_hyper, alpha, clip, gradient, n_threads
 ):
     """Write the gradient (n_params,) of the mean loss with L2 term, and return the loss. Conventions: `reference`."""
-    data = Rows(readonly(x), readonly(indices), readonly(indptr), readonly(labels), readonly(targets), readonly(sample_weight))
-    layers, params = readonly(layers), readonly(params)
+    data, layers, params = _readonly_rows(x, indices, indptr, labels, targets, sample_weight), readonly(layers), readonly(params)
     check_program(layers)
     loss_hyper = readonly(loss_hyper)
     check_loss(loss, loss_hyper, layers[len(layers) - 1].n_out)
@@ -173,113 +200,20 @@ def network_loss_gradient(
     if total_weight == 0:
         gradient[:] = 0
         return 0.0
-    objective = Objective(loss, loss_hyper, clip, 0.0, 1.0)
-    plan, n_columns, norms, statistics = make_plan(layers, data, 0.0, params)
-    network = Network(layers, plan, n_columns, norms, params, statistics)
-    numbers, chosen, gradients, moments = make_workspace(network, len(rows), data.labels, n_threads)
-    work = Workspace(numbers, chosen, gradients, moments)
-    loss_sums, squares = np.zeros(n_threads), np.empty(n_threads)
-    for phase in range(n_phases(network)):
-        for thread in prange(n_threads):
-            first, last = share(len(rows), thread, n_threads)
-            loss_sums[thread] += run_phase(phase, rows[first:last], first, np.int64(0), data, objective, network, work, thread)
-        finish_phase(phase, len(rows), network, work)
-    for thread in prange(n_threads):
-        first, last = share(len(params), thread, n_threads)
-        squares[thread] = _finish_gradient(first, layers, params, alpha, total_weight, gradients, gradient[first:last])
-    return _mean_loss(loss_sums, squares, layers, objective, 1.0, alpha, total_weight)
+    objective, network = Objective(loss, loss_hyper, clip, 0.0, 1.0), make_network(layers, data, 0.0, params)
+    work = make_workspace(network, len(rows), data.labels, len(params), n_threads)
+    loss_sums, squares = np.empty(n_threads), np.empty((2, n_threads))
+    run_batch(rows, np.intp(0), data, objective, network, work, loss_sums, n_threads)
+    _finish_gradients(layers, params, alpha, total_weight, work.gradients, gradient, squares, n_threads)
+    return _mean_loss(loss_sums, squares[0], layers, objective, 1.0, alpha, total_weight)
 
 
-@Threaded
-def train_epochs(job, n_threads):
-    """Passes over the rows in mini-batches, updating in place, as `reference.train_epochs` says it."""
-    check_job(job)
-    data = Rows(
-        readonly(job.x), readonly(job.indices), readonly(job.indptr), readonly(job.labels), readonly(job.targets),
-        readonly(job.sample_weight),
-    )  # fmt: skip
-    # current is params too, under the type with which network_loss_gradient calls the same functions.
-    orders, layers, current, hyper = readonly(job.orders), readonly(job.layers), readonly(job.params), readonly(job.hyper)
-    objective = Objective(job.loss, readonly(job.loss_hyper), job.clip, job.smoothing, job.gradient_scale)
-    n_visits, first_step = orders.shape[1], job.step[0]
-    plan, n_columns, norms, statistics = make_plan(layers, data, job.smoothing, current)
-    network = Network(layers, plan, n_columns, norms, current, statistics)
-    numbers, chosen, gradients, moments = make_workspace(network, min(job.batch_size, n_visits), data.labels, n_threads)
-    work = Workspace(numbers, chosen, gradients, moments)
-    blocks = np.empty((n_threads, 2, UPDATE_BLOCK), current.dtype)
-    loss_sums, squares, norm_squares = np.empty(n_threads), np.empty(n_threads), np.empty(n_threads)
-    for epoch in range(len(orders)):
-        epoch_loss = 0.0
-        for start in range(0, n_visits, job.batch_size):
-            rows = orders[epoch, start : start + job.batch_size]
-            job.step[0] += 1
-            total_weight = _total_weight(data.sample_weight, rows)
-            if total_weight == 0:
-                continue
-            loss_sums[:] = 0
-            for phase in range(n_phases(network)):
-                for thread in prange(n_threads):
-                    first, last = share(len(rows), thread, n_threads)
-                    loss_sums[thread] += run_phase(
-                        phase, rows[first:last], first, job.step[0], data, objective, network, work, thread
-                    )  # fmt: skip
-                finish_phase(phase, len(rows), network, work)
-            update_buffers(len(rows), network, job.buffers)
-            factor = -1.0
-            if job.clip_norm > 0:
-                for thread in prange(n_threads):
-                    first, last = share(len(current), thread, n_threads)
-                    result = gradients[0, first:last]
-                    squares[thread] = _finish_gradient(first, layers, current, job.alpha, total_weight, gradients, result)
-                    norm_squares[thread] = _sum_of_squares(readonly(result))
-                factor = _clip_factor(norm_squares, job.clip_norm)
-            lr = hyper[0] * (job.rates[job.step[0] - first_step - 1] if job.rates.size else 1.0)
-            for thread in prange(n_threads):
-                first, last = share(len(current), thread, n_threads)
-                of_weights = _finish_and_update(
-                    first, last, job, hyper, lr, factor, layers, current, total_weight, gradients, blocks[thread]
-                )  # fmt: skip
-                if factor < 0:
-                    squares[thread] = of_weights
-            epoch_loss += _mean_loss(loss_sums, squares, layers, objective, job.value_scale, job.alpha, total_weight) * len(rows)
-        job.losses[epoch] = epoch_loss / n_visits
-        if job.validation_losses.size:
-            validation = Rows(
-                readonly(job.validation_x), readonly(job.validation_indices), readonly(job.validation_indptr),
-                readonly(job.validation_labels), readonly(job.validation_targets), readonly(job.validation_weight),
-            )  # fmt: skip
-            buffers, every = readonly(job.buffers), readonly(np.arange(n_rows(validation.x, validation.indptr)))
-            places, n_places = inference_plan(layers)
-            chunk = min(CHUNK, max(1, len(every)))
-            values = np.empty((n_threads, chunk * (n_places + layers[len(layers) - 1].n_out)), current.dtype)
-            for thread in prange(n_threads):
-                first, last = share(len(every), thread, n_threads)
-                loss_sums[thread] = _loss_of_rows(
-                    every[first:last], validation, objective, layers, places, n_places, current, buffers, values[thread]
-                )  # fmt: skip
-            _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, every), job)
-
-
-@jit
+@public
 def check_job(job):
     """Raise an error where a number of the job is not known."""
     check_program(readonly(job.layers))
     check_loss(job.loss, readonly(job.loss_hyper), job.layers[len(job.layers) - 1].n_out)
     check_optimizer(job.optimizer)
-
-
-@jit
-def _loss_of_rows(rows, data, objective, layers, places, n_columns, params, buffers, work):
-    """The weighted sum of the losses of consecutive rows, without dropout, with the running statistics."""
-    n_out, total = layers[len(layers) - 1].n_out, 0.0
-    for start in range(0, len(rows), CHUNK):
-        here = rows[start : start + CHUNK]
-        low, high = here[0], here[0] + len(here)
-        outputs = matrix(work, len(here) * n_columns, len(here), n_out)
-        logits_of_chunk(data.x, data.indices, data.indptr, here, layers, places, params, buffers, work, outputs)
-        labels, targets, weight = data.labels[low:high], data.targets[low:high], data.sample_weight[low:high]
-        total += loss_of_block(objective.loss, objective.loss_hyper, outputs, labels, targets, weight, objective.clip, outputs)
-    return total
 
 
 @jit
@@ -291,6 +225,55 @@ def _keep_best(epoch, loss_sum, total_weight, job):
         job.best[0], job.best[1] = job.validation_losses[epoch], job.step[0]
         copy(job.params, job.best_params)
         copy(job.buffers, job.best_buffers)
+
+
+@Threaded
+def train_epochs(job, n_threads):
+    """Passes over the rows in mini-batches, updating in place, as `reference.train_epochs` says it."""
+    check_job(job)
+    data = _readonly_rows(job.x, job.indices, job.indptr, job.labels, job.targets, job.sample_weight)
+    validation = _readonly_rows(
+        job.validation_x, job.validation_indices, job.validation_indptr, job.validation_labels, job.validation_targets,
+        job.validation_weight,
+    )  # fmt: skip
+    # current is params too, under the type with which network_loss_gradient calls the same functions.
+    orders, layers, current, hyper = readonly(job.orders), readonly(job.layers), readonly(job.params), readonly(job.hyper)
+    loss_hyper = readonly(job.loss_hyper)
+    objective = Objective(job.loss, loss_hyper, job.clip, job.smoothing, job.gradient_scale)
+    n_visits, first_step = orders.shape[1], job.step[0]
+    network = make_network(layers, data, job.smoothing, current)
+    work = make_workspace(network, min(job.batch_size, n_visits), data.labels, len(current), n_threads)
+    blocks = np.empty((n_threads, 2, UPDATE_BLOCK), current.dtype)
+    loss_sums, squares = np.empty(n_threads), np.empty((2, n_threads))
+    held_out = readonly(np.arange(n_rows(validation.x, validation.indptr)))
+    for epoch in range(len(orders)):
+        epoch_loss = 0.0
+        for start in range(0, n_visits, job.batch_size):
+            rows = orders[epoch, start : start + job.batch_size]
+            job.step[0] += 1
+            total_weight = _total_weight(data.sample_weight, rows)
+            if total_weight == 0:
+                continue
+            run_batch(rows, job.step[0], data, objective, network, work, loss_sums, n_threads)
+            update_buffers(len(rows), network, job.buffers)
+            factor = -1.0
+            if job.clip_norm > 0:
+                _finish_gradients(
+                    layers, current, job.alpha, total_weight, work.gradients, work.gradients[0], squares, n_threads
+                )  # fmt: skip
+                factor = _clip_factor(squares[1], job.clip_norm)
+            lr = hyper[0] * (job.rates[job.step[0] - first_step - 1] if job.rates.size else 1.0)
+            _update_all(
+                job, hyper, lr, factor, layers, current, total_weight, work.gradients, blocks, squares, n_threads
+            )  # fmt: skip
+            epoch_loss += _mean_loss(loss_sums, squares[0], layers, objective, job.value_scale, job.alpha, total_weight) * len(rows)
+        job.losses[epoch] = epoch_loss / n_visits
+        if job.validation_losses.size:
+            hard = Objective(job.loss, loss_hyper, job.clip, 0.0, 1.0)
+            trained = use_buffers(make_network(layers, validation, 0.0, current), readonly(job.buffers))
+            place = make_workspace(trained, max(1, len(held_out)), validation.labels, 0, n_threads)
+            run_batch(held_out, np.intp(0), validation, hard, trained, place, loss_sums, n_threads)
+            _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, held_out), job)
 
 
 def train_jobs(jobs, n_threads):

@@ -352,10 +352,11 @@ def empty_calls(rng, dtype):
 
 
 def pytest_collection_modifyitems(items):
-    """What Numba computes with a second dtype, or from read-only arrays, is for a full run."""
+    """What Numba computes with a second dtype, or from read-only arrays, is for a full run; and Numba comes last."""
     for item in items:
         if uses_numba(item) and (str(item.callspec.params.get("dtype")) == "float32" or item.get_closest_marker("other_types")):
             item.add_marker("full")
+    items.sort(key=lambda item: uses_numba(item) or "numba" in item.path.name)
 
 
 def uses_numba(item):

@@ -57,6 +57,11 @@ def test_value_and_width_follow_the_rows():
     assert (program.value, program.width) == (2, 5)
 
 
+def test_seeds_go_over_the_whole_range():
+    layers = kernels.LayerProgram(2).linear(3).dropout(0.5, -(2**63), 2**63 - 1).linear(1).link("identity")
+    assert (layers["seed"][1], layers["stream"][1]) == (-(2**63), 2**63 - 1)
+
+
 def test_a_plain_table_is_the_program_of_its_rows():
     program = kernels.LayerProgram(4).linear(3).activation("relu").dropout(0.5, 1, 2).linear(6).activation("silu")
     expected = program.linear(2).link("exp")
@@ -75,6 +80,7 @@ def test_a_plain_table_is_the_program_of_its_rows():
         (lambda p: p.dropout(1.0, 0, 0), ValueError, r"rate must be in \[0, 1\); got 1.0"),
         (lambda p: p.dropout(0.5, 0.5, 0), TypeError, "seed must be an integer; got 0.5"),
         (lambda p: p.dropout(0.5, 0, 2**63), ValueError, "stream must be at most"),
+        (lambda p: p.dropout(0.5, -(2**63) - 1, 0), ValueError, "seed must be at least"),
         (lambda p: p.layer_norm(0.0), ValueError, "epsilon must be in"),
         (lambda p: p.batch_norm(np.inf), ValueError, "epsilon must be in"),
         (lambda p: p.batch_norm(1e-5, 1.5), ValueError, r"momentum must be in \[0, 1\]; got 1.5"),

@@ -14,7 +14,7 @@ from fastprop.kernels.spec import ACTIVATIONS, LOSS_CODES  # noqa: E402
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the instructions are named as on x86-64")
-@pytest.mark.parametrize(("real", "suffix"), [(numba.float32, "ps"), (numba.float64, "pd")])
+@pytest.mark.parametrize(("real", "suffix"), [pytest.param(numba.float32, "ps", marks=pytest.mark.full), (numba.float64, "pd")])
 @pytest.mark.parametrize("name", activations.FORMULAS)
 def test_loops_of_activations_are_made_of_vector_instructions(name, real, suffix):
     loop = numba.cfunc(activations._signature(real), error_model="numpy")(activations._loop(activations.FORMULAS[name]))
@@ -27,6 +27,7 @@ def test_formulas_are_those_of_the_specification():
     assert list(activations.FORMULAS) == [name for name, entry in ACTIVATIONS.items() if entry.derivative == "z"]
 
 
+@pytest.mark.full  # which compiles the network's gradient once more
 def test_jitted_code_trains_a_program():
     """`network_loss_gradient` with batch norm and a residual block from jitted code: the bits that Python gets with one thread."""
     raw = kernels.load("numba").raw

@@ -261,9 +261,10 @@ def test_a_batch_of_one_row_in_a_batch_norm_is_an_error_before_anything_changes(
     optimizer = nn.SGD(model.parameters())
     before = numbers(model, optimizer)
     message = r"^layer '1\.block', BatchNorm1d\(6\): x must have at least 2 rows in training mode, .* got \(1, 6\)$"
-    for compiled in (True, None):
+    for compiled in (True, None, False):
         with pytest.raises(nn.ShapeError, match=message):
             model.fit(X, y, loss, optimizer, batch_size=batch_size, compiled=compiled)
+        assert not any(module.recomputing for module in model.modules())
     for ours, theirs in zip(numbers(model, optimizer), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
