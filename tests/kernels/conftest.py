@@ -348,26 +348,43 @@ def empty_calls(rng, dtype):
     return make_calls(0, rng, dtype)
 
 
-# Numba compiles for a minute what these tests call, and again for other types of arrays
+# Which cases are for a full run. The instruction sets are compiled from one source, the reference in float64 is the oracle itself,
+# and Numba compiles for a minute what these tests call, and again for other types of arrays.
 
 
 def pytest_collection_modifyitems(items):
-    """What Numba computes with a second dtype, or from read-only arrays, is for a full run; and Numba comes last."""
+    """A plain run has both dtypes for the module that is chosen here, and one for each other that can run; Numba comes last."""
+    own, elsewhere = (kernels.active.backend, kernels.active.isa), dispatch.unavailable()
     for item in items:
-        if uses_numba(item) and (str(item.callspec.params.get("dtype")) == "float32" or item.get_closest_marker("other_types")):
+        backend, dtype = backend_of(item), str(params_of(item).get("dtype"))
+        if backend == "numba":
+            is_spare = dtype == "float32" or item.get_closest_marker("other_types")
+        elif isinstance(backend, dispatch.Candidate):
+            is_spare = backend[:2] in elsewhere or (backend[:2] != own and dtype == "float64")
+        else:
+            is_spare = False
+        if is_spare:
             item.add_marker("full")
     items.sort(key=lambda item: uses_numba(item) or "numba" in item.path.name)
 
 
+def params_of(item):
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def backend_of(item):
+    """The back end that a test is for, as an entry of the registry, or by name where its instruction set does not matter."""
+    backend = params_of(item).get("backend") or params_of(item).get("each_source")
+    return "numba" if getattr(backend, "backend", backend) == "numba" else backend
+
+
 def uses_numba(item):
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    backend = params.get("backend") or params.get("each_source")
-    return getattr(backend, "backend", backend) == "numba"
+    return backend_of(item) == "numba"
 
 
 def pytest_collection_finish(session):
     """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
-    tests_of = Counter(str(item.callspec.params.get("dtype")) for item in session.items if uses_numba(item))
+    tests_of = Counter(str(params_of(item).get("dtype")) for item in session.items if uses_numba(item))
     dtypes = [dtype for dtype in ("float64", "float32") if tests_of[dtype] > 100]
     if not dtypes or session.config.option.collectonly:
         return  # for a few tests it would be more than they need
