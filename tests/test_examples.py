@@ -122,24 +122,23 @@ def test_xor(run, capsys):
     assert f"{sum(solved)} of 20 seeds learn all four points" in capsys.readouterr().out
 
 
-def test_single_neuron(run, capsys):
-    found = run("single_neuron")
-    assert found["a"] == pytest.approx(0.5498339973, abs=1e-10)
-    for name in ("loss", "dw", "db"):
-        np.testing.assert_allclose(found["layer"][name], found["by_hand"][name], rtol=1e-12)
+def test_lesson_graphs(run, capsys):
+    found = run("lesson_graphs")
+    assert (found["f"], found["df"]) == (20, (4, 4, 5))
+    assert (found["twice"].grad("x"), found["chain"].value("q"), found["chain"].grad("x")) == (6, 5, 10)
+    assert found["trace"][0].a.item() == pytest.approx(0.5498339973, abs=1e-10)
+    assert found["loss"] == pytest.approx((0.5498339973 - 0.8) ** 2, rel=1e-8)
+    np.testing.assert_allclose(found["dw"], found["by_differences"], rtol=1e-8)
+    weight, bias = found["layer"][0].weight.grad, found["layer"][0].bias.grad
+    np.testing.assert_allclose([*weight[:, 0], *bias], [*found["dw"], found["db"]], rtol=1e-12)
     assert found["check"].verdict == "correct"
-    assert found["output"] == pytest.approx(0.8, abs=1e-3)
-    assert "dweight  (3, 1)" in capsys.readouterr().out
-
-
-def test_graph(run, capsys):
-    found = run("graph")
-    assert found["loss"] == pytest.approx(0.25)
-    expected = {"x": 1.0, "w1": 2.0, "b1": 2.0, "w2": 0.6, "b2": 1.0, "y": -1.0}
-    assert found["gradients"] == pytest.approx(expected)
+    assert found["first"] == pytest.approx(0.25)
+    assert found["by_input"] == pytest.approx({"x": 1.0, "w1": 2.0, "b1": 2.0, "w2": 0.6, "b2": 1.0, "y": -1.0})
     assert found["trained"] < 0.01
-    assert found["prediction"] == pytest.approx(1, abs=0.1)
-    assert "  hidden = relu(#1)\n" in capsys.readouterr().out
+    assert found["network"].value("prediction") == pytest.approx(1, abs=0.1)
+    printed = capsys.readouterr().out
+    assert "  q = x + y\n" in printed
+    assert "dweight  (3, 1)" in printed
 
 
 def test_gradient_check(run):
