@@ -141,14 +141,23 @@ def test_lesson_graphs(run, capsys):
     assert "dweight  (3, 1)" in printed
 
 
-def test_gradient_check(run):
-    found = run("gradient_check")
+def test_lesson_network(run):
+    found = run("lesson_network")
+    assert found["worked"] == pytest.approx(np.log(1 + np.exp(-1) + np.exp(-2)), rel=1e-14)
     assert found["right"].verdict == "correct"
-    wrong = {row.name for row in found["wrong"].rows if row.verdict == "bug"}
-    assert wrong == {"0.weight", "0.bias", "X"}
-    assert [(mistake.name, mistake.layer) for mistake in found["wrong"].mistakes] == [("constant factor", "1")]
     assert 1e-6 <= found["best"] <= 1e-4
     assert found["errors"][0] > 1e-5 < found["errors"][-1]
+    assert found["named"] == {
+        "FactorN": ["factor n"],
+        "WrongSign": ["wrong sign"],
+        "Transposed": ["transposed gradient"],
+        "NoBatchSum": ["missing batch sum"],
+        "Stale": ["stale cache"],
+        "WrongPlace": ["derivative at the wrong place"],
+    }
+    said = ("x must have shape (n, 4); got (6, 3)", "backward needs a forward", "y must be in [0, 2]; got")
+    for message, part in zip(found["messages"], said, strict=True):
+        assert part in message
 
 
 def test_gradient_flow(run):
