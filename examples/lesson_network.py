@@ -68,7 +68,7 @@ derivative, with a tiny one they are rounding. In between lies 1e-5.
 # %%
 right = check_gradients(model, loss, X, y)
 print(right)
-steps = np.logspace(-12, -1, 23)
+steps = np.logspace(-12, -1, 12)
 errors = [max(row.relative_error for row in check_gradients(model, loss, X, y, h=h).rows) for h in steps]
 best = float(steps[np.argmin(errors)])
 
@@ -78,7 +78,7 @@ axes[1].axvline(1e-5, color="gray", linestyle="--", label="h = 1e-5, the default
 axes[1].axhline(1e-5, color="tab:red", linestyle=":", label="correct below 1e-5")
 axes[1].set_xlabel("step h of the central differences")
 axes[1].set_ylabel("largest relative error of a parameter")
-axes[1].set_title("Gradient check: rounding (left), truncation (right)")
+axes[1].set_title("Rounding (left) and truncation (right)")
 axes[1].legend()
 figure.savefig("lesson_network.png")
 

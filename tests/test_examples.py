@@ -160,16 +160,26 @@ def test_lesson_network(run):
         assert part in message
 
 
-def test_gradient_flow(run):
-    found = run("gradient_flow", ["gradient_flow.png", "gradient_flow_bound.png"])
+def test_lesson_deep(run):
+    found = run("lesson_deep", ["lesson_deep.png", "lesson_deep_bound.png"])
+    assert [layer for layer in found["trace"].layers if layer] == list("01234")
     ratios = {name: flow.ratio() for name, flow in found["flows"].items()}
-    assert ratios["sigmoid"] < 1e-3
-    for name in ("ReLU, He", "sigmoid, residual", "sigmoid, batch norm"):
+    assert max(ratios["sigmoid"], ratios["sigmoid, layer norm"]) < 1e-3
+    for name in ("ReLU, He", "SELU, LeCun", "sigmoid, residual", "sigmoid, batch norm", "sigmoid, dense"):
         assert 0.1 < ratios[name] < 10, name
+    assert ratios["sigmoid, highway"] > 0.01
     assert ratios["ReLU, 3 x He"] > 1e3
-    assert [name for name, messages in found["messages"].items() if messages] == ["sigmoid", "ReLU, 3 x He"]
-    assert "vanishes on its way back" in found["messages"]["sigmoid"][0]
-    assert "explodes on its way back" in found["messages"]["ReLU, 3 x He"][0]
+    warned = {name: messages[0] for name, messages in found["messages"].items() if messages}
+    assert list(warned) == ["sigmoid", "ReLU, 3 x He", "sigmoid, layer norm"]
+    assert "vanishes on its way back" in warned["sigmoid"]
+    assert "explodes on its way back" in warned["ReLU, 3 x He"]
+    before, after = found["clipped"]
+    assert before > 1e3
+    assert after == pytest.approx(1, rel=1e-5)
+    assert found["largest"] == 0.01
+    assert found["dropped"].mean() == pytest.approx(1, abs=0.1)
+    np.testing.assert_array_equal(found["dx"], found["same"])
+    assert found["checkpointed"] < 0.4 * found["all_kept"]
 
 
 def test_digits_weights(run):
