@@ -70,11 +70,11 @@ def test_the_list_of_examples_is_complete():
 @pytest.mark.full
 def test_as_a_reader_runs_it(tmp_path):
     """From the command line, into the current folder."""
-    command = [sys.executable, "-W", "error", str(EXAMPLES / "information_view.py")]
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "lesson_information.py")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "the loss is the mean of H(p, q): 0.9455" in result.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["information_view.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["lesson_information.png"]
 
 
 def notebook(name):
@@ -192,11 +192,17 @@ def test_digits_weights(run):
     assert spread[0] < spread[1] < spread[2]
 
 
-def test_information_view(run):
-    found = run("information_view")
+def test_lesson_information(run):
+    found = run("lesson_information")
     parts = found["parts"]
     np.testing.assert_allclose(parts["H(p, q)"], parts["H(p)"] + parts["KL(p || q)"], rtol=1e-12)
     assert found["mean"] == pytest.approx(parts["H(p, q)"].mean())
+    np.testing.assert_allclose(found["by_differences"], found["J"], atol=1e-9)
+    np.testing.assert_allclose(found["dz"], found["q"][2] - found["p"], rtol=1e-12)
+    np.testing.assert_allclose(found["curvature"], found["J"], atol=1e-6)
+    assert found["eigenvalues"].min() > -1e-12
+    np.testing.assert_allclose(found["of_weights"], found["expected"], atol=1e-6)
+    assert found["meeting"][0] == pytest.approx(found["meeting"][1], rel=1e-8)
 
 
 def test_custom_activation(run):
