@@ -24,7 +24,7 @@ plt = pytest.importorskip("matplotlib.pyplot")
 
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 # What an example needs beside matplotlib.
-NEEDS = {"custom_activation": "numba", "kernels_cython": "Cython", "kernels_njit": "numba", "pytorch_gradients": "torch"}
+NEEDS = {"kernels_cython": "Cython", "kernels_njit": "numba", "pytorch_gradients": "torch"}
 
 
 @pytest.fixture
@@ -113,15 +113,6 @@ def test_every_notebook_runs(name, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.png"))
 
 
-def test_xor(run, capsys):
-    found = run("xor")
-    solved = found["solved"]
-    assert len(solved) == 20
-    assert all(n_dead for n_dead, right in zip(found["dead"], solved, strict=True) if not right)
-    assert sum(solved) >= 10
-    assert f"{sum(solved)} of 20 seeds learn all four points" in capsys.readouterr().out
-
-
 def test_lesson_graphs(run, capsys):
     found = run("lesson_graphs")
     assert (found["f"], found["df"]) == (20, (4, 4, 5))
@@ -182,16 +173,6 @@ def test_lesson_deep(run):
     assert found["checkpointed"] < 0.4 * found["all_kept"]
 
 
-def test_digits_weights(run):
-    found = run("digits_weights", ["digits_curves.png", "digits_weights.png"])
-    losses = found["history"]["loss"]
-    assert len(losses) == len(found["accuracies"]) == 10
-    assert losses[-1] < 0.1 * losses[0]
-    assert found["accuracies"][-1] > 0.93
-    spread = [found["weights"][f"epoch {epoch}"].std() for epoch in (0, 5, 10)]
-    assert spread[0] < spread[1] < spread[2]
-
-
 def test_lesson_information(run):
     found = run("lesson_information")
     parts = found["parts"]
@@ -205,12 +186,27 @@ def test_lesson_information(run):
     assert found["meeting"][0] == pytest.approx(found["meeting"][1], rel=1e-8)
 
 
-def test_custom_activation(run):
-    pytest.importorskip("numba", reason="the activation is compiled with Numba")
-    found = run("custom_activation")
+def test_lesson_training(run, capsys):
+    found = run("lesson_training", [f"lesson_training_{part}.png" for part in ("curves", "weights", "xor")])
+    np.testing.assert_allclose(found["losses"], found["losses_of_fit"], rtol=1e-12)
+    assert found["difference"] < 1e-12
+    np.testing.assert_allclose(found["accumulated"], found["whole"], atol=1e-15)
+    solved = found["solved"]
+    assert len(solved) == 20
+    assert all(n_dead for n_dead, right in zip(found["dead"], solved, strict=True) if not right)
+    assert sum(solved) >= 10
+    assert f"{sum(solved)} of 20 seeds learn all four points" in capsys.readouterr().out
+    losses = found["history"]["loss"]
+    assert len(losses) == len(found["accuracies"]) == 10
+    assert losses[-1] < 0.1 * losses[0]
+    assert found["accuracies"][-1] > 0.93
+    spread = [found["weights"][f"epoch {epoch}"].std() for epoch in (0, 5, 10)]
+    assert spread[0] < spread[1] < spread[2]
     assert found["refused"].startswith("the derivative of 'wrong swish' is wrong: at")
     assert found["check"].verdict == "correct"
-    assert found["accuracy"] > 0.95
+    assert found["accuracy"] > 0.93
+    assert found["kept"]["training"] > 18
+    assert found["kept"]["evaluation"] < 0.1
 
 
 def test_pytorch_gradients(run):
