@@ -47,7 +47,8 @@ print(f"loss {worked:.6f}, p =\n{loss.outputs.round(4)}\n(p - y) / n =\n{loss.ba
 
 # %% [markdown]
 """
-A whole network 4-8-3. Forward, loss, backward: every parameter has its gradient.
+A whole network 4-8-3. Forward, loss, backward: every parameter has its gradient. `pytorch_gradients.py` compares such
+gradients with PyTorch's.
 """
 
 # %%
@@ -109,7 +110,7 @@ class Transposed(nn.Linear):
 class NoBatchSum(nn.Linear):
     def backward(self, dout, accumulate=False):
         dx = super().backward(dout, accumulate)
-        self.bias.grad = self.bias.grad / len(dout)
+        self.bias.grad = self.bias.grad / len(dout)  # the mean over the rows, not their sum
         return dx
 
 
@@ -124,13 +125,13 @@ class Stale(nn.Linear):
 
 
 class WrongPlace(nn.Sigmoid):
-    def backward(self, dout, accumulate=False):
-        super().forward(self.a)  # f'(a) instead of f'(z)
-        return super().backward(dout, accumulate)
-
     def forward(self, x):
         self.a = super().forward(x)
         return self.a
+
+    def backward(self, dout, accumulate=False):
+        super().forward(self.a)  # f'(a) instead of f'(z)
+        return super().backward(dout, accumulate)
 
 
 # %%
