@@ -11,30 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from .. import optim
 from ..annotations import ActivationName
-from ..kernels.spec import ACTIVATIONS
+from ..kernels.spec import ACTIVATIONS, LOSSES
 from ..optim import Optimizer
 from .activations import ACTIVATION_LAYERS
 from .errors import described
 from .losses import Loss
 from .module import Module
 
-# What other packages call the losses and activations of this one.
-LOSS_NAMES = {
-    "mse": "MSELoss",
-    "squared_error": "MSELoss",
-    "mean_squared_error": "MSELoss",
-    "cross_entropy": "SoftmaxCrossEntropy",
-    "categorical_crossentropy": "SoftmaxCrossEntropy",
-    "sparse_categorical_crossentropy": "SoftmaxCrossEntropy",
-    "softmax_cross_entropy": "SoftmaxCrossEntropy",
-    "log_loss": "SoftmaxCrossEntropy",
-    "bce": "BinaryCrossEntropy",
-    "binary_crossentropy": "BinaryCrossEntropy",
-    "binary_cross_entropy": "BinaryCrossEntropy",
-    "poisson": "PoissonLoss",
-}
-OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+# Losses and optimizers by the names in the specification
+LOSS_NAMES = {name: cls.__name__ for cls in Loss.__subclasses__() for name, entry in LOSSES.items() if cls.kernel is entry}
+OPTIMIZER_NAMES = {cls.__name__.lower(): cls.__name__ for cls in vars(optim).values() if isinstance(cls, type)}
+# What other packages call some of them, and some activations
+LOSS_NAMES |= {"mse": "MSELoss", "mean_squared_error": "MSELoss", "mae": "L1Loss", "l1": "L1Loss"}
+LOSS_NAMES |= dict.fromkeys(("bce", "binary_crossentropy"), "BinaryCrossEntropy")
+LOSS_NAMES |= dict.fromkeys(
+    ("cross_entropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "log_loss"), "SoftmaxCrossEntropy"
+)
 FUNCTION_NAMES = {"expit": "sigmoid", "logistic": "sigmoid", "positive": "identity", "linear": "identity", "swish": "silu"}
 
 

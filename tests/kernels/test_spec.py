@@ -29,6 +29,9 @@ FILES = {
         # as a layer, as a function in formulas, and among the public names
         "fastprop/nn/activations.py",
         "fastprop/nn/functional.py",
+        # if its derivative is often written as a function of a; if other packages have another name for it
+        "fastprop/inspection/affine_chain.py",
+        "fastprop/nn/arguments.py",
         "fastprop/nn/__init__.py",
     },
     "optimizers": LISTS
