@@ -96,8 +96,8 @@ def jvp(f: Callable[..., Any], x: ArrayLike, v: ArrayLike, h: float = 1e-5) -> A
     Examples
     --------
     >>> from fastprop.inspection import jvp
-    >>> jvp(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 10.0]).round(6)
-    np.float64(23.0)
+    >>> round(float(jvp(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 10.0])), 6)
+    23.0
     """
     point, direction, t = float64_copy("x", x), float64_copy("v", v), np.zeros(1)
     if direction.shape != point.shape:
