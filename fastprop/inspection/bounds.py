@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import nn
-from ..nn.summary import title
+from ..nn.errors import located
 from ..tables import Table, Tabular
 from .statistics import activation_name, steepest, steepest_named
 
@@ -118,5 +118,5 @@ def _chain(name, module):
     elif activation_name(module) is not None:
         yield name, steepest(module), 1.0
     else:
-        what = f"layer '{name}', {title(module)}," if name else title(module)
+        what = f"{located(name, module)}{',' if name else ''}"
         raise ValueError(f"the bound is that of Linear layers, activations and dropout in a row; {what} is none of them")

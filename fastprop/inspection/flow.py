@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..nn.arguments import check_model_and_loss
-from ..nn.summary import norm, title
+from ..nn.errors import title
+from ..nn.summary import norm
 from ..tables import Table, Tabular
 from .bounds import INPUT, GradientBound, gradient_bound
 from .observation import observed, undisturbed

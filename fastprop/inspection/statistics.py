@@ -116,11 +116,16 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
 
 
 def _row(call, activation):
-    a = call.output
+    a = _rows(call.output)
     steepest = 1.0 if isinstance(call.module, nn.Activation) else steepest_named(activation)
-    saturated = np.abs(_derivative(call, activation)) < SATURATED * steepest
+    saturated = np.abs(_rows(_derivative(call, activation))) < SATURATED * steepest
     dead = np.flatnonzero(saturated.all(axis=0))
     return LayerActivations(call.name, activation, a.shape[1], float(a.mean()), float(a.std()), float(saturated.mean()), dead)
+
+
+def _rows(array):
+    """An array as a matrix: one that is none counts as one row, as for the activations."""
+    return array if np.ndim(array) == 2 else np.reshape(array, (1, -1))
 
 
 def activation_name(module):

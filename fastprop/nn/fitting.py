@@ -65,7 +65,7 @@ class LayeredEpochs:
             is_batch = for_training and 1 in sizes_of_batches(len(y), self._batch_size)
             with first_row_mode(self.model, is_batch):
                 outputs = self.model.forward(dense_rows(X, slice(0, 1)))
-            if has_targets(self._loss):
+            if has_targets(self._loss) and not isinstance(outputs, tuple):
                 self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
             else:
                 self._loss(outputs, y[:1])
@@ -202,7 +202,7 @@ def told(callback, model):
 
 def _checked(problem, epochs):
     """The problem, if the arguments fit each other as far as they can be seen without a forward."""
-    from .arguments import check_fit  # here, because it knows `Module`, which is made with this module
+    from .arguments import check_data, check_fit  # here, because it knows `Module`, which is made with this module
 
     batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
     if epochs < 0 or batch_size < 1:
@@ -216,7 +216,9 @@ def _checked(problem, epochs):
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
             raise TypeError(f"validation_data must be a pair (X, y); got {type(validation_data).__name__}")
-        if not np.shape(validation_data[1]) or not len(validation_data[1]):
+        with of_validation_data():
+            check_data(problem.model, *validation_data)
+        if not len(validation_data[1]):
             raise ValueError("validation_data must have at least one row")
     return problem._replace(batch_size=batch_size, clip_norm=clip_norm or 0.0)
 

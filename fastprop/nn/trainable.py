@@ -68,7 +68,7 @@ class Trainable:
         ----------
         X : array-like or SciPy sparse matrix, shape (n, n_in), or tuple of these
             The rows to train on. Sparse ones are compiled if they go into a `Linear` layer alone. A tuple has the inputs of a
-            `Graph` that takes several.
+            `Graph` that takes several. A `Graph`, or a module of your own, may also take one number for each sample, shape (n,).
         y : array-like
             As the loss takes it.
         loss : Loss
@@ -159,7 +159,12 @@ class Trainable:
 
         Returns
         -------
-        ndarray, shape (n, n_out)
-            A new array.
+        ndarray, shape (n, n_out), or tuple of these
+            A new array; a tuple if the model has several outputs.
+
+        Raises
+        ------
+        ValueError
+            If inputs differ in their numbers of rows, or an output does not have a row for each of them.
         """
         return evaluation.predict(self, (X, *more), batch_size)

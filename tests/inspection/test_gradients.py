@@ -301,6 +301,9 @@ def test_kinks_are_named():
     model = nn.Sequential(nn.Linear(1, 1, random_state=0))
     check = check_gradients(model, loss, [[0.0], [1.0]], [0.0, 5.0])
     assert check.kinks == [Kink("", "ElementwiseLoss", ((0, 0),))]
+    graph = nn.Graph(nn.functional.relu(nn.Input().sum()).reshape(1, 1))
+    check = check_gradients(graph, nn.MSELoss(), [1.0, -1.0, 0.0], [[1.0]])
+    assert "kink: layer '1', ReLU\n" in repr(check)  # its output is one number
     many = Kink("", "ReLU", tuple((row, 1) for row in range(9)))
     assert str(many) == f"ReLU: {'; '.join(f'unit 1 in row {row}' for row in range(5))}; and in 4 more rows"
 
