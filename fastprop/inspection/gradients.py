@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..nn.arguments import check_model_and_loss
+from ..nn.evaluation import inputs_of
 from ..tables import Table, Tabular
 from .differences import CORRECT, ROUNDINGS, ParameterCheck, Verdict, compare_gradients, differences, float64_copy, scale_of
 from .kinks import Kink, explained, kinks_at, nudged
@@ -222,7 +223,7 @@ def check_gradients(
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
     rng = np.random.default_rng(random_state)
-    X = X if isinstance(X, tuple) else (X,)
+    X = inputs_of(X)
     inputs = [float64_copy(name, x) for name, x in zip(input_names(X), X, strict=True)]
     with repeating(model, loss) as repeat:
         problem = Problem(model, loss, inputs, y, h, repeat)

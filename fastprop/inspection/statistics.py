@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
+from ..nn.evaluation import inputs_of
 from ..tables import Table, Tabular
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
 
@@ -92,8 +93,8 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     ----------
     model : Module
         Its modes are the same afterwards.
-    X : array-like, shape (n, n_in)
-        The rows to compute the activations for.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        The rows to compute the activations for. A tuple has the inputs of a model that takes several.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     array([1])
     """
     with undisturbed(model), observed(model, "forward") as calls:
-        model.eval()(X)
+        model.eval()(*inputs_of(X))
     return ActivationStatistics([_row(call, activation_name(call.module)) for call in calls if activation_name(call.module)])
 
 

@@ -20,6 +20,7 @@ from ..kernels.spec import ACTIVATIONS
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.arguments import check_model_and_loss
 from ..nn.errors import title
+from ..nn.evaluation import inputs_of
 from ..nn.summary import own_parameters
 from .html import TraceTable
 from .observation import observed, pre_activation, undisturbed
@@ -284,7 +285,7 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
 
 def _traced_forward(model, X):
     """The outputs, and a record of the forward."""
-    inputs = [x if isinstance(x, np.ndarray) else np.asarray(x, np.float64) for x in (X if isinstance(X, tuple) else (X,))]
+    inputs = [x if isinstance(x, np.ndarray) else np.asarray(x, np.float64) for x in inputs_of(X)]
     with observed(model, "forward") as calls:
         outputs = model(*inputs)
     record = _Record()

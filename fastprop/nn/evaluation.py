@@ -30,7 +30,7 @@ def predict(model, inputs, batch_size=EVALUATION_ROWS):
     """`Module.predict`."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    inputs = [rows_of(X, None) for X in inputs]
+    inputs = [rows_of(X, None) for X in (inputs[0] if len(inputs) == 1 and isinstance(inputs[0], tuple) else inputs)]
     with in_mode(model, False):
         if any(X.ndim < 2 for X in inputs):
             return _each(np.array, model(*inputs))
@@ -61,7 +61,7 @@ def evaluate(model, loss, X, y):
     with in_mode(model, False):
         for start in range(0, len(y), EVALUATION_ROWS):
             rows = slice(start, start + EVALUATION_ROWS)
-            loss_sum += len(y[rows]) * loss(model.forward(dense_rows(X, rows)), y[rows])
+            loss_sum += len(y[rows]) * loss(model.forward(*inputs_of(dense_rows(X, rows))), y[rows])
     return loss_sum / len(y)
 
 
@@ -76,6 +76,11 @@ def of_validation_data():
         raise type(error)(error.layer, f"validation_data: {error.message}", error.name) from None
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+
+
+def inputs_of(X):
+    """The arguments of a forward: those in a tuple, or one."""
+    return X if isinstance(X, tuple) else (X,)
 
 
 class Inputs(tuple):

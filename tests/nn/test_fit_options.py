@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from fastprop import loop, nn
-from fastprop.inspection import GradientFlow, GradientWarning
+from fastprop.inspection import GradientFlow, GradientWarning, activation_statistics, check_gradients, gradient_flow
 from fastprop.nn.arrays import raw
 
 RNG = np.random.default_rng(3)
@@ -75,6 +75,34 @@ def test_predict_of_several_inputs():
     assert graph.predict(2.0, 3.0) == 6
     with pytest.raises(ValueError, match=r"all inputs must have the same number of rows; got shapes \[\(53, 4\), \(31, 4\)\]"):
         graph.predict(X, X_NEW)
+
+
+class Sum(nn.Module):
+    """Of two inputs, through a layer."""
+
+    def __init__(self):
+        self.layer = nn.Linear(4, 3, activation="sigmoid", random_state=0)
+
+    def forward(self, a, b):
+        return self.layer(a + b)
+
+    def backward(self, dout, accumulate=False):
+        dx = self.layer.backward(dout, accumulate)
+        return dx, dx
+
+
+@pytest.mark.parametrize("model", [Sum(), nn.Sequential(Sum(), nn.Linear(3, 3, random_state=0))])
+def test_a_tuple_has_the_inputs_of_any_model(model):
+    """As it does in the functions that look at a model."""
+    data, loss = (X, csr_array(X)), nn.SoftmaxCrossEntropy()
+    history = fitted(model, data=(data, Y), validation_data=(data, Y), metrics="accuracy", flow=GradientFlow(model))
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    np.testing.assert_array_equal(model.predict(data), model.predict(*data))
+    few = X[:3], X[3:6].tolist()
+    assert check_gradients(model, loss, few, Y[:3]).verdict == "correct"
+    names = [name for name, _ in model.named_modules() if name.endswith("layer")]
+    assert [row.name for row in activation_statistics(model, few).rows] == names
+    assert np.isfinite(gradient_flow(model, loss, few, Y[:3]).input_norms).all()
 
 
 def test_predict_of_several_outputs():
