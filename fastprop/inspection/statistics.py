@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.evaluation import inputs_of
-from ..tables import Table, Tabular
+from ..tables import NamedRows, Table
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LayerActivations(NamedTuple):
     dead: NDArray[np.intp]
 
 
-class ActivationStatistics(Tabular):
+class ActivationStatistics(NamedRows[LayerActivations]):
     """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
 
     Parameters
@@ -63,15 +63,10 @@ class ActivationStatistics(Tabular):
         In the order of the layers.
     """
 
+    _lookup = "activations of layer"
+
     def __init__(self, rows: list[LayerActivations]) -> None:
         self.rows = rows
-
-    def __getitem__(self, name: str) -> LayerActivations:
-        """The row of a layer, by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
 
     def _table(self) -> Table:
         head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")

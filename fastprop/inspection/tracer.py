@@ -157,8 +157,7 @@ class StepTrace(TraceTable):
         head = f"    {entry.name:<{width}} {entry.value.shape!s:<10} "
         if same_as != entry.name:
             return f"{head}= {same_as}"
-        text = np.array2string(entry.value, precision=self._precision, suppress_small=True, threshold=200)
-        return head + text.replace("\n", "\n" + " " * len(head))
+        return head + self._numbers(entry).replace("\n", "\n" + " " * len(head))
 
 
 def trace_step(
