@@ -24,7 +24,7 @@ from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
 from .optim import Optimizer
 from .training_calls import TrainingCalls, checked_threads, own_block, written
-from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, sparse_rows
+from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
 CACHE_LINE = 64  # bytes
 # Attributes of a Network that are built into its layer table and its block of parameters.
@@ -579,7 +579,7 @@ class Network:
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
-        if not hasattr(x, "tocsr"):
+        if not is_sparse(x):
             x = aligned(x, self.dtype)
             if x.ndim != 2 or x.shape[1] != self.sizes[0]:
                 raise ValueError(f"x must have shape (n, {self.sizes[0]}); got {x.shape}")

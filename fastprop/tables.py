@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row", bound=Any)
 
 # No colours: those of the page, dark or light, hold. Cells of several lines keep them.
 TABLE = "border-collapse: collapse; font-family: monospace; white-space: pre; background: none"
@@ -63,3 +66,17 @@ class Tabular:
 
     def _repr_html_(self) -> str:
         return self._table().html()
+
+
+class NamedRows(Tabular, Generic[Row]):
+    """A table with ``rows`` that have a ``name``, by which they are found. ``_lookup`` says what is looked up."""
+
+    rows: list[Row]
+    _lookup: str
+
+    def __getitem__(self, name: str | int) -> Row:
+        """The row with a name; a layer's may also be given as a number."""
+        for row in self.rows:
+            if row.name == str(name):
+                return row
+        raise KeyError(f"no {self._lookup} {name!r}; there are {[row.name for row in self.rows]}")

@@ -60,6 +60,11 @@ def aligned(array, dtype):
     return np.require(array, dtype, ["C", "A", "E"])
 
 
+def is_sparse(x):
+    """Whether X is one of SciPy's sparse arrays and matrices."""
+    return hasattr(x, "tocsr")
+
+
 def one_matrix(x, indices, indptr, n_in):
     """Rows in the form of the raw kernels as one object, a matrix or a SciPy CSR array."""
     if not indptr.size:

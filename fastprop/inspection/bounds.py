@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import nn
-from ..nn.summary import title
-from ..tables import Table, Tabular
+from ..nn.errors import located
+from ..tables import NamedRows, Table
 from .statistics import activation_name, steepest, steepest_named
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class LayerBound(NamedTuple):
     norm: float
 
 
-class GradientBound(Tabular):
+class GradientBound(NamedRows[LayerBound]):
     """What `GradientFlow.bound` found: a row for the input and each layer; printed, a table.
 
     Parameters
@@ -57,15 +57,10 @@ class GradientBound(Tabular):
         From the input to the last layer.
     """
 
+    _lookup = "bound for"
+
     def __init__(self, rows: list[LayerBound]) -> None:
         self.rows = rows
-
-    def __getitem__(self, name: str) -> LayerBound:
-        """The row of a layer, by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no bound for {name!r}; there are {[row.name for row in self.rows]}")
 
     def _table(self) -> Table:
         head = ("layer", "max |f'|", "|W|", "product of max |f'|", "product of |W|", "bound", "norm")
@@ -118,5 +113,5 @@ def _chain(name, module):
     elif activation_name(module) is not None:
         yield name, steepest(module), 1.0
     else:
-        what = f"layer '{name}', {title(module)}," if name else title(module)
+        what = f"{located(name, module)}{',' if name else ''}"
         raise ValueError(f"the bound is that of Linear layers, activations and dropout in a row; {what} is none of them")

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..nn.arguments import check_model_and_loss
-from ..nn.summary import norm, title
+from ..nn.errors import title
+from ..nn.evaluation import inputs_of
+from ..nn.summary import norm
 from ..tables import Table, Tabular
 from .bounds import INPUT, GradientBound, gradient_bound
 from .observation import observed, undisturbed
@@ -279,8 +281,8 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
         The model to watch.
     loss : Loss
         The loss for the model's outputs and y.
-    X : array-like, shape (n, n_in)
-        The rows of a batch.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        The rows of a batch. A tuple has the inputs of a model that takes several.
     y : array-like
         Its targets.
     at : {'parameters', 'outputs'}, default='parameters'
@@ -296,7 +298,7 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
     check_model_and_loss(model, loss)
     flow = GradientFlow(model, at, **options)
     with undisturbed(model, loss):
-        loss(model.train()(X), y)
+        loss(model.train()(*inputs_of(X)), y)
         flow.backward(loss.backward())
     return flow
 

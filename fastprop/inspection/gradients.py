@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..nn.arguments import check_model_and_loss
-from ..tables import Table, Tabular
+from ..nn.evaluation import inputs_of
+from ..tables import NamedRows, Table
 from .differences import CORRECT, ROUNDINGS, ParameterCheck, Verdict, compare_gradients, differences, float64_copy, scale_of
 from .kinks import Kink, explained, kinks_at, nudged
 from .mistakes import Mistake, likely_mistakes
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
 
-class GradientCheck(Tabular):
+class GradientCheck(NamedRows[ParameterCheck]):
     """What `check_gradients` found: a row for each parameter; printed, a table and what can be said about the rows.
 
     Parameters
@@ -41,6 +42,8 @@ class GradientCheck(Tabular):
         The worst of all rows, in this order.
     """
 
+    _lookup = "checked gradient of"
+
     def __init__(self, rows: list[ParameterCheck], mistakes: Sequence[Mistake] = (), kinks: Sequence[Kink] = ()) -> None:
         self.rows, self.mistakes, self.kinks = rows, list(mistakes), list(kinks)
 
@@ -48,13 +51,6 @@ class GradientCheck(Tabular):
     def verdict(self) -> Verdict:
         """The worst verdict of all rows."""
         return min((row.verdict for row in self.rows), key=VERDICTS.index)
-
-    def __getitem__(self, name: str) -> ParameterCheck:
-        """The row of a parameter, by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no gradient of {name!r} was checked; there are {[row.name for row in self.rows]}")
 
     def _table(self) -> Table:
         head = ("parameter", "shape", "|gradient|", "relative error", "max difference", "verdict")
@@ -222,7 +218,7 @@ def check_gradients(
     if not h > 0:
         raise ValueError(f"h must be above 0; got {h!r}")
     rng = np.random.default_rng(random_state)
-    X = X if isinstance(X, tuple) else (X,)
+    X = inputs_of(X)
     inputs = [float64_copy(name, x) for name, x in zip(input_names(X), X, strict=True)]
     with repeating(model, loss) as repeat:
         problem = Problem(model, loss, inputs, y, h, repeat)

@@ -18,6 +18,7 @@ class TraceTable:
 
     entries: Sequence[Any]
     loss: float | None
+    _precision: int
 
     def _repr_html_(self) -> str:
         rows, place = [], ("", "")
@@ -25,8 +26,11 @@ class TraceTable:
             # A stage and a layer are named once, where they begin.
             stage, layer = entry.stage if entry.stage != place[0] else "", entry.layer if entry[:2] != place else ""
             place = entry[:2]
-            text = np.array2string(np.asarray(entry.value), precision=4, suppress_small=True, threshold=THRESHOLD)
-            rows.append((stage, layer, entry.name, str(entry.value.shape), f"{np.linalg.norm(entry.value):.3g}", text))
+            norm, numbers = f"{np.linalg.norm(entry.value):.3g}", self._numbers(entry)
+            rows.append((stage, layer, entry.name, str(entry.value.shape), norm, numbers))
         head = ("stage", "layer", "array", "shape", "norm", "values")
         caption = f"{len(rows)} arrays" if self.loss is None else f"{len(rows)} arrays, loss {self.loss:.6g}"
         return Table(head, rows, "<<<<><", caption=caption).html()
+
+    def _numbers(self, entry):
+        return np.array2string(np.asarray(entry.value), precision=self._precision, suppress_small=True, threshold=THRESHOLD)

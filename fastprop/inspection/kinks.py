@@ -35,7 +35,7 @@ class Kink(NamedTuple):
     part : str
         The class of the layer or loss.
     positions : tuple of tuple of int
-        Where: (row, unit) in an output of shape (n, n_units).
+        Where: (row, unit) in an output of shape (n, n_units), () in one that is a number.
     """
 
     layer: str
@@ -43,17 +43,17 @@ class Kink(NamedTuple):
     positions: tuple[tuple[int, ...], ...]
 
     def __str__(self) -> str:
-        by_row = {}
-        for *row, unit in self.positions:
+        by_row, places = {}, []
+        for *row, unit in filter(None, self.positions):
             by_row.setdefault(tuple(row), []).append(str(unit))
-        places = []
         for row, units in by_row.items():
             where = f" in row {', '.join(map(str, row))}" if row else ""
             places.append(f"unit{'s' * (len(units) > 1)} {', '.join(units)}{where}")
         text = "; ".join(places[:MAX_PLACES]) + (
             f"; and in {len(places) - MAX_PLACES} more rows" if len(places) > MAX_PLACES else ""
         )
-        return f"{f'layer {self.layer!r}, ' if self.layer else ''}{self.part}: {text}"
+        where = f"{f'layer {self.layer!r}, ' if self.layer else ''}{self.part}"
+        return f"{where}: {text}" if text else where
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def value_and_derivative(layer, z):
 
 
 def pre_activation(layer, x):
-    """``x @ weight + bias`` of a Linear layer, which its kernel does not write."""
+    """``x @ weight + bias`` of a Linear layer for rows or one row, which its kernel does not write."""
     bias = np.zeros(layer.n_out, layer.dtype) if layer.bias is None else layer.bias.data
-    return kernels.linear_forward(np.ascontiguousarray(x, layer.dtype), layer.weight.data, bias)
+    rows = np.ascontiguousarray(np.atleast_2d(x), layer.dtype)
+    return kernels.linear_forward(rows, layer.weight.data, bias).reshape(*np.shape(x)[:-1], layer.n_out)

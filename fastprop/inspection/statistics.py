@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
-from ..tables import Table, Tabular
+from ..nn.evaluation import inputs_of
+from ..tables import NamedRows, Table
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class LayerActivations(NamedTuple):
     dead: NDArray[np.intp]
 
 
-class ActivationStatistics(Tabular):
+class ActivationStatistics(NamedRows[LayerActivations]):
     """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
 
     Parameters
@@ -62,15 +63,10 @@ class ActivationStatistics(Tabular):
         In the order of the layers.
     """
 
+    _lookup = "activations of layer"
+
     def __init__(self, rows: list[LayerActivations]) -> None:
         self.rows = rows
-
-    def __getitem__(self, name: str) -> LayerActivations:
-        """The row of a layer, by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no activations of layer {name!r}; there are {[row.name for row in self.rows]}")
 
     def _table(self) -> Table:
         head = ("layer", "activation", "units", "mean", "std", "saturated", "dead units")
@@ -92,8 +88,8 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     ----------
     model : Module
         Its modes are the same afterwards.
-    X : array-like, shape (n, n_in)
-        The rows to compute the activations for.
+    X : array-like, shape (n, n_in), or tuple of array-like
+        The rows to compute the activations for. A tuple has the inputs of a model that takes several.
 
     Returns
     -------
@@ -111,16 +107,21 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     array([1])
     """
     with undisturbed(model), observed(model, "forward") as calls:
-        model.eval()(X)
+        model.eval()(*inputs_of(X))
     return ActivationStatistics([_row(call, activation_name(call.module)) for call in calls if activation_name(call.module)])
 
 
 def _row(call, activation):
-    a = call.output
+    a = _rows(call.output)
     steepest = 1.0 if isinstance(call.module, nn.Activation) else steepest_named(activation)
-    saturated = np.abs(_derivative(call, activation)) < SATURATED * steepest
+    saturated = np.abs(_rows(_derivative(call, activation))) < SATURATED * steepest
     dead = np.flatnonzero(saturated.all(axis=0))
     return LayerActivations(call.name, activation, a.shape[1], float(a.mean()), float(a.std()), float(saturated.mean()), dead)
+
+
+def _rows(array):
+    """An array as a matrix: one that is none counts as one row, as for the activations."""
+    return array if np.ndim(array) == 2 else np.reshape(array, (1, -1))
 
 
 def activation_name(module):

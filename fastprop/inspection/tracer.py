@@ -19,6 +19,9 @@ from .. import kernels, nn
 from ..kernels.spec import ACTIVATIONS
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.arguments import check_model_and_loss
+from ..nn.errors import title
+from ..nn.evaluation import inputs_of
+from ..nn.summary import own_parameters
 from .html import TraceTable
 from .observation import observed, pre_activation, undisturbed
 
@@ -154,8 +157,7 @@ class StepTrace(TraceTable):
         head = f"    {entry.name:<{width}} {entry.value.shape!s:<10} "
         if same_as != entry.name:
             return f"{head}= {same_as}"
-        text = np.array2string(entry.value, precision=self._precision, suppress_small=True, threshold=200)
-        return head + text.replace("\n", "\n" + " " * len(head))
+        return head + self._numbers(entry).replace("\n", "\n" + " " * len(head))
 
 
 def trace_step(
@@ -282,7 +284,7 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
 
 def _traced_forward(model, X):
     """The outputs, and a record of the forward."""
-    inputs = [x if isinstance(x, np.ndarray) else np.asarray(x, np.float64) for x in (X if isinstance(X, tuple) else (X,))]
+    inputs = [x if isinstance(x, np.ndarray) else np.asarray(x, np.float64) for x in inputs_of(X)]
     with observed(model, "forward") as calls:
         outputs = model(*inputs)
     record = _Record()
@@ -327,20 +329,16 @@ class _Record:
 
     def _add(self, stage, call, arrays):
         key = self._key(call)
-        self.titles[key] = f"{key} {_title(call.module)}".lstrip()
+        self.titles[key] = f"{key} {title(call.module)}".lstrip()
         self.layers.setdefault(key, LayerTrace()).update(arrays)
         if not isinstance(call.module, PLAIN_CONTAINERS):
             self.entries += [TraceEntry(stage, key, name, array) for name, array in arrays.items()]
 
 
-def _title(module):
-    return type(module).__name__ if list(module.named_children()) else repr(module)
-
-
 def _forward_arrays(call):
     """What went into a layer, its parameters, and what came out, by name."""
     x, a, module = _numbered("x", call.inputs), _numbered("a", call.output), call.module
-    parameters = {name: parameter.data.copy() for name, parameter in _own_parameters(module)}
+    parameters = {name: parameter.data.copy() for name, parameter in own_parameters(module).items()}
     if _has_activation(module):
         z = {"z": pre_activation(module, call.inputs[0])}
     else:
@@ -352,10 +350,11 @@ def _backward_arrays(call, forward):
     """What came back to a layer, the gradients of its parameters, and what it passed on, by name."""
     da, dx, module = _numbered("da", call.inputs), _numbered("dx", call.output), call.module
     # A backward may have forgotten a gradient.
-    gradients = {f"d{name}": p.grad.copy() for name, p in _own_parameters(module) if p.grad is not None}
+    gradients = {f"d{name}": p.grad.copy() for name, p in own_parameters(module).items() if p.grad is not None}
     if _has_activation(module):
         saved = forward[ACTIVATIONS[module.activation].derivative]
-        dz = {"dz": kernels.activation_backward(np.ascontiguousarray(da["da"], saved.dtype), saved, module.activation)}
+        rows = (np.ascontiguousarray(np.atleast_2d(array), saved.dtype) for array in (da["da"], saved))
+        dz = {"dz": kernels.activation_backward(*rows, module.activation).reshape(saved.shape)}
     else:
         dz = {f"dz{name[2:]}": array for name, array in (dx if isinstance(module, ACTIVATION_MODULES) else da).items()}
     return da | dz | gradients | dx
@@ -370,7 +369,3 @@ def _numbered(name, arrays):
     """Copies of one array, or of several with numbers, by name."""
     arrays = arrays if isinstance(arrays, tuple) else (arrays,)
     return {name if len(arrays) == 1 else f"{name}_{i}": np.array(array) for i, array in enumerate(arrays) if array is not None}
-
-
-def _own_parameters(module):
-    return [(name, value) for name, value in vars(module).items() if isinstance(value, nn.Parameter)]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import numpy as np
-
 from .. import optim
 from ..annotations import ActivationName
 from ..kernels.spec import ACTIVATIONS, LOSSES
 from ..optim import Optimizer
+from ..training_set import is_sparse
 from .activations import ACTIVATION_LAYERS
 from .errors import described
+from .evaluation import as_array
+from .graph import Graph
 from .losses import Loss
 from .module import Module
 
@@ -99,10 +100,24 @@ def check_fit(model: Any, loss: Any, optimizer: Any, X: Any, y: Any) -> None:
     check_loss(loss)
     check_optimizer(optimizer)
     check_model(model)
-    if not isinstance(X, tuple) and not hasattr(X, "tocsr") and np.ndim(X) == 1:
-        if np.ndim(y) == 2 and len(y) == len(X):
-            raise ValueError(f"X and y are swapped, or X lacks its columns; got shapes {np.shape(X)} and {np.shape(y)}")
-        raise ValueError(f"X must have a row for each sample, (n, n_in); got {np.shape(X)}; for one column write X.reshape(-1, 1)")
+    check_data(model, X, y)
+
+
+def check_data(model: Any, X: Any, y: Any) -> None:
+    """Raise an error unless X and y are arrays with rows for a model; what a tuple or a sparse X has is checked later."""
+    shapes = [None if isinstance(X, tuple) or is_sparse(X) else as_array("X", X).shape, as_array("y", y).shape]
+    for name, given, shape in zip(("X", "y"), (X, y), shapes, strict=True):
+        if shape == ():
+            raise ValueError(f"{name} must be an array with a row for each sample; got {described(given)}")
+    if shapes[0] is not None and len(shapes[0]) == 1 and _takes_rows(model):
+        if len(shapes[1]) == 2 and shapes[1][:1] == shapes[0]:
+            raise ValueError(f"X and y are swapped, or X lacks its columns; got shapes {shapes[0]} and {shapes[1]}")
+        raise ValueError(f"X must have a row for each sample, (n, n_in); got {shapes[0]}; for one column write X.reshape(-1, 1)")
+
+
+def _takes_rows(model):
+    """Whether X must be a matrix: a `Graph`, or a module of the user's own, may take one number for each sample."""
+    return all(type(module).__module__.startswith("fastprop.") and not isinstance(module, Graph) for module in model.modules())
 
 
 def activation_name(activation: Any) -> ActivationName:

@@ -85,10 +85,24 @@ class Sequential(Module):
         hidden = [stage for stage in self._stages if stage not in self.layers]
         return super().modules() + [module for stage in hidden for module in (stage, stage.block)]
 
-    def forward(self, x: ArrayLike) -> Floats:
+    def forward(self, x: ArrayLike, *more: ArrayLike) -> Floats:
+        """Run the forward of every layer, from the first to the last.
+
+        Parameters
+        ----------
+        x : array-like, shape (n, n_in)
+            The rows.
+        *more : array-like
+            The other inputs of a first layer that takes several, such as a `Graph`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_out)
+            The output of the last layer.
+        """
         try:
             for stage in self._stages:
-                x = stage.forward(x)
+                x, more = stage.forward(x, *more), ()
         except LayerError as error:
             raise error.located_in(self) from None
         return x

@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from .module import Module
 
 
+def title(part: object) -> str:
+    """A module or loss in one line: what is inside it has lines of its own."""
+    text = repr(part)
+    return type(part).__name__ if "\n" in text else text
+
+
+def located(name: str | None, part: object) -> str:
+    """A module or loss with its name in the model, if it has one there."""
+    return f"layer '{name}', {title(part)}" if name else title(part)
+
+
 class LayerError(Exception):
     """An error in one layer. What the user called looks up the layer's name, so that the message says where it is.
 
@@ -45,9 +56,7 @@ class LayerError(Exception):
         return type(self)(self.layer, self.message, names[0]) if names else self
 
     def __str__(self) -> str:
-        text = repr(self.layer)
-        what = type(self.layer).__name__ if "\n" in text else text
-        return f"layer '{self.name}', {what}: {self.message}" if self.name else f"{what}: {self.message}"
+        return f"{located(self.name, self.layer)}: {self.message}"
 
 
 class ShapeError(LayerError, ValueError):
@@ -119,5 +128,4 @@ def described(value: Any, maker: str = "Activation") -> str:
         return f"an array of shape {value.shape}"
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return type(value).__name__ if "\n" in text else text
+    return title(value)

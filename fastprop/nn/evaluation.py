@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
-from ..training_set import one_matrix, sparse_rows
-from .errors import LayerError, NotPlain
+from ..training_set import is_sparse, one_matrix, sparse_rows
+from .errors import LayerError, NotPlain, ShapeError, described
 
+METRICS = "metrics must be functions of (outputs, y) by name, or 'accuracy'"
 EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
 
 
@@ -28,15 +30,29 @@ def predict(model, inputs, batch_size=EVALUATION_ROWS):
     """`Module.predict`."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    inputs = [rows_of(X, None) for X in inputs]
+    inputs = [rows_of(X, None) for X in (inputs[0] if len(inputs) == 1 and isinstance(inputs[0], tuple) else inputs)]
     with in_mode(model, False):
         if any(X.ndim < 2 for X in inputs):
-            return np.array(model(*inputs))
+            return _each(np.array, model(*inputs))
         if len({X.shape[0] for X in inputs}) != 1:
             raise ValueError(f"all inputs must have the same number of rows; got shapes {[X.shape for X in inputs]}")
-        starts = range(0, max(1, inputs[0].shape[0]), batch_size)
-        parts = [model(*(dense_rows(X, slice(start, start + batch_size)) for X in inputs)) for start in starts]
-    return np.concatenate(parts)
+        n = inputs[0].shape[0]
+        parts = []
+        for start in range(0, max(1, n), batch_size):
+            parts.append(model(*(dense_rows(X, slice(start, start + batch_size)) for X in inputs)))
+            _each(partial(_check_rows, model, min(batch_size, n - start)), parts[-1])
+    return tuple(map(np.concatenate, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else np.concatenate(parts)
+
+
+def _each(function, outputs):
+    """The function of an output, or of each of several."""
+    return tuple(map(function, outputs)) if isinstance(outputs, tuple) else function(outputs)
+
+
+def _check_rows(model, n, output):
+    if np.shape(output)[:1] != (n,):
+        message = f"an output that is predicted must have a row for each of X; got shape {np.shape(output)} for {n} rows"
+        raise ShapeError(model, message)
 
 
 def evaluate(model, loss, X, y):
@@ -45,7 +61,7 @@ def evaluate(model, loss, X, y):
     with in_mode(model, False):
         for start in range(0, len(y), EVALUATION_ROWS):
             rows = slice(start, start + EVALUATION_ROWS)
-            loss_sum += len(y[rows]) * loss(model.forward(dense_rows(X, rows)), y[rows])
+            loss_sum += len(y[rows]) * loss(model.forward(*inputs_of(dense_rows(X, rows))), y[rows])
     return loss_sum / len(y)
 
 
@@ -60,6 +76,11 @@ def of_validation_data():
         raise type(error)(error.layer, f"validation_data: {error.message}", error.name) from None
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+
+
+def inputs_of(X):
+    """The arguments of a forward: those in a tuple, or one."""
+    return X if isinstance(X, tuple) else (X,)
 
 
 class Inputs(tuple):
@@ -79,21 +100,34 @@ class Inputs(tuple):
 def rows_of(X, dtype):
     """X as a matrix whose rows can be taken, in a dtype where one is given; or `Inputs`."""
     if isinstance(X, tuple):
+        if len(X) < 2:
+            if not X:
+                raise ValueError("X must have an array for each input; got an empty tuple")
+            return rows_of(*X, dtype)
         inputs = Inputs(rows_of(each, dtype) for each in X)
         if len({each.shape[:1] for each in inputs}) != 1 or not inputs[0].shape:
             raise ValueError(f"all inputs in X must have the same number of rows; got shapes {[each.shape for each in inputs]}")
         return inputs
-    if not hasattr(X, "tocsr"):
-        return np.asarray(X, dtype)
+    if not is_sparse(X):
+        return as_array("X", X, dtype)
     like = np.empty(0, dtype or (np.float32 if X.dtype == np.float32 else np.float64))
     return one_matrix(*sparse_rows("X", X, X.shape[-1], like)[1], X.shape[-1])
+
+
+def as_array(name, values, dtype=None):
+    """X or y as an array."""
+    try:
+        return np.asarray(values, dtype)
+    except ValueError as error:  # such as that of a list of matrices which differ in their numbers of columns
+        several = ", or a tuple with an array for each input" if name == "X" else ""
+        raise ValueError(f"{name} must be an array{several}; got {described(values)} ({error})") from None
 
 
 def dense_rows(X, rows):
     """Some rows of X, in the form in which a module takes them."""
     if isinstance(X, tuple):
         return tuple(dense_rows(each, rows) for each in X)
-    return X[rows].toarray() if hasattr(X, "tocsr") else X[rows]
+    return X[rows].toarray() if is_sparse(X) else X[rows]
 
 
 class Metrics:
@@ -102,6 +136,8 @@ class Metrics:
     def __init__(self, metrics, loss):
         if isinstance(metrics, str):
             metrics = [metrics]
+        if callable(metrics):
+            raise TypeError(f"{METRICS}; got {metrics!r}")
         if not isinstance(metrics, Mapping):
             metrics = {name: name for name in metrics or ()}
         self._functions = {name: _metric(name, function, loss) for name, function in metrics.items()}
@@ -129,18 +165,21 @@ class Metrics:
 
 
 def _metric(name, function, loss):
-    if not isinstance(name, str) or name == "loss" or name.startswith("val_"):
+    if not isinstance(name, str):
+        raise TypeError(f"{METRICS}; got {name!r}")
+    if name == "loss" or name.startswith("val_"):
         raise ValueError(f"metrics must have names other than 'loss' that do not begin with 'val_'; got {name!r}")
     if function == "accuracy":
         return _accuracy(loss)
     if not callable(function):
-        raise TypeError(f"metrics must be functions of (outputs, y) by name, or 'accuracy'; got {function!r}")
+        raise TypeError(f"{METRICS}; got {function!r}")
     return function
 
 
 def _accuracy(loss):
     """The share of right classes, of the classes that go with a loss."""
-    link = None if loss.kernel is None else loss.kernel.link
+    kernel = getattr(loss, "kernel", None)  # a loss of the user's own may be any object
+    link = None if kernel is None else kernel.link
     if link == "softmax":
         return lambda logits, y: np.mean(logits.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1)))
     if link == "sigmoid":

@@ -15,7 +15,7 @@ from ..progress import progress as progress_bar
 from ..threads import n_threads_of_steps
 from .clipping import clip_grad_norm
 from .errors import LayerError
-from .evaluation import Metrics, dense_rows, evaluate, in_mode, of_validation_data, rows_of
+from .evaluation import Metrics, dense_rows, evaluate, in_mode, inputs_of, of_validation_data, rows_of
 from .init import generator
 from .losses import has_targets
 from .lowering import CompiledEpochs, NotPlain, sizes_of_batches
@@ -64,8 +64,8 @@ class LayeredEpochs:
         if len(y):
             is_batch = for_training and 1 in sizes_of_batches(len(y), self._batch_size)
             with first_row_mode(self.model, is_batch):
-                outputs = self.model.forward(dense_rows(X, slice(0, 1)))
-            if has_targets(self._loss):
+                outputs = self.model.forward(*inputs_of(dense_rows(X, slice(0, 1))))
+            if has_targets(self._loss) and not isinstance(outputs, tuple):
                 self._loss.targets(y, (len(y), *outputs.shape[1:]), outputs.dtype)
             else:
                 self._loss(outputs, y[:1])
@@ -83,7 +83,7 @@ class LayeredEpochs:
 
     def step(self, x, y):
         """Forward, loss, backward and update with a batch; returns the loss."""
-        value = self._loss(self.model.forward(x), y)
+        value = self._loss(self.model.forward(*inputs_of(x)), y)
         self.model.backward(self._loss.backward(), **({"need_dx": False} if self.model.takes_need_dx else {}))
         if self.clip_norm:
             clip_grad_norm(self.optimizer.parameters, self.clip_norm)
@@ -102,7 +102,7 @@ class LayeredEpochs:
         """Let a `GradientFlow` record the gradients of the first batch of an epoch."""
         _, x, y = next(self.batches(order))
         with undisturbed(self.model, self._loss):
-            self._loss(self.model.forward(x), y)
+            self._loss(self.model.forward(*inputs_of(x)), y)
             flow.backward(self._loss.backward())
 
 
@@ -202,7 +202,7 @@ def told(callback, model):
 
 def _checked(problem, epochs):
     """The problem, if the arguments fit each other as far as they can be seen without a forward."""
-    from .arguments import check_fit  # here, because it knows `Module`, which is made with this module
+    from .arguments import check_data, check_fit  # here, because it knows `Module`, which is made with this module
 
     batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
     if epochs < 0 or batch_size < 1:
@@ -216,7 +216,9 @@ def _checked(problem, epochs):
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
             raise TypeError(f"validation_data must be a pair (X, y); got {type(validation_data).__name__}")
-        if not np.shape(validation_data[1]) or not len(validation_data[1]):
+        with of_validation_data():
+            check_data(problem.model, *validation_data)
+        if not len(validation_data[1]):
             raise ValueError("validation_data must have at least one row")
     return problem._replace(batch_size=batch_size, clip_norm=clip_norm or 0.0)
 

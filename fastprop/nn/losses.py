@@ -110,6 +110,8 @@ class Loss:
     def _from_other(self, outputs, y):
         if callable(getattr(outputs, "forward", None)):
             raise TypeError(f"{self!r}: outputs must be what the model returns, not the model; write loss(model(X), y)")
+        if isinstance(outputs, tuple) and any(isinstance(each, np.ndarray) for each in outputs):
+            raise ShapeError(self, f"outputs must be one array; got {len(outputs)}, those of a model with several outputs")
         outputs = np.asarray(outputs)
         if outputs.ndim == 1 and outputs.dtype.kind in "iub" and np.ndim(y) == 2 and len(y) == len(outputs):
             raise ShapeError(self, f"outputs and y are swapped: write loss(outputs, y); got {outputs.shape} and {np.shape(y)}")

@@ -9,7 +9,7 @@ from ..kernels.job import new_job
 from ..kernels.layer_table import buffer_views, parameter_spans
 from ..kernels.spec import KINDS, OPTIMIZER_CODES, Rows
 from ..threads import FLOPS_PER_WEIGHT
-from ..training_set import sparse_rows
+from ..training_set import is_sparse, sparse_rows
 from .arrays import matrix, raw
 from .errors import NotPlain
 from .evaluation import of_validation_data
@@ -19,11 +19,6 @@ from .program import Program
 # About how many operations a row of the program other than a product costs for each value: an activation with its derivative, or a
 # norm.
 FLOPS_PER_VALUE = 20
-
-
-def is_sparse(X):
-    """Whether X is one of SciPy's sparse arrays and matrices."""
-    return hasattr(X, "tocsr")
 
 
 def sizes_of_batches(n_rows, batch_size):

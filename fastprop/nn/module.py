@@ -174,9 +174,8 @@ class Module(Trainable, Tabular):
             The parameter.
         """
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    yield f"{prefix}.{name}" if prefix else name, value
+            for name, parameter in own_parameters(module).items():
+                yield f"{prefix}.{name}" if prefix else name, parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Floats]]:
         """Iterate over what belongs to the state but has no gradient, such as running means.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..annotations import ActivationName
 from ..kernels import LayerProgram
-from .errors import NotPlain, ShapeError
+from .errors import NotPlain, ShapeError, located
 
 if TYPE_CHECKING:
     from .dropout import Dropout
@@ -137,9 +137,8 @@ class Program(LayerProgram):
         NotPlain
             To be raised.
         """
-        name, text = self._names.get(id(module)), repr(module)
-        text = type(module).__name__ if "\n" in text else text
-        return NotPlain(f"layer '{name}', {text}, {reason}" if name else f"{text} {reason}")
+        name = self._names.get(id(module))
+        return NotPlain(f"{located(name, module)}{',' if name else ''} {reason}")
 
 
 def _definer(module: Module, name: str) -> type[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tables import Table
+from .errors import title
 from .parameter import Parameter
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ def summary(model: Module) -> Table:
     caption = f"{type(model).__name__}, {model.n_parameters:,} parameters"
     head = ("layer", "module", "parameters", "shapes", "|parameters|", "|gradient|")
     return Table(head, [_row(name, module) for name, module in modules], "<<><>>", caption=caption)
-
-
-def title(module: Module) -> str:
-    """A module in one line: what is inside it has lines of its own."""
-    text = repr(module)
-    return type(module).__name__ if "\n" in text else text
 
 
 def own_parameters(module: Module) -> dict[str, Parameter]:

@@ -68,7 +68,8 @@ class Trainable:
         ----------
         X : array-like or SciPy sparse matrix, shape (n, n_in), or tuple of these
             The rows to train on. Sparse ones are compiled if they go into a `Linear` layer alone. A tuple has the inputs of a
-            `Graph` that takes several.
+            model that takes several, such as a `Graph`. A `Graph`, or a module of your own, may also take one number for each
+            sample, shape (n,).
         y : array-like
             As the loss takes it.
         loss : Loss
@@ -142,7 +143,9 @@ class Trainable:
             n_jobs=n_jobs,
         )
 
-    def predict(self, X: MatrixLike, *more: MatrixLike, batch_size: int = evaluation.EVALUATION_ROWS) -> Floats:
+    def predict(
+        self, X: MatrixLike | tuple[MatrixLike, ...], *more: MatrixLike, batch_size: int = evaluation.EVALUATION_ROWS
+    ) -> Floats:
         """Compute the outputs in evaluation mode, some rows at a time; nothing is kept for a backward.
 
         Afterwards every module has the mode that it had before. The outputs are those of ``forward``, as in Keras: logits, where
@@ -150,16 +153,21 @@ class Trainable:
 
         Parameters
         ----------
-        X : array-like or SciPy sparse matrix, shape (n, n_in)
+        X : array-like or SciPy sparse matrix, shape (n, n_in), or tuple of these
             The rows. What has fewer than two dimensions goes to the model as a whole.
         *more : array-like or SciPy sparse matrix
-            The other inputs of a module that takes several, with n rows each.
+            The other inputs of a module that takes several, with n rows each; or all inputs are in one tuple.
         batch_size : int
             Rows at a time, which bounds the memory that is needed beside the outputs.
 
         Returns
         -------
-        ndarray, shape (n, n_out)
-            A new array.
+        ndarray, shape (n, n_out), or tuple of these
+            A new array; a tuple if the model has several outputs.
+
+        Raises
+        ------
+        ValueError
+            If inputs differ in their numbers of rows, or an output does not have a row for each of them.
         """
         return evaluation.predict(self, (X, *more), batch_size)

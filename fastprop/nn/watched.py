@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import raw
+from .errors import located
 from .observation import observed
 
 
@@ -125,25 +126,19 @@ def _place(forwards, value, backwards):
     """What is not finite of a step before its update, in words, or None."""
     for call in forwards:
         if not _finite(call.output):
-            return f"the output of {_named(call)}"
+            return f"the output of {located(call.name, call.module)}"
     if not math.isfinite(value):
         last = next(call for call in forwards if call.output is forwards[-1].output)
-        return f"the loss, for outputs of {_named(last)} up to {np.abs(last.output).max():.3g}"
+        return f"the loss, for outputs of {located(last.name, last.module)} up to {np.abs(last.output).max():.3g}"
     if not _finite(backwards[-1].inputs[0]):
         return "the gradient of the loss"
     for call in backwards:
         own = (p.grad for p in vars(call.module).values() if hasattr(p, "grad_buffer"))
         if not all(map(_finite, own)) or not _finite(call.output):
-            return f"the gradient of {_named(call)}"
+            return f"the gradient of {located(call.name, call.module)}"
     return None
 
 
 def _finite(array):
     arrays = array if isinstance(array, tuple) else (array,)
     return all(a is None or np.asarray(a).dtype.kind != "f" or np.isfinite(a).all() for a in arrays)
-
-
-def _named(call):
-    text = repr(call.module)
-    text = type(call.module).__name__ if "\n" in text else text
-    return f"layer '{call.name}', {text}" if call.name else text

@@ -188,6 +188,7 @@ def test_the_bound_holds_for_every_activation(name, fused):
     assert bound["input"].slopes == pytest.approx(steepest**4 / 0.75, rel=1e-2)
     assert bound["input"].weight_norms == pytest.approx(np.prod([np.linalg.norm(p.data, 2) for p in model.parameters()[::2]]))
     assert all(row.norm <= row.bound for row in bound.rows)
+    assert bound[2] is bound["2"] is bound.rows[-1]  # as in a trace
     with pytest.raises(KeyError, match="no bound for '0'; there are"):
         bound["0"]
 

@@ -146,7 +146,7 @@ def test_a_bug_is_found_where_it_is():
     assert check["1.scale"].relative_error == pytest.approx(0.1 / 2.1, rel=1e-3)
     assert check["1.scale"].shape == (5,)
     assert check.verdict == "bug"
-    with pytest.raises(KeyError, match=r"no gradient of 'scale' was checked"):
+    with pytest.raises(KeyError, match=r"no checked gradient of 'scale'; there are"):
         check["scale"]
     for severity in ("bug", "look again"):
         with pytest.raises(AssertionError, match=r"1\.scale +\(5,\).* bug\n"):
@@ -301,6 +301,9 @@ def test_kinks_are_named():
     model = nn.Sequential(nn.Linear(1, 1, random_state=0))
     check = check_gradients(model, loss, [[0.0], [1.0]], [0.0, 5.0])
     assert check.kinks == [Kink("", "ElementwiseLoss", ((0, 0),))]
+    graph = nn.Graph(nn.functional.relu(nn.Input().sum()).reshape(1, 1))
+    check = check_gradients(graph, nn.MSELoss(), [1.0, -1.0, 0.0], [[1.0]])
+    assert "kink: layer '1', ReLU\n" in repr(check)  # its output is one number
     many = Kink("", "ReLU", tuple((row, 1) for row in range(9)))
     assert str(many) == f"ReLU: {'; '.join(f'unit 1 in row {row}' for row in range(5))}; and in 4 more rows"
 

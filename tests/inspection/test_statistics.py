@@ -75,6 +75,15 @@ def test_a_nested_model_in_evaluation_mode():
         statistics["2"]
 
 
+def test_what_is_no_matrix_counts_as_one_row():
+    model = nn.Sequential(_identity_layer(3, "relu"), nn.Sigmoid())
+    for name in ("0", "1"):
+        one, many = activation_statistics(model, Z[0])[name], activation_statistics(model, Z[:1])[name]
+        assert str(one) == str(many)
+    graph = nn.Graph(nn.functional.sigmoid(nn.Input()))
+    assert [activation_statistics(graph, x).rows[0].n_units for x in (2.0, Z[0], Z[None])] == [1, 3, 12]
+
+
 def test_the_table():
     lines = repr(activation_statistics(nn.Sequential(nn.ReLU()), Z)).splitlines()
     assert lines[0].split() == ["layer", "activation", "units", "mean", "std", "saturated", "dead", "units"]

@@ -313,3 +313,11 @@ def test_the_model_stays_as_it_was(model):
         np.testing.assert_array_equal(array, state[name])
     assert not model.training
     assert not any({"forward", "backward"} & set(vars(module)) for module in model.modules())
+
+
+def test_one_row_is_traced_as_a_batch_of_one(model):
+    one = trace_step(model, nn.MSELoss(), X[0], [0.0, 1.0], file=io.StringIO())
+    many = trace_step(model, nn.MSELoss(), X[:1], [[0.0, 1.0]], file=io.StringIO())
+    for name in ("0", "1"):
+        for array in ("x", "z", "a", "da", "dz", "dx"):
+            np.testing.assert_array_equal(one[name][array], many[name][array][0])

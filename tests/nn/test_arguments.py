@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from fastprop import nn
 from fastprop.inspection import check_gradients, gradient_flow, trace_step
@@ -60,6 +61,12 @@ SGD = nn.SGD(model().parameters())
         (lambda: fit(nn.MSELoss(), SGD, X, Y), r"the order of the arguments is fit\(X, y, .*\); got MSELoss\(\) as X and SGD\("),
         (lambda: fit(Y, X), r"X and y are swapped, or X lacks its columns; got shapes \(6,\) and \(6, 4\)"),
         (lambda: fit(X[:, 0]), r"X must have a row for each sample, \(n, n_in\); got \(6,\); .*X\.reshape\(-1, 1\)"),
+        (lambda: fit(None), r"X must be an array with a row for each sample; got None"),
+        (lambda: fit([X, X[:, :2]]), r"X must be an array, or a tuple with an array for each input; got a list of 2"),
+        (lambda: fit(y=(X, X[:, :2])), r"y must be an array; got a tuple of 2"),
+        (lambda: fit(()), r"X must have an array for each input; got an empty tuple"),
+        (lambda: fit(y=csr_array(X)), r"y must be an array with a row for each sample; got csr_array"),
+        (lambda: nn.MSELoss()((X, Y), X), r"MSELoss\(\): outputs must be one array; got 2, .* a model with several outputs"),
         (lambda: fit(model=with_last(NoBackward())), r"layer '1', NoBackward: has no backward; define backward\(self, dout, acc"),
         (lambda: fit(model=with_last(OneArgument())), r"layer '1', OneArgument: backward must be .*; got backward\(dout\)"),
         (
@@ -265,3 +272,18 @@ def test_losses_of_ones_own_need_call_and_backward_alone(loss, y):
     assert check_gradients(net, loss, X, y).verdict == "correct"
     history = net.fit(X, y, loss, nn.SGD(net.parameters(), lr=0.05), epochs=20, random_state=0)
     assert history["loss"][-1] < history["loss"][0]
+
+
+def test_one_number_for_each_sample_goes_into_a_graph():
+    """Also in a tuple, and into a module of the user's own; a model of rows refuses it."""
+    x, y = X[:, 0], 3 * X[:, 0] + 1
+
+    def line():
+        slope, offset = nn.Parameter(np.array(0.0)).named("slope"), nn.Parameter(np.array(0.0)).named("offset")
+        return nn.Graph(nn.Input("x") * slope + offset)
+
+    for model, given in ((line(), x), (line(), (x,)), (nn.Sequential(line()), x)):
+        optimizer = nn.SGD(model.parameters(), lr=0.3)
+        history = model.fit(given, y, nn.MSELoss(), optimizer, 100, validation_data=(given, y))
+        assert history["val_loss"][-1] < 1e-3
+        np.testing.assert_allclose(model.predict(given), y, atol=0.1)

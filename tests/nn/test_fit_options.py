@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from fastprop import loop, nn
-from fastprop.inspection import GradientFlow, GradientWarning
+from fastprop.inspection import GradientFlow, GradientWarning, activation_statistics, check_gradients, gradient_flow
 from fastprop.nn.arrays import raw
 
 RNG = np.random.default_rng(3)
@@ -77,8 +77,46 @@ def test_predict_of_several_inputs():
         graph.predict(X, X_NEW)
 
 
+class Sum(nn.Module):
+    """Of two inputs, through a layer."""
+
+    def __init__(self):
+        self.layer = nn.Linear(4, 3, activation="sigmoid", random_state=0)
+
+    def forward(self, a, b):
+        return self.layer(a + b)
+
+    def backward(self, dout, accumulate=False):
+        dx = self.layer.backward(dout, accumulate)
+        return dx, dx
+
+
+@pytest.mark.parametrize("model", [Sum(), nn.Sequential(Sum(), nn.Linear(3, 3, random_state=0))])
+def test_a_tuple_has_the_inputs_of_any_model(model):
+    """As it does in the functions that look at a model."""
+    data, loss = (X, csr_array(X)), nn.SoftmaxCrossEntropy()
+    history = fitted(model, data=(data, Y), validation_data=(data, Y), metrics="accuracy", flow=GradientFlow(model))
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    np.testing.assert_array_equal(model.predict(data), model.predict(*data))
+    few = X[:3], X[3:6].tolist()
+    assert check_gradients(model, loss, few, Y[:3]).verdict == "correct"
+    names = [name for name, _ in model.named_modules() if name.endswith("layer")]
+    assert [row.name for row in activation_statistics(model, few).rows] == names
+    assert np.isfinite(gradient_flow(model, loss, few, Y[:3]).input_norms).all()
+
+
+def test_predict_of_several_outputs():
+    x = nn.Input()
+    outputs = nn.Graph(x, [2 * x, x.sum(axis=1)]).predict(X, batch_size=20)
+    assert type(outputs) is tuple
+    np.testing.assert_array_equal(outputs[0], 2 * X)
+    np.testing.assert_allclose(outputs[1], X.sum(axis=1))
+
+
 def test_errors_of_predict():
     model = a_model()
+    with pytest.raises(nn.ShapeError, match=r"must have a row for each of X; got shape \(1, 4\) for 20 rows"):
+        nn.Graph(nn.Input().sum(axis=0, keepdims=True)).predict(X, batch_size=20)
     with pytest.raises(nn.ShapeError, match=r"^layer '0', Linear\(4, 9, .*\): x must have shape \(n, 4\); got \(53,\)"):
         model.predict(X[:, 0])
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
@@ -131,15 +169,27 @@ def test_accuracy():
     assert history["share"] == [((one.predict(X)[:, 0] > 0) == binary[:, 0]).mean()]
 
 
+class Own:
+    """A loss that derives from nothing."""
+
+    def __call__(self, outputs, y):
+        return outputs.mean()
+
+    def backward(self):
+        return 1.0
+
+
 def test_errors_of_metrics():
-    for metrics in ({"loss": min}, {"val_f": min}, {3: min}):
+    for metrics in ({"loss": min}, {"val_f": min}):
         with pytest.raises(ValueError, match=r"metrics must have names other than 'loss' that do not begin with 'val_'; got"):
             fitted(a_model(), metrics=metrics)
-    for metrics in ("f1", {"f": "f1"}, {"f": 3}):
+    for metrics in ("f1", {"f": "f1"}, {"f": 3}, {3: min}, [min], min):
         with pytest.raises(TypeError, match=r"metrics must be functions of \(outputs, y\) by name, or 'accuracy'; got"):
             fitted(a_model(), metrics=metrics)
     with pytest.raises(ValueError, match=r"'accuracy' is for SoftmaxCrossEntropy and BinaryCrossEntropy; the loss is MSELoss\(\)"):
         fitted(a_model(), nn.MSELoss(), metrics="accuracy")
+    with pytest.raises(ValueError, match=r"'accuracy' is for SoftmaxCrossEntropy .*; the loss is <.*Own"):
+        fitted(a_model(), Own(), metrics="accuracy")
     with pytest.raises(TypeError, match=r"the metric 'f' must return a number; got 'x'"):
         fitted(a_model(), metrics={"f": lambda outputs, y: "x"})
 

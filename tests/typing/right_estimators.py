@@ -29,7 +29,9 @@ predict = classifier.predictor(np.empty((1, 3)), np.empty((1, 3)))
 assert_type(predict, Callable[[], None])
 
 sizes: list[int] = [5, 5]
-regressor = MLPRegressor(loss="poisson", hidden_layer_sizes=sizes, solver="lbfgs", max_iter=1000, n_iter_no_change=np.inf)
+regressor = MLPRegressor(
+    loss="poisson", hidden_layer_sizes=sizes, solver="lbfgs", max_iter=1000, random_state=0, n_iter_no_change=np.inf
+)
 assert_type(regressor.fit(X, y).predict(X), Floats)
 own = nn.Activation(np.sin, np.cos, "sine")
 MLPRegressor(hidden_layer_sizes=4, activation=own, batch_size=10, tol=1.0, max_iter=200).fit(X, np.stack([y, y], axis=1))
