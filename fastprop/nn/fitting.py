@@ -1,6 +1,7 @@
 """The loop of `Module.fit`: epochs, compiled or layer by layer, with history, validation, callback and progress bar."""
 
 import math
+import numbers
 import operator
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -14,7 +15,7 @@ from ..loop import permuted_orders, run_epochs
 from ..progress import progress as progress_bar
 from ..threads import n_threads_of_steps
 from .clipping import clip_grad_norm
-from .errors import LayerError
+from .errors import LayerError, described
 from .evaluation import Metrics, dense_rows, evaluate, in_mode, inputs_of, of_validation_data, rows_of
 from .init import generator
 from .losses import has_targets
@@ -169,7 +170,9 @@ def fit(
     model, epochs, problem = problem.model, operator.index(epochs), _checked(problem, epochs)
     metrics = Metrics(metrics, problem.loss)
     if flow is not None and getattr(flow, "model", None) is not model:
-        raise ValueError(f"flow must be a GradientFlow of this model; got {flow!r}")
+        raise ValueError(f"flow must be a GradientFlow of this model; got {described(flow)}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of (epoch, history); got {described(callback)}")
     try:
         runner = make_runner(problem, compiled)
     except LayerError as error:
@@ -207,7 +210,7 @@ def _checked(problem, epochs):
     batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
-    if clip_norm is not None and not clip_norm > 0:
+    if clip_norm is not None and not (isinstance(clip_norm, numbers.Real) and clip_norm > 0):
         raise ValueError(f"clip_norm must be above 0, or None; got {clip_norm!r}")
     check_fit(*problem[:5])
     own, changed = ({id(parameter) for parameter in each} for each in (problem.model.parameters(), problem.optimizer.parameters))
@@ -215,7 +218,7 @@ def _checked(problem, epochs):
         raise ValueError("optimizer has none of the model's parameters; make it from model.parameters()")
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise TypeError(f"validation_data must be a pair (X, y); got {type(validation_data).__name__}")
+            raise TypeError(f"validation_data must be a pair (X, y); got {described(validation_data)}")
         with of_validation_data():
             check_data(problem.model, *validation_data)
         if not len(validation_data[1]):

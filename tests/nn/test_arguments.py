@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from fastprop import nn
-from fastprop.inspection import check_gradients, gradient_flow, trace_step
+from fastprop.inspection import GradientFlow, check_gradients, gradient_flow, trace_step
 
 X, Y = np.random.default_rng(0).normal(size=(6, 4)), np.array([0, 1, 2, 0, 1, 2])
 
@@ -17,13 +17,13 @@ def model():
     return nn.mlp([4, 5, 3], random_state=0)
 
 
-def fit(X=X, y=Y, loss=None, optimizer=None, model=None):
+def fit(X=X, y=Y, loss=None, optimizer=None, model=None, **options):
     model = nn.mlp([4, 5, 3], random_state=0) if model is None else model
     loss = nn.SoftmaxCrossEntropy() if loss is None else loss
     before = model.state_dict()
     optimizer = nn.SGD(model.parameters(), lr=0.1) if optimizer is None else optimizer
     try:
-        return model.fit(X, y, loss, optimizer, epochs=1)
+        return model.fit(X, y, loss, optimizer, epochs=1, **options)
     except Exception:
         for name, array in model.state_dict().items():
             np.testing.assert_array_equal(array, before[name])
@@ -61,6 +61,10 @@ SGD = nn.SGD(model().parameters())
         (lambda: fit(nn.MSELoss(), SGD, X, Y), r"the order of the arguments is fit\(X, y, .*\); got MSELoss\(\) as X and SGD\("),
         (lambda: fit(Y, X), r"X and y are swapped, or X lacks its columns; got shapes \(6,\) and \(6, 4\)"),
         (lambda: fit(X[:, 0]), r"X must have a row for each sample, \(n, n_in\); got \(6,\); .*X\.reshape\(-1, 1\)"),
+        (lambda: fit(clip_norm="a"), r"clip_norm must be above 0, or None; got 'a'"),
+        (lambda: fit(callback="print"), r"callback must be a function of \(epoch, history\); got the text 'print'"),
+        (lambda: fit(validation_data=(X, Y, Y)), r"validation_data must be a pair \(X, y\); got a tuple of 3"),
+        (lambda: fit(flow=GradientFlow(model())), r"flow must be a GradientFlow of this model; got GradientFlow$"),
         (lambda: fit(None), r"X must be an array with a row for each sample; got None"),
         (lambda: fit([X, X[:, :2]]), r"X must be an array, or a tuple with an array for each input; got a list of 2"),
         (lambda: fit(y=(X, X[:, :2])), r"y must be an array; got a tuple of 2"),

@@ -247,7 +247,7 @@ def test_bad_validation_data_before_anything_changes(compiled):
         ((X_NEW, Y_NEW[:-1]), r"validation_data: (y must be 31 integer labels|X and y must have the same number of rows)"),
         ((X_NEW, Y_NEW + 1), r"validation_data: y must be in \[0, 2\]; got 3 at position"),
         ((X_NEW[:0], Y_NEW[:0]), "validation_data must have at least one row"),
-        (X_NEW, r"validation_data must be a pair \(X, y\); got ndarray"),
+        (X_NEW, r"validation_data must be a pair \(X, y\); got an array of shape \(31, 4\)"),
     ]
     for data, message in cases:
         with pytest.raises((ValueError, TypeError), match=message):
