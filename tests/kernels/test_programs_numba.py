@@ -35,16 +35,17 @@ def test_jitted_code_trains_a_program():
     rng = np.random.default_rng(0)
     x, y, params = rng.standard_normal((9, 4)), rng.standard_normal((9, 2)), rng.standard_normal(kernels.n_parameters(layers))
     no_indices, no_labels, no_weights = np.empty(0, np.int32), np.empty(0, np.intp), np.empty(0)
+    no_hyper = np.empty(0)
     loss = LOSS_CODES["squared_error"]
 
     @numba.njit
     def jitted(gradient):
         return raw_gradient(
-            x, no_indices, no_indices, no_labels, y, no_weights, layers, params, loss, 0.1, 0.0, gradient, 1
+            x, no_indices, no_indices, no_labels, y, no_weights, layers, params, loss, no_hyper, 0.1, 0.0, gradient, 1
         )  # fmt: skip
 
     raw_gradient = raw.network_loss_gradient
     here, there = np.empty_like(params), np.empty_like(params)
-    value = raw_gradient(x, no_indices, no_indices, no_labels, y, no_weights, layers, params, loss, 0.1, 0.0, there, 1)
+    value = raw_gradient(x, no_indices, no_indices, no_labels, y, no_weights, layers, params, loss, no_hyper, 0.1, 0.0, there, 1)
     assert jitted(here) == value
     np.testing.assert_array_equal(here, there)
