@@ -22,7 +22,7 @@ from ..nn.arguments import check_model_and_loss
 from ..nn.errors import title
 from ..nn.evaluation import inputs_of
 from ..nn.summary import own_parameters
-from .html import TraceTable
+from ..tables import Table, Tabular
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from ..nn import Loss, Module
 
+# Of an array with more numbers than this, only the corners are shown.
+THRESHOLD = 200
 # Modules that only pass arrays on: their lines would repeat those of the modules in them.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
 # Modules whose input is the z of an activation.
@@ -83,7 +85,7 @@ class LayerTrace(dict[str, NDArray[Any]]):
             raise AttributeError(f"there is no array {name!r} of this layer; there are {list(self)}") from None
 
 
-class StepTrace(TraceTable):
+class StepTrace(Tabular):
     """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
 
     ``trace[0]`` and ``trace["2.block.0"]`` are the arrays of a layer, see `LayerTrace`: the number or the name is that in the
@@ -152,6 +154,21 @@ class StepTrace(TraceTable):
 
     def __repr__(self) -> str:
         return f"<StepTrace: {len(self.entries)} arrays, {'forward only' if self.loss is None else f'loss {self.loss:.6g}'}>"
+
+    def _table(self) -> Table:
+        rows, place = [], ("", "")
+        for entry in self.entries:
+            # A stage and a layer are named once, where they begin.
+            stage, layer = entry.stage if entry.stage != place[0] else "", entry.layer if entry[:2] != place else ""
+            place = entry[:2]
+            norm, numbers = f"{np.linalg.norm(entry.value):.3g}", self._numbers(entry)
+            rows.append((stage, layer, entry.name, str(entry.value.shape), norm, numbers))
+        head = ("stage", "layer", "array", "shape", "norm", "values")
+        caption = f"{len(rows)} arrays" if self.loss is None else f"{len(rows)} arrays, loss {self.loss:.6g}"
+        return Table(head, rows, "<<<<><", caption=caption)
+
+    def _numbers(self, entry):
+        return np.array2string(np.asarray(entry.value), precision=self._precision, suppress_small=True, threshold=THRESHOLD)
 
     def _line(self, entry, same_as, width):
         head = f"    {entry.name:<{width}} {entry.value.shape!s:<10} "

@@ -14,7 +14,4 @@
         __builtin_convertvector(((is_number_ & even_) | (~is_number_ & quiet_)) >> 16, FN(stored_vec)); \
     })
 
-#ifndef BF16_DEFINED
-#define BF16_DEFINED
 struct bf16 { uint16_t bits; };
-#endif

@@ -50,7 +50,8 @@ def test_s29_drawing_the_graph(figure, tmp_path):
 
     matplotlib = pytest.importorskip("matplotlib", reason="the second form needs matplotlib")
     matplotlib.use("Agg")
-    plt = pytest.importorskip("matplotlib.pyplot")
+    from matplotlib import pyplot as plt
+
     ax = plt.figure().subplots()
     assert {"L", "hidden", "2.641"} < {text.get_text() for text in graph.draw(ax=ax).ax_.texts}
     plt.close("all")
