@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, f
 
 CACHE_LINE = 64  # bytes
 # Attributes of a Network that are built into its layer table and its block of parameters.
-FIXED = ("sizes", "activation", "loss", "coefs", "intercepts")
+FIXED = ("sizes", "activation", "normalization", "loss", "coefs", "intercepts", "norms", "statistics")
 
 
 class Network:
@@ -47,6 +47,8 @@ class Network:
         Of the parameters; data are converted to it.
     loss_hyper : dict, optional
         The parameters of the loss, as in `kernels.network_loss_gradient`.
+    normalization : {'batch', 'layer'}, optional
+        The norm between each hidden layer and its activation.
 
     Attributes
     ----------
@@ -58,6 +60,10 @@ class Network:
         Views of each layer's weight (n_in, n_out).
     intercepts : tuple of ndarray
         Views of each layer's bias (n_out,).
+    norms : tuple of (ndarray, ndarray)
+        Views of each norm's gamma and beta, both (n_units,).
+    statistics : tuple of (ndarray, ndarray)
+        Views of each batch norm's running mean and variance in ``buffers``, both (n_units,).
     buffers : ndarray, shape (n_buffers,)
         The running means, 0 at first, and variances, 1 at first, of batch norms; a plain stack has none.
     n_weights : int
@@ -80,11 +86,68 @@ class Network:
         loss: LossName = "softmax_cross_entropy",
         dtype: FloatDType = np.float64,
         loss_hyper: LossHyper | None = None,
+        normalization: Literal["batch", "layer"] | None = None,
     ) -> None:
         checks.option("loss", loss, LOSSES)
         self.sizes = tuple(checks.integer("sizes", size) for size in sizes)
-        self.activation, self.loss = activation, loss
+        self.activation, self.loss, self.normalization = activation, loss, normalization
         self._use(self._layer_table(), dtype, loss_hyper)
+
+    def sharing(
+        self,
+        *,
+        params: Floats | None = None,
+        dropout: Sequence[tuple[float, int, int]] | None = None,
+        loss: LossName | None = None,
+        loss_hyper: LossHyper | None = None,
+    ) -> Self:
+        """Make a network of the same layers that shares the blocks of this one: what one learns, the other knows.
+
+        Parameters
+        ----------
+        params : ndarray, shape of `params`, optional
+            Other parameters, used themselves; by default those of this network. The running statistics are shared either way.
+        dropout : sequence of (rate, seed, stream), optional
+            Dropout behind each hidden layer, as in `kernels.layer_table`.
+        loss : str, optional
+            Another loss; by default that of this network with its parameters.
+        loss_hyper : dict, optional
+            The parameters of ``loss``.
+
+        Returns
+        -------
+        Network
+            Of the same class. A network of `from_layers` has its layers already and is not accepted.
+        """
+        if self.activation is None:
+            raise TypeError("a network from layers has no sizes and activations to make another one of")
+        network = object.__new__(type(self))
+        network.sizes, network.activation, network.normalization = self.sizes, self.activation, self.normalization
+        network.loss, loss_hyper = (self.loss, self.loss_hyper) if loss is None else (loss, loss_hyper)
+        params = self._params if params is None else own_block("params", params, self._params.shape, self.dtype)
+        network._use(network._layer_table(dropout), self.dtype, loss_hyper, params, self._buffers)
+        return network
+
+    def up_to_hidden(self, layer: int) -> Network:
+        """Make a network that shares the parameters of this one and ends with a hidden layer.
+
+        Parameters
+        ----------
+        layer : int
+            The number of the hidden layer, from 0.
+
+        Returns
+        -------
+        Network
+            Its outputs are the activations of that layer.
+        """
+        (activations,) = np.nonzero(self._layers["kind"] == KINDS["activation"])
+        rows, link = self._layers[: activations[layer] + 1], self._layers[-1:].copy()
+        link["n_in"] = link["n_out"] = rows[-1]["n_out"]
+        link["code"] = LINKS["identity"]
+        table = np.concatenate([rows, link])
+        params, buffers = self._params[: kernels.n_parameters(table)], self._buffers[: kernels.n_buffers(table)]
+        return Network.from_layers(table, "squared_error", params=params, buffers=buffers)
 
     def _use(self, layers, dtype, loss_hyper, params=None, buffers=None):
         """Take a layer table, the parameters of the loss, and the given blocks of parameters and buffers, or new ones."""
@@ -96,9 +159,10 @@ class Network:
         spans = parameter_spans(layers)
         self._params = aligned_zeros(n_spanned(spans), np.dtype(dtype)) if params is None else params
         self._buffers = np.zeros(kernels.n_buffers(layers), dtype) if buffers is None else buffers
+        self.statistics: tuple[tuple[Floats, Floats], ...] = tuple(filter(None, buffer_views(layers, self._buffers)))
         if buffers is None:
-            for views in filter(None, buffer_views(layers, self._buffers)):
-                views[1][...] = 1
+            for _, variance in self.statistics:
+                variance[...] = 1
         linears, norms = [], []
         for kind, views in zip(layers["kind"].tolist(), views_of(spans, self._params), strict=True):
             linears += [views] if kind == KINDS["linear"] else []
@@ -109,6 +173,7 @@ class Network:
         self.coefs: tuple[Floats, ...]
         self.intercepts: tuple[Floats, ...]
         self.coefs, self.intercepts = zip(*linears, strict=True)
+        self.norms: tuple[tuple[Floats, Floats], ...] = tuple(norms)
         self.n_weights = sum(weight.size for weight in self.coefs)
 
     def __setattr__(self, name, value):
@@ -116,8 +181,8 @@ class Network:
             raise AttributeError(f"{name} of a Network cannot be replaced: write into its arrays, or make another Network")
         super().__setattr__(name, value)
 
-    def _layer_table(self):
-        return kernels.layer_table(self.sizes, self.activation, LOSSES[self.loss].link)
+    def _layer_table(self, dropout=None):
+        return kernels.layer_table(self.sizes, self.activation, LOSSES[self.loss].link, dropout, self.normalization)
 
     @classmethod
     def from_arrays(
@@ -127,6 +192,7 @@ class Network:
         activation: ActivationName | Sequence[ActivationName] = "relu",
         loss: LossName = "softmax_cross_entropy",
         loss_hyper: LossHyper | None = None,
+        normalization: Literal["batch", "layer"] | None = None,
     ) -> Self:
         """Make a network with copies of the given weights and biases.
 
@@ -142,6 +208,8 @@ class Network:
             Decides the link, see `Network`.
         loss_hyper : dict, optional
             As in `Network`.
+        normalization : {'batch', 'layer'}, optional
+            As in `Network`; the parameters and statistics of the norms are new.
 
         Returns
         -------
@@ -161,7 +229,7 @@ class Network:
                 "coefs and intercepts must be the weights (n_in, n_out) and biases (n_out,) of consecutive layers; "
                 f"got shapes {[w.shape for w in coefs]} and {[b.shape for b in intercepts]}"
             )
-        network = cls(sizes, activation, loss, float_dtype(*coefs, *intercepts), loss_hyper)
+        network = cls(sizes, activation, loss, float_dtype(*coefs, *intercepts), loss_hyper, normalization)
         for own, given in zip(network.coefs + network.intercepts, coefs + intercepts, strict=True):
             own[...] = given
         return network
@@ -196,7 +264,7 @@ class Network:
         Returns
         -------
         Network
-            Its ``activation`` is None; ``sizes``, ``coefs`` and ``intercepts`` are those of the linear rows.
+            Its ``activation`` and ``normalization`` are None; ``sizes``, ``coefs`` and ``intercepts`` are those of the linear rows.
 
         Raises
         ------
@@ -214,7 +282,8 @@ class Network:
         )
         network = cls.__new__(cls)
         widths = table["n_out"][table["kind"] == KINDS["linear"]].tolist()
-        network.sizes, network.activation, network.loss = (int(table[0]["n_in"]), *widths), None, loss
+        network.sizes, network.loss = (int(table[0]["n_in"]), *widths), loss
+        network.activation = network.normalization = None
         network._use(table, dtype, loss_hyper, params, buffers)
         return network
 
@@ -244,6 +313,12 @@ class Network:
         return cast(LossHyper, named)
 
     @property
+    def activations(self) -> tuple[Any, ...]:
+        """The activation of each hidden layer; None where it is not known, as in networks from layers."""
+        given = self.activation
+        return tuple(given) if isinstance(given, (list, tuple)) else (given,) * (len(self.sizes) - 2)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters, float32 or float64."""
         return self._params.dtype
@@ -252,25 +327,27 @@ class Network:
         loss = f"loss={self.loss!r}, " + (f"loss_hyper={self.loss_hyper}, " if self.loss_hyper else "")
         if self.activation is None:
             return f"Network.from_layers({len(self._layers)} rows, {loss}dtype={self.dtype.name})"
-        return f"Network({list(self.sizes)}, activation={self.activation!r}, {loss}dtype={self.dtype.name})"
+        norm = f"normalization={self.normalization!r}, " if self.normalization else ""
+        return f"Network({list(self.sizes)}, activation={self.activation!r}, {loss}{norm}dtype={self.dtype.name})"
 
     # Views do not survive a pickle or a deep copy as views, so only the blocks are kept.
 
     def __getstate__(self):
-        common = {"loss": self.loss, "loss_hyper": self.loss_hyper, "params": self._params}
+        common = {"loss": self.loss, "loss_hyper": self.loss_hyper, "params": self._params, "buffers": self._buffers}
         if self.activation is None:
-            return {"layers": self._layers, "buffers": self._buffers} | common
-        return {"sizes": self.sizes, "activation": self.activation} | common
+            return {"layers": self._layers} | common
+        return {"sizes": self.sizes, "activation": self.activation, "normalization": self.normalization} | common
 
     def __setstate__(self, state):
         params, loss_hyper = state["params"], state.get("loss_hyper")
         if "layers" in state:
             new = self.from_layers(state["layers"], state["loss"], params.dtype, loss_hyper=loss_hyper)
             vars(self).update(vars(new))
-            self._buffers[:] = state["buffers"]
         else:
-            self.__init__(state["sizes"], state["activation"], state["loss"], params.dtype, loss_hyper)
+            options = params.dtype, loss_hyper, state.get("normalization")
+            self.__init__(state["sizes"], state["activation"], state["loss"], *options)
         self._params[:] = params
+        self._buffers[:] = state.get("buffers", self._buffers)
 
     def astype(self, dtype: FloatDType) -> Self:
         """Copy the network into another dtype.
@@ -288,7 +365,7 @@ class Network:
         if self.activation is None:
             network = self.from_layers(self._layers, self.loss, dtype, loss_hyper=self.loss_hyper)
         else:
-            network = type(self)(self.sizes, self.activation, self.loss, dtype, self.loss_hyper)
+            network = type(self)(self.sizes, self.activation, self.loss, dtype, self.loss_hyper, self.normalization)
         network._params[:] = self._params
         network._buffers[:] = self._buffers
         return network
@@ -296,17 +373,18 @@ class Network:
     def initialize(self, random_state: np.random.RandomState | np.random.Generator) -> None:
         """Draw all parameters from the uniform distribution that scikit-learn uses, in its order.
 
-        For each layer first the weights, then the biases, both within ``sqrt(F / (n_in + n_out))``; F is 2 for a network with
-        sigmoid hidden layers and 6 otherwise (Glorot and Bengio, *Understanding the difficulty of training deep feedforward
-        neural networks*, 2010, equation 16).
+        For each layer first the weights, then the biases, both within ``sqrt(F / (n_in + n_out))``; F is 2 for a layer with a
+        sigmoid and 6 otherwise (Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks*,
+        2010, equation 16). For the last layer, the activation before it counts. The parameters of norms stay as they are.
 
         Parameters
         ----------
         random_state : RandomState or Generator
             What draws the numbers.
         """
-        factor = 2.0 if self.activation == "sigmoid" else 6.0
-        for weight, bias in zip(self.coefs, self.intercepts, strict=True):
+        last = (self.activations or (self.activation,))[-1]
+        for weight, bias, name in zip(self.coefs, self.intercepts, (*self.activations, last), strict=True):
+            factor = 2.0 if name == "sigmoid" else 6.0
             bound = math.sqrt(factor / sum(weight.shape))
             weight[...] = random_state.uniform(-bound, bound, weight.shape)
             bias[...] = random_state.uniform(-bound, bound, bias.shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -194,6 +194,7 @@ def layer_table(
     activation: ActivationName | Sequence[ActivationName] = "relu",
     link: LinkName = "identity",
     dropout: Sequence[tuple[float, int, int]] | None = None,
+    normalization: Literal["batch", "layer"] | None = None,
 ) -> Layers:
     """Describe a plain stack of Linear layers for `network_forward`, `network_loss_gradient` and `train_epoch`.
 
@@ -208,12 +209,14 @@ def layer_table(
     dropout : sequence of (rate, seed, stream), optional
         For each hidden layer what `train_epoch` does to its activations: update number s, as Adam counts them from 1, applies
         ``dropout_forward(a, rate, seed, stream + s)`` to those of its batch. Rate 0 is no dropout. The other kernels ignore it.
+    normalization : {'batch', 'layer'}, optional
+        The norm between each hidden layer and its activation, as `LayerProgram` adds it by default.
 
     Returns
     -------
     ndarray of `spec.LAYER`, shape (n_rows,)
-        A linear row for each layer, an activation and perhaps dropout behind all but the last, and the link. `LayerProgram` makes
-        other networks.
+        A linear row for each layer; behind all but the last perhaps a norm, an activation, and perhaps dropout; and the link.
+        `LayerProgram` makes other networks.
     """
     sizes = [integer("sizes", size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
@@ -228,9 +231,14 @@ def layer_table(
     if len(dropout) != n_hidden or not all(0 <= rate < 1 for rate, _, _ in dropout):
         expected = f"(rate, seed, stream), the rate in [0, 1), for each of {n_hidden} hidden layers"
         raise ValueError(f"dropout must have {expected}; got {dropout}")
+    if normalization is not None:
+        option("normalization", normalization, NORMALIZATIONS)
     program = LayerProgram(sizes[0])
     for n_out, name, masks in zip(sizes[1:-1], activations, dropout, strict=True):
-        program.linear(n_out).activation(name)
+        program.linear(n_out)
+        if normalization is not None:
+            NORMALIZATIONS[normalization](program)
+        program.activation(name)
         if masks[0]:
             program.dropout(*masks)
     return program.linear(sizes[-1]).link(link)
@@ -335,5 +343,6 @@ def buffer_views(layers, block):
 
 
 NORMS = KINDS["layer_norm"], KINDS["batch_norm"]
+NORMALIZATIONS = {"batch": LayerProgram.batch_norm, "layer": LayerProgram.layer_norm}
 # A row with nothing in it
 BLANK = dict.fromkeys(LAYER_FIELDS, 0)
