@@ -1,6 +1,7 @@
 """Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, the loss and its gradient."""
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +24,8 @@ def pack(network, block):
 def unpack(network, packed):
     """Write a vector in the order of `pack` into the network's parameters."""
     start = 0
-    for array in network.coefs + network.intercepts:
+    weights, biases = zip(*layer_views(network.layers, network.params), strict=True)
+    for array in weights + biases:
         array[...] = packed[start : start + array.size].reshape(array.shape)
         start += array.size
 
@@ -43,8 +45,10 @@ def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
     return loss, pack(network, gradient)
 
 
-def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1, observer=None):
+def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1, observer=None, time_limit=None):
     """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
+
+    ``result.halted`` says whether the observer stopped it, or the time limit in seconds, which is looked at after each iteration.
 
     The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
     arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last, after an exception
@@ -53,7 +57,8 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
     from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
 
     start = pack(network, network.params)
-    parts, best, overflowed = _parts(network, data), (math.inf, start), None
+    parts, best, overflowed, halted = _parts(network, data), (math.inf, start), None, False
+    end = math.inf if time_limit is None else time.monotonic() + time_limit
 
     def loss_gradient(packed):
         nonlocal best, overflowed
@@ -74,8 +79,12 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
         return loss, gradient
 
     def iteration_ends(intermediate_result):  # SciPy goes by the parameter's name
-        unpack(network, intermediate_result.x)
-        if observer.end(intermediate_result.fun):
+        nonlocal halted
+        if observer is not None:
+            unpack(network, intermediate_result.x)
+            halted = observer.end(intermediate_result.fun)
+        if halted or time.monotonic() >= end:
+            halted = True
             raise StopIteration
 
     try:
@@ -84,7 +93,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             start,
             method="L-BFGS-B",
             jac=True,
-            callback=None if observer is None else iteration_ends,
+            callback=None if observer is None and time_limit is None else iteration_ends,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )
     except BaseException:
@@ -96,6 +105,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             "and need to be scaled.",
             RuntimeWarning,
         )
+    result.halted = halted
     return result
 
 

@@ -85,7 +85,7 @@ def run_epochs(
     advance : function of (n, doing), optional
         Of a progress bar, as `progress.progress` makes it; called after each call of the runner.
     time_limit : float, optional
-        After this many seconds no further call of the runner begins.
+        After this many seconds no further call of the runner begins; the first one does.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def run_epochs(
     end = None if time_limit is None else time.monotonic() + time_limit
     try:
         while n_begun < n_epochs and not stopped:
-            if end is not None and not losses and time.monotonic() >= end:
+            if end is not None and n_begun and not losses and time.monotonic() >= end:
                 return "stopped"
             if observer is not None:
                 observer.begin()

@@ -92,7 +92,7 @@ MUTANTS = [
     ("fastprop/estimators/interop.py", "theirs.t = {{ours.t|0}}", E + "conversion.py"),
     ("fastprop/patch.py", "            if not {{_in_force|self._depth}}:", "tests/test_patch.py"),
     # nn
-    ("fastprop/optim/base.py", "({{0.0, self.weight_decay|self.weight_decay, 0.0}}) if decoupled", N + "optimizers.py"),
+    ("fastprop/optim/base.py", "({{0.0, self.weight_decay|self.weight_decay, 0.0}}) if self.decoupled", N + "optimizers.py"),
     ("fastprop/optim/adjacency.py", "{{_address(array) == _address(before) + before.nbytes|True}}", N + "optimizers.py"),
     ("fastprop/nn/normalization.py", "factor = 1 - self.momentum, self.momentum * n / {{(n - 1)|n}}", N + "layers.py"),
     ("fastprop/nn/losses.py", "return {{2|1}} / n_out", N + "losses.py"),

@@ -11,6 +11,7 @@ from typing import Any, Self
 from sklearn.utils import _safe_indexing
 
 from .decorators import available_if
+from .weights import CURVES, norms_of
 
 SUPPORTED = find_spec("sklearn.callback") is not None
 
@@ -70,9 +71,9 @@ class FitObserver:
         self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
 
     def watch(self, network, history=None, validation=None, rows=None):
-        """Say what is trained: with ``history`` by epochs; ``rows`` are those that validation leaves."""
+        """Say what is trained: with ``history`` by epochs; ``rows`` are those that a split for validation leaves, or None."""
         self._network, self._history, self._validation = network, history, validation
-        if validation is not None:
+        if rows is not None:
             self._part = {name: _Lazy(value, rows) for name, value in self._data.items()}
 
     @property
@@ -105,13 +106,14 @@ class FitObserver:
     def _snapshot(self):
         # The estimator's own attributes are copied by scikit-learn; what training goes on to change in place is copied here.
         network = self._network.astype(self._network.dtype if self._history is not None else float)
-        if self._validation is not None:
-            network.params[:] = self._validation.best_params
-        attributes = {"coefs_": list(network.coefs), "intercepts_": list(network.intercepts)}
+        if self._validation is not None and self._validation.decides:
+            self._validation.restore(network)
+        attributes = {"coefs_": list(network.coefs), "intercepts_": list(network.intercepts)} | norms_of(network)
         if self._history is not None:
-            for name in ("loss_curve_", "validation_scores_"):
-                values = getattr(self._estimator, name)
-                attributes[name] = None if values is None else list(values)
+            for name in CURVES:
+                if hasattr(self._estimator, name):
+                    values = getattr(self._estimator, name)
+                    attributes[name] = None if values is None else list(values)
         return attributes
 
 

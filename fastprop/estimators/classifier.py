@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
 from .base import BaseMLP
 from .decorators import available_if, fits
-from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled
+from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
+from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled, smoothed
 from .validation import host_array, training_data
-from .weights import ActivationName
 
-if TYPE_CHECKING:
-    from ..nn import Activation
+ClassWeight: TypeAlias = "dict[Any, float] | list[dict[Any, float]] | Literal['balanced'] | None"
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -31,25 +33,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : array-like of int, or int, default=(100,)
         Units of each hidden layer; empty for a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'} or nn.Activation, default='relu'
-        Of all hidden layers. One of your own trains layer by layer instead of in one compiled call an epoch.
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        'lbfgs' uses all data at once, the others mini-batches.
+    activation : str, nn.Activation, or sequence of them, default='relu'
+        Of all hidden layers, or one for each. Beside scikit-learn's 'identity', 'logistic', 'tanh' and 'relu': 'leaky_relu' (slope
+        0.01), 'elu', 'selu', 'gelu' (exact), 'silu', 'mish' and 'softplus', with PyTorch's formulas and constants. With an
+        `nn.Activation` of your own the network trains layer by layer instead of in one compiled call an epoch.
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop'}, default='adam'
+        'lbfgs' uses all data at once, the others mini-batches. 'adam' is scikit-learn's, with epsilon outside the bias correction;
+        'adamw' and 'rmsprop' (decay rate 0.99, no momentum) have PyTorch's formulas, 'adamw' with `weight_decay`.
     alpha : float, default=0.0001
         L2 penalty of the weights: a mini-batch's loss has ``alpha / 2 * |weights|^2`` divided by its number of rows.
     batch_size : int or 'auto', default='auto'
-        Rows in a mini-batch, for 'sgd' and 'adam'; 'auto' is ``min(200, n_samples)``.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Only for 'sgd'. 'invscaling' divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``; 'adaptive' divides the
-        rate by 5 where training would stop otherwise.
+        Rows in a mini-batch, not for 'lbfgs'; 'auto' is ``min(200, n_samples)``.
+    learning_rate : str or callable, default='constant'
+        'constant', or for 'sgd' only, 'invscaling', which divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``, and
+        'adaptive', which divides the rate by 5 where training would stop otherwise. For all solvers but 'lbfgs', with t the share
+        of the steps of ``max_iter`` epochs that are done: 'cosine', ``(1 + cos(pi t)) / 2``; 'one_cycle', PyTorch's OneCycleLR with
+        its defaults and the momentum left alone; 'coslog4', ``(1 - cos(2 pi log2(1 + 15 t))) / 2`` (Holzmüller, Grinsztajn,
+        Steinwart, *Better by default*, 2024); or a function of t, in [0, 1). They are factors of ``learning_rate_init``.
     learning_rate_init : float, default=0.001
-        The learning rate at first, for 'sgd' and 'adam'.
+        The learning rate at first, or what schedules multiply; not for 'lbfgs'.
     power_t : float, default=0.5
         Exponent of the schedule 'invscaling', only for 'sgd'.
     max_iter : int, default=200
         The most epochs, or with 'lbfgs' iterations.
     shuffle : bool, default=True
-        Draw a new order of the rows for each epoch, for 'sgd' and 'adam'.
+        Draw a new order of the rows for each epoch, not for 'lbfgs'.
     random_state : int, RandomState or None, default=None
         For the initial weights, the split of early stopping, and the shuffling. None is NumPy's global random state, which
         ``np.random.seed`` sets, as in scikit-learn.
@@ -65,22 +73,52 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     nesterovs_momentum : bool, default=True
         Use Nesterov's momentum, only for 'sgd'.
     early_stopping : bool, default=False
-        Stop by the score on rows that are held out, and keep the weights that scored best. Not for 'lbfgs'.
+        Stop by the score of validation rows, held out or given to `fit`, and keep the weights that scored best. Not for 'lbfgs'.
     validation_fraction : float, default=0.1
-        The part of the rows that early stopping holds out.
+        The part of the rows that early stopping holds out where none are given.
     beta_1 : float, default=0.9
-        Decay rate of the mean of the gradients, in [0, 1), only for 'adam'.
+        Decay rate of the mean of the gradients, in [0, 1), for 'adam' and 'adamw'.
     beta_2 : float, default=0.999
-        Decay rate of the mean of their squares, in [0, 1), only for 'adam'.
+        Decay rate of the mean of their squares, in [0, 1), for 'adam' and 'adamw'.
     epsilon : float, default=1e-8
-        Keeps the divisor above 0, only for 'adam'.
+        Keeps the divisor above 0, for 'adam', 'adamw' and 'rmsprop'.
     n_iter_no_change : int or inf, default=10
-        The most epochs in a row without an improvement by ``tol``, for 'sgd' and 'adam'.
+        The most epochs in a row without an improvement by ``tol``, not for 'lbfgs'.
     max_fun : int, default=15000
         The most evaluations of the loss, only for 'lbfgs'.
     n_jobs : int or None, default=None
         Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
-        limit of threadpoolctl. Not a parameter of scikit-learn's estimator.
+        limit of threadpoolctl. Not a parameter of scikit-learn's estimator, as the following are not.
+    dropout : float or sequence of float, default=0.0
+        How likely a hidden unit is to be 0 in training, in [0, 1), or such a rate for each hidden layer; the others are divided by
+        1 minus the rate. The masks come from ``random_state``, and are the same for any number of threads and every back end.
+    normalization : {'batch', 'layer'} or None, default=None
+        A norm between each hidden layer and its activation, with PyTorch's constants: batch norm, whose running statistics predict,
+        or layer norm. Batch norm leaves out a last mini-batch of one row.
+    weight_decay : float, default=0.0
+        Before each update the weights are multiplied by 1 minus the learning rate times this, as in AdamW; biases and the
+        parameters of norms are exempt. ``alpha`` is another penalty, a term of the loss.
+    clip_norm : float or None, default=None
+        The largest norm of a mini-batch's gradient, of all parameters together: a larger one is scaled down, as by
+        ``torch.nn.utils.clip_grad_norm_``.
+    warmup : float, default=0.0
+        The share of all steps, in [0, 1), in which the learning rate rises linearly: step k of these W steps, from 0, has the
+        factor ``(k + 1) / (W + 1)``. What ``learning_rate`` says is for the steps after them.
+    ema_decay : float or None, default=None
+        With d, in [0, 1), the estimator has an exponential average of the weights: after step s it is the sum of ``d ** (s - i)``
+        times the weights after step i, divided by the sum of these factors. Predictions, scores and early stopping are those of
+        the average; training goes on with the weights themselves, also in later calls of `partial_fit` and warm starts.
+    scoring : str, callable or None, default=None
+        The score of validation rows: None is the accuracy, 'loss' minus their loss, another name a scorer of scikit-learn's. A
+        callable is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
+    max_time : float or None, default=None
+        After this many seconds training stops, at the end of an epoch, or with 'lbfgs' of an iteration.
+    class_weight : dict, list of dict, 'balanced' or None, default=None
+        Factors of ``sample_weight``: a dict from labels to weights, for several labels a list with a dict for each; 'balanced' is
+        ``n_samples / (n_classes * rows of the class)``. Validation rows that are given have only their own weights.
+    label_smoothing : float, default=0.0
+        With e, in [0, 1), the target probabilities y in training are ``(1 - e) y + e / K``; K is the number of classes, 2 for two
+        classes and for each of several labels.
 
     Attributes
     ----------
@@ -95,11 +133,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     best_loss_ : float or None
         The lowest loss of all epochs; None under early stopping.
     loss_curve_ : list of float
-        The loss of each epoch, with solver 'sgd' or 'adam'.
+        The loss of each epoch; not with solver 'lbfgs'.
     validation_scores_ : list of float or None
-        Under early stopping the accuracy of each epoch.
+        The score of the validation rows after each epoch; None where there are no such rows. Higher is better.
     best_validation_score_ : float or None
         The highest of these.
+    validation_loss_curve_ : list of float
+        The mean loss of the validation rows after each epoch, without penalty and smoothing. Only where there are such rows.
+    best_iter_ : int
+        The epoch with the best validation score, counted from 1. Only where there are validation rows.
+    learning_rate_curve_ : list of float
+        The learning rate of the last step of each epoch. Only where it changes.
+    norm_weights_, norm_biases_ : list of ndarray
+        Scale and shift of each hidden layer's norm, of shape (n_units,), with ``normalization``.
+    running_means_, running_vars_ : list of ndarray
+        The running statistics of each batch norm, of shape (n_units,).
     t_ : int
         Number of samples that the optimizer has seen.
     n_iter_ : int
@@ -127,19 +175,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     classes_: NDArray[Any]
 
+    class_weight: ClassWeight = None
+    label_smoothing: float = 0.0
     loss = "log_loss"
     _is_classifier = True
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Parameters._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
 
     # Written out, as some editors do not find that of the base class.
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | Integers = (100,),
-        activation: ActivationName | Activation = "relu",
+        activation: Activations = "relu",
         *,
-        solver: Literal["lbfgs", "sgd", "adam"] = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate: LearningRate = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -158,36 +213,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         n_jobs: int | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        normalization: Literal["batch", "layer"] | None = None,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        warmup: float = 0.0,
+        ema_decay: float | None = None,
+        scoring: Scoring = None,
+        max_time: float | None = None,
+        class_weight: ClassWeight = None,
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            n_jobs=n_jobs,
-        )
+        self._set_parameters(locals())
 
     @fits
-    def fit(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: MatrixLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: MatrixLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train on X and y, from new weights unless ``warm_start`` is set.
 
         Parameters
@@ -198,6 +247,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             Class labels of any kind that sorts, or 0 and 1 for each of several labels.
         sample_weight : array-like, shape (n_samples,), optional
             The loss of each row is multiplied by its weight. A mini-batch whose weights sum to zero is skipped.
+        X_val : array-like or sparse matrix, shape (n_val, n_features), optional
+            Validation rows. Under early stopping they take the place of the held-out rows; without it they are only recorded.
+        y_val : array-like, shape (n_val,) or (n_val, n_labels), optional
+            Their labels, as y; needed with X_val.
+        sample_weight_val : array-like, shape (n_val,), optional
+            Their weights.
 
         Returns
         -------
@@ -207,9 +262,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If a parameter, X, y or sample_weight is not as described, or the weights are not finite in the end.
+            If a parameter or an argument is not as described, parameters do not go together, or the weights are not finite in the
+            end.
         """
-        return self._fit(X, y, sample_weight=sample_weight, incremental=False)
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        return self._fit_with_validation(X, y, sample_weight, validation)
 
     @available_if(lambda estimator: estimator._check_solver())
     @fits
@@ -239,13 +296,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If y has a class that is not in ``classes``, these are missing in the first call, or ``early_stopping`` is set.
+            If y has a class that is not in ``classes``, these are missing in the first call, ``early_stopping`` is set, or
+            ``class_weight`` is 'balanced'.
 
         Notes
         -----
         An integer ``random_state`` seeds every call again, as in scikit-learn: all calls after the first then shuffle the rows in
         the same way. Pass a ``RandomState`` for other permutations.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight '{self.class_weight}' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                f"compute_class_weight('{self.class_weight}', classes=classes, y=y). In place of y you can use a large enough "
+                "sample of the full training set target to properly estimate the class frequency distributions. Pass the resulting "
+                "weights as the class_weight parameter."
+            )
         y, classes = host_array(y, "y"), host_array(classes, "classes")
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
@@ -332,6 +397,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             check_known_classes(y, self.classes_)
         return X, encode(self._label_binarizer, y)
+
+    def _encoded(self, y):
+        y = raveled(y)
+        check_known_classes(y, self.classes_)
+        return encode(self._label_binarizer, y)
+
+    def _decoded(self, y):
+        return decode(self._label_binarizer, y)
+
+    def _weights_of_rows(self, y, sample_weight, incremental):
+        if self.class_weight is None:
+            return sample_weight
+        labels = self._decoded(y)
+        if incremental and self._label_binarizer.y_type_ != "multilabel-indicator":
+            # A part of the data need not have all classes that the weights are for.
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
+            weights = weights[np.searchsorted(self.classes_, labels)]
+        else:
+            weights = compute_sample_weight(self.class_weight, labels)
+        return weights if sample_weight is None else sample_weight * weights
+
+    def _prepared_targets(self, y):
+        return smoothed(y, self.n_outputs_, self.label_smoothing) if self.label_smoothing else y
 
     def _n_outputs(self, y):
         return y.shape[1] if y.ndim == 2 else len(self.classes_)

@@ -34,12 +34,15 @@ class InteropMixin:
         -------
         sklearn.neural_network.MLPClassifier or MLPRegressor
             With copies of all parameters that scikit-learn has and of everything that was learnt, the optimizer's memory
-            included: it predicts the same, and its `partial_fit` goes on where this one stands. Callbacks are shared.
+            included: it predicts the same, and its `partial_fit` goes on where this one stands. Batch norms are folded into the
+            weights. Callbacks are shared. Where training used what scikit-learn does not have, such as dropout, a schedule or
+            'adamw', its own training goes on without it, with a parameter of the same kind and a new optimizer.
 
         Raises
         ------
         TypeError
-            If the activation is one of your own, which scikit-learn's class cannot have.
+            If a parameter makes a network that scikit-learn's class cannot express: activations of your own, several, or others
+            than scikit-learn's, layer norm, several quantiles.
 
         Examples
         --------
@@ -52,19 +55,26 @@ class InteropMixin:
         >>> theirs.predict(X[:3])
         array([0, 0, 0])
         """
-        if not isinstance(self.activation, str):
-            raise TypeError(f"scikit-learn's class cannot have an activation of your own; got {self.activation!r}")
+        from .scikit_learns_form import OWN_ATTRIBUTES, folded_weights, scikit_learns_parameters
+
         scikit_learns = scikit_learns_class(self._scikit_learns_name())
-        state = _copied({name: value for name, value in vars(self).items() if name not in ("_network", "_optimizer")})
         names = scikit_learns._get_param_names()
-        parameters = {name: state.pop(name, getattr(self, name)) for name in names}
+        parameters = scikit_learns_parameters(self, names)
+        left_out = "_network", "_optimizer", *OWN_ATTRIBUTES, *names
+        copied = _copied(parameters | {name: value for name, value in vars(self).items() if name not in left_out})
+        parameters, state = ({name: copied.pop(name) for name in names}, copied)
         # Without our parameters that scikit-learn does not have, and without those of a subclass
         for name in {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
             state.pop(name, None)
         theirs = scikit_learns(**parameters)
         vars(theirs).update(state)
-        if "_optimizer" in vars(self):
-            theirs._optimizer = scikit_learns_optimizer(self._optimizer)
+        network = self._current_network() if self.normalization == "batch" and "coefs_" in state else None
+        if network is not None and network.norms:
+            theirs.coefs_, theirs.intercepts_ = folded_weights(network)
+            if "_best_coefs" in state:
+                theirs._best_coefs, theirs._best_intercepts = theirs.coefs_, theirs.intercepts_
+        elif "_optimizer" in vars(self) and (optimizer := scikit_learns_optimizer(self._optimizer)) is not None:
+            theirs._optimizer = optimizer
         return theirs
 
     @classmethod
@@ -162,11 +172,13 @@ def fastprops_optimizer(optimizer):
 
 
 def scikit_learns_optimizer(ours):
-    """A copy of the estimator's attribute as scikit-learn's optimizer."""
+    """A copy of the estimator's attribute as scikit-learn's optimizer; None where scikit-learn has none of the kind."""
     from sklearn.neural_network import _stochastic_optimizers
 
     if not hasattr(ours, "as_dict"):
         return copy.deepcopy(ours)
+    if ours.rule.name not in ("adam", "sgd"):
+        return None
     slots = {slot: [array.copy() for array in arrays] for slot, arrays in ours.slots().items()}
     make = getattr(_stochastic_optimizers, f"{type(ours).__name__}Optimizer")
     theirs = make(next(iter(slots.values())), **{name: getattr(ours, name) for name in ours.parameters})

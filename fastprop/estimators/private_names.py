@@ -79,7 +79,7 @@ class PrivateNamesMixin:
     # Called by fastprop too
 
     def _check_solver(self):
-        if self.solver not in ("sgd", "adam"):
+        if self.solver == "lbfgs":
             raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
         return True
 

@@ -1,4 +1,4 @@
-"""scikit-learn's learning rates, beside an optimizer of `fastprop.optim`: together they are the estimators' ``_optimizer``.
+"""An optimizer of `fastprop.optim`, its learning rates, and what is kept with it: together they are the estimators' ``_optimizer``.
 
 The attributes have scikit-learn's names, as scripts read them.
 """
@@ -6,6 +6,7 @@ The attributes have scikit-learn's names, as scripts read them.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,20 +16,46 @@ from .. import optim
 from ..annotations import Floats
 from ..kernels.spec import OPTIMIZERS
 from ..network import Network
+from .learning_rates import Schedule, schedule_of
 
 # Below this learning rate the adaptive schedule stops instead of dividing further (scikit-learn's number).
 SMALLEST_ADAPTIVE_RATE = 1e-6
 
 
+@dataclass
+class Masks:
+    """What the masks of dropout follow from: a seed for each hidden layer, the number of updates before the optimizer's first."""
+
+    seeds: list[int]
+    n_updates: int = 0
+
+
+@dataclass
+class Averages:
+    """The exponential average of a network's parameters, and the ``raw`` ones that training goes on with.
+
+    ``shown`` is the `fingerprint` of those that the estimator has: if it has others, somebody has set them since.
+    """
+
+    average: Floats
+    raw: Floats
+    shown: str
+
+
 class ScheduledOptimizer:
     """An optimizer, ``rule``, and the learning rate that it has next.
 
-    ``parameters`` are what scikit-learn's optimizer of the same kind is made with, by its names, and attributes here.
+    ``parameters`` are what scikit-learn's optimizer of the same kind is made with, by its names, and attributes here. ``n_epochs``
+    counts epochs, for the ``schedule`` that a fit sets.
     """
 
     parameters: tuple[str, ...]
     rule: Any
     learning_rate_init: float
+    schedule: Schedule | None = None
+    n_epochs = 0
+    masks: Masks | None = None
+    averages: Averages | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -44,13 +71,30 @@ class ScheduledOptimizer:
         """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not."""
         self.rule.attach(network)
 
+    @property
+    def varies(self) -> bool:
+        """Whether the learning rate is another at different times."""
+        return self.schedule is not None
+
     def begin(self, n_samples_seen: int, n_samples: int, n_epochs: int, n_steps: int) -> NDArray[np.float64] | None:
         """Set the optimizer's rate for the next epochs of n_samples and n_steps each, and return factors of it for all steps, or
         None."""
+        rates = self._rates(n_samples_seen, n_samples, n_epochs, n_steps)
+        if self.schedule is not None:
+            factors = self.schedule.factors(self.n_epochs, n_epochs, n_steps)
+            rates = factors if rates is None else rates * factors
+        last = np.ones(n_epochs) if rates is None else rates[n_steps - 1 :: n_steps]
+        self._last_rates = (self.rule.lr * last).tolist() if self.varies else []
+        return rates
+
+    def _rates(self, n_samples_seen, n_samples, n_epochs, n_steps):
+        """`begin`, without the schedule."""
         return None
 
-    def iteration_ends(self, n_samples_seen: int) -> None:
-        """Adapt the learning rate after an epoch."""
+    def iteration_ends(self, n_samples_seen: int) -> float:
+        """Adapt the learning rate after an epoch, and return that of the epoch's last step."""
+        self.n_epochs += 1
+        return self._last_rates.pop(0) if self._last_rates else self.rule.lr
 
     def trigger_stopping(self, message: str, verbose: bool | int) -> bool:
         """What to do after epochs without improvement: True to stop, False to go on with another learning rate."""
@@ -60,9 +104,14 @@ class ScheduledOptimizer:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything it remembers, as Python and NumPy objects, uncopied; `from_dict` is the way back."""
-        weights = [list(slots[0].shape) for slots in self.rule.state[::2]]
+        shapes = [list(slots[0].shape) for slots in self.rule.state[::2]]
+        weights = [shape for shape in shapes if len(shape) == 2]
         sizes = [weights[0][0], *(n_out for _, n_out in weights)]
         fields = {name: getattr(self, name) for name in (*self.parameters, "learning_rate", "t")}
+        fields |= {name: vars(kept) for name in KEPT if (kept := getattr(self, name)) is not None}
+        seldom = {"has_norms": len(weights) < len(shapes), "weight_decay": self.rule.weight_decay}
+        seldom["n_epochs"] = self.n_epochs if self.schedule is not None else 0
+        fields |= {name: value for name, value in seldom.items() if value}
         return {"name": self.rule.name, **fields, "sizes": sizes, "memory": self.rule.memory}
 
     def slots(self) -> dict[str, list[Floats]]:
@@ -140,7 +189,11 @@ class SGD(ScheduledOptimizer):
         """The velocity of every weight array, then of every bias."""
         return self._slot(0)
 
-    def begin(self, n_samples_seen, n_samples, n_epochs, n_steps):
+    @property
+    def varies(self) -> bool:
+        return self.schedule is not None or self.lr_schedule != "constant"
+
+    def _rates(self, n_samples_seen, n_samples, n_epochs, n_steps):
         if self.lr_schedule != "invscaling":
             self.rule.lr = self._rate
             return None
@@ -155,6 +208,7 @@ class SGD(ScheduledOptimizer):
     def iteration_ends(self, n_samples_seen):
         if self.lr_schedule == "invscaling":
             self._rate = self._scaled(n_samples_seen)
+        return super().iteration_ends(n_samples_seen)
 
     def trigger_stopping(self, message, verbose):
         if self.lr_schedule != "adaptive":
@@ -226,16 +280,74 @@ class Adam(ScheduledOptimizer):
         return self._slot(1)
 
 
+class AdamW(Adam):
+    """Adam with epsilon where PyTorch has it.
+
+    Parameters
+    ----------
+    rule : optim.AdamW
+        The optimizer.
+    """
+
+
+class RMSprop(ScheduledOptimizer):
+    """RMSprop with PyTorch's decay rate, and a constant ``learning_rate_init``, which can be set between calls.
+
+    Parameters
+    ----------
+    rule : optim.RMSprop
+        The optimizer.
+    """
+
+    parameters = ("learning_rate_init", "epsilon")
+
+    def __init__(self, rule: optim.RMSprop) -> None:
+        self.rule = rule
+
+    @property
+    def learning_rate_init(self) -> float:
+        return self.rule.lr
+
+    @learning_rate_init.setter
+    def learning_rate_init(self, value):
+        self.rule.lr = value
+
+    @property
+    def learning_rate(self) -> float:
+        return self.rule.lr
+
+    @property
+    def epsilon(self) -> float:
+        """The optimizer's."""
+        return self.rule.eps
+
+
 # scikit-learn's names of an optimizer's rows of memory
-SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",)}
+SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",), "adamw": ("ms", "vs"), "rmsprop": ("vs",)}
+# What is kept with the optimizer, and only stored where it is there
+KEPT = {"masks": Masks, "averages": Averages}
+ADAMS = {"adam": (optim.Adam, Adam), "adamw": (optim.AdamW, AdamW)}
 
 
-def new_optimizer(network: Network, name: Literal["adam", "sgd"], given: Any) -> ScheduledOptimizer:
+def new_optimizer(network: Network, name: Literal["adam", "sgd", "adamw", "rmsprop"], given: Any) -> ScheduledOptimizer:
     """For a network and an estimator's parameters, as attributes of ``given``."""
-    if name == "adam":
-        return Adam(optim.Adam(network, given.learning_rate_init, (given.beta_1, given.beta_2), given.epsilon))
-    rule = optim.StepSGD(network, given.learning_rate_init, given.momentum, nesterov=given.nesterovs_momentum)
-    return SGD(rule, given.learning_rate_init, given.learning_rate, given.power_t)
+    made: ScheduledOptimizer
+    if name in ADAMS:
+        rule, scheduled = ADAMS[name]
+        made = scheduled(rule(network, given.learning_rate_init, (given.beta_1, given.beta_2), given.epsilon))
+    elif name == "rmsprop":
+        made = RMSprop(optim.RMSprop(network, given.learning_rate_init, eps=given.epsilon))
+    else:
+        step = optim.StepSGD(network, given.learning_rate_init, given.momentum, nesterov=given.nesterovs_momentum)
+        shape = given.learning_rate if given.learning_rate in ("invscaling", "adaptive") else "constant"
+        made = SGD(step, given.learning_rate_init, shape, given.power_t)
+    made.rule.weight_decay, made.rule.decoupled = float(given.weight_decay), True
+    return made
+
+
+def set_schedule(optimizer: ScheduledOptimizer, given: Any) -> None:
+    """Let an optimizer follow the schedule of an estimator's parameters, as attributes of ``given``."""
+    optimizer.schedule = schedule_of(given.learning_rate, given.warmup, given.max_iter)
 
 
 def from_dict(fields: dict[str, Any]) -> ScheduledOptimizer:
@@ -246,15 +358,25 @@ def from_dict(fields: dict[str, Any]) -> ScheduledOptimizer:
     else:
         sizes, memory = fields["sizes"], fields["memory"]
     memory = np.asarray(memory, memory.dtype.newbyteorder("="))
-    network = Network(sizes, "identity", "squared_error", memory.dtype)
+    normalization: Literal["layer"] | None = "layer" if fields.get("has_norms") else None
+    network = Network(sizes, "identity", "squared_error", memory.dtype, normalization=normalization)
     if memory.shape != (OPTIMIZERS[name].n_slots, len(network.params)):
         raise ValueError(f"the memory of {name!r} for layers of sizes {sizes} does not have the shape {memory.shape}")
-    if name == "adam":
-        rule = optim.Adam(network, fields["learning_rate_init"], (fields["beta_1"], fields["beta_2"]), fields["epsilon"])
-        made = Adam(rule)
-    else:
-        rule = optim.StepSGD(network, fields["learning_rate"], fields["momentum"], nesterov=fields["nesterov"])
-        made = SGD(rule, fields["learning_rate_init"], fields["lr_schedule"], fields["power_t"])
+    made = new_optimizer(network, name, _Given(fields))
+    if isinstance(made, SGD):
         made._rate = fields["learning_rate"]
-    rule.__setstate__({**rule.__getstate__(), "memory": memory, "t": int(fields["t"])})
+    made.n_epochs = fields.get("n_epochs", 0)
+    for kept, kind in KEPT.items():
+        if kept in fields:
+            setattr(made, kept, kind(**fields[kept]))
+    made.rule.__setstate__({**made.rule.__getstate__(), "memory": memory, "t": int(fields["t"])})
     return made
+
+
+class _Given:
+    """The fields of an optimizer as the parameters of an estimator."""
+
+    def __init__(self, fields):
+        names = {"lr_schedule": "learning_rate", "nesterov": "nesterovs_momentum"}
+        given = {name: value for name, value in fields.items() if name != "learning_rate"}
+        vars(self).update({"weight_decay": 0.0} | {names.get(name, name): value for name, value in given.items()})

@@ -22,7 +22,10 @@ class ScikitLearnsCode:
     """Comes before fastprop's estimator in the order of the bases."""
 
     _runs_scikit_learn = True
-    _fit = BaseMultilayerPerceptron._fit
+
+    def _fit(self, X, y, sample_weight=None, incremental=False):
+        self._check_scikit_learn_can(vars(self).pop("_validation_given", {}))
+        return BaseMultilayerPerceptron._fit(self, X, y, sample_weight=sample_weight, incremental=incremental)
 
     def _outputs(self, X):
         check_is_fitted(self)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .. import loop
-from ..annotations import Floats
-from ..network import Network
 from ..warn import warn
+from .held_out import Validation
 from .schedules import ScheduledOptimizer
 
 
@@ -21,16 +14,29 @@ from .schedules import ScheduledOptimizer
 class History:
     """What training remembers from epoch to epoch, and over several calls where they continue each other.
 
-    Under early stopping the validation score decides and ``best_loss`` is None; otherwise the two about validation are None.
+    Under early stopping the validation score decides and ``best_loss`` is None. What is about validation is None where there are no
+    validation rows, and the learning rates where the rate is always the same.
     """
 
     loss_curve: list[float] = field(default_factory=list)
     n_samples_seen: int = 0
     best_loss: float | None = math.inf
+    validation_losses: list[float] | None = None
     validation_scores: list[float] | None = None
     best_validation_score: float | None = None
+    best_epoch: int | None = None
+    learning_rates: list[float] | None = None
     no_improvement_count: int = 0
     n_epochs: int = 0
+
+    def expect(self, validation: bool, learning_rates: bool) -> None:
+        """Make the lists for what will be recorded, where there are none yet."""
+        if validation and self.validation_losses is None:
+            self.validation_losses = []
+        if validation and self.validation_scores is None:
+            self.validation_scores, self.best_validation_score = [], -math.inf
+        if learning_rates and self.learning_rates is None:
+            self.learning_rates = []
 
     def end_epoch(self, loss: float, n_samples: int) -> None:
         self.n_epochs += 1
@@ -43,33 +49,31 @@ class History:
         self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
         self.best_loss = min(self.best_loss, loss)
 
-    def judge_score(self, score: float, tol: float) -> bool:
-        """Count the last epoch as one without improvement if its validation score is below the best one plus tol.
+    def judge_score(self, tol: float) -> None:
+        """Count the last epoch as one without improvement if its validation score is below the best one plus tol."""
+        worse = self.validation_scores[-1] < self.best_validation_score + tol
+        self.no_improvement_count = self.no_improvement_count + 1 if worse else 0
 
-        Returns whether it is the best so far.
-        """
+    def add_validation(self, loss: float, score: float) -> None:
+        self.validation_losses.append(loss)
         self.validation_scores.append(score)
-        self.no_improvement_count = self.no_improvement_count + 1 if score < self.best_validation_score + tol else 0
+
+    def is_best(self) -> bool:
+        """Whether the last epoch has the best validation score so far, which is then noted."""
+        score = self.validation_scores[-1]
         if not score > self.best_validation_score:
             return False
-        self.best_validation_score = score
+        self.best_validation_score, self.best_epoch = score, len(self.validation_scores)
         return True
 
 
 @dataclass
-class Validation:
-    """Early stopping: the rows to score on, what scores the outputs for them, and the parameters that scored best so far."""
-
-    x: NDArray[Any]
-    score: Callable[[Floats], float]
-    best_params: Floats
-
-
-@dataclass
 class StoppingRule:
-    """The rule for `loop.run_epochs`: parameters as in scikit-learn's estimators."""
+    """The rule for `loop.run_epochs`: parameters as in scikit-learn's estimators.
 
-    network: Network
+    ``says_more`` is whether ``verbose`` prints what scikit-learn does not have.
+    """
+
     optimizer: ScheduledOptimizer
     history: History
     n_rows: int
@@ -78,6 +82,7 @@ class StoppingRule:
     n_iter_no_change: float = 10
     n_threads: int = 1
     verbose: bool | int = False
+    says_more: bool = False
 
     @property
     def sure_epochs(self) -> float:
@@ -96,8 +101,15 @@ class StoppingRule:
         history.end_epoch(loss, self.n_rows)
         if self.verbose:
             print(f"Iteration {history.n_epochs}, loss = {loss:.8f}")
-        self._judge()
-        self.optimizer.iteration_ends(history.n_samples_seen)
+        if self.validation is not None:
+            self._validate()
+        if self.validation is None or not self.validation.decides:
+            history.judge_loss(self.tol)
+        rate = self.optimizer.iteration_ends(history.n_samples_seen)
+        if history.learning_rates is not None:
+            history.learning_rates.append(rate)
+        if self.verbose and self.optimizer.schedule is not None:
+            print(f"Learning rate: {rate:g}")
         if history.no_improvement_count <= self.n_iter_no_change:
             return False
         if self.optimizer.trigger_stopping(self._no_improvement(), self.verbose):
@@ -105,32 +117,20 @@ class StoppingRule:
         history.no_improvement_count = 0
         return False
 
-    def _judge(self):
-        validation = self.validation
-        if validation is None:
-            self.history.judge_loss(self.tol)
-            return
-        outputs = loop.forward(self.network, validation.x, self.n_threads)
-        score = float(validation.score(outputs)) if np.isfinite(outputs).all() else math.nan
+    def _validate(self):
+        validation, history = self.validation, self.history
+        loss, score = validation.judge(self.n_threads)
+        history.add_validation(loss, score)
+        if self.verbose and self.says_more:
+            print(f"Validation loss: {loss:.8f}")
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if self.history.judge_score(score, self.tol):
-            validation.best_params[:] = self.network.params
+        if validation.decides:
+            history.judge_score(self.tol)
+        if history.is_best() and validation.decides:
+            validation.keep()
 
     def _no_improvement(self):
-        what = "Training loss" if self.validation is None else "Validation score"
+        decides = self.validation is not None and self.validation.decides
+        what = "Validation score" if decides else "Training loss"
         return f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change:d} consecutive epochs."
-
-
-def train(rule, data, orders, n_epochs, *, observer=None, **options):
-    """Train a rule's network by its optimizer, until it or ``n_epochs`` ends that; how it ended, as in `loop.run_epochs`.
-
-    ``options`` are those of `Network.train_epochs`.
-    """
-    optimizer, history, n_rows = rule.optimizer, rule.history, rule.n_rows
-
-    def rates(n_epochs, n_steps):
-        return optimizer.begin(history.n_samples_seen, n_rows, n_epochs, n_steps)
-
-    runner = loop.NetworkEpochs(rule.network, data, n_rows, optimizer.rule, rates, n_threads=rule.n_threads, **options)
-    return loop.run_epochs(runner, orders, rule, n_epochs, observer=observer)

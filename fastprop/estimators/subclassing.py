@@ -4,6 +4,8 @@ In silence the replacement would have no effect. So fastprop's own classes refus
 written for scikit-learn, scikit-learn's code runs instead of the compiled code.
 """
 
+import inspect
+import re
 import warnings
 from functools import cache
 from typing import Any
@@ -46,6 +48,18 @@ class SubclassingMixin:
         taken = never_called | _own_names(base) if is_patched() else never_called
         return names if taken.isdisjoint(self.__dict__.keys()) else names + sorted(taken & self.__dict__.keys())
 
+    def _check_scikit_learn_can(self, given):
+        """Fail where scikit-learn's code is to run with parameters, or arguments of ``fit``, that it does not have."""
+        theirs = scikit_learns_class(self._scikit_learns_name())
+        ours = class_of_ours(type(self)).__init__
+        known = {"self", "n_jobs", *theirs._get_param_names()}
+        if type(self).__init__ is not ours:  # its own parameters may have the same names
+            known.update(self._get_param_names())
+        own = {name: p.default for name, p in inspect.signature(ours).parameters.items() if name not in known}
+        changed = [name for name, default in own.items() if getattr(self, name) != default] + list(given)
+        if changed:
+            raise ValueError(f"{type(self).__name__} runs scikit-learn's code, which does not have {', '.join(changed)}")
+
     def _fit_as_scikit_learn(self, replaced, *arguments):
         if not is_patched() or FOR_PREDICTION.intersection(replaced):
             raise TypeError(_refusal(type(self), replaced))
@@ -56,7 +70,7 @@ class SubclassingMixin:
 @cache
 def _own_names(cls):
     """The private names of a class of fastprop's that scikit-learn's class does not have."""
-    names = {name for base in cls.__mro__ if is_ours(base) for name in vars(base) if name.startswith("_")}
+    names = {name for base in cls.__mro__ if is_ours(base) for name in vars(base) if re.match("_(?!sklearn)", name)}
     return names - set(dir(scikit_learns_class(cls._scikit_learns_name())))
 
 

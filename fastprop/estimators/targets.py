@@ -66,3 +66,12 @@ def decode(binarizer: LabelBinarizer, decision):
     if decision.ndim == 2:
         decision = decision[:, -1]  # weights set by hand may have an output for each of two classes
     return binarizer.classes_[decision.astype(np.intp, copy=False)]
+
+
+def smoothed(y, n_outputs, smoothing):
+    """Targets in the form of `encode` as probabilities, (n, n_outputs): (1 - smoothing) y + smoothing / K."""
+    if y.ndim == 1:
+        y, n_classes = np.eye(n_outputs)[y], n_outputs
+    else:
+        n_classes = 2
+    return (1 - smoothing) * y + smoothing / n_classes

@@ -7,51 +7,71 @@ network. The arrays that were there before stay as they are, because the user ma
 
 from contextlib import suppress
 from operator import is_
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from ..annotations import LossName
 from ..network import Network
 from .interop import fastprops_optimizer, state_from_sklearn
 
 # scikit-learn's names for the output activations and for those of the kernels
-LOSSES = {"softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "identity": "squared_error", "exp": "poisson"}
-ActivationName: TypeAlias = Literal["identity", "logistic", "tanh", "relu"]
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+LOSSES: dict[str, LossName] = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "binary_cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+ActivationName: TypeAlias = Literal[
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus"
+]
+SCIKIT_LEARNS_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ACTIVATIONS = {name: {"logistic": "sigmoid"}.get(name, name) for name in get_args(ActivationName)}
 # Lists of numbers, one for each epoch; they are stored as arrays, because skops needs much more memory for the elements of a list.
-CURVES = ("loss_curve_", "validation_scores_")
+CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_", "learning_rate_curve_")
+# The attributes with the arrays of norms -> where a network has them
+NORMS = {
+    "norm_weights_": ("norms", 0),
+    "norm_biases_": ("norms", 1),
+    "running_means_": ("statistics", 0),
+    "running_vars_": ("statistics", 1),
+}
 
 
 class NoKernelError(ValueError):
     """An activation has no kernel: scikit-learn predicts with each of its activations at each place."""
 
 
+def kernel_activation(activation):
+    """An estimator's parameter `activation`, or an element of it, as a network takes it."""
+    if not isinstance(activation, str):
+        return activation
+    try:
+        return ACTIVATIONS[activation]
+    except KeyError:
+        raise NoKernelError(f"activation must be one of {list(ACTIVATIONS)}; got {activation!r}") from None
+
+
 def network_type(activation):
     """(the class of the network, the activation as it takes it) for an estimator's parameter `activation`."""
-    if isinstance(activation, str):
-        return Network, ACTIVATIONS[activation]
+    is_one = isinstance(activation, str) or not hasattr(activation, "__iter__")
+    each = [activation] if is_one else list(activation)
+    named = kernel_activation(activation) if is_one else [kernel_activation(one) for one in each]
+    if all(isinstance(one, str) for one in each):
+        return Network, named
     from ..nn.layered import LayeredNetwork  # here, because only an estimator with an activation of the user's needs nn
 
-    return LayeredNetwork, activation
+    return LayeredNetwork, named
 
 
 class WeightsMixin:
-    """Needs ``activation`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``."""
+    """Needs ``activation``, ``normalization`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``."""
 
     def _current_network(self):
         """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
         network = self.__dict__.get("_network")
-        if (
-            network is not None
-            and network.made_for == (self.activation, self.out_activation_, self.__dict__.get("n_layers_"))
-            and len(self.coefs_) == len(network.coefs)
-            and len(self.intercepts_) == len(network.intercepts)
-            and all(map(is_, self.coefs_, network.coefs))
-            and all(map(is_, self.intercepts_, network.intercepts))
-        ):
+        if network is not None and network.made_for == self._network_key() and self._holds(network):
             return network
-        if isinstance(self.activation, str) and self.activation not in ACTIVATIONS:
-            raise NoKernelError(f"activation must be one of {list(ACTIVATIONS)}; got {self.activation!r}")
         if self.out_activation_ not in LOSSES:
             raise NoKernelError(f"out_activation_ must be one of {list(LOSSES)}; got {self.out_activation_!r}")
         n = getattr(self, "n_layers_", len(self.coefs_) + 1) - 1
@@ -62,11 +82,45 @@ class WeightsMixin:
             )
         make, activation = network_type(self.activation)
         # Fewer layers than there are weights: scikit-learn gives the outputs of a hidden layer then.
-        return make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, LOSSES[self.out_activation_])
+        activation = activation[: n - 1] if isinstance(activation, list) else activation
+        loss, hyper = self._loss_of_network()
+        network = make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, loss, hyper, self.normalization)
+        for name, own in norms_of(network).items():
+            given = getattr(self, name)
+            if [np.shape(array) for array in given[: len(own)]] != [array.shape for array in own]:
+                expected, got = [array.shape for array in own], [np.shape(array) for array in given]
+                raise ValueError(f"{name} must hold arrays of shapes {expected}; got {got}")
+            for array, values in zip(own, given, strict=False):
+                array[...] = values
+        return network
+
+    def _network_key(self):
+        """What the layers of the network depend on."""
+        own = self.__dict__
+        return self.activation, self.normalization, self.out_activation_, own.get("n_layers_")
+
+    def _holds(self, network):
+        """Whether the estimator's lists have just the arrays of a network."""
+        own = self.__dict__
+        return (
+            len(self.coefs_) == len(network.coefs)
+            and len(self.intercepts_) == len(network.intercepts)
+            and all(map(is_, self.coefs_, network.coefs))
+            and all(map(is_, self.intercepts_, network.intercepts))
+            and all(all(map(is_, own.get(name, ()), arrays)) for name, arrays in norms_of(network).items())
+        )
+
+    def _loss_of_network(self):
+        """(the loss, its parameters) of the network."""
+        return LOSSES[self.out_activation_], None
 
     def _trainable_network(self):
-        """The network with the estimator's present weights; ``coefs_`` and ``intercepts_`` become views of them."""
+        """The network with the estimator's present weights and loss; ``coefs_`` and ``intercepts_`` become views of them."""
         network = self._current_network()
+        loss, hyper = self._loss_of_network()
+        wanted = network.sharing(loss=loss, loss_hyper=hyper)
+        if (wanted.loss, wanted.loss_hyper) != (network.loss, network.loss_hyper):
+            network = wanted
         if network is not self.__dict__.get("_network"):
             self._use_network(network)
         return network
@@ -74,8 +128,14 @@ class WeightsMixin:
     def _use_network(self, network):
         """Let ``coefs_`` and ``intercepts_`` be views of a network's parameters. New lists, as the old ones may be shared."""
         self._network = network
-        network.made_for = self.activation, self.out_activation_, self.__dict__.get("n_layers_")
+        network.made_for = self._network_key()
         self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
+        norms = norms_of(network)
+        for name in NORMS:
+            if name in norms:
+                setattr(self, name, norms[name])
+            else:
+                self.__dict__.pop(name, None)
 
     # The state holds each weight once, in the two lists, and the optimizer as a dict, so that there are only Python's, NumPy's and
     # scikit-learn's objects in it; views and optimizer are made again after loading, copying or unpickling.
@@ -108,3 +168,9 @@ class WeightsMixin:
             self._use_network(network)
             if best_is_current:
                 self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+
+
+def norms_of(network):
+    """The attributes with the arrays of a network's norms: name -> list of arrays, one for each hidden layer."""
+    found = {name: [pair[i] for pair in getattr(network, pairs)] for name, (pairs, i) in NORMS.items()}
+    return {name: arrays for name, arrays in found.items() if arrays}

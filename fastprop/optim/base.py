@@ -51,6 +51,7 @@ class Optimizer:
     """
 
     name: ClassVar[Any]  # in `kernels.spec.OPTIMIZERS`
+    decoupled: bool = False  # whether weight_decay shrinks the parameters, or is a part of their gradient
     n_threads: int = 1
 
     def __init__(self, params: Iterable[Parameter] | Network, lr: float, weight_decay: float) -> None:
@@ -120,8 +121,8 @@ class Optimizer:
         """What the kernels read, in the order of `kernels.spec.hyper_names`."""
         raise NotImplementedError
 
-    def _hyper(self, *own, decoupled=False):
-        decays = (0.0, self.weight_decay) if decoupled else (self.weight_decay, 0.0)
+    def _hyper(self, *own):
+        decays = (0.0, self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
         return np.array([self.lr, *decays, *own], np.float64)
 
     def step(self) -> None:

@@ -180,6 +180,8 @@ class AdamW(Adam):
     Loshchilov and Hutter, *Decoupled weight decay regularization* (2019).
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[Parameter] | Network,
@@ -189,10 +191,6 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, eps_hat=False)
-
-    @property
-    def hyper(self) -> NDArray[np.float64]:
-        return self._hyper(*self.betas, self.eps, decoupled=True)
 
 
 class RMSprop(Optimizer):

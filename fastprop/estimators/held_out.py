@@ -1,0 +1,134 @@
+"""Validation rows: which they are, and how a network does on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length
+
+from .. import loop
+from ..annotations import Floats
+from ..kernels import active
+from ..kernels.spec import LOSS_CODES
+from ..network import Network
+from ..training_set import TrainingSet
+from .validation import host_array, validated
+
+# Arguments of ``fit``
+VALIDATION = ("X_val", "y_val", "sample_weight_val")
+
+
+class Rows(NamedTuple):
+    """Validation rows: X as it was checked, y in the form of `BaseMLP._checked_input`, and weights or None."""
+
+    X: Any
+    y: NDArray[Any]
+    sample_weight: Floats | None
+
+
+def given_rows(estimator, dtype, X=None, y=None, sample_weight=None):
+    """The `Rows` of X_val, y_val and sample_weight_val, X in a dtype; None where there are none.
+
+    An error names what is missing or wrong.
+    """
+    if X is None and y is None:
+        if sample_weight is not None:
+            raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+        return None
+    if X is None or y is None:
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    with named("X_val"):
+        X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=dtype)
+    with named("y_val"):
+        y = estimator._encoded(_check_y(host_array(y, "y_val"), multi_output=True, y_numeric=not estimator._is_classifier))
+        check_consistent_length(X, y)
+    with named("sample_weight_val"):
+        sample_weight = host_array(sample_weight, "sample_weight_val")
+        return Rows(X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X))
+
+
+@contextmanager
+def named(name):
+    """Let the errors of a block of code say which argument they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def split_rows(n_samples, fraction, random_state, stratify):
+    """(the rows to train on, those held out), as scikit-learn's early stopping draws them."""
+    split = train_test_split(np.arange(n_samples), test_size=fraction, random_state=random_state, stratify=stratify)
+    if len(split[1]) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return split
+
+
+class Validation:
+    """Validation rows, how a network is judged by them, and the best one so far.
+
+    Parameters
+    ----------
+    network : Network
+        What is judged: with its present parameters at each time.
+    data : TrainingSet
+        The rows.
+    score : function of (loss, outputs)
+        The score, higher is better.
+    decides : bool
+        Whether the score stops the training and chooses the parameters, as in early stopping.
+    best_params : ndarray
+        The parameters that scored best so far.
+    """
+
+    def __init__(
+        self, network: Network, data: TrainingSet, score: Callable[[float, Floats], float], decides: bool, best_params: Floats
+    ) -> None:
+        self._network, self._data, self._score, self.decides = network, data, score, decides
+        self._logits = network.sharing(loss="squared_error")  # whose link is the identity
+        self.best_params, self.best_buffers = best_params, network.buffers.copy()
+        weight = data.sample_weight
+        self._total = float(weight.sum(dtype=np.float64)) if weight.size else data.n_samples
+
+    def judge(self, n_threads: int) -> tuple[float, float]:
+        """(mean loss, score) of the network now; the score is NaN where an output is not finite."""
+        network, data = self._network, self._data
+        logits = loop.forward(self._logits, data.rows, n_threads)
+        outputs, loss = np.empty_like(logits), (LOSS_CODES[network.loss], network._loss_hyper)
+        terms = network.sizes[-1] if network.loss == "squared_error" else 1
+        loss_sum = active.raw.loss_forward(*loss, logits, data.labels, data.targets, data.sample_weight, outputs, n_threads)
+        mean = loss_sum / terms / self._total if self._total else 0.0
+        return mean, float(self._score(mean, outputs)) if np.isfinite(outputs).all() else math.nan
+
+    def keep(self) -> None:
+        """Keep the present parameters as the best ones."""
+        self.best_params[:], self.best_buffers[:] = self._network.params, self._network.buffers
+
+    def restore(self, network: Network) -> None:
+        """Give a network the best parameters."""
+        network.params[:], network.buffers[:] = self.best_params, self.best_buffers
+
+
+def scorer_of(estimator, rows, judged):
+    """The function of (loss, outputs) for an estimator's ``scoring``, on `Rows`, where ``judged`` is the network."""
+    scoring = estimator.scoring
+    if scoring is None:
+        return lambda loss, outputs: estimator._score_outputs(rows.y, outputs, rows.sample_weight)
+    if scoring == "loss":
+        return lambda loss, outputs: -loss
+    # A scorer calls an estimator, which must not warn that X has no names of columns.
+    scored = object.__new__(type(estimator))
+    vars(scored).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
+    scored._use_network(judged)
+    score, y = check_scoring(scored, scoring), estimator._decoded(rows.y)
+    weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+    return lambda loss, outputs: score(scored, rows.X, y, **weights)

@@ -1,0 +1,63 @@
+"""What of an estimator scikit-learn's class of the same name can have: its parameters, and weights with the norms folded in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .learning_rates import SHAPES
+from .weights import NORMS, SCIKIT_LEARNS_ACTIVATIONS
+
+# Attributes that scikit-learn's estimators do not have
+OWN_ATTRIBUTES = ("validation_loss_curve_", "best_iter_", "learning_rate_curve_", *NORMS)
+# What remains of a parameter that does not matter after training -> scikit-learn's value of the same kind
+SOLVERS = {"adamw": "adam", "rmsprop": "adam"}
+REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
+
+
+def scikit_learns_parameters(estimator, names):
+    """The parameters of these names; a TypeError names one that scikit-learn's class cannot express."""
+    _check_expressible(estimator)
+    given = {name: getattr(estimator, name) for name in names}
+    one = _one_activation(estimator.activation)
+    given["activation"] = one if one in SCIKIT_LEARNS_ACTIVATIONS else "relu"  # where there is no hidden layer
+    given["solver"] = SOLVERS.get(estimator.solver, estimator.solver)
+    if callable(estimator.learning_rate) or estimator.learning_rate in SHAPES:
+        given["learning_rate"] = "constant"
+    if "loss" in given and given["loss"] not in REGRESSION_LOSSES.values():
+        given["loss"] = REGRESSION_LOSSES[estimator._out_activation()]
+    return given
+
+
+def folded_weights(network):
+    """(coefs, intercepts) of a network whose batch norms, as they predict, are folded into the layers before them."""
+    coefs, intercepts = list(network.coefs), list(network.intercepts)
+    epsilons = network.layers["epsilon"][network.layers["epsilon"] > 0]
+    norms = zip(network.norms, network.statistics, epsilons, strict=True)
+    for i, ((gamma, beta), (mean, variance), epsilon) in enumerate(norms):
+        scale = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
+        coefs[i] = (coefs[i] * scale).astype(network.dtype)
+        intercepts[i] = ((intercepts[i] - mean) * scale + beta).astype(network.dtype)
+    return coefs, intercepts
+
+
+def _check_expressible(estimator):
+    activation, has_hidden = estimator.activation, np.size(estimator.hidden_layer_sizes) > 0
+    one = _one_activation(activation)
+    if has_hidden and one not in SCIKIT_LEARNS_ACTIVATIONS:
+        names = list(SCIKIT_LEARNS_ACTIVATIONS)
+        raise TypeError(
+            f"scikit-learn's class cannot have an activation of your own, nor several: it is one of {names} for all hidden layers; "
+            f"got activation={activation!r}"
+        )
+    if has_hidden and estimator.normalization == "layer":
+        raise TypeError("layer norm cannot be folded into the weights of scikit-learn's class; got normalization='layer'")
+    if getattr(estimator, "_has_quantiles", False) and len(estimator.quantile) > 1:
+        raise TypeError(f"scikit-learn's class does not sort its outputs; got quantile={estimator.quantile!r}")
+
+
+def _one_activation(activation):
+    """The activation of all hidden layers, or the parameter itself where they have several."""
+    if not isinstance(activation, (list, tuple)):
+        return activation
+    different = list(dict.fromkeys(activation)) or ["relu"]
+    return different[0] if len(different) == 1 else activation

@@ -1,0 +1,196 @@
+"""A fit in mini-batches: what is trained on which rows, and what of it the estimator keeps."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .. import loop
+from ..network import Network
+from ..threads import n_threads_of_steps
+from ..warn import warn
+from .held_out import Rows, Validation, scorer_of, split_rows
+from .interop import fastprops_optimizer
+from .schedules import Averages, Masks, new_optimizer, set_schedule
+from .stopping import StoppingRule
+
+
+def train(estimator, X, y, sample_weight, given, history, incremental, observer):
+    """Train an estimator for an epoch, or until it stops, with solvers other than 'lbfgs', and return its network.
+
+    X and y are in the form of `BaseMLP._checked_input`; ``given`` are `held_out.Rows` or None.
+    """
+    network = estimator._trainable_network()
+    data = network.training_set(X, y, sample_weight)
+    rows, held_out = np.arange(X.shape[0]), given
+    if estimator.early_stopping and given is None:
+        # Only two classes are stratified, as in scikit-learn.
+        stratify = y if estimator._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
+        rows, others = split_rows(X.shape[0], estimator.validation_fraction, estimator._random_state, stratify)
+        held_out = Rows(data.rows[others], y[others], None if sample_weight is None else sample_weight[others])
+    batch_size = _batch_size(estimator, len(rows))
+    n_rows = _rows_of_epoch(estimator, len(rows), batch_size)
+    n_threads = n_threads_of_steps(estimator.n_jobs, batch_size, network.n_weights)
+    optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
+    history.expect(held_out is not None, optimizer.varies)
+    with averaged(estimator, network, optimizer) as judged:
+        validation = None
+        if held_out is not None:
+            validation = _validation(estimator, network, judged, held_out)
+        if observer is not None:
+            observer.watch(judged, history, validation, rows if given is None and held_out is not None else None)
+        rule = StoppingRule(
+            optimizer,
+            history,
+            n_rows,
+            validation,
+            estimator.tol,
+            estimator.n_iter_no_change,
+            n_threads,
+            estimator.verbose,
+            says_more=given is not None or estimator.scoring is not None,
+        )
+        runner = loop.NetworkEpochs(
+            network.sharing(dropout=_dropout(estimator, optimizer)) if optimizer.masks else network,
+            data,
+            n_rows,
+            optimizer.rule,
+            lambda n_epochs, n_steps: optimizer.begin(history.n_samples_seen, n_rows, n_epochs, n_steps),
+            batch_size=batch_size,
+            n_threads=n_threads,
+            alpha=estimator.alpha,
+            clip=clip(network),
+            **_options(estimator, optimizer),
+        )
+        orders = loop.shuffled_orders(rows, estimator._random_state if estimator.shuffle else None)
+        limits = {"observer": observer, "time_limit": estimator.max_time}
+        n_epochs = 1 if incremental else estimator.max_iter
+        try:
+            ending = loop.run_epochs(runner, partial(_first_rows, orders, n_rows), rule, n_epochs, **limits)
+        finally:
+            estimator._store(history)
+    if validation is not None and validation.decides:
+        validation.restore(network)
+        estimator._best_coefs, estimator._best_intercepts = estimator.coefs_, estimator.intercepts_
+    _remember(optimizer, network)
+    if ending == "interrupted":
+        warn("Training interrupted by user.")
+    elif ending == "finished" and not incremental:
+        warn(
+            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter:d}) reached and the optimization hasn't converged yet.",
+            ConvergenceWarning,
+        )
+    return network
+
+
+def clip(network):
+    """How far from 0 and 1 scikit-learn clips probabilities before it takes the logarithm for ``loss_``."""
+    return float(np.finfo(network.dtype).eps)
+
+
+def _batch_size(estimator, n_samples):
+    if estimator.batch_size == "auto":
+        return min(200, n_samples)
+    if estimator.batch_size > n_samples:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    return min(int(estimator.batch_size), n_samples)
+
+
+def check_rows(estimator, n_samples):
+    """Fail where batch norm would have mini-batches of one row each."""
+    if estimator.normalization == "batch" and 1 in (n_samples, estimator.batch_size):
+        got = f"n_samples = {n_samples}, batch_size={estimator.batch_size!r}"
+        raise ValueError(f"normalization='batch' needs at least 2 rows in a mini-batch, as one row has no variance; got {got}")
+
+
+def _rows_of_epoch(estimator, n_rows, batch_size):
+    """How many rows an epoch has: batch norm leaves out a last batch of a single row, which has no variance."""
+    return n_rows - (estimator.normalization == "batch" and n_rows > 1 and n_rows % batch_size == 1)
+
+
+def _first_rows(orders, n_rows, n_epochs):
+    made = orders(n_epochs)
+    return made if made.shape[1] == n_rows else np.ascontiguousarray(made[:, :n_rows])
+
+
+def _optimizer(estimator, network, incremental):
+    """The optimizer to go on with, or a new one that keeps what outlives the old one."""
+    old = vars(estimator).get("_optimizer")
+    old = None if old is None else fastprops_optimizer(old)
+    if incremental and old is not None:
+        optimizer = old
+        optimizer.attach(network)
+    else:
+        optimizer = new_optimizer(network, estimator.solver, estimator)
+        if old is not None and (incremental or estimator.warm_start):
+            masks = old.masks
+            optimizer.masks = None if masks is None else Masks(masks.seeds, masks.n_updates + old.t)
+            optimizer.averages = old.averages
+    set_schedule(optimizer, estimator)
+    n_hidden = len(network.coefs) - 1
+    if optimizer.masks is None and np.any(estimator.dropout):
+        optimizer.masks = Masks(estimator._random_state.randint(2**31 - 1, size=n_hidden).tolist())
+    return optimizer
+
+
+def _dropout(estimator, optimizer):
+    """What `Network.sharing` takes as dropout."""
+    seeds, n_updates = optimizer.masks.seeds, optimizer.masks.n_updates
+    rates = np.broadcast_to(estimator.dropout, len(seeds)).tolist()
+    return [(rate, seed, n_updates) for rate, seed in zip(rates, seeds, strict=True)]
+
+
+def _options(estimator, optimizer):
+    """The options of `Network.train_epochs` that scikit-learn does not have, without those that have no effect."""
+    options = {"smoothing": getattr(estimator, "label_smoothing", 0.0), "clip_norm": estimator.clip_norm or 0.0}
+    if estimator.weight_decay:
+        options["exempt"] = True
+    if estimator.ema_decay is not None:
+        options |= {"ema_decay": estimator.ema_decay, "average": optimizer.averages.average}
+    return options
+
+
+def _validation(estimator, network, judged, held_out):
+    best = getattr(estimator, "_best_coefs", estimator.coefs_), getattr(estimator, "_best_intercepts", estimator.intercepts_)
+    is_current = best[0] is estimator.coefs_ or network.norms
+    best_params = network.params.copy() if is_current else Network.from_arrays(*best).params
+    data, score = judged.training_set(*held_out), scorer_of(estimator, held_out, judged)
+    return Validation(judged, data, score, bool(estimator.early_stopping), best_params)
+
+
+# The exponential average of the weights: training changes the raw ones, and the estimator shows the average.
+
+
+@contextmanager
+def averaged(estimator, network, optimizer):
+    """A block of code in which a network has its raw parameters, and the average after it; gives the network that is judged."""
+    if estimator.ema_decay is None:
+        optimizer.averages = None
+        yield network
+        return
+    kept = optimizer.averages
+    if kept is not None and kept.shown == fingerprint(network) and kept.raw.dtype == network.dtype:
+        network.params[:] = kept.raw
+    else:
+        kept = optimizer.averages = Averages(network.params.copy(), network.params.copy(), "")
+    try:
+        yield network.sharing(params=kept.average)
+    finally:
+        kept.raw[:] = network.params
+        network.params[:] = kept.average
+        _remember(optimizer, network)
+
+
+def _remember(optimizer, network):
+    """Note which parameters the estimator has after training."""
+    if optimizer.averages is not None:
+        optimizer.averages.shown = fingerprint(network)
+
+
+def fingerprint(network):
+    """A digest of a network's parameters."""
+    return hashlib.sha256(network.params.tobytes()).hexdigest()
