@@ -52,7 +52,7 @@ CASES = {
     "logistic": Case("multiclass", np.float32, {"activation": "logistic"}),
     "identity, invscaling": Case("binary", np.float64, {"activation": "identity", "solver": "sgd", "learning_rate": "invscaling"}),
     "adaptive": Case("multiclass", np.float32, {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1}),
-    "early stopping": Case("binary", np.float32, {"early_stopping": True, "validation_fraction": 0.3}),
+    "early stopping": Case("binary", np.float32, {"early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.02}),
     "early stopping, weighted": Case("two outputs", np.float64, {"early_stopping": True, "solver": "sgd"}, weighted=True),
     "partial_fit": Case("multilabel", np.float32, {}, then="partial_fit"),
     "warm_start": Case("one output", np.float64, {"warm_start": True}, then="fit"),
