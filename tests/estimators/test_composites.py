@@ -201,6 +201,8 @@ def test_what_refers_to_itself():
     converted = fastprop.to_sklearn(pipeline)
     assert type(converted[-1]) is ScikitLearnsClassifier
     assert converted[-1].owner is converted
+    network = fastprop.to_sklearn(pipeline[-1])
+    assert network.owner[-1] is network
 
 
 def test_frozen(data):
