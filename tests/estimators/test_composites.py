@@ -67,7 +67,7 @@ COMPOSITES = {
         lambda: GridSearchCV(make_pipeline(classifier()), {"mlpclassifier": [classifier(alpha=1.0), classifier()]}, cv=FOLDS),
     ),
     "calibrated": ("binary", lambda: CalibratedClassifierCV(classifier(), cv=FOLDS)),
-    "frozen": ("one output", lambda: TransformedTargetRegressor(regressor(), func=np.arcsinh, inverse_func=np.sinh)),
+    "transformed targets": ("one output", lambda: TransformedTargetRegressor(regressor(), func=np.arcsinh, inverse_func=np.sinh)),
     "stacking": ("one output", lambda: StackingRegressor([("a", regressor()), ("b", regressor(alpha=0.1))], regressor(), cv=FOLDS)),
     "stacking classes": ("multiclass", lambda: StackingClassifier([("a", classifier())], classifier(), cv=FOLDS, passthrough=True)),
     "voting": ("multiclass", lambda: VotingClassifier([("a", classifier()), ("b", classifier(alpha=0.1))], voting="soft")),
