@@ -22,6 +22,7 @@ _HOMES = {
     "fit_many": ".many",
     "patch_sklearn": ".patch",
     "show_config": ".config",
+    "to_sklearn": ".composites",
     "unpatch_sklearn": ".patch",
 }
 

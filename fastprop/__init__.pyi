@@ -3,6 +3,7 @@
 from . import inspection as inspection
 from . import kernels as kernels
 from . import nn as nn
+from .composites import to_sklearn as to_sklearn
 from .config import show_config as show_config
 from .estimators import MLPClassifier as MLPClassifier
 from .estimators import MLPRegressor as MLPRegressor
@@ -24,5 +25,6 @@ __all__ = [
     "nn",
     "patch_sklearn",
     "show_config",
+    "to_sklearn",
     "unpatch_sklearn",
 ]

@@ -65,7 +65,9 @@ def test_numpydoc(package):
 
 
 # fastprop.nn and fastprop.inspection have such a test of their own.
-@pytest.mark.parametrize("module", ["network", "patch", "estimators.interop", "estimators.classifier", "estimators.regressor"])
+@pytest.mark.parametrize(
+    "module", ["network", "patch", "composites", "estimators.interop", "estimators.classifier", "estimators.regressor"]
+)
 def test_examples(module):
     assert doctest.testmod(import_module(f"fastprop.{module}")).failed == 0
 

@@ -6,6 +6,7 @@ import math
 import operator
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -116,11 +117,12 @@ class BaseMLP(
 
     # Fitting
 
-    def _fit_with_validation(self, X, y, sample_weight, validation):
-        """`_fit`, whose signature is scikit-learn's, as subclasses override it, with a dict of what of `VALIDATION` was given."""
-        self._validation_given = {name: value for name, value in validation.items() if value is not None}
+    @contextmanager
+    def _validating(self, **given):
+        """A block with a call of `_fit`, whose signature is scikit-learn's because subclasses override it, on validation rows."""
+        self._validation_given = {name: value for name, value in given.items() if value is not None}
         try:
-            return self._fit(X, y, sample_weight=sample_weight, incremental=False)
+            yield
         finally:
             vars(self).pop("_validation_given", None)
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +26,19 @@ if TYPE_CHECKING:
 SHARED = ("_skl_callbacks",)
 # What scikit-learn may store as NumPy scalars, a list of which takes much more memory than a list of floats.
 NUMBERS = ("loss_", "best_loss_", "best_validation_score_", "loss_curve_", "validation_scores_")
+
+# What deep copies that are made in this context have in the place of fastprop's estimators.
+_replacement: ContextVar[Callable[[InteropMixin], Any] | None] = ContextVar("replacement", default=None)
+
+
+@contextmanager
+def replaced_in_copies(replacement: Callable[[InteropMixin], Any]) -> Iterator[None]:
+    """In this block and thread, a deep copy has ``replacement(estimator)`` in the place of each of fastprop's estimators."""
+    token = _replacement.set(replacement)
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
 
 
 class InteropMixin:
@@ -55,19 +72,21 @@ class InteropMixin:
         >>> theirs.predict(X[:3])
         array([0, 0, 0])
         """
+        return self._to_sklearn({})
+
+    def _to_sklearn(self, memo):
+        """`to_sklearn` as a part of a deep copy, in whose ``memo`` it is from when its attributes are copied."""
         from .scikit_learns_form import OWN_ATTRIBUTES, folded_weights, scikit_learns_parameters
 
         scikit_learns = scikit_learns_class(self._scikit_learns_name())
         names = scikit_learns._get_param_names()
         parameters = scikit_learns_parameters(self, names)
-        left_out = "_network", "_optimizer", *OWN_ATTRIBUTES, *names
-        copied = _copied(parameters | {name: value for name, value in vars(self).items() if name not in left_out})
-        parameters, state = ({name: copied.pop(name) for name in names}, copied)
-        # Without our parameters that scikit-learn does not have, and without those of a subclass
-        for name in {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}:
-            state.pop(name, None)
-        theirs = scikit_learns(**parameters)
-        vars(theirs).update(state)
+        theirs = memo[id(self)] = scikit_learns()
+        # Our parameters that scikit-learn does not have, and those of a subclass
+        others = {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}
+        left_out = {"_network", "_optimizer", *OWN_ATTRIBUTES, *others}
+        state = {name: value for name, value in vars(self).items() if name not in left_out}
+        vars(theirs).update(_copied(state | parameters, memo))
         network = self._current_network() if self.normalization == "batch" and "coefs_" in state else None
         if network is not None and network.norms:
             theirs.coefs_, theirs.intercepts_ = folded_weights(network)
@@ -76,6 +95,12 @@ class InteropMixin:
         elif "_optimizer" in vars(self) and (optimizer := scikit_learns_optimizer(self._optimizer)) is not None:
             theirs._optimizer = optimizer
         return theirs
+
+    def __reduce_ex__(self, protocol):
+        # copy.deepcopy asks it, wherever it comes across the estimator; unlike __deepcopy__, scikit-learn's FrozenEstimator does
+        # not pass it on.
+        replacement = _replacement.get()
+        return super().__reduce_ex__(protocol) if replacement is None else (partial(_itself, replacement(self)), ())
 
     @classmethod
     def from_sklearn(cls, estimator: BaseEstimator) -> Self:
@@ -158,10 +183,14 @@ def class_of_ours(cls):
     return next(filter(is_ours, cls.__mro__))
 
 
-def _copied(state):
+def _copied(state, memo=None):
     # In one call, so that objects that the values share, such as a RandomState, stay shared.
     shared = {name: state[name] for name in SHARED if name in state}
-    return copy.deepcopy({name: value for name, value in state.items() if name not in shared}) | shared
+    return copy.deepcopy({name: value for name, value in state.items() if name not in shared}, memo) | shared
+
+
+def _itself(made):
+    return made
 
 
 def fastprops_optimizer(optimizer):

@@ -279,8 +279,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             If a parameter or an argument is not as described, parameters do not go together, or the weights are not finite in the
             end.
         """
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        return self._fit_with_validation(X, y, sample_weight, validation)
+        with self._validating(X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val):
+            return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
     @fits
     def partial_fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

@@ -1,16 +1,10 @@
 """Plain stacks train to the bits that are on record in bits.json: those of commit 2004aa8, before networks became layer programs.
 
 A change that means to compute the same shows here if it does not. One that means to compute something else makes a new record, in a
-commit of its own that says why: ``python tests/kernels/test_bits.py``. Bits belong to an instruction set, a compiler, which chooses
-the fused operations, and a C library, which has the exponentials and logarithms of single numbers; elsewhere there is nothing to
-compare with.
+commit of its own that says why: ``python tests/kernels/test_bits.py``. What bits depend on is in tests/bits.py.
 """
 
-import hashlib
-import json
-import math
-import re
-import sys
+import runpy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +14,8 @@ import scipy.sparse as sp
 
 from fastprop import kernels
 
+BITS = runpy.run_path(str(Path(__file__).parents[1] / "bits.py"))
+numbers, digest, circumstances = BITS["numbers"], BITS["digest"], BITS["circumstances"]
 RECORD = Path(__file__).with_name("bits.json")
 ISAS = ("avx512", "avx2", "baseline")
 
@@ -57,15 +53,6 @@ LINKS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", 
 N, N_EPOCHS = 430, 3
 
 
-def numbers(rng, shape, dtype):
-    """Multiples of 2^-10 around 0: no function of the C library has a part in them."""
-    return (rng.integers(-2048, 2049, shape) / 1024).astype(dtype)
-
-
-def digest(*arrays):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:16]
-
-
 def trained(backend, case, dtype, n_threads):
     """A digest of what a few epochs write, and of the outputs and the gradient after them."""
     rng = np.random.default_rng(len(case.sizes) * 1000 + sum(case.sizes))
@@ -91,35 +78,18 @@ def trained(backend, case, dtype, n_threads):
     return digest(np.array(losses), params, state, *outputs, backend.network_loss_gradient(x, targets, **problem)[1])
 
 
-def circumstances(backend):
-    """What bits depend on beside the instruction set: the compiler of the module, and the C library."""
-    compiler = re.search(rb"GCC: \([^)]*\) [\d.]+|clang version [\d.]+", Path(backend.raw.__file__).read_bytes())
-    values = [f(k / 7) for k in range(1, 2000) for f in (math.exp, math.log, math.log1p, math.sqrt)]
-    powers = [0.999**k for k in range(2000)]
-    return {"compiler": compiler[0].decode() if compiler else None, "libm": digest(np.array(values), np.array(powers))}
-
-
-@pytest.fixture(scope="module")
-def record():
-    return json.loads(RECORD.read_text())
-
-
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", CASES)
-def test_bits_are_those_on_record(record, name, isa):
+def test_bits_are_those_on_record(name, isa):
     try:
         backend = kernels.load("cython", isa)
     except ImportError as error:
         pytest.skip(str(error))
-    if isa not in record:
-        pytest.skip(f"there is no record of {isa}")
-    here, there = circumstances(backend), record[isa]["circumstances"]
-    if here != there:
-        pytest.skip(f"the record is of {there}; here it is {here}")
+    expected = BITS["digests_on_record"](RECORD, isa, circumstances(backend))[name]
     for dtype in (np.float32, np.float64):
         for n_threads in (1, 2):
             key = f"{dtype.__name__}, {n_threads} threads"
-            assert trained(backend, CASES[name], dtype, n_threads) == record[isa]["digests"][name][key], key
+            assert trained(backend, CASES[name], dtype, n_threads) == expected[key], key
 
 
 def make_record():
@@ -135,5 +105,4 @@ def make_record():
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else RECORD
-    target.write_text(json.dumps(make_record(), indent=1) + "\n")
+    BITS["write"](make_record(), RECORD)

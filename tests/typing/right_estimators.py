@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import fastprop
-from fastprop import LossCurveDisplay, MLPClassifier, MLPRegressor, nn, patch_sklearn, show_config, unpatch_sklearn
+from fastprop import LossCurveDisplay, MLPClassifier, MLPRegressor, nn, patch_sklearn, show_config, to_sklearn, unpatch_sklearn
 from fastprop.annotations import Floats
 
 rng = np.random.default_rng(0)
@@ -36,7 +36,8 @@ assert_type(regressor.fit(X, y).predict(X), Floats)
 own = nn.Activation(np.sin, np.cos, "sine")
 MLPRegressor(hidden_layer_sizes=4, activation=own, batch_size=10, tol=1.0, max_iter=200).fit(X, np.stack([y, y], axis=1))
 
-theirs: Any = classifier.to_sklearn()
+theirs: Any = to_sklearn([classifier])[0]
+theirs = classifier.to_sklearn()
 assert_type(MLPClassifier.from_sklearn(theirs), MLPClassifier)
 with patch_sklearn():
     pass

@@ -1,0 +1,106 @@
+"""`to_sklearn` for pipelines, searches, ensembles and whatever else has fastprop's estimators inside.
+
+A composite is copied with `copy.deepcopy`, which knows how to reach everything in it and keeps what is shared shared. Only in the
+place of fastprop's estimators the copy has scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .estimators.interop import SHARED, replaced_in_copies
+
+
+def to_sklearn(obj: Any) -> Any:
+    """A copy of an estimator in which scikit-learn's own classes are in the place of fastprop's, wherever they are inside.
+
+    Parameters
+    ----------
+    obj : estimator, or list, tuple or dict of estimators
+        Fitted or not: one of fastprop's estimators, or what holds some, at any depth: a pipeline, a column transformer, a search,
+        an ensemble, another meta-estimator, or the dict that `sklearn.model_selection.cross_validate` returns. Not changed.
+
+    Returns
+    -------
+    object of the same type
+        A deep copy. Each of fastprop's estimators is what its method ``to_sklearn()`` gives: it predicts the same, to rounding,
+        and can be trained further. One that stands in several places still is one object. As in the method, callbacks are shared
+        with the original. Without any of fastprop's estimators inside, it is just a copy.
+
+    Raises
+    ------
+    TypeError
+        If ``obj`` is nothing of that kind, or scikit-learn's class cannot be what an estimator inside is, as with an activation of
+        your own. The message says where that estimator is.
+
+    Notes
+    -----
+    Only estimators are replaced. If a search tries values of a parameter that scikit-learn's class does not have, such as
+    ``n_jobs``, its copy predicts but cannot be fitted again.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import fastprop
+    >>> X, y = load_iris(return_X_y=True)
+    >>> network = fastprop.MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0)
+    >>> theirs = fastprop.to_sklearn(make_pipeline(StandardScaler(), network).fit(X, y))
+    >>> type(theirs[-1]).__module__
+    'sklearn.neural_network._multilayer_perceptron'
+    >>> theirs.predict(X[:3])
+    array([0, 0, 0])
+    """
+    if isinstance(obj, type) or not (isinstance(obj, list | tuple | dict) or hasattr(obj, "get_params")):
+        given = f"the class {obj.__name__}" if isinstance(obj, type) else f"an object of type {type(obj).__name__}"
+        raise TypeError(f"obj must be an estimator, or a list, tuple or dict of estimators; got {given}")
+    memo = {id(part): part for place, part in _parts(obj) if place.endswith(SHARED)}
+    converted = []  # keeps them alive, so that no other object gets the id of one
+
+    def replacement(estimator):
+        if id(estimator) in memo:  # some parts, such as masked arrays, are copied with a memo of their own
+            return memo[id(estimator)]
+        converted.append(estimator)
+        try:
+            return estimator._to_sklearn(memo)
+        except TypeError as error:
+            raise TypeError(f"{error}{_place(estimator, obj)}") from error
+
+    with replaced_in_copies(replacement):
+        return copy.deepcopy(obj, memo)
+
+
+def _place(estimator, obj):
+    """Where an estimator is inside ``obj``, for a message; nothing if it is that itself, or not reached by `_parts`."""
+    places = (place for place, part in _parts(obj) if part is estimator and place)
+    return next((f"; it is obj{place}" for place in places), "")
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    """The object and what is reached from it through attributes and containers, each once and the nearest first, with its place."""
+    queue, seen = deque([("", obj)]), set()
+    while queue:
+        place, part = queue.popleft()
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield place, part
+            queue.extend((place + step, inner) for step, inner in _steps(part))
+
+
+def _steps(part):
+    if isinstance(part, dict):
+        return [(f"[{key!r}]", inner) for key, inner in part.items()]
+    if isinstance(part, list | tuple):
+        return [(f"[{i}]", inner) for i, inner in enumerate(part)]
+    if isinstance(part, np.ndarray):
+        return [(str(list(i)), inner) for i, inner in np.ndenumerate(part)] if part.dtype == object else []
+    if isinstance(part, type | ModuleType):
+        return []
+    return [(f".{name}", inner) for name, inner in getattr(part, "__dict__", {}).items()]
