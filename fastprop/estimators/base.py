@@ -284,11 +284,11 @@ class BaseMLP(
             network = self._current_network()
         except NoKernelError:
             return self._forward_pass_fast(X)
-        rows, network = self._rows_for(X, network)
+        network, rows = self._with_rows(network, X)
         return network.forward(rows, n_threads_of_prediction(self.n_jobs, rows.shape[0], 2 * network.n_weights))
 
-    def _rows_for(self, X, network):
-        """X as an array, and the network in the common dtype of both."""
+    def _with_rows(self, network, X):
+        """(the network in NumPy's common dtype of X and the weights, the rows of X as they go into it)."""
         rows = plain_rows(X, network.sizes[0], self.__dict__.get("feature_names_in_"))
         if rows is not None:
             rows = finite_rows(rows, network.dtype, self.n_jobs)
@@ -296,4 +296,4 @@ class BaseMLP(
             rows = validated(self, host_array(X, "X"), reset=False)
         if rows.dtype != network.dtype and (dtype := float_dtype(rows, network)) != network.dtype:
             network = network.astype(dtype)
-        return rows, network
+        return network, rows

@@ -41,8 +41,7 @@ class _Transforms:
         """
         check_is_fitted(self)
         number = self._number_of_hidden(layer)
-        network = self._current_network()
-        rows, network = self._rows_for(X, network)
+        network, rows = self._with_rows(self._current_network(), X)
         n_threads = n_threads_of_prediction(self.n_jobs, rows.shape[0], 2 * network.n_weights)
         hidden = network.up_to_hidden(number).forward(rows, n_threads)
         return _wrap_data_with_container("transform", hidden, X, _Names(self, number))

@@ -2,6 +2,7 @@
 
 from .activation_display import ActivationDisplay
 from .animation import TrainingAnimation
+from .attribution import input_gradients, integrated_gradients
 from .bounds import GradientBound, LayerBound
 from .derivatives import hessian, jacobian, jvp, softmax_jacobian
 from .differences import ParameterCheck, numerical_gradient
@@ -45,6 +46,8 @@ __all__ = [
     "entropy",
     "gradient_flow",
     "hessian",
+    "input_gradients",
+    "integrated_gradients",
     "jacobian",
     "jvp",
     "kl_divergence",

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 import fastprop
 from fastprop import LossCurveDisplay, MLPClassifier, MLPRegressor, nn, patch_sklearn, show_config, to_sklearn, unpatch_sklearn
 from fastprop.annotations import Floats
+from fastprop.inspection import input_gradients, integrated_gradients
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 3)), np.arange(40) % 3
@@ -35,6 +36,9 @@ regressor = MLPRegressor(
 assert_type(regressor.fit(X, y).predict(X), Floats)
 own = nn.Activation(np.sin, np.cos, "sine")
 MLPRegressor(hidden_layer_sizes=4, activation=own, batch_size=10, tol=1.0, max_iter=200).fit(X, np.stack([y, y], axis=1))
+
+assert_type(input_gradients(classifier, X), Floats)
+assert_type(integrated_gradients(classifier, csr_array(X), output=2, baseline=[0.0, 0.0, 1.0], n_steps=10), Floats)
 
 theirs: Any = to_sklearn([classifier])[0]
 theirs = classifier.to_sklearn()
