@@ -15,8 +15,9 @@ from .containers import Sequential, mlp
 from .linear import Linear
 from .parameter import Parameter
 
-# The options of a job that are not implemented here, with their defaults.
+# The options of a job that are not implemented here, with their defaults, and its arrays that must be empty.
 PLAIN = {"gradient_scale": 1, "value_scale": 1, "smoothing": 0, "clip_norm": 0, "exempt": False}
+EMPTY = "average", "validation_losses"
 
 
 class LayeredNetwork(Network):
@@ -60,8 +61,9 @@ class LayeredNetwork(Network):
 
     def _train_epochs(self, job, n_threads):
         unknown = [name for name, value in PLAIN.items() if getattr(job, name) != value]
-        if unknown or job.validation_losses.size:
-            raise ValueError(f"a network with an activation of your own trains without {unknown or ['validation']}")
+        unknown += [name for name in EMPTY if getattr(job, name).size]
+        if unknown:
+            raise ValueError(f"a network with an activation of your own trains without {unknown}")
         self._model.set_n_threads(n_threads)
         x, first_step = one_matrix(job.x, job.indices, job.indptr, self.sizes[0]), int(job.step[0])
         for epoch, order in enumerate(job.orders):
