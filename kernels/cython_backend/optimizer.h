@@ -107,6 +107,15 @@ ALWAYS_INLINE void FN(adamw)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VE
 /* Where `gain` is 1 nothing remains of what the average was, NaN included. */
 ALWAYS_INLINE VEC FN(moved_average)(VEC average, VEC p, REAL gain) { return gain == 1 ? p : average + gain * (p - average); }
 
+/* The same of n parameters. */
+static void FN(move_average)(REAL *average, const REAL *params, ptrdiff_t n, REAL gain)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const VEC before = FN(load_upto)(average + i, n - i), p = FN(load_upto)(params + i, n - i);
+        FN(store_upto)(average + i, FN(moved_average)(before, p, gain), n - i);
+    }
+}
+
 /* Update one register of parameters, `left` of them, with the sum g of their gradients. Returns p^2 from before. The optimizer is a
  * constant in every inlined copy. */
 ALWAYS_INLINE VEC FN(update_register)(const int optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale, ptrdiff_t at,
