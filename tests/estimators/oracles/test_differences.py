@@ -123,8 +123,8 @@ def check(problem, make, targets_of, masks_of, learnt):
 
     def check(target, sample_weight=None, class_weight=None, **parameters):
         X, y = problem(target)
-        plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "batch_size": len(X), "shuffle": False, "alpha": 0.3}
-        options = {"warm_start": True, "max_iter": 3, "learning_rate_init": 0.1, "n_jobs": 1}
+        plain = {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "alpha": 0.3, "learning_rate_init": 0.1}
+        options = {"batch_size": len(X), "shuffle": False, "warm_start": True, "max_iter": 3}
         options |= {} if class_weight is None else {"class_weight": class_weight}
         estimator = make(target, **plain | options | parameters).fit(X, y, sample_weight)
         before = learnt(estimator)

@@ -225,6 +225,15 @@ class Twin:
         return np.hstack([1 - outputs, outputs]) if is_binary else outputs
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Its threads wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def compare(problem, make, start, targets_of, assert_learnt):
     """compare(target, weighted, schedule, sparse, **parameters): train both, and fail unless all that they have agrees."""
