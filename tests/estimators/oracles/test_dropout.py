@@ -93,9 +93,8 @@ def test_kept_units_are_scaled_up(make):
 def test_training_is_equal_on_all_back_ends_and_threads(back_end, problem, make, learnt, assert_learnt, target):
     X, y = problem(target)
     options = {"dropout": RATES, "batch_size": 20, "activation": "silu", "normalization": "layer"}
-    fitted = [make(target, n_jobs=n_jobs, **options).fit(X, y) for n_jobs in (1, 2, 3)]
-    for estimator in fitted[1:]:
-        assert_learnt(estimator, learnt(fitted[0]))
+    fitted = [make(target, n_jobs=n_jobs, **options).fit(X, y) for n_jobs in (1, 3)]
+    assert_learnt(fitted[1], learnt(fitted[0]))
     if back_end != "reference":
         return
     without = make(target, **options | {"dropout": 0.0}).fit(X, y)
