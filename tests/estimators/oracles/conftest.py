@@ -3,6 +3,7 @@ scikit-learn's initial weights and orders of the rows."""
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 from sklearn.utils import shuffle
 
 from fastprop import MLPClassifier, MLPRegressor, kernels
@@ -70,6 +71,11 @@ class Start:
             self.intercepts.append(self._stream.uniform(-bound, bound, n_out))
         if np.any(estimator.dropout):
             self.seeds = self._stream.randint(2**31 - 1, size=len(sizes) - 2).tolist()
+
+    def held_out(self, stratify):
+        """The rows that early stopping judges by."""
+        options = {"test_size": self._estimator.validation_fraction, "random_state": self._stream, "stratify": stratify}
+        return train_test_split(self._rows, **options)[1]
 
     def batches(self):
         """The rows of each mini-batch of all epochs: a list of lists."""

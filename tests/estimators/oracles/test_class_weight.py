@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
 
@@ -81,6 +82,15 @@ def test_early_stopping_weights_its_rows_too(problem, make, target, given, sampl
     assert_same_bits(ours, expected, learnt)
     plain = make(target, **options).fit(X, y, sample_weight)
     assert plain.validation_loss_curve_ != ours.validation_loss_curve_
+
+
+def test_the_score_of_early_stopping_is_weighted(problem, make, start, target, given):
+    (X, y), (class_weight, weights) = problem(target), given
+    estimator = make(target, class_weight=class_weight, early_stopping=True, validation_fraction=0.4, max_iter=2).fit(X, y)
+    rows = start(estimator, len(X)).held_out(y if target == "binary" else None)
+    expected = accuracy_score(y[rows], estimator.predict(X[rows]), sample_weight=weights[rows])
+    assert expected != accuracy_score(y[rows], estimator.predict(X[rows]))
+    assert estimator.best_validation_score_ == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.pairwise

@@ -227,6 +227,22 @@ def test_all_at_once(check):
     )
 
 
+LBFGS_CASES = {name: (LOSS_CASES[name][0], {"loss": name} | LOSS_CASES[name][1]) for name in ("huber", "gamma", "tweedie")}
+LBFGS_CASES |= {target: (target, {"label_smoothing": 0.2}) for target in ("binary", "multiclass", "multilabel")}
+
+
+@pytest.mark.parametrize("case", LBFGS_CASES)
+def test_lbfgs_goes_where_the_gradient_vanishes(problem, make, targets_of, learnt, case):
+    target, parameters = LBFGS_CASES[case]
+    X, y = problem(target)
+    options = {"solver": "lbfgs", "max_iter": 2000, "tol": 1e-6, "alpha": 1.0, "activation": "silu"}
+    estimator = make(target, **options | {"hidden_layer_sizes": (4,)} | parameters).fit(X, y)
+    arrays, by_hand = learnt(estimator), ByHand(estimator, targets_of(estimator, y))
+    assert estimator.loss_ == pytest.approx(by_hand.objective(arrays, X), rel=1e-9)
+    assert np.abs(flat(gradients(lambda: by_hand.objective(arrays, X), arrays))).max() < 5e-4
+    assert np.abs(flat(gradients(lambda: by_hand.mean_loss(arrays, X), arrays))).max() > 1e-2  # without penalty and smoothing
+
+
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
 @pytest.mark.parametrize("case", [*LOSS_CASES, "binary", "multiclass", "multilabel"])
 def test_predictions_and_validation_losses(check, problem, make, targets_of, learnt, case, normalization):
