@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .learning_rates import SHAPES
-from .weights import NORMS, SCIKIT_LEARNS_ACTIVATIONS
+from .weights import LOSSES, NORMS, SCIKIT_LEARNS_ACTIVATIONS
 
 # Attributes that scikit-learn's estimators do not have
 OWN_ATTRIBUTES = ("validation_loss_curve_", "best_iter_", "learning_rate_curve_", *NORMS)
 SCIKIT_LEARNS_SOLVERS = ("lbfgs", "sgd", "adam")
-# out_activation_ -> scikit-learn's loss with that
-REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
 
 
 def scikit_learns_parameters(estimator, names):
@@ -23,8 +21,8 @@ def scikit_learns_parameters(estimator, names):
     given["solver"] = estimator.solver if estimator.solver in SCIKIT_LEARNS_SOLVERS else "adam"
     if callable(estimator.learning_rate) or estimator.learning_rate in SHAPES:
         given["learning_rate"] = "constant"
-    if "loss" in given and given["loss"] not in REGRESSION_LOSSES.values():
-        given["loss"] = REGRESSION_LOSSES[estimator._out_activation()]
+    if "loss" in given:  # of a regressor: scikit-learn's with the same link
+        given["loss"] = LOSSES[estimator._out_activation()]
     return given
 
 
