@@ -94,6 +94,8 @@ FILES = {
         # as a layer
         "fastprop/nn/normalization.py",
         "fastprop/nn/__init__.py",
+        # beside activations of the user's in the estimators
+        "fastprop/nn/layered.py",
     },
 }
 # The section of CONTRIBUTING.md about each
