@@ -76,6 +76,11 @@ class ScheduledOptimizer:
         """Whether the learning rate is another at different times."""
         return self.schedule is not None
 
+    @property
+    def has_planned_end(self) -> bool:
+        """Whether the learning rate is meant for all epochs to the last one."""
+        return self.schedule is not None and self.schedule.shape is not None
+
     def begin(self, n_samples_seen: int, n_samples: int, n_epochs: int, n_steps: int) -> NDArray[np.float64] | None:
         """Set the optimizer's rate for the next epochs of n_samples and n_steps each, and return factors of it for all steps, or
         None."""

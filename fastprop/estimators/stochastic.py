@@ -79,7 +79,7 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
     _remember(optimizer, network)
     if ending == "interrupted":
         warn("Training interrupted by user.")
-    elif ending == "finished" and not incremental:
+    elif ending == "finished" and not incremental and not optimizer.has_planned_end:
         warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter:d}) reached and the optimization hasn't converged yet.",
             ConvergenceWarning,
