@@ -1,8 +1,8 @@
 """ONNX: teaches skl2onnx fastprop's estimators (``pip install 'fastprop-mlp[onnx]'``).
 
-After `register_onnx_converters`, ``skl2onnx.to_onnx(model, X)`` converts an estimator, also as the last step of a pipeline. The graph
-has one Gemm for each layer, into which batch norm is folded, and then what the layer has: layer norm, activation or link. It computes
-in double where the input is double, else in float.
+After `register_onnx_converters`, ``skl2onnx.to_onnx(model, X)`` converts an estimator, also as the last step of a pipeline. The
+graph has one Gemm for each layer, into which batch norm is folded, and then what the layer has: layer norm, activation or link. It
+computes in double where the input is double, else in float.
 """
 
 from __future__ import annotations

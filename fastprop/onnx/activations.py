@@ -1,7 +1,7 @@
 """The activations, composed of operators that ONNX has had since version 7, and that onnxruntime computes in double too.
 
-Of Elu, Selu, Softplus, LeakyRelu and Erf onnxruntime has no version for double; Gelu, Mish and Swish are recent. The formulas are those
-of `kernels.reference.activations`. None overflows for large z.
+onnxruntime has no Elu, Selu, Softplus, LeakyRelu and Erf for double; Gelu, Mish and Swish are recent. The formulas are those of
+`kernels.reference.activations`. None overflows for large z.
 """
 
 import math
