@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
+
 # What checking data leaves on an estimator
 ATTRIBUTES = ("n_features_in_", "feature_names_in_", "_label_binarizer", "classes_")
 
@@ -34,15 +36,16 @@ def same_data(X: Any, y: Any) -> Iterator[None]:
 
 
 def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """``check(X, y)``, which depends only on the data, on the estimator's class and on its loss, and sets `ATTRIBUTES`.
+    """``check(X, y)``, which sets `ATTRIBUTES`.
 
-    For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of
-    the attributes.
+    It depends only on the data, and on the estimator's class, loss and number of quantiles. For the data of `same_data` it is
+    called once; all other estimators get the same arrays, which nobody writes to, and copies of the attributes.
     """
     shared = _here.get()
     if shared is None or X is not shared.X or y is not shared.y:
         return check(X, y)
-    key, own = (type(estimator), getattr(estimator, "loss", None)), vars(estimator)
+    key = type(estimator), getattr(estimator, "loss", None), np.shape(getattr(estimator, "quantile", None))
+    own = vars(estimator)
     with shared.lock:
         if key not in shared.checked:
             checked = check(X, y)

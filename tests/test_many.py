@@ -136,6 +136,15 @@ def test_other_data_and_other_rules_are_checked_by_themselves(problem, monkeypat
         fit_many([MLPRegressor(hidden_layer_sizes=(4,), loss=loss, **options) for loss in ("squared_error", "poisson")], X, y - 1.0)
 
 
+def test_each_number_of_quantiles_has_its_own_targets(problem):
+    X, y = problem
+    options = {"hidden_layer_sizes": (4,), "loss": "quantile", "max_iter": 2, "random_state": 0}
+    models = [MLPRegressor(**options, quantile=quantile) for quantile in (0.5, [0.1, 0.9], [0.2, 0.8], [0.1, 0.5, 0.9])]
+    for model in fit_many(models, X, y.astype(float)):
+        assert model.n_outputs_ == np.size(model.quantile)
+        np.testing.assert_array_equal(weights(model), weights(clone(model).fit(X, y.astype(float))))
+
+
 def test_nothing_is_shared_after_an_error_or_the_end(problem, monkeypatch):
     X, y = problem[0].copy(), problem[1]
     seen, fit = checked(monkeypatch, MLPClassifier), lambda: fit_many([MLPClassifier((4,), max_iter=2)], X, y)
