@@ -44,11 +44,9 @@ def _check_expressible(estimator):
     activation, has_hidden = estimator.activation, np.size(estimator.hidden_layer_sizes) > 0
     one = _one_activation(activation)
     if has_hidden and one not in SCIKIT_LEARNS_ACTIVATIONS:
-        names = list(SCIKIT_LEARNS_ACTIVATIONS)
-        raise TypeError(
-            f"scikit-learn's class cannot have an activation of your own, nor several: it is one of {names} for all hidden layers; "
-            f"got activation={activation!r}"
-        )
+        is_own = not isinstance(one, (str, list, tuple))
+        can = "cannot have an activation of your own" if is_own else f"has one activation, of {list(SCIKIT_LEARNS_ACTIVATIONS)}"
+        raise TypeError(f"scikit-learn's class {can}; got activation={activation!r}")
     if has_hidden and estimator.normalization == "layer":
         raise TypeError("layer norm cannot be folded into the weights of scikit-learn's class; got normalization='layer'")
     if getattr(estimator, "_has_quantiles", False) and len(estimator.quantile) > 1:

@@ -35,34 +35,52 @@ def whole_numbers(axis):
     """Ticks at whole numbers only: for epochs, steps and layers."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 # A figure with room for a legend beside the Axes, in inches.
 WITH_LEGEND = (8.0, 4.8)
+# Where a legend beside the Axes would leave less width than this, it is below, in inches.
+NARROW = 2.0
 
 
-# The room that the labels of a second axis take beside the Axes, in widths of a letter.
-SECOND_AXIS = 6
+def legend_beside(ax, second=None, lowest=None):
+    """A legend to the right of the Axes and of their second y axis, where it covers nothing; below where that is too narrow.
 
-
-def legend_beside(ax, second=None):
-    """A legend to the right of the Axes and of their second y axis, where it covers nothing.
-
-    A user's figure without a layout engine makes no room for it: there it is inside, above the lines of both axes.
+    A user's figure without a layout engine makes no room for it: there it is inside, above the lines of both axes. ``lowest`` is
+    the Axes with the labels of the x axis if that is another one.
     """
     from matplotlib import rcParams
-    from matplotlib.transforms import ScaledTranslation
 
-    entries = ax.get_legend_handles_labels()
+    lowest, entries = lowest or ax, ax.get_legend_handles_labels()
+    for other in {ax, second, lowest} - {None}:
+        if other.get_legend() is not None:
+            other.get_legend().remove()
     if ax.figure.get_layout_engine() is None:
-        if second is not None and ax.get_legend() is not None:
-            ax.get_legend().remove()
         (ax if second is None else second).legend(*entries, loc="best" if second is None else "center right")
         return
-    gap = (1 if second is None else SECOND_AXIS) * rcParams["font.size"] / 72  # inches
-    place = {"bbox_to_anchor": (1, 1), "bbox_transform": ax.transAxes + ScaledTranslation(gap, 0, ax.figure.dpi_scale_trans)}
-    ax.legend(*entries, loc="upper left", borderaxespad=0, handlelength=3, **place)
+    letter = rcParams["font.size"] / 72 * ax.figure.dpi
+    right = letter + (0 if second is None else second.yaxis.get_tightbbox().x1 - second.bbox.x1)
+    legend = _legend_outside(ax, entries, (1, 1), (right, 0))
+    if _full_width(ax) - right - legend.get_window_extent().width < NARROW * ax.figure.dpi:
+        legend.remove()
+        _legend_outside(lowest, entries, (0, 0), (0, lowest.xaxis.get_tightbbox().y0 - lowest.bbox.y0 - letter / 2))
+
+
+def _legend_outside(ax, entries, corner, shift):
+    """A legend whose upper left corner is at a corner of the Axes, shifted by (x, y) in pixels."""
+    from matplotlib.transforms import ScaledTranslation
+
+    x, y = shift
+    to_corner = ax.transAxes + ScaledTranslation(x / ax.figure.dpi, y / ax.figure.dpi, ax.figure.dpi_scale_trans)
+    place = {"bbox_to_anchor": corner, "bbox_transform": to_corner, "borderaxespad": 0}
+    return ax.legend(*entries, loc="upper left", handlelength=3, **place)
+
+
+def _full_width(ax):
+    """The width in pixels that an Axes has without what a layout engine makes room for."""
+    cell = ax.get_subplotspec()
+    return (ax.get_position() if cell is None else cell.get_position(ax.figure)).width * ax.figure.bbox.width
 
 
 def legend_below(ax):

@@ -26,7 +26,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastprop
-from fastprop import composites, nn, patch_sklearn
+from fastprop import MLPClassifier, MLPRegressor, composites, nn, patch_sklearn
 from fastprop.estimators.callbacks import SUPPORTED
 
 PARAMETERS = {"hidden_layer_sizes": (5,), "max_iter": 8, "learning_rate_init": 0.02, "random_state": 0}
@@ -273,7 +273,7 @@ ACTIVATION = nn.Activation(np.sin, np.cos, "sine")
     ids=["pipeline", "voting", "dict", "array"],
 )
 def test_the_message_says_where(obj, place):
-    with pytest.raises(TypeError, match=rf"activation of your own; got .*sine.*; it is {re.escape(place)}"):
+    with pytest.raises(TypeError, match=rf"activation of your own; got activation=.*sine.*; it is {re.escape(place)}"):
         fastprop.to_sklearn(obj)
     copy.deepcopy(obj)
 
