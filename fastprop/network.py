@@ -570,6 +570,8 @@ class Network:
         exempt: bool = False,
         gradient_scale: float = 1.0,
         value_scale: float = 1.0,
+        ema_decay: float = 0.0,
+        average: Floats | None = None,
         validation: TrainingSet | None = None,
         validation_losses: NDArray[np.float64] | None = None,
         best: NDArray[np.float64] | None = None,
@@ -610,14 +612,21 @@ class Network:
             Factor of the loss for its gradient; the L2 term does not have it.
         value_scale : float
             Factor of the loss in the reported losses.
+        ema_decay : float
+            In [0, 1): the decay d of ``average``, without which it must be 0.
+        average : ndarray, shape of `params`, optional
+            The exponential moving average of the parameters, updated: after update s, where ``optimizer.t`` is s, it has moved by
+            ``(1 - d) / (1 - d**s) * (params - average)``. So it is the mean of the parameters after updates i = 1, ..., s with
+            weights ``d**(s - i)``, whatever it held before the first update. A batch whose weights sum to zero leaves it as it is;
+            where the first batch may be one, the parameters should be in it at first.
         validation : TrainingSet, optional
-            From `training_set`: the rows for ``validation_losses``.
+            From `training_set`: the rows for ``validation_losses``. With ``average`` they go through the averaged parameters.
         validation_losses : ndarray of float64, shape (n_epochs,), C-contiguous
             Needed for ``validation``. Written: the loss of these rows after each epoch, without L2 term and smoothing.
         best : ndarray of float64, shape (2,), optional
             The lowest validation loss so far, infinity at first, and the number of steps when it was reached; updated.
         best_params : ndarray, shape of `params`, optional
-            Overwritten with the parameters of that time.
+            Overwritten with the parameters of that time, or with ``average`` where it is given.
         best_buffers : ndarray, shape of `buffers`, optional
             Overwritten with the running statistics of that time.
         n_threads : int
@@ -629,7 +638,8 @@ class Network:
         if batch_size < 1 or not orders.shape[1]:
             raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
         options = {"alpha": alpha, "clip": clip, "smoothing": smoothing, "clip_norm": clip_norm, "exempt": exempt}
-        options |= {"gradient_scale": gradient_scale, "value_scale": value_scale, "n_threads": n_threads}
+        options |= {"gradient_scale": gradient_scale, "value_scale": value_scale, "ema_decay": ema_decay, "average": average}
+        options["n_threads"] = n_threads
         calls = TrainingCalls(self, data, optimizer, batch_size=batch_size, **options)
         if rates is not None:
             rates = np.array(rates, np.float64)

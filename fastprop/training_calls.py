@@ -38,7 +38,7 @@ class TrainingCalls:
         At least 1.
     n_threads : int
         Number of threads.
-    alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale
+    alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale, ema_decay, average
         As in `Network.train_epochs`.
     """
 
@@ -57,6 +57,8 @@ class TrainingCalls:
         exempt: bool = False,
         gradient_scale: float = 1.0,
         value_scale: float = 1.0,
+        ema_decay: float = 0.0,
+        average: Floats | None = None,
     ) -> None:
         network._check_data(data)
         self._network, self._optimizer, self._n_threads = network, optimizer, checked_threads(n_threads)
@@ -66,6 +68,11 @@ class TrainingCalls:
         smoothing = checks.real("smoothing", smoothing, "rate")
         if smoothing and network.loss not in CROSS_ENTROPIES:
             raise ValueError(f"smoothing must be 0 for the loss {network.loss!r}, which is none of classes; got {smoothing!r}")
+        ema_decay, self._average = checks.real("ema_decay", ema_decay, "rate"), np.empty(0, network.dtype)
+        if average is not None:
+            self._average = _block_apart("average", average, network._params, {"the optimizer's memory": self._memory})
+        elif ema_decay:
+            raise ValueError(f"average must be given where ema_decay is not 0; got None and {ema_decay!r}")
         job = new_job(
             data.arrays,
             network._params,
@@ -85,6 +92,8 @@ class TrainingCalls:
             clip_norm=checks.real("clip_norm", clip_norm, "l2"),
             state=_checked_state(network, optimizer.name, self._memory),
             step=None,
+            ema_decay=ema_decay,
+            average=self._average,
             batch_size=batch_size,
             losses=None,
         )
@@ -126,9 +135,8 @@ class TrainingCalls:
             raise ValueError(f"best must have shape (2,); got {best.shape}")
         fields: dict[str, Any] = {"validation_losses": losses, "best": best}
         for name, block, own in (("best_params", best_params, network._params), ("best_buffers", best_buffers, network._buffers)):
-            fields[name] = np.empty_like(own) if block is None else own_block(name, block, own.shape, network.dtype)
-            if np.may_share_memory(fields[name], own):
-                raise ValueError(f"{name} must not be the network's own block")
+            others = {"the average": self._average}
+            fields[name] = np.empty_like(own) if block is None else _block_apart(name, block, own, others)
         fields |= zip(VALIDATION, validation.arrays, strict=True)
         self._fields = list(Job._make(self._fields)._replace(**fields))
 
@@ -184,6 +192,15 @@ def own_block(name, array, shape, dtype):
             f"{name} must be a C-contiguous, writable {np.dtype(dtype).name} array of shape {shape}; "
             f"got {array.dtype.name}, {array.shape}"
         )
+    return array
+
+
+def _block_apart(name, array, own, others):
+    """`own_block` in the form of the network's own; it overlaps neither this nor the others, which are given as name -> array."""
+    array = own_block(name, array, own.shape, own.dtype)
+    for what, other in ({"the network's own block": own} | others).items():
+        if np.may_share_memory(array, other):
+            raise ValueError(f"{name} must not be {what}")
     return array
 
 

@@ -16,6 +16,7 @@ DEFAULTS = {
     "exempt": False,
     "clip_norm": 0.0,
     "rates": np.empty(0),
+    "ema_decay": 0.0,
     "validation_losses": np.empty(0),
     "best": np.empty(0),
 }
@@ -26,7 +27,7 @@ def _blank(dtype):
     """What is not given, for parameters of a dtype."""
     nothing = np.empty(0, dtype)
     rows = Rows(nothing.reshape(0, 0), NO_INDICES, NO_INDICES, NO_LABELS, nothing.reshape(0, 0), nothing)
-    blocks = dict.fromkeys(("buffers", "best_params", "best_buffers"), nothing)
+    blocks = dict.fromkeys(("buffers", "average", "best_params", "best_buffers"), nothing)
     return DEFAULTS | blocks | dict(zip(VALIDATION, rows, strict=True))
 
 

@@ -156,7 +156,8 @@ class Job(NamedTuple):
     clip: float
     alpha: float
     # Optimizer: number, hyperparameters (common ones first), factors of lr for each step of the call (or empty), whether
-    # biases and norms are exempt from weight decay, largest norm of the gradient (0: any), memory, steps done before and after (1,)
+    # biases and norms are exempt from weight decay, largest norm of the gradient (0: any), memory, steps done before and after
+    # (1,); the decay of the exponential moving average of the parameters, and this average, updated (or empty)
     optimizer: int
     hyper: Any
     rates: Any
@@ -164,11 +165,13 @@ class Job(NamedTuple):
     clip_norm: float
     state: Any
     step: Any
+    ema_decay: float
+    average: Any
     batch_size: int
     # Written: the mean loss of each epoch, float64
     losses: Any
     # Validation, or empty: rows as in `Rows`; the loss after each epoch, float64; [the best loss so far, the step where it was];
-    # the parameters and running statistics there
+    # the parameters, or their average where there is one, and running statistics there
     validation_x: Any
     validation_indices: Any
     validation_indptr: Any
@@ -317,6 +320,8 @@ int exempt
 double clip_norm
 void *state
 ptrdiff_t *step
+double ema_decay
+void *average
 ptrdiff_t batch_size
 double *losses
 struct rows validation

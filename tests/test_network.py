@@ -10,6 +10,7 @@ from fastprop import MLPClassifier, Network, kernels, nn
 from fastprop.kernels import reference
 from fastprop.kernels.job import new_job
 from fastprop.kernels.spec import LOSS_CODES, OPTIMIZER_CODES
+from fastprop.nn.layered import LayeredNetwork
 from fastprop.optim import SGD, Adam, AdamW, RMSprop, StepSGD
 
 N, N_IN = 23, 4
@@ -123,10 +124,10 @@ def test_the_options_of_train_epochs():
         AdamW(network, 0.05, eps=1e-3),
     )
     options = {"smoothing": 0.1, "clip_norm": 0.5, "exempt": True, "gradient_scale": 2.0, "value_scale": 3.0}
-    options["rates"] = np.linspace(1, 2, 9)
+    options |= {"rates": np.linspace(1, 2, 9), "ema_decay": 0.8}
     written = [
         {"validation_losses": np.empty(3), "best": np.array([np.inf, 0]), "best_params": np.zeros_like(network.params)}
-        | {"best_buffers": np.zeros_like(network.buffers)}
+        | {"best_buffers": np.zeros_like(network.buffers), "average": np.full_like(network.params, np.nan)}
         for _ in range(2)
     ]
     losses, expected = np.empty(3), np.empty(3)
@@ -176,6 +177,7 @@ def test_bad_options_of_train_epochs():
     data, adam = network.training_set(X, Y["softmax_cross_entropy"]), Adam(network)
     call = {"data": data, "orders": ORDERS, "optimizer": adam, "losses": np.empty(3), "batch_size": 8}
     validation = {"validation": data, "validation_losses": np.empty(3)}
+    average = np.zeros_like(network.params)
     other = _network("squared_error").training_set(X, Y["squared_error"])
     wrong = [
         ({"rates": np.ones(8)}, r"rates must have shape \(9,\), one for each step; got \(8,\)"),
@@ -190,6 +192,12 @@ def test_bad_options_of_train_epochs():
         (validation | {"best": np.zeros(3)}, r"best must have shape \(2,\)"),
         (validation | {"best_params": np.zeros(3)}, "best_params must be a C-contiguous"),
         (validation | {"best_params": network.params}, "best_params must not be the network's own block"),
+        (validation | {"best_params": average, "average": average}, "best_params must not be the average"),
+        ({"ema_decay": 1.0, "average": average}, r"ema_decay must be in \[0, 1\); got 1.0"),
+        ({"ema_decay": 0.5}, "average must be given where ema_decay is not 0; got None and 0.5"),
+        ({"average": np.zeros(3)}, r"average must be a C-contiguous, writable float64 array of shape \(43,\)"),
+        ({"average": network.params}, "average must not be the network's own block"),
+        ({"average": adam.memory[1]}, "average must not be the optimizer's memory"),
     ]
     before = network.params.copy()
     for change, message in wrong:
@@ -205,10 +213,22 @@ def test_bad_options_of_train_epochs():
     for change, message in (
         ({"exempt": 1}, "exempt must be True or"),
         ({"validation": data}, "validation_losses must be an"),
+        ({"average": [0.0] * 43}, "average must be an array, as it is written to"),
+        ({"average": average, "ema_decay": "0.9"}, "ema_decay must be a real number; got '0.9'"),
     ):
         with pytest.raises(TypeError, match=message):
             network.train_epochs(**call | change)
     np.testing.assert_array_equal(network.params, before)
+    assert adam.t == 0
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_network_with_an_activation_of_your_own_has_no_average(ema_decay):
+    network = LayeredNetwork([4, 5, 3], nn.Activation(np.sin, np.cos))
+    data, adam = network.training_set(X, Y["softmax_cross_entropy"]), Adam(network)
+    average = np.zeros_like(network.params)
+    with pytest.raises(ValueError, match=r"an activation of your own trains without \[.*'average'\]"):
+        network.train_epochs(data, ORDERS, adam, np.empty(3), batch_size=8, average=average, ema_decay=ema_decay)
     assert adam.t == 0
 
 

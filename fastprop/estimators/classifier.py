@@ -21,7 +21,7 @@ from .parameters import Activations, LearningRate, Parameters, Scoring, SolverNa
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled, smoothed
 from .validation import host_array, training_data
 
-ClassWeight: TypeAlias = "dict[Any, float] | list[dict[Any, float]] | Literal['balanced'] | None"
+ClassWeight: TypeAlias = dict[Any, float] | list[dict[Any, float]] | Literal["balanced"] | None
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -109,8 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         times the weights after step i, divided by the sum of these factors. Predictions, scores and early stopping are those of
         the average; training goes on with the weights themselves, also in later calls of `partial_fit` and warm starts.
     scoring : str, callable or None, default=None
-        The score of validation rows: None is the accuracy, 'loss' minus their loss, another name a scorer of scikit-learn's. A
-        callable is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
+        The score of validation rows. None: the accuracy of a classifier, R² of a regressor; 'loss': minus the loss; another name: a
+        scorer of scikit-learn's; a callable: ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
     max_time : float or None, default=None
         After this many seconds training stops, at the end of an epoch, or with 'lbfgs' of an iteration.
     class_weight : dict, list of dict, 'balanced' or None, default=None

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import TransformerTags
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from ..annotations import MatrixLike
+from ..scikit_learns import is_patched
 from ..threads import n_threads_of_prediction
 
 
@@ -68,7 +70,8 @@ class HiddenLayersMixin(_Transforms, ClassNamePrefixFeaturesOutMixin, Transforme
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        # As other packages know scikit-learn's classes, they do not transform.
+        tags.transformer_tags = None if is_patched() else TransformerTags(preserves_dtype=["float64", "float32"])
         return tags
 
 

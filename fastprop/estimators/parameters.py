@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, Union
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from ..nn import Activation
 
 SolverName: TypeAlias = Literal["lbfgs", "sgd", "adam", "adamw", "rmsprop"]
-LearningRate: TypeAlias = "ScheduleName | Callable[[float], float]"
-Activations: TypeAlias = "ActivationName | Activation | Sequence[ActivationName | Activation]"
-Scoring: TypeAlias = "str | Callable[..., float] | None"
+LearningRate: TypeAlias = ScheduleName | Callable[[float], float]
+# In quotes, because nn is imported only where it is needed
+Activations: TypeAlias = Union[ActivationName, "Activation", Sequence[Union[ActivationName, "Activation"]]]
+Scoring: TypeAlias = str | Callable[..., float] | None
 
 STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop")
 # What only has a meaning where training goes in mini-batches

@@ -123,8 +123,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         times the weights after step i, divided by the sum of these factors. Predictions, scores and early stopping are those of
         the average; training goes on with the weights themselves, also in later calls of `partial_fit` and warm starts.
     scoring : str, callable or None, default=None
-        The score of validation rows: None is R², 'loss' minus their loss, another name a scorer of scikit-learn's. A callable
-        is called as ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
+        The score of validation rows. None: the accuracy of a classifier, R² of a regressor; 'loss': minus the loss; another name: a
+        scorer of scikit-learn's; a callable: ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
     max_time : float or None, default=None
         After this many seconds training stops, at the end of an epoch, or with 'lbfgs' of an iteration.
     quantile : float or sequence of float, default=0.5

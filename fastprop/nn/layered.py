@@ -132,6 +132,9 @@ class LayeredNetwork(Network):
                 weight.data *= self.dtype.type(1 - hyper[LR] * hyper[WEIGHT_DECAY])
             hyper[WEIGHT_DECAY] = 0
         raw.update(job.optimizer, self._params, self._gradient, *slots, hyper, step, n_threads)
+        if job.average.size:
+            new = (1 - job.ema_decay) / (1 - job.ema_decay**step)
+            job.average[...] = self._params if new == 1 else job.average + self.dtype.type(new) * (self._params - job.average)
 
     def _batch(self, x, labels, targets, weight, alpha, clip, n_threads):
         """Write the gradient of a batch into ``_gradient`` and return its loss."""

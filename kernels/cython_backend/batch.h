@@ -47,10 +47,10 @@ static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(dat
     }
 }
 
-/* What a thread of a training call reads and updates: the parameters and the optimizer's memory, shared or a copy of its own, and
- * where it finds the parts' gradients. */
+/* What a thread of a training call reads and updates: the parameters and the optimizer's memory, shared or a copy of its own; their
+ * moving average, of which there is but one, or NULL where another thread updates it; and where it finds the parts' gradients. */
 struct FN(replica) {
-    REAL *params, *slots[2];
+    REAL *params, *slots[2], *average;
     const REAL **gradients; /* [n_parts] */
 };
 

@@ -369,7 +369,7 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
 cdef int fill_job(given, job_in_c *j) except -1:
     cdef cnp.ndarray layers = given.layers, params = given.params, buffers = given.buffers, orders = given.orders
     cdef cnp.ndarray hyper = given.hyper, rates = given.rates, state = given.state, step = given.step, losses = given.losses
-    cdef cnp.ndarray validation_losses = given.validation_losses, best = given.best
+    cdef cnp.ndarray validation_losses = given.validation_losses, best = given.best, average = given.average
     cdef cnp.ndarray best_params = given.best_params, best_buffers = given.best_buffers, loss_hyper = given.loss_hyper
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(params), n_params = cnp.PyArray_SIZE(params), n_epochs = orders.shape[0]
     cdef ptrdiff_t n_steps, n_out
@@ -388,12 +388,14 @@ cdef int fill_job(given, job_in_c *j) except -1:
     j.hyper, j.rates = <const double *>cnp.PyArray_DATA(hyper), <const double *>data(rates)
     j.loss_hyper = <const double *>data(loss_hyper)
     j.step, j.losses = <ptrdiff_t *>cnp.PyArray_DATA(step), <double *>cnp.PyArray_DATA(losses)
+    j.ema_decay, j.average = given.ema_decay, data(average)
     n_steps = n_epochs * ((j.n_visits - 1) // j.batch_size + 1) if j.batch_size > 0 and j.n_visits > 0 else 0
     check_sizes("orders", n_epochs * j.n_visits, sizeof(ptrdiff_t), orders)
     check_sizes("state", OPTIMIZER_SLOTS[j.optimizer] * n_params, item, state)
     check_hyper(j.optimizer, hyper)
     check_optional("rates", n_steps, sizeof(double), rates)
     check_sizes("step", 1, sizeof(ptrdiff_t), step)
+    check_optional("average", n_params, item, average)
     check_sizes("losses", n_epochs, sizeof(double), losses)
     if j.batch_size < 1 or j.n_visits < 1:
         raise ValueError(f"batch_size and the number of visits must be at least 1; got {j.batch_size} and {j.n_visits}")

@@ -13,6 +13,7 @@ struct FN(step) {
     REAL momentum;           /* SGD, momentum */
     REAL beta_1, beta_2, rest_1, rest_2, epsilon;
     REAL shrink;             /* 1 - lr * weight_decay */
+    REAL average_gain;       /* how far the moving average goes towards the new parameters */
     double l2;               /* of all parameters */
 };
 
@@ -54,20 +55,22 @@ struct FN(gradient) {
     REAL l2, scale;
 };
 
-/* Where a stretch's parameters and the optimizer's slots for them are. An optimizer may have one slot.
+/* Where a stretch's parameters, the optimizer's slots for them, and their moving average are. An optimizer may have one slot, and
+ * there may be no average.
  *
  * Parameters that other threads read in every step are streamed. A core that writes a cache line waits until no other core has a
  * copy of it, one line after the other; a store past the caches does not wait (docs/tuning.md, the schedule of a training call).
  * The stretch then begins on a register's boundary. */
 struct FN(updated) {
-    REAL *params, *slots[2];
+    REAL *params, *slots[2], *average;
     int streams;
 };
 
 /* A stretch from its i-th parameter on. */
 ALWAYS_INLINE struct FN(updated) FN(updated_from)(struct FN(updated) u, ptrdiff_t i)
 {
-    return (struct FN(updated)){u.params + i, {u.slots[0] + i, u.slots[1] ? u.slots[1] + i : NULL}, u.streams};
+    return (struct FN(updated)){u.params + i, {u.slots[0] + i, u.slots[1] ? u.slots[1] + i : NULL},
+                                u.average ? u.average + i : NULL, u.streams};
 }
 
 /* The formulas: p and the slots m and v change by the gradient g. The velocity of sgd adds up steps, that of momentum gradients. */
@@ -101,6 +104,18 @@ ALWAYS_INLINE void FN(adam)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC
 
 ALWAYS_INLINE void FN(adamw)(const struct FN(step) *s, VEC g, VEC *p, VEC *m, VEC *v) { FN(adam)(s, g, p, m, v); }
 
+/* Where `gain` is 1 nothing remains of what the average was, NaN included. */
+ALWAYS_INLINE VEC FN(moved_average)(VEC average, VEC p, REAL gain) { return gain == 1 ? p : average + gain * (p - average); }
+
+/* The same of n parameters. */
+static void FN(move_average)(REAL *average, const REAL *params, ptrdiff_t n, REAL gain)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const VEC before = FN(load_upto)(average + i, n - i), p = FN(load_upto)(params + i, n - i);
+        FN(store_upto)(average + i, FN(moved_average)(before, p, gain), n - i);
+    }
+}
+
 /* Update one register of parameters, `left` of them, with the sum g of their gradients. Returns p^2 from before. The optimizer is a
  * constant in every inlined copy. */
 ALWAYS_INLINE VEC FN(update_register)(const int optimizer, const struct FN(step) *s, VEC g, REAL l2, REAL scale, ptrdiff_t at,
@@ -119,6 +134,8 @@ ALWAYS_INLINE VEC FN(update_register)(const int optimizer, const struct FN(step)
     FN(store_upto)(u.slots[0] + at, m, left);
     if (two_slots)
         FN(store_upto)(u.slots[1] + at, v, left);
+    if (u.average)
+        FN(store_upto)(u.average + at, FN(moved_average)(FN(load_upto)(u.average + at, left), p, s->average_gain), left);
     if (u.streams && left >= LANES)
         FN(stream)(u.params + at, p);
     else

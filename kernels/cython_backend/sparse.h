@@ -163,7 +163,9 @@ ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct F
     const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
     const struct FN(step) s = *step; /* a copy, which stores to the parameters cannot change */
     const ptrdiff_t registers = (n_out + LANES - 1) / LANES, panels = (registers + UPDATE_VECTORS - 1) / UPDATE_VECTORS;
+    REAL *const average = u.average;
     double sum = 0;
+    u.average = NULL; /* a whole feature's at a time: in every panel it would be much code */
     for (ptrdiff_t f = 0; f < n; f++) {
         const ptrdiff_t begin = columns->start[f], end = columns->start[f + 1];
         VEC squares = {};
@@ -179,6 +181,8 @@ ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct F
 #undef PANEL_CASE
         }
         sum += (double)FN(horizontal_sum)(squares);
+        if (average)
+            FN(move_average)(average + f * n_out, u.params, n_out, s.average_gain);
         u = FN(updated_from)(u, n_out);
     }
     return sum;

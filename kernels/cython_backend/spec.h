@@ -78,6 +78,8 @@ struct job {
     double clip_norm;
     void *state;
     ptrdiff_t *step;
+    double ema_decay;
+    void *average;
     ptrdiff_t batch_size;
     double *losses;
     struct rows validation;

@@ -35,6 +35,8 @@ cdef extern from "engine.h":
         double clip_norm
         void *state
         ptrdiff_t *step
+        double ema_decay
+        void *average
         ptrdiff_t batch_size
         double *losses
         rows validation

@@ -41,15 +41,15 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
     }
     const double scale = (double)(end - begin) / total_weight;
     const struct FN(batch) batch = {begin, end, *t->job->step + step + 1};
-    const struct FN(replica) *replica = &t->replicas[thread];
+    struct FN(replica) replica = t->replicas[thread];
     const int publishes = t->replicated && active > 1, streams = !t->replicated && active > 1;
     struct FN(network) net = t->net;
-    net.params = replica->params;
+    net.params = replica.params;
     if (net.plan.n_batch_norms)
         FN(normalized_gradient)(t, &net, &batch, thread, active, scale, t->losses + epoch, watch);
     for (int part = 0; part < t->n_parts; part++) {
         const int own = part % active == thread;
-        replica->gradients[part] = own || !publishes ? t->workspaces[part].gradient : FN(published)(t, step, part);
+        replica.gradients[part] = own || !publishes ? t->workspaces[part].gradient : FN(published)(t, step, part);
         if (own && !net.plan.n_batch_norms)
             t->losses[part * t->losses_stride + epoch] += scale * FN(part_gradient)(t, &net, &batch, part);
         if (own && publishes)
@@ -58,17 +58,19 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
     if (thread == 0 && net.plan.n_batch_norms)
         FN(move_statistics)(&net, &t->workspaces[0], end - begin, t->statistics);
     crew_meet(&t->crew, thread, active, step, watch);
-    if (t->replicated && thread > 0 && crew_size(&t->crew, active, step + 1) == 1)
+    const int updating = t->replicated ? crew_size(&t->crew, active, step + 1) : active;
+    if (thread >= updating)
         return; /* this thread will catch up; until then the first thread needs its workspace */
-    const double factor = FN(clipping_factor)(t, replica, total_weight, thread, active, watch);
+    const double factor = FN(clipping_factor)(t, &replica, total_weight, thread, active, watch);
     const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
     for (int part = 0; part < t->n_parts; part++) {
         const int own = part % active == thread;
         if (!own && !t->replicated)
             continue;
-        double squares = FN(update_stored)(t, replica, &change, part, streams);
+        replica.average = part % updating == thread ? t->job->average : NULL;
+        double squares = FN(update_stored)(t, &replica, &change, part, streams);
         if (t->extent.sparse)
-            squares += FN(update_features)(t, replica, &change, part);
+            squares += FN(update_features)(t, &replica, &change, part);
         if (thread == 0 || !t->replicated)
             t->penalties[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
     }

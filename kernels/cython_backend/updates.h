@@ -2,7 +2,8 @@
 
 ALWAYS_INLINE struct FN(updated) FN(updated_at)(const struct FN(replica) *replica, ptrdiff_t at)
 {
-    return FN(updated_from)((struct FN(updated)){replica->params, {replica->slots[0], replica->slots[1]}}, at);
+    const struct FN(updated) all = {replica->params, {replica->slots[0], replica->slots[1]}, replica->average};
+    return FN(updated_from)(all, at);
 }
 
 /* How a batch's gradient changes the parameters: the step, and the factor of the sum over the rows, which includes that of
@@ -16,7 +17,9 @@ static struct FN(change) FN(change_of)(const struct FN(training) *t, ptrdiff_t s
 {
     const struct job *job = t->job;
     const double lr = job->hyper[0] * (job->rates ? job->rates[step] : 1), scale = factor / total_weight;
-    const struct FN(step) s = FN(make_step)(job->optimizer, job->hyper, lr, (double)(*job->step + step + 1));
+    const double number = (double)(*job->step + step + 1);
+    struct FN(step) s = FN(make_step)(job->optimizer, job->hyper, lr, number);
+    s.average_gain = (REAL)((1 - job->ema_decay) / (1 - pow(job->ema_decay, number)));
     return (struct FN(change)){s, scale, t->alpha, s.l2 / scale};
 }
 

@@ -64,13 +64,14 @@ static void FN(end_validation)(struct FN(validation) *v)
     give_back(v->memory);
 }
 
-/* After an epoch, with `step` steps done in all: write the validation loss and, if it is the best so far, keep the parameters. */
+/* After an epoch, with `step` steps done in all: write the validation loss and, if it is the best so far, keep the parameters. Both
+ * are of the average where there is one. */
 static void FN(validate)(struct FN(training) *t, ptrdiff_t epoch, ptrdiff_t step)
 {
     struct FN(validation) *v = t->validation;
     const struct job *job = t->job;
     double sum = 0;
-    v->net.params = t->aligned;
+    v->net.params = job->average ? job->average : t->aligned;
     run_parts(FN(validation_thread), v, v->n_parts);
     for (int part = 0; part < v->n_parts; part++)
         sum += v->sums[part];
@@ -78,7 +79,7 @@ static void FN(validate)(struct FN(training) *t, ptrdiff_t epoch, ptrdiff_t step
     job->validation_losses[epoch] = loss;
     if (loss < job->best[0]) {
         job->best[0] = loss, job->best[1] = (double)step;
-        memcpy(job->best_params, t->aligned, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
+        memcpy(job->best_params, v->net.params, (size_t)FN(n_params)(&t->net) * sizeof(REAL));
         if (job->best_buffers)
             memcpy(job->best_buffers, job->buffers, (size_t)n_statistics(job->layers, job->n_layers) * sizeof(REAL));
     }

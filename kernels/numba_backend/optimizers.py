@@ -6,6 +6,7 @@ All take ``shrink``, 1 - lr weight_decay, which the parameters are multiplied by
 import numpy as np
 
 from ..spec import OPTIMIZER_CODES
+from .activations import copy
 from .jit import UnknownNumber, jit, public, readonly
 
 KNOWN = SGD, MOMENTUM, RMSPROP, ADAM, ADAMW = tuple(
@@ -42,6 +43,23 @@ def apply_update(optimizer, params, grad, slot_1, slot_2, lr, l2, shrink, hyper,
         beta_1, beta_2, root = hyper[3], hyper[4], np.sqrt(1.0 - hyper[4] ** step)
         epsilon = hyper[5] * root if optimizer == ADAMW else hyper[5]
         _adam(params, grad, slot_1, slot_2, lr * root / (1.0 - beta_1**step), l2, shrink, beta_1, beta_2, epsilon)
+
+
+@jit
+def average_gain(decay, step):
+    """How far the moving average goes towards the parameters in a step, counted from 1."""
+    return (1.0 - decay) / (1.0 - decay**step)
+
+
+@jit
+def move_average(average, params, gain):
+    """average += gain (params - average); for a gain of 1 whatever the average was, NaN included."""
+    gain = params.dtype.type(gain)
+    if gain == 1:
+        copy(params, average)
+    else:
+        for i in range(len(params)):
+            average[i] += gain * (params[i] - average[i])
 
 
 @jit

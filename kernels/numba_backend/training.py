@@ -16,7 +16,7 @@ from .jit import OPTIONS, Threaded, jit, public, readonly
 from .linear import share
 from .losses import check_loss, loss_terms
 from .network import n_rows
-from .optimizers import apply_update, check_optimizer
+from .optimizers import apply_update, average_gain, check_optimizer, move_average
 from .program import LINEAR, check_program
 from .tile import VECTOR_BYTES, address_of, advance, pointer_to, stream_vector, streams_done
 
@@ -87,9 +87,9 @@ def _decaying_run(at, last, layers):
 def _finish_and_update(first, last, job, hyper, lr, factor, layers, current, total_weight, gradients, blocks):
     """`_finish_gradient` and the optimizer's step for parameters first:last; returns the sum of the squares of the weights there.
 
-    With a ``factor`` of clipping, not negative, the gradient is finished already: gradients[0]. Both happen in ``blocks``
-    (2, UPDATE_BLOCK), which no other thread has in its caches. What other threads do have is the parameters: these are stored past
-    the caches, as a store to a line that another core reads too waits for that core.
+    The moving average follows. With a ``factor`` of clipping, not negative, the gradient is finished already: gradients[0]. Both
+    happen in ``blocks`` (2, UPDATE_BLOCK), which no other thread has in its caches. What other threads do have is the parameters:
+    these are stored past the caches, as a store to a line that another core reads too waits for that core.
     """
     squares, shrink = 0.0, 1.0 - lr * hyper[2]
     start = first
@@ -112,6 +112,8 @@ def _finish_and_update(first, last, job, hyper, lr, factor, layers, current, tot
             now = shrink if decays else 1.0
             apply_update(job.optimizer, params, grad, slot_1, slot_2, lr, hyper[1], now, hyper, job.step[0])
             at = end
+        if job.average.size:
+            move_average(job.average[start:stop], readonly(updated), average_gain(job.ema_decay, job.step[0]))
         if len(gradients) > 1:
             _stream(updated, job.params[start:stop])
         else:
@@ -217,13 +219,13 @@ def check_job(job):
 
 
 @jit
-def _keep_best(epoch, loss_sum, total_weight, job):
-    """Write down the validation's loss after an epoch, and keep the parameters if it is the smallest so far."""
+def _keep_best(epoch, loss_sum, total_weight, params, job):
+    """Write down the validation's loss of ``params`` after an epoch, and keep them if it is the smallest so far."""
     mean = loss_sum / loss_terms(job.loss, job.layers[len(job.layers) - 1].n_out) / total_weight if total_weight != 0 else 0.0
     job.validation_losses[epoch] = job.value_scale * mean
     if job.validation_losses[epoch] < job.best[0]:
         job.best[0], job.best[1] = job.validation_losses[epoch], job.step[0]
-        copy(job.params, job.best_params)
+        copy(params, job.best_params)
         copy(job.buffers, job.best_buffers)
 
 
@@ -239,6 +241,7 @@ def train_epochs(job, n_threads):
     # current is params too, under the type with which network_loss_gradient calls the same functions.
     orders, layers, current, hyper = readonly(job.orders), readonly(job.layers), readonly(job.params), readonly(job.hyper)
     loss_hyper = readonly(job.loss_hyper)
+    validated = readonly(job.average) if job.average.size else current
     objective = Objective(job.loss, loss_hyper, job.clip, job.smoothing, job.gradient_scale)
     n_visits, first_step = orders.shape[1], job.step[0]
     network = make_network(layers, data, job.smoothing, current)
@@ -270,10 +273,10 @@ def train_epochs(job, n_threads):
         job.losses[epoch] = epoch_loss / n_visits
         if job.validation_losses.size:
             hard = Objective(job.loss, loss_hyper, job.clip, 0.0, 1.0)
-            trained = use_buffers(make_network(layers, validation, 0.0, current), readonly(job.buffers))
+            trained = use_buffers(make_network(layers, validation, 0.0, validated), readonly(job.buffers))
             place = make_workspace(trained, max(1, len(held_out)), validation.labels, 0, n_threads)
             run_batch(held_out, np.intp(0), validation, hard, trained, place, loss_sums, n_threads)
-            _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, held_out), job)
+            _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, held_out), validated, job)
 
 
 def train_jobs(jobs, n_threads):

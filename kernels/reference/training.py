@@ -18,6 +18,11 @@ def train_epochs(job, n_threads):
     by min(1, clip_norm / (norm + 1e-6)). The update is `update` with ``hyper``, lr multiplied by ``rates[k]`` in step k of the
     call, if rates are given; with ``exempt`` weight decay is for the weights of linear rows alone.
 
+    ``average`` (n_params,), if given, is the exponential moving average of the parameters with the decay d = ``ema_decay``, in [0,
+    1). After update s, counted from 1 as ``step`` counts, it moves by (1 - d) / (1 - d^s) (params - average). So it is the sum of
+    d^(s - i) params_i over the sum of d^(s - i), with i from 1 to s: without the bias that a start from 0 would have (Kingma and
+    Ba, *Adam*, 2015, section 3). Update 1 makes it the parameters, whatever it was.
+
     ``step`` (1,) is the number of updates done so far, and counts on. Writes to ``losses`` (n_epochs,), float64, the means of the
     batches' losses, each weighted by its number of rows. The last batch of an epoch may be short. One whose sample weights sum to
     zero changes nothing and counts as loss 0 (but as a step). Dropout is that of the layer table. Batch norm takes the batch's
@@ -26,7 +31,7 @@ def train_epochs(job, n_threads):
     Where ``validation_losses`` (n_epochs,) is given: after each epoch the mean loss of the validation rows, weighted, as of
     `network_forward`, in units of ``value_scale``, with ``clip`` but without L2 term and smoothing. Where it is below ``best[0]``,
     it replaces it, the number of steps replaces ``best[1]``, and parameters and running statistics are copied to ``best_params``
-    and ``best_buffers``.
+    and ``best_buffers``. Where ``average`` is given, it takes the place of the parameters in this.
     """
     require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     x, gradient = one_matrix(job.x, job.indices, job.indptr, job.layers), np.empty_like(job.params)
@@ -52,6 +57,8 @@ def train_epochs(job, n_threads):
                 hyper[0] *= job.rates[step - first_step - 1]
             slots = job.state[0], job.state[1] if len(job.state) > 1 else job.state[:0]
             decayed_update(job.optimizer, job.params, gradient, *slots, hyper, step, decays)
+            if job.average.size:
+                _move_average(job.average, job.params, job.ema_decay, step)
         job.losses[epoch] = epoch_loss / len(order)
         if job.validation_losses.size:
             _validate(job, epoch)
@@ -80,9 +87,15 @@ def _clip_norm(gradient, largest):
         gradient *= min(1.0, largest / (norm + 1e-6))
 
 
+def _move_average(average, params, decay, step):
+    gain = params.dtype.type((1 - decay) / (1 - decay**step))
+    average[...] = params if gain == 1 else average + gain * (params - average)
+
+
 def _validate(job, epoch):
     x = one_matrix(job.validation_x, job.validation_indices, job.validation_indptr, job.layers)
-    logits = Pass(job.layers, job.params, job.buffers, training=False).forward(x)
+    params = job.average if job.average.size else job.params
+    logits = Pass(job.layers, params, job.buffers, training=False).forward(x)
     y = dense_targets(job.validation_labels, job.validation_targets, logits)
     weight, nothing = job.validation_weight, np.empty((0, 0), logits.dtype)
     total = float(weight.sum(dtype=np.float64)) if weight.size else x.shape[0]
@@ -90,5 +103,5 @@ def _validate(job, epoch):
     job.validation_losses[epoch] = job.value_scale * value / total if total else 0.0
     if job.validation_losses[epoch] < job.best[0]:
         job.best[:] = job.validation_losses[epoch], job.step[0]
-        job.best_params[...] = job.params
+        job.best_params[...] = params
         job.best_buffers[...] = job.buffers

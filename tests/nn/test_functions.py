@@ -177,7 +177,7 @@ def test_an_estimator_of_float32():
 def test_what_an_estimator_with_it_cannot_do():
     own, _ = pair(MLPClassifier)
     own.partial_fit(X, Y, classes=np.arange(10))
-    with pytest.raises(TypeError, match=r"scikit-learn's class cannot have an activation of your own; got Activation\('relu'"):
+    with pytest.raises(TypeError, match=r"cannot have an activation of your own; got activation=Activation\('relu'"):
         own.to_sklearn()
     with pytest.raises(ValueError, match="The 'activation' parameter of MLPClassifier must be"):
         MLPClassifier(activation=math.tanh).fit(X, Y)

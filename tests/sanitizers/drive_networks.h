@@ -82,6 +82,8 @@ static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, int sp
     job->buffers = copied(p->buffers, (size_t)p->n_buffers * sizeof(REAL));
     job->state = checked(calloc(1, t->state_bytes));
     job->losses = checked(calloc(EPOCHS, sizeof(double)));
+    if (optimizer % 2) /* some have an average, with validation and without */
+        job->ema_decay = 0.9, job->average = copied(p->params, (size_t)p->n_params * sizeof(REAL));
     if (!with_options)
         return;
     job->gradient_scale = 0.5, job->value_scale = 2, job->smoothing = 0.1, job->clip = 1e-3;
@@ -97,7 +99,7 @@ static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, int sp
 static void FN(forget_task)(struct FN(task) *t)
 {
     free(t->job.params), free(t->job.buffers), free(t->job.state), free(t->job.losses), free(t->job.validation_losses);
-    free(t->job.best), free(t->job.best_params), free(t->job.best_buffers);
+    free(t->job.average), free(t->job.best), free(t->job.best_params), free(t->job.best_buffers);
 }
 
 /* Whether two calls have written the same. */
@@ -108,6 +110,7 @@ static int FN(is_same)(const struct FN(task) *a, const struct FN(task) *b)
     const size_t losses = EPOCHS * sizeof(double);
     return a->step == b->step && !memcmp(one->params, other->params, params) && !memcmp(one->buffers, other->buffers, buffers)
            && !memcmp(one->state, other->state, a->state_bytes) && !memcmp(one->losses, other->losses, losses)
+           && (!one->average || !memcmp(one->average, other->average, params))
            && (!one->best
                || (!memcmp(one->validation_losses, other->validation_losses, losses)
                    && !memcmp(one->best, other->best, 2 * sizeof(double)) && !memcmp(one->best_params, other->best_params, params)
@@ -131,6 +134,8 @@ static void FN(drive_training)(const struct FN(problem) *p, int sparse, int opti
     if (!(losses[EPOCHS - 1] < losses[0]) || first.step != STEPS + (with_options ? STEPS_BEFORE : 0))
         fault("the loss does not fall, or steps are missing", "train_epochs");
     FN(numbers)("trained", first.job.params, p->n_params);
+    if (first.job.average)
+        FN(numbers)("average", first.job.average, p->n_params);
     if (p->n_buffers)
         FN(numbers)("statistics", first.job.buffers, p->n_buffers);
     FN(number)("last_loss", losses[EPOCHS - 1], 10 * TOLERANCE);

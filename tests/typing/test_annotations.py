@@ -11,7 +11,7 @@ import pytest
 
 import fastprop
 from fastprop import MLPClassifier, MLPRegressor, kernels, nn
-from fastprop.estimators import base, weights
+from fastprop.estimators import learning_rates, parameters, weights
 from fastprop.inspection import flow, flow_display, gradients
 from fastprop.kernels import annotations, dispatch, spec
 
@@ -25,6 +25,7 @@ OPTIONS = [
     (dispatch.BackendName, dispatch.BACKENDS),
     (dispatch.IsaName, dispatch.ISAS),
     (weights.ActivationName, weights.ACTIVATIONS),
+    (learning_rates.ScheduleName, {"constant", "invscaling", "adaptive", *learning_rates.SHAPES}),
     (typing.get_args(nn.init.Initializer)[0], nn.init.INITIALIZERS),
     (gradients.Verdict, gradients.VERDICTS),
 ]
@@ -69,16 +70,22 @@ def test_options_of_the_estimators_are_those_that_are_accepted():
                 option for constraint in constraints for option in getattr(constraint, "options", ()) if isinstance(option, str)
             }
             arguments = [hints[name], *typing.get_args(hints[name])] if name in hints else []
+            if str in arguments:  # any string, such as the names of scorers
+                continue
             literals = [a for a in arguments if typing.get_origin(a) is typing.Literal]
             assert {option for literal in literals for option in typing.get_args(literal)} == strings, name
 
 
 def test_the_estimators_have_the_parameters_of_their_base():
-    shared = inspect.signature(base.BaseMLP.__init__).parameters
-    assert inspect.signature(MLPClassifier.__init__).parameters == shared
-    own = dict(inspect.signature(MLPRegressor.__init__).parameters)
-    own.pop("loss")
-    assert own == shared
+    annotated, shared = dict(vars(parameters.Parameters)["__annotations__"]), []
+    del annotated["_parameter_constraints"]
+    for estimator in (MLPClassifier, MLPRegressor):
+        own = inspect.signature(estimator.__init__).parameters
+        shared.append({name: parameter for name, parameter in own.items() if name in annotated})
+        others = own.keys() - {"self", "loss", *annotated}
+        assert all(own[name].default == vars(estimator)[name] for name in others)
+        assert {name: own[name].annotation for name in annotated} == annotated
+    assert shared[0] == shared[1]
 
 
 def _functions():

@@ -90,7 +90,8 @@ class ByHand:
 
     def __init__(self, given):
         self.o = {"alpha": 0.0, "clip": 0.0, "smoothing": 0.0, "gradient_scale": 1.0, "value_scale": 1.0, "clip_norm": 0.0}
-        self.o |= {"rates": np.ones(1000), "exempt": False, "sample_weight": None, "validation": None, "best": np.inf} | given
+        self.o |= {"rates": np.ones(1000), "exempt": False, "sample_weight": None, "validation": None, "best": np.inf}
+        self.o |= {"ema_decay": 0.0, "average": None} | given
         self.params = given["params"].astype(np.float64)
         self.hyper = spec.COMMON_HYPER | spec.OPTIMIZERS[given["optimizer"]].hyper | given["hyper"]
         self.slots = np.zeros((2, len(self.params)))
@@ -100,6 +101,7 @@ class ByHand:
             weight[...] = True
         self.losses, self.validation_losses, self.best, self.clipped = [], [], [self.o["best"], 0], []
         self.best_params = np.zeros_like(self.params)
+        self.average = None if self.o["average"] is None else given["average"].astype(np.float64)
         self.train()
 
     def views(self, block):
@@ -108,8 +110,8 @@ class ByHand:
         first = block[:a].reshape(N_IN, N_HIDDEN), block[a : a + b]
         return first, (block[a + b : c].reshape(N_HIDDEN, N_OUT), block[c:])
 
-    def logits(self, x):
-        (w1, b1), (w2, b2) = self.views(self.params)
+    def logits(self, x, params):
+        (w1, b1), (w2, b2) = self.views(params)
         hidden = np.tanh(x @ w1 + b1)
         return hidden, hidden @ w2 + b2
 
@@ -118,7 +120,7 @@ class ByHand:
         if o["smoothing"]:
             classes = 2 if loss == "binary_cross_entropy" else N_OUT
             y = (1 - o["smoothing"]) * y + o["smoothing"] / classes
-        hidden, z = self.logits(x)
+        hidden, z = self.logits(x, self.params)
         dz = o["gradient_scale"] * weight[:, None] * gradient_of(loss, z, y)
         w2 = self.views(self.params)[1][0]
         (dw1, db1), (dw2, db2) = self.views(gradient)
@@ -147,6 +149,8 @@ class ByHand:
                 if o["clip_norm"]:
                     gradient *= min(1, o["clip_norm"] / (norm + 1e-6))
                 self.update(gradient, self.hyper["lr"] * o["rates"][self.step - self.first - 1])
+                if self.average is not None:
+                    self.move_average()
             self.losses.append(total / len(order))
             if o["validation"]:
                 self.validate(*o["validation"])
@@ -175,12 +179,18 @@ class ByHand:
             else:
                 p -= lr * mean / (np.sqrt(second) / root + h["epsilon"])
 
+    def move_average(self):
+        """A sum that loses ``1 - ema_decay`` of itself in each step, divided by what its weights add up to."""
+        decay = self.o["ema_decay"]
+        before = decay * (1 - decay ** (self.step - 1)) * self.average if self.step > 1 else 0
+        self.average = (before + (1 - decay) * self.params) / (1 - decay**self.step)
+
     def validate(self, x, targets, weight):
-        x = (x.toarray() if sp.issparse(x) else x).astype(np.float64)
-        values = losses_of_rows(self.o["loss"], self.logits(x)[1], dense_targets(self.o["loss"], targets), self.o["clip"])
+        x, params = (x.toarray() if sp.issparse(x) else x).astype(np.float64), self.params if self.average is None else self.average
+        values = losses_of_rows(self.o["loss"], self.logits(x, params)[1], dense_targets(self.o["loss"], targets), self.o["clip"])
         self.validation_losses.append(self.o["value_scale"] * np.average(values, weights=weight))
         if self.validation_losses[-1] < self.best[0]:
-            self.best, self.best_params = [self.validation_losses[-1], self.step], self.params.copy()
+            self.best, self.best_params = [self.validation_losses[-1], self.step], params.copy()
 
 
 # The same by a back end
@@ -202,6 +212,7 @@ def make_job(given):
     o.setdefault("loss_hyper", LOSS_HYPER.get(o["loss"], np.empty(0)))
     params, validation, n_epochs = o.pop("params").copy(), o.pop("validation"), len(o["orders"])
     best = np.array([o.pop("best"), 0.0])
+    o["average"] = o.get("average", params[:0]).copy()
     if validation:
         o |= {"validation": rows_of(*validation), "validation_losses": np.full(n_epochs, 7.0), "best": best}
         o |= {"best_params": np.zeros_like(params), "best_buffers": np.zeros_like(o.get("buffers", params[:0]))}
@@ -224,7 +235,7 @@ def by_hand():
     return ByHand
 
 
-WRITTEN = "params", "buffers", "state", "step", "losses", "validation_losses", "best", "best_params", "best_buffers"
+WRITTEN = "params", "buffers", "state", "step", "average", "losses", "validation_losses", "best", "best_params", "best_buffers"
 
 
 @pytest.fixture(scope="session")
@@ -276,6 +287,8 @@ def assert_as_by_hand(backend, assert_close, dtype):
             assert_close(job.params, expected.params, dtype, "epoch")
             assert_close(job.state, expected.slots[: len(job.state)], dtype, "epoch")
             assert_close(job.losses, expected.losses, dtype, "epoch")
+            if expected.average is not None:
+                assert_close(job.average, expected.average, dtype, "epoch")
             if given.get("validation"):
                 assert_close(job.validation_losses, expected.validation_losses, dtype, "epoch")
                 assert_close(job.best, expected.best, dtype, "epoch")

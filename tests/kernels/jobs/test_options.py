@@ -148,12 +148,16 @@ def test_only_better_parameters_are_kept(assert_as_by_hand, problem):
     assert any(step < 8 * 4 for step in found)
 
 
-def test_running_statistics_are_kept_with_the_best_parameters(backend, oracle, problem, job_of, rng, assert_close, wide, dtype):
-    """Validation goes by the running statistics, as predictions do."""
+@pytest.mark.parametrize("averaged", [False, True])
+def test_running_statistics_are_kept_with_the_best_parameters(
+    backend, oracle, problem, job_of, rng, assert_close, wide, dtype, averaged
+):
+    """Validation goes by the running statistics, as predictions do, also where it is of the average of the parameters."""
     layers = kernels.LayerProgram(9).linear(8).batch_norm(0.1, 0.5).activation("gelu").dropout(0.2, 1, 2).linear(3).link("softmax")
     params = rng.standard_normal(kernels.n_parameters(layers)).astype(dtype)
     given = problem("softmax labels", "momentum", n_epochs=6, hyper={"lr": 0.5}, validation="dense", layers=layers, params=params)
     given["buffers"] = np.repeat([0, 1], 8).astype(dtype)
+    given |= {"ema_decay": 0.7, "average": np.full_like(params, np.nan)} if averaged else {}
     for n_threads in (1, 2):
         whole, part = job_of(given), job_of(given | {"validation": None})
         backend.raw.train_epochs(whole, n_threads)
@@ -161,9 +165,10 @@ def test_running_statistics_are_kept_with_the_best_parameters(backend, oracle, p
         losses, after = [], []
         for i in range(6):
             backend.raw.train_epochs(part._replace(orders=part.orders[i : i + 1], losses=part.losses[i : i + 1]), n_threads)
-            probs = oracle.network_forward(wide(x), layers, wide(part.params), buffers=wide(part.buffers))
+            validated = part.average if averaged else part.params
+            probs = oracle.network_forward(wide(x), layers, wide(validated), buffers=wide(part.buffers))
             losses.append(-np.log(probs[np.arange(len(x)), targets]).mean())
-            after.append((part.params.copy(), part.buffers.copy()))
+            after.append((validated.copy(), part.buffers.copy()))
         best = int(np.argmin(losses))
         assert_close(whole.validation_losses, losses, dtype, "network")
         assert whole.best.tolist() == [whole.validation_losses[best], 4 * (best + 1)]
@@ -222,14 +227,15 @@ def test_all_options_together(assert_as_by_hand, problem, weights, rng, form, op
     options = {"hyper": hyper, "rates": rng.uniform(0.5, 1.5, 21), "exempt": True, "clip_norm": 0.5, "smoothing": smoothing}
     options |= {"gradient_scale": 0.7, "value_scale": 1.3, "alpha": 0.2, "clip": 0.01, "n_epochs": 3, "batch_size": 6, "step": 11}
     for sparse, validation in ((False, "sparse weighted"), (True, "dense")):
-        given = problem(form, optimizer, sparse=sparse, validation=validation, **options)
-        assert_as_by_hand(given | {"sample_weight": weights(given)})
+        given = problem(form, optimizer, sparse=sparse, validation=validation, ema_decay=0.8, **options)
+        assert_as_by_hand(given | {"sample_weight": weights(given), "average": given["params"]})
 
 
 @every_optimizer
 def test_epochs_in_one_call_are_those_of_several(backend, problem, job_of, bits, rng, form, optimizer):
-    """The same bits: steps, memory and the best so far are handed on."""
-    given = problem(form, optimizer, n_epochs=3, validation="dense", exempt=True, clip_norm=0.7)
+    """The same bits: steps, memory, average and the best so far are handed on."""
+    given = problem(form, optimizer, n_epochs=3, validation="dense", exempt=True, clip_norm=0.7, ema_decay=0.9)
+    given["average"] = np.full_like(given["params"], np.nan)
     rates = rng.uniform(0.5, 1.5, 12)
     for n_threads in (1, 2):
         whole, one_by_one = job_of(given | {"rates": rates}), job_of(given)

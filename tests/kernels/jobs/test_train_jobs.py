@@ -24,6 +24,8 @@ def different_jobs(problem, rng, dtype):
         for i, (form, optimizer) in enumerate(zip(cycle(FORMS), spec.OPTIMIZERS, strict=False))
     ]
     problems.append(problem("softmax labels", "adam", sparse=True, validation="dense weighted", smoothing=0.1, exempt=True))
+    problems.append(problem("softmax labels", "adamw", validation="dense"))
+    problems[-1] |= {"ema_decay": 0.9, "average": np.full_like(problems[-1]["params"], np.nan)}
     for layers in programs:
         params = rng.standard_normal(kernels.n_parameters(layers)).astype(dtype)
         problems.append(problem("softmax labels", "rmsprop") | {"layers": layers, "params": params})
