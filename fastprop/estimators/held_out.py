@@ -133,15 +133,16 @@ def scorer_of(estimator, rows, judged, history):
         return lambda loss, outputs: estimator._score_outputs(rows.y, outputs, rows.sample_weight)
     if scoring == "loss":
         return lambda loss, outputs: -loss
-    # A scorer calls an estimator, which must not warn that X has no names of columns.
-    scored = object.__new__(type(estimator))
-    vars(scored).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
-    scored._use_network(judged)
-    scorer, y = check_scoring(scored, scoring), estimator._decoded(rows.y)
+    scorer, y = check_scoring(estimator, scoring), estimator._decoded(rows.y)
     weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+    return lambda loss, outputs: scorer(_as_it_is_now(estimator, judged, history), rows.X, y, **weights)
 
-    def score(loss, outputs):
-        scored._store(history)
-        return scorer(scored, rows.X, y, **weights)
 
-    return score
+def _as_it_is_now(estimator, judged, history):
+    """A copy of an estimator in training, which scorers may change, with the judged network and the history so far."""
+    # Without the names of columns, as predictions for arrays would warn that there are none.
+    copied = object.__new__(type(estimator))
+    vars(copied).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
+    copied._use_network(judged)
+    copied._store(history)
+    return copied

@@ -102,7 +102,7 @@ def test_several_quantiles_have_one_target():
 
 @pytest.mark.parametrize("arguments", [{"X_val": VAL, "y_val": THREE[:8]}, {"sample_weight_val": np.ones(8)}], ids=str)
 def test_lbfgs_has_no_epochs(arguments):
-    estimator = MLPClassifier((3,), solver="lbfgs")
+    estimator = MLPClassifier((3,), solver="lbfgs", max_iter=2)
     with pytest.raises(ValueError, match=r"^X_val and y_val need epochs: solver must be one of .*; got 'lbfgs'"):
         estimator.fit(X, THREE, **arguments)
     assert vars(estimator).keys() == vars(clone(estimator)).keys()
