@@ -36,16 +36,14 @@ def same_data(X: Any, y: Any) -> Iterator[None]:
 
 
 def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """``check(X, y)``, which sets `ATTRIBUTES`.
+    """``check(X, y)``, which depends only on the data, the estimator's class and its `_targets_key`, and sets `ATTRIBUTES`.
 
-    It depends only on the data, and on the estimator's class, loss and number of quantiles. For the data of `same_data` it is
-    called once; all other estimators get the same arrays, which nobody writes to, and copies of the attributes.
+    For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of the attributes.
     """
     shared = _here.get()
     if shared is None or X is not shared.X or y is not shared.y:
         return check(X, y)
-    key = type(estimator), getattr(estimator, "loss", None), np.shape(getattr(estimator, "quantile", None))
-    own = vars(estimator)
+    key, own = (type(estimator), estimator._targets_key()), vars(estimator)
     with shared.lock:
         if key not in shared.checked:
             checked = check(X, y)

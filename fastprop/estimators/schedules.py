@@ -56,6 +56,7 @@ class ScheduledOptimizer:
     n_epochs = 0
     masks: Masks | None = None
     averages: Averages | None = None
+    _last_rates: list[float] | None = None  # of the epochs that began and did not end
 
     @property
     def learning_rate(self) -> float:
@@ -89,7 +90,7 @@ class ScheduledOptimizer:
             factors = self.schedule.factors(self.n_epochs, n_epochs, n_steps)
             rates = factors if rates is None else rates * factors
         last = np.ones(n_epochs) if rates is None else rates[n_steps - 1 :: n_steps]
-        self._last_rates = (self.rule.lr * last).tolist() if self.varies else []
+        self._last_rates = (self.rule.lr * last).tolist() if self.varies else None
         return rates
 
     def _rates(self, n_samples_seen, n_samples, n_epochs, n_steps):
