@@ -9,8 +9,6 @@ from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
-
 # What checking data leaves on an estimator
 ATTRIBUTES = ("n_features_in_", "feature_names_in_", "_label_binarizer", "classes_")
 
@@ -38,7 +36,8 @@ def same_data(X: Any, y: Any) -> Iterator[None]:
 def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tuple[Any, Any]]) -> tuple[Any, Any]:
     """``check(X, y)``, which depends only on the data, the estimator's class and its `_targets_key`, and sets `ATTRIBUTES`.
 
-    For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of the attributes.
+    For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of
+    the attributes.
     """
     shared = _here.get()
     if shared is None or X is not shared.X or y is not shared.y:
