@@ -183,13 +183,13 @@ class Epochs:
         return (time.perf_counter() - began) / self.n_epochs
 
 
-def ratios(timed, unit):
+def ratios(timed, unit, n_rounds=None):
     """name -> each round's ratio of the seconds that a callable returns to those of the one in whose units it is measured.
 
     That one takes a turn directly before or after each other.
     """
     found = {name: [] for name in timed if name != unit}
-    for i in range(ROUNDS):
+    for i in range(n_rounds or ROUNDS):
         for name, samples in found.items():
             seconds = {each: timed[each]() for each in ((name, unit) if i % 2 else (unit, name))}
             samples.append(seconds[name] / seconds[unit])
@@ -254,7 +254,7 @@ def show(name, samples, limit, at_least=False):
         low, median, high = np.quantile(of_dtype, [0.25, 0.5, 0.75])
         mark = "!" if (median < limit if at_least else median > limit) else " "
         cells.append(f"{median:5.2f}{mark} ({low:.2f} to {high:.2f})")
-    print(f"    {name:26}" + "   ".join(cells), flush=True)
+    print(f"    {name:30}" + "   ".join(cells), flush=True)
 
 
 def main(arguments):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .learning_rates import SHAPES
-from .weights import NORMS, SCIKIT_LEARNS_ACTIVATIONS
+from .weights import LOSSES, NORMS, SCIKIT_LEARNS_ACTIVATIONS
 
 # Attributes that scikit-learn's estimators do not have
 OWN_ATTRIBUTES = ("validation_loss_curve_", "best_iter_", "learning_rate_curve_", *NORMS)
-# What remains of a parameter that does not matter after training -> scikit-learn's value of the same kind
-SOLVERS = {"adamw": "adam", "rmsprop": "adam"}
-REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
+SCIKIT_LEARNS_SOLVERS = ("lbfgs", "sgd", "adam")
 
 
 def scikit_learns_parameters(estimator, names):
@@ -20,11 +18,11 @@ def scikit_learns_parameters(estimator, names):
     given = {name: getattr(estimator, name) for name in names}
     one = _one_activation(estimator.activation)
     given["activation"] = one if one in SCIKIT_LEARNS_ACTIVATIONS else "relu"  # where there is no hidden layer
-    given["solver"] = SOLVERS.get(estimator.solver, estimator.solver)
+    given["solver"] = estimator.solver if estimator.solver in SCIKIT_LEARNS_SOLVERS else "adam"
     if callable(estimator.learning_rate) or estimator.learning_rate in SHAPES:
         given["learning_rate"] = "constant"
-    if "loss" in given and given["loss"] not in REGRESSION_LOSSES.values():
-        given["loss"] = REGRESSION_LOSSES[estimator._out_activation()]
+    if "loss" in given:  # of a regressor: scikit-learn's with the same link
+        given["loss"] = LOSSES[estimator._out_activation()]
     return given
 
 

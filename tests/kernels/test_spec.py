@@ -33,6 +33,9 @@ FILES = {
         "fastprop/inspection/affine_chain.py",
         "fastprop/nn/arguments.py",
         "fastprop/nn/__init__.py",
+        # in the estimators and as nodes of ONNX
+        "fastprop/estimators/weights.py",
+        "fastprop/onnx/activations.py",
     },
     "optimizers": LISTS
     | GENERATED
@@ -47,6 +50,9 @@ FILES = {
         "fastprop/optim/__init__.py",
         "fastprop/optim/rules.py",
         "fastprop/nn/__init__.py",
+        # as a solver of the estimators
+        "fastprop/estimators/schedules.py",
+        "fastprop/estimators/parameters.py",
     },
     "losses": LISTS
     | GENERATED
@@ -68,7 +74,7 @@ FILES = {
         "fastprop/estimators/weights.py",
         # what its curves are called, and its link in ONNX
         "fastprop/inspection/loss_curve.py",
-        "fastprop/onnx.py",
+        "fastprop/onnx/graph.py",
     },
     "kinds": {
         "kernels/spec.py",
@@ -88,6 +94,10 @@ FILES = {
         # as a layer
         "fastprop/nn/normalization.py",
         "fastprop/nn/__init__.py",
+        # beside activations of the user's in the estimators
+        "fastprop/nn/layered.py",
+        # as nodes of ONNX
+        "fastprop/onnx/graph.py",
     },
 }
 # The section of CONTRIBUTING.md about each
