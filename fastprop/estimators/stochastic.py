@@ -26,34 +26,20 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
     """
     network = estimator._trainable_network()
     data = network.training_set(X, y, sample_weight)
-    rows, held_out = np.arange(X.shape[0]), given
-    if estimator.early_stopping and given is None:
-        # Only two classes are stratified, as in scikit-learn.
-        stratify = y if estimator._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
-        rows, others = split_rows(X.shape[0], estimator.validation_fraction, estimator._random_state, stratify)
-        held_out = Rows(data.rows[others], y[others], None if sample_weight is None else sample_weight[others])
+    rows, held_out = _rows_to_train_on(estimator, data, y, sample_weight, given)
     batch_size = _batch_size(estimator, len(rows))
     n_rows = _rows_of_epoch(estimator, len(rows), batch_size)
     n_threads = n_threads_of_steps(estimator.n_jobs, batch_size, network.n_weights)
     optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
     history.expect(held_out is not None, optimizer.varies)
+    orders = loop.shuffled_orders(rows, estimator._random_state if estimator.shuffle else None)
     with averaged(estimator, network, optimizer) as judged:
-        validation = None
-        if held_out is not None:
-            validation = _validation(estimator, network, judged, held_out, history)
+        validation = None if held_out is None else _validation(estimator, network, judged, held_out, history)
         if observer is not None:
-            observer.watch(judged, history, validation, rows if given is None and held_out is not None else None)
-        rule = StoppingRule(
-            optimizer,
-            history,
-            n_rows,
-            validation,
-            estimator.tol,
-            estimator.n_iter_no_change,
-            n_threads,
-            estimator.verbose,
-            says_more=given is not None or estimator.scoring is not None,
-        )
+            observer.watch(judged, history, validation, rows if held_out is not given else None)
+        verdict = {"tol": estimator.tol, "n_iter_no_change": estimator.n_iter_no_change, "n_threads": n_threads}
+        verdict |= {"verbose": estimator.verbose, "says_more": given is not None or estimator.scoring is not None}
+        rule = StoppingRule(optimizer, history, n_rows, validation, **verdict)
         runner = loop.NetworkEpochs(
             network.sharing(dropout=_dropout(estimator, optimizer)) if optimizer.masks else network,
             data,
@@ -62,13 +48,9 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
             lambda n_epochs, n_steps: optimizer.begin(history.n_samples_seen, n_rows, n_epochs, n_steps),
             batch_size=batch_size,
             n_threads=n_threads,
-            alpha=estimator.alpha,
-            clip=clip(network),
-            **_options(estimator, optimizer),
+            **_options(estimator, network, optimizer),
         )
-        orders = loop.shuffled_orders(rows, estimator._random_state if estimator.shuffle else None)
-        limits = {"observer": observer, "time_limit": estimator.max_time}
-        n_epochs = 1 if incremental else estimator.max_iter
+        n_epochs, limits = 1 if incremental else estimator.max_iter, {"observer": observer, "time_limit": estimator.max_time}
         try:
             ending = loop.run_epochs(runner, partial(_first_rows, orders, n_rows), rule, n_epochs, **limits)
         finally:
@@ -90,6 +72,16 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
 def clip(network):
     """How far from 0 and 1 scikit-learn clips probabilities before it takes the logarithm for ``loss_``."""
     return float(np.finfo(network.dtype).eps)
+
+
+def _rows_to_train_on(estimator, data, y, sample_weight, given):
+    """(the numbers of the rows to train on, the `Rows` to validate on: the given ones, with early stopping the others, or None)."""
+    if not estimator.early_stopping or given is not None:
+        return np.arange(data.n_samples), given
+    # Only two classes are stratified, as in scikit-learn.
+    stratify = y if estimator._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
+    rows, others = split_rows(data.n_samples, estimator.validation_fraction, estimator._random_state, stratify)
+    return rows, Rows(data.rows[others], y[others], None if sample_weight is None else sample_weight[others])
 
 
 def _batch_size(estimator, n_samples):
@@ -144,9 +136,10 @@ def _dropout(estimator, optimizer):
     return [(rate, seed, n_updates) for rate, seed in zip(rates, seeds, strict=True)]
 
 
-def _options(estimator, optimizer):
-    """The options of `Network.train_epochs` that scikit-learn does not have, without those that have no effect."""
-    options = {"smoothing": getattr(estimator, "label_smoothing", 0.0), "clip_norm": estimator.clip_norm or 0.0}
+def _options(estimator, network, optimizer):
+    """The options of `Network.train_epochs`."""
+    options = {"alpha": estimator.alpha, "clip": clip(network), "clip_norm": estimator.clip_norm or 0.0}
+    options["smoothing"] = getattr(estimator, "label_smoothing", 0.0)
     if estimator.weight_decay:
         options["exempt"] = True
     if estimator.ema_decay is not None:

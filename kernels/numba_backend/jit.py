@@ -3,7 +3,7 @@
 import types
 from functools import cached_property
 
-from numba import njit
+from numba import get_num_threads, njit
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
@@ -63,6 +63,9 @@ class Threaded:
     @cached_property
     def parallel(self):
         """The build for many threads. It calls the same builds of what it calls."""
+        # Starts the thread pool. Loaded from Numba's cache, code with prange does that itself, but not a caller that was compiled
+        # when its callees came from the cache (Numba's issue 8578): it would call a null pointer.
+        get_num_threads()
         function = self.py_func
         used = {name: function.__globals__.get(name) for name in function.__code__.co_names}
         builds = {name: value.parallel for name, value in used.items() if isinstance(value, Threaded)}
