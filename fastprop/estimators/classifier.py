@@ -141,7 +141,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     validation_loss_curve_ : list of float
         The mean loss of the validation rows after each epoch, without penalty and smoothing. Only where there are such rows.
     best_iter_ : int
-        The epoch with the best validation score, counted from 1. Only where there are validation rows.
+        The epoch with the best validation score: its place in ``validation_scores_``, from 1. Only where there are such rows.
     learning_rate_curve_ : list of float
         The learning rate of the last step of each epoch. Only where it changes.
     norm_weights_, norm_biases_ : list of ndarray

@@ -1,11 +1,13 @@
 """What the tests of the estimators share: data for each kind of target, and the comparison with scikit-learn's own classes."""
 
+import importlib
 import warnings
 
 import numpy as np
 import pytest
 import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
 import fastprop
@@ -111,3 +113,14 @@ def no_convergence_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
+
+
+@pytest.fixture(params=["pandas", "polars"])
+def library(request):
+    """The module; a frame is made by ``library.DataFrame(dict)``."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    module = importlib.import_module(request.param)
+    if not hasattr(StandardScaler().fit(module.DataFrame({"a": [1.0, 2.0]})), "feature_names_in_"):
+        pytest.skip(f"this scikit-learn is too old to see the names of {request.param} {module.__version__}")
+    return module

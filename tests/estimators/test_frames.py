@@ -1,6 +1,5 @@
 """pandas and polars: names of features, targets and weights as series, the same results and words as scikit-learn's classes."""
 
-import importlib
 import warnings
 
 import numpy as np
@@ -15,17 +14,6 @@ SMALL = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
 NAMES = list("abcdefg")
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
-
-
-@pytest.fixture(params=["pandas", "polars"])
-def library(request):
-    """The module; a frame is made by ``library.DataFrame(dict)``."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    module = importlib.import_module(request.param)
-    if not hasattr(StandardScaler().fit(module.DataFrame({"a": [1.0, 2.0]})), "feature_names_in_"):
-        pytest.skip(f"this scikit-learn is too old to see the names of {request.param} {module.__version__}")
-    return module
 
 
 def _frame(library, X, names=NAMES):

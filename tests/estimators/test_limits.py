@@ -35,8 +35,8 @@ def _make(target, **parameters):
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_training_stops_after_the_epoch_in_which_the_time_is_over(data, no_convergence_warning, target, solver):
     X, y = data(target)
-    ours = _make(target, solver=solver, max_iter=50)
-    for max_time, n_iter in ((1e-9, 1), (1.0, 1), (1.5, 2), (3.0, 3), (30.5, 31)):
+    ours = _make(target, solver=solver, max_iter=30)
+    for max_time, n_iter in ((1e-9, 1), (1.0, 1), (1.5, 2), (3.0, 3), (20.5, 21)):
         limited = clone(ours).set_params(max_time=max_time).fit(X, y)
         assert limited.n_iter_ == n_iter
         np.testing.assert_array_equal(_weights(limited), _weights(clone(ours).set_params(max_iter=n_iter).fit(X, y)))

@@ -71,14 +71,12 @@ def test_a_pipeline_transforms_x_val(rows, target):
 
 
 @pytest.mark.usefixtures("routing")
-@pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_pipeline_of_frames(rows, library):
-    frames = pytest.importorskip(library)
     X, y, given = rows("multiclass")
     estimator = _asking(_make("multiclass", scoring="balanced_accuracy"))
     by_hand = _by_hand(estimator, X, y, given)
-    table, val = (frames.DataFrame({f"c{i}": column for i, column in enumerate(array.T)}) for array in (X, given["X_val"]))
-    pipeline = make_pipeline(StandardScaler(), estimator, transform_input=["X_val"]).set_output(transform=library)
+    table, val = (library.DataFrame({f"c{i}": column for i, column in enumerate(array.T)}) for array in (X, given["X_val"]))
+    pipeline = make_pipeline(StandardScaler(), estimator, transform_input=["X_val"]).set_output(transform=library.__name__)
     pipeline.fit(table, y, **given | {"X_val": val})
     np.testing.assert_allclose(pipeline[-1].validation_scores_, by_hand.validation_scores_)
     np.testing.assert_allclose(pipeline[-1].validation_loss_curve_, by_hand.validation_loss_curve_, rtol=1e-12)

@@ -7,7 +7,6 @@ from scipy.special import erf, expit
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
@@ -136,29 +135,27 @@ def test_what_cannot_be_transformed(data):
 
 
 @pytest.mark.parametrize("target", ["binary", "one output"])
-@pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_set_output(data, target, library):
-    frames = pytest.importorskip(library)
     X, y = data(target)
     ours = (MLPClassifier if target == "binary" else MLPRegressor)(**SMALL)
-    table = frames.DataFrame({f"c{i}": column for i, column in enumerate(X.T)})
+    table = library.DataFrame({f"c{i}": column for i, column in enumerate(X.T)})
     plain = ours.fit(table, y).transform(table)
     assert type(plain) is np.ndarray
-    ours.set_output(transform=library)
+    ours.set_output(transform=library.__name__)
     name = type(ours).__name__.lower()
     for layer, width in ((-1, 4), (0, 6), (1, 5)):
         found = ours.transform(table, layer=layer)
-        assert isinstance(found, frames.DataFrame)
+        assert isinstance(found, library.DataFrame)
         assert list(found.columns) == [f"{name}{i}" for i in range(width)]
         np.testing.assert_array_equal(
             found.to_numpy(), clone(ours).set_output(transform="default").fit(table, y).transform(table, layer)
         )
     assert ours.get_feature_names_out().tolist() == [f"{name}{i}" for i in range(4)]
-    pipeline = make_pipeline(StandardScaler(), clone(ours)).set_output(transform=library)
+    pipeline = make_pipeline(StandardScaler(), clone(ours)).set_output(transform=library.__name__)
     found = pipeline.fit_transform(table, y)
-    assert isinstance(found, frames.DataFrame)
+    assert isinstance(found, library.DataFrame)
     assert list(found.columns) == list(pipeline.get_feature_names_out()) == [f"{name}{i}" for i in range(4)]
-    if library == "pandas":
+    if library.__name__ == "pandas":
         table.index = np.arange(len(X)) + 100
         assert list(pipeline.transform(table).index) == list(table.index)
     assert ours.predict(table).shape == y.shape  # which is no transformation
@@ -172,8 +169,6 @@ def test_features_for_another_estimator(data):
     network = clone(pipeline[1]).fit(scaled, y)
     logistic = LogisticRegression().fit(network.transform(scaled), y)
     np.testing.assert_array_equal(pipeline.predict_proba(X), logistic.predict_proba(network.transform(scaled)))
-    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2, error_score="raise").fit(X, y)
-    assert search.best_estimator_[-1].coef_.shape == (4, 4)
     sparse = make_pipeline(MLPClassifier(**SMALL), LogisticRegression()).fit(scipy.sparse.csr_array(scaled), y)
     np.testing.assert_allclose(sparse.predict_proba(scipy.sparse.csr_array(scaled)), pipeline.predict_proba(X), rtol=1e-6)
 

@@ -228,19 +228,17 @@ def test_a_fit_with_lbfgs_forgets_the_record(data):
 # Forms
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early_stopping"])
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "two outputs"])
 def test_frames(data, library, target, early_stopping):
-    frames = pytest.importorskip(library)
     X, y, X_val, y_val = _rows(data, target)
     ours = _make(target, early_stopping=early_stopping, scoring="r2" if target == "two outputs" else "accuracy")
     plain = clone(ours).fit(X, y, X_val=X_val, y_val=y_val)
 
     def table(array):
-        return frames.DataFrame({f"c{i}": column for i, column in enumerate(array.T)}) if array.ndim > 1 else frames.Series(array)
+        return library.DataFrame({f"c{i}": column for i, column in enumerate(array.T)}) if array.ndim > 1 else library.Series(array)
 
-    ours.fit(table(X), table(y), X_val=table(X_val), y_val=table(y_val), sample_weight_val=frames.Series(np.ones(len(X_val))))
+    ours.fit(table(X), table(y), X_val=table(X_val), y_val=table(y_val), sample_weight_val=library.Series(np.ones(len(X_val))))
     assert ours.validation_scores_ == pytest.approx(plain.validation_scores_)
     assert ours.validation_loss_curve_ == pytest.approx(plain.validation_loss_curve_)
     assert ours.feature_names_in_.tolist() == [f"c{i}" for i in range(7)]
