@@ -355,7 +355,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             1 is the best, and 0 that of the mean of y.
         """
         predicted = self.predict(X)
-        if self._has_quantiles and np.ndim(y) == 1:
+        if self._has_quantiles and predicted.ndim == 2 and np.size(y) == len(y):
             y = np.repeat(np.reshape(y, (-1, 1)), predicted.shape[1], axis=1)
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
