@@ -31,6 +31,8 @@ LOSS_HYPER: dict[RegressionLoss, dict[str, str]] = {
     "gamma": {},
     "tweedie": {"power": "tweedie_power"},
 }
+# Losses whose y must not be negative
+POSITIVE = tuple(loss for loss in LOSS_HYPER if LOSSES[loss].targets != "any")
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -410,7 +412,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # scikit-learn's own class says False in 1.7 to 1.9, although it fits several outputs; see `patch_sklearn`.
-        theirs = scikit_learns_class("MLPRegressor")().__sklearn_tags__() if is_patched() else None
-        tags.target_tags.multi_output = theirs is None or theirs.target_tags.multi_output
+        if is_patched():
+            tags.target_tags = scikit_learns_class("MLPRegressor")().__sklearn_tags__().target_tags
+        else:  # scikit-learn's own class, 1.7 to 1.9, says False to both, although it fits several outputs, and refuses negative y
+            tags.target_tags.multi_output = not self._has_quantiles
+            tags.target_tags.positive_only = self.loss in POSITIVE
         return tags
