@@ -85,7 +85,7 @@ def run_epochs(
     advance : function of (n, doing), optional
         Of a progress bar, as `progress.progress` makes it; called after each call of the runner.
     time_limit : float, optional
-        After this many seconds no further call of the runner begins; the first one does.
+        After this many seconds no further epoch begins; the first one does.
 
     Returns
     -------
@@ -98,14 +98,14 @@ def run_epochs(
     end = None if time_limit is None else time.monotonic() + time_limit
     try:
         while n_begun < n_epochs and not stopped:
-            if end is not None and n_begun and not losses and time.monotonic() >= end:
+            if end is not None and n_begun and time.monotonic() >= end:
                 return "stopped"
             if observer is not None:
                 observer.begin()
             if not losses:
                 interrupts.check()
                 sure = max(1, int(min(n_epochs - n_begun, rule.sure_epochs, runner.epochs_per_call)))
-                runner.run(orders(sure if observer is None else 1), losses)
+                runner.run(orders(sure if observer is None and end is None else 1), losses)
             n_begun, loss = n_begun + 1, losses.pop(0)
             stopped = rule.epoch_ends(loss, losses)
             if observer is not None and observer.end():

@@ -33,8 +33,8 @@ def fit_many(
     """Fit several estimators to the same data, as many at a time as there are cores, each on one thread.
 
     A small network cannot use several threads well, but several small networks can: other seeds, other parameters, other sizes.
-    X and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss. The shorter
-    the fits, the more the threads wait for Python's lock.
+    X and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss and
+    number of quantiles. The shorter the fits, the more the threads wait for Python's lock.
     Each that has a ``random_state`` gets the weights that it would get alone with ``n_jobs=1``, to the bit. They run in threads of
     this process: nothing is copied or pickled.
 

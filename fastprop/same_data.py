@@ -34,7 +34,7 @@ def same_data(X: Any, y: Any) -> Iterator[None]:
 
 
 def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """``check(X, y)``, which depends only on the data, on the estimator's class and on its loss, and sets `ATTRIBUTES`.
+    """``check(X, y)``, which depends only on the data, the estimator's class and its `_targets_key`, and sets `ATTRIBUTES`.
 
     For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of
     the attributes.
@@ -42,7 +42,7 @@ def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tup
     shared = _here.get()
     if shared is None or X is not shared.X or y is not shared.y:
         return check(X, y)
-    key, own = (type(estimator), getattr(estimator, "loss", None)), vars(estimator)
+    key, own = (type(estimator), estimator._targets_key()), vars(estimator)
     with shared.lock:
         if key not in shared.checked:
             checked = check(X, y)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fastprop import MLPClassifier, Network, loop, nn, optim
+from fastprop.estimators.held_out import Validation
 from fastprop.estimators.schedules import SGD, Adam
-from fastprop.estimators.stopping import History, StoppingRule, Validation, train
+from fastprop.estimators.stopping import History, StoppingRule
 from fastprop.lbfgs import pack, packed_spans, unpack
 from fastprop.loop import run_epochs, shuffled_orders
 
@@ -32,9 +33,15 @@ def _train(network, data, n_epochs, batch_size=10, rows=None, optimizer=None, hi
     """How training ends; it shuffles where a seed is given."""
     rows = np.arange(30) if rows is None else rows
     optimizer, history = optimizer or _adam(network), history or History()
-    stopping = StoppingRule(network, optimizer, history, len(rows), validation, **rule)
+    history.expect(validation is not None, optimizer.varies)
+    stopping = StoppingRule(optimizer, history, len(rows), validation, **rule)
     orders = shuffled_orders(rows, None if seed is None else np.random.RandomState(seed))
-    return train(stopping, data, orders, n_epochs, batch_size=batch_size)
+
+    def rates(n_epochs, n_steps):
+        return optimizer.begin(history.n_samples_seen, len(rows), n_epochs, n_steps)
+
+    runner = loop.NetworkEpochs(network, data, len(rows), optimizer.rule, rates, batch_size=batch_size)
+    return run_epochs(runner, orders, stopping, n_epochs)
 
 
 def test_the_stopping_rule():
@@ -51,11 +58,14 @@ def test_the_stopping_rule():
 def test_the_stopping_rule_of_validation():
     history = History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
     steps = [(0.5, 0, True), (0.55, 1, True), (0.55, 2, False), (math.nan, 0, False), (0.9, 0, True), (0.1, 1, False)]
+    history.expect(True, False)
     for score, count, is_best in steps:
-        assert history.judge_score(score, 0.1) is is_best
+        history.add_validation(-score, score)
+        history.judge_score(0.1)
         assert history.no_improvement_count == count
-    assert history.best_validation_score == 0.9
-    assert len(history.validation_scores) == len(steps)
+        assert history.is_best() is is_best
+    assert (history.best_validation_score, history.best_epoch) == (0.9, 5)
+    assert history.validation_losses == pytest.approx([-score for score in history.validation_scores], nan_ok=True)
 
 
 def test_training_ends():
@@ -82,12 +92,14 @@ def test_the_best_parameters_are_kept():
     network, data = _problem()
     scores, seen = iter([1.0, 3.0, 2.0, 2.0]), []
 
-    def score(outputs):
+    def score(loss, outputs):
+        np.testing.assert_allclose(outputs, network.forward(data.x), rtol=1e-12)
+        assert loss == pytest.approx(((outputs - data.targets) ** 2).mean() / 2)
         seen.append(network.params.copy())
         return next(scores)
 
     history = History(best_loss=None, validation_scores=[], best_validation_score=-math.inf)
-    validation = Validation(data.x, score, network.params.copy())
+    validation = Validation(network, data, score, True, network.params.copy())
     _train(network, data, 4, history=history, validation=validation)
     assert history.validation_scores == [1.0, 3.0, 2.0, 2.0]
     np.testing.assert_array_equal(validation.best_params, seen[1])
@@ -158,7 +170,7 @@ def test_a_time_limit(monkeypatch):
     monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     steps = _Steps(sure_epochs=2)
     assert _run(steps, 100, time_limit=2.5) == "stopped"
-    assert steps.calls == [2, 2]
+    assert steps.calls == [1, 1, 1]
 
 
 @pytest.mark.parametrize("n_batches", [1, 3])

@@ -93,6 +93,32 @@ def test_the_bits_that_each_has_alone(problem, n_jobs):
     assert [getattr(estimator, "n_jobs", None) for estimator in given[:3]] == [None, 2, None]
 
 
+def test_each_has_its_own_losses_weights_and_norms(problem):
+    X, labels = problem
+    options = {"hidden_layer_sizes": (5,), "max_iter": 6, "random_state": 0}
+    of_quantiles = [{"loss": "quantile", "quantile": quantile} for quantile in (0.5, [0.1, 0.9], [0.2, 0.5, 0.8], 0.9)]
+    losses = [{"loss": loss} for loss in ("squared_error", "absolute_error", "huber", "poisson", "gamma", "tweedie")]
+    regressors = [MLPRegressor(**options | each) for each in [*of_quantiles, *losses, {"loss": "huber", "huber_delta": 0.1}]]
+    of_classes = [
+        {"class_weight": "balanced"},
+        {"class_weight": {0: 5.0, 1: 1.0, 2: 0.1}},
+        {"label_smoothing": 0.2, "normalization": "batch"},
+        {"early_stopping": True, "scoring": "f1_macro", "ema_decay": 0.5},
+        {"dropout": 0.3, "solver": "adamw", "learning_rate": "cosine"},
+        {},
+    ]
+    classifiers = [MLPClassifier(**options | each) for each in of_classes]
+    for models, y in ((regressors, np.exp(X[:, 0])), (classifiers, labels)):
+        for _ in range(2):  # also a second time, with what the first fit left
+            fit_many(models, X, y, n_jobs=2)
+            for model in models:
+                alone = clone(model).set_params(n_jobs=1).fit(X, y)
+                np.testing.assert_array_equal(weights(model), weights(alone))
+                np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+                assert vars(model).keys() == vars(alone).keys()
+    assert [model.n_outputs_ for model in regressors[:4]] == [1, 2, 3, 1]
+
+
 def checked(monkeypatch, owner):
     """A list that grows by an estimator for each check of its data."""
     seen, check = [], owner._checked_input
@@ -134,6 +160,15 @@ def test_other_data_and_other_rules_are_checked_by_themselves(problem, monkeypat
         fit_many([MLPClassifier((4,), **options), warm], X, y, n_jobs=1)
     with pytest.raises(ValueError, match="needs y to be non-negative"):
         fit_many([MLPRegressor(hidden_layer_sizes=(4,), loss=loss, **options) for loss in ("squared_error", "poisson")], X, y - 1.0)
+
+
+def test_each_number_of_quantiles_has_its_own_targets(problem):
+    X, y = problem
+    options = {"hidden_layer_sizes": (4,), "loss": "quantile", "max_iter": 2, "random_state": 0}
+    models = [MLPRegressor(**options, quantile=quantile) for quantile in (0.5, [0.1, 0.9], [0.2, 0.8], [0.1, 0.5, 0.9])]
+    for model in fit_many(models, X, y.astype(float)):
+        assert model.n_outputs_ == np.size(model.quantile)
+        np.testing.assert_array_equal(weights(model), weights(clone(model).fit(X, y.astype(float))))
 
 
 def test_nothing_is_shared_after_an_error_or_the_end(problem, monkeypatch):

@@ -16,7 +16,13 @@ TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 WITH_OTHER_PACKAGES = "docs/guide/ecosystem.md"
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A snippet with this text runs only where this module is installed.
-NEEDS = {"import njit": "numba", "Display": "matplotlib", "Animation": "matplotlib", "sklearn.callback": "sklearn.callback"}
+NEEDS = {
+    "import njit": "numba",
+    "Animation": "matplotlib",
+    "Display": "matplotlib",
+    "import matplotlib": "matplotlib",
+    "sklearn.callback": "sklearn.callback",
+}
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))
 
 

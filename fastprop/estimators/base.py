@@ -34,7 +34,7 @@ from .private_names import PrivateNamesMixin
 from .stochastic import check_rows, clip, train
 from .stopping import History
 from .subclassing import SubclassingMixin
-from .validation import host_array, validated
+from .validation import check_some_weight, host_array, unchanged_by_errors, validated
 from .weights import NoKernelError, WeightsMixin, network_type
 
 # History's field -> the estimator's attribute; those that scikit-learn does not have are only there where something is in them
@@ -99,6 +99,10 @@ class BaseMLP(
     def _decoded(self, y):
         """The way back from `_encoded`."""
 
+    def _targets_key(self):
+        """Which parameters decide what `_checked_input` makes of y."""
+        return None
+
     @abstractmethod
     def _out_activation(self):
         """The value of ``out_activation_``, which decides the loss."""
@@ -136,14 +140,15 @@ class BaseMLP(
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         as_given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
         check = partial(self._checked_input, incremental=incremental, reset=first_pass)
-        X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weights_of_rows(y, sample_weight, incremental)
-        if sample_weight is not None and not sample_weight.any():  # scikit-learn 1.7 does not check this itself
-            raise ValueError("Sample weights must contain at least one non-zero number.")
-        rows = given_rows(self, X.dtype, *map(given.get, VALIDATION))
-        check_rows(self, X.shape[0])
+        with unchanged_by_errors(self):
+            X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = self._weights_of_rows(y, sample_weight, incremental)
+            if sample_weight is not None:
+                check_some_weight(sample_weight)
+            rows = given_rows(self, (X, y), *map(given.get, VALIDATION))
+            check_rows(self, X.shape[0])
         observer = self._observer(*as_given, incremental)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
@@ -187,6 +192,8 @@ class BaseMLP(
         self._use_network(network)
         self.n_iter_ = self.t_ = 0
         if self.solver == "lbfgs":
+            for name in OPTIONAL:
+                vars(self).pop(HISTORY[name], None)
             return
         if self.early_stopping:
             self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_

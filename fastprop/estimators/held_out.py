@@ -19,7 +19,8 @@ from ..kernels import active
 from ..kernels.spec import LOSS_CODES
 from ..network import Network
 from ..training_set import TrainingSet
-from .validation import host_array, validated
+from .targets import raveled
+from .validation import check_some_weight, host_array, validated
 
 # Arguments of ``fit``
 VALIDATION = ("X_val", "y_val", "sample_weight_val")
@@ -33,8 +34,8 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
-def given_rows(estimator, dtype, X=None, y=None, sample_weight=None):
-    """The `Rows` of X_val, y_val and sample_weight_val, X in a dtype; None where there are none.
+def given_rows(estimator, training, X=None, y=None, sample_weight=None):
+    """The `Rows` of X_val, y_val and sample_weight_val, of the same kind as the ``training`` X and y; None where there are none.
 
     An error names what is missing or wrong.
     """
@@ -46,13 +47,20 @@ def given_rows(estimator, dtype, X=None, y=None, sample_weight=None):
         given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
         raise ValueError(f"{given} is provided, but {missing} was not provided.")
     with named("X_val"):
-        X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=dtype)
+        X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=training[0].dtype)
     with named("y_val"):
-        y = estimator._encoded(_check_y(host_array(y, "y_val"), multi_output=True, y_numeric=not estimator._is_classifier))
+        y = raveled(_check_y(host_array(y, "y_val"), multi_output=True, y_numeric=not estimator._is_classifier))
         check_consistent_length(X, y)
+        expected = (X.shape[0], *estimator._decoded(training[1][:1]).shape[1:])
+        if y.shape != expected:
+            raise ValueError(f"must have shape {expected} to go with y; got {y.shape}")
+        y = estimator._encoded(y)
     with named("sample_weight_val"):
         sample_weight = host_array(sample_weight, "sample_weight_val")
-        return Rows(X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X))
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+            check_some_weight(sample_weight)
+    return Rows(X, y, sample_weight)
 
 
 @contextmanager
@@ -118,17 +126,23 @@ class Validation:
         network.params[:], network.buffers[:] = self.best_params, self.best_buffers
 
 
-def scorer_of(estimator, rows, judged):
+def scorer_of(estimator, rows, judged, history):
     """The function of (loss, outputs) for an estimator's ``scoring``, on `Rows`, where ``judged`` is the network."""
     scoring = estimator.scoring
     if scoring is None:
         return lambda loss, outputs: estimator._score_outputs(rows.y, outputs, rows.sample_weight)
     if scoring == "loss":
         return lambda loss, outputs: -loss
-    # A scorer calls an estimator, which must not warn that X has no names of columns.
-    scored = object.__new__(type(estimator))
-    vars(scored).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
-    scored._use_network(judged)
-    score, y = check_scoring(scored, scoring), estimator._decoded(rows.y)
+    scorer, y = check_scoring(estimator, scoring), estimator._decoded(rows.y)
     weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
-    return lambda loss, outputs: score(scored, rows.X, y, **weights)
+    return lambda loss, outputs: scorer(_as_it_is_now(estimator, judged, history), rows.X, y, **weights)
+
+
+def _as_it_is_now(estimator, judged, history):
+    """A copy of an estimator in training, which scorers may change, with the judged network and the history so far."""
+    # Without the names of columns, as predictions for arrays would warn that there are none.
+    copied = object.__new__(type(estimator))
+    vars(copied).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
+    copied._use_network(judged)
+    copied._store(history)
+    return copied

@@ -60,6 +60,8 @@ class HiddenLayersMixin(_Transforms, ClassNamePrefixFeaturesOutMixin, Transforme
         n_hidden = len(self.coefs_) - 1
         if isinstance(layer, bool) or not isinstance(layer, Integral):
             raise TypeError(f"layer must be an integer; got {layer!r}")
+        if not n_hidden:
+            raise ValueError("transform needs a hidden layer; the network has none, hidden_layer_sizes is empty")
         if not -n_hidden <= layer < n_hidden:
             raise ValueError(
                 f"layer must be the number of one of {n_hidden} hidden layers, from {-n_hidden} to {n_hidden - 1}; got {layer}"

@@ -4,12 +4,14 @@ fastprop's own training and prediction are compiled and call none of them. They 
 itself, so their signatures and results are those of its version.
 """
 
+from functools import wraps
 from types import MethodType
 
 from sklearn.metrics import accuracy_score, r2_score
 
 from ..scikit_learns import scikit_learns_class
 from .interop import scikit_learns_optimizer
+from .scikit_learns_limits import check_scikit_learn_has
 
 # The methods that fastprop's estimators have and never call -> the public way to the same end.
 SET_WEIGHTS = "set coefs_ and intercepts_ and go on with partial_fit, or with fit and warm_start=True"
@@ -36,14 +38,25 @@ NEVER_CALLED = {
 
 
 class TheirMethod:
-    """The function of the same name in scikit-learn's class. It is looked up in use, as fastprop does not import that module."""
+    """The function of the same name in scikit-learn's class. It is looked up in use, as fastprop does not import that module.
+
+    Called for an estimator, it fails where a parameter that it does not know would change its result.
+    """
 
     def __set_name__(self, owner, name):
         self._name = name
 
     def __get__(self, estimator, cls):
         function = getattr(scikit_learns_class(cls._scikit_learns_name()), self._name)
-        return function if estimator is None else MethodType(function, estimator)
+        if estimator is None:
+            return function
+
+        @wraps(function)
+        def checked(estimator, *arguments, **options):
+            check_scikit_learn_has(estimator, self._name)
+            return function(estimator, *arguments, **options)
+
+        return MethodType(checked, estimator)
 
 
 class PrivateNamesMixin:
@@ -66,6 +79,7 @@ class PrivateNamesMixin:
     # The originals of these two would not run: one needs an optimizer of its own, the other an instance of its own class.
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental):
+        check_scikit_learn_has(self, "_fit_stochastic")
         if "_optimizer" in vars(self):
             self._optimizer = scikit_learns_optimizer(self._optimizer)
         fit = scikit_learns_class(self._scikit_learns_name())._fit_stochastic

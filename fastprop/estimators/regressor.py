@@ -384,11 +384,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _checked_input(self, X, y, incremental, reset):
         X, y = training_data(self, X, y, reset, y_numeric=True)
-        if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
-            raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
         return X, self._encoded(y)
 
     def _encoded(self, y):
+        if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":
+            raise TypeError(f"y must be a dense array of numbers; got {type(y).__name__} of dtype {y.dtype}")
         y, domain = raveled(y), LOSSES[self.loss].targets
         if domain == "not negative" and (y < 0).any():
             raise ValueError(f"loss={self.loss!r} needs y to be non-negative; some values of y are negative.")
@@ -402,6 +402,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _decoded(self, y):
         return y[:, 0] if y.shape[1] == 1 or self._has_quantiles else y
+
+    def _targets_key(self):
+        return self.loss, len(self.quantile) if self._has_quantiles else None
 
     def _out_activation(self):
         return LOSSES[self.loss].link

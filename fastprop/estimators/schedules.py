@@ -56,6 +56,7 @@ class ScheduledOptimizer:
     n_epochs = 0
     masks: Masks | None = None
     averages: Averages | None = None
+    _last_rates: list[float] | None = None  # of the epochs that began and did not end
 
     @property
     def learning_rate(self) -> float:
@@ -76,6 +77,11 @@ class ScheduledOptimizer:
         """Whether the learning rate is another at different times."""
         return self.schedule is not None
 
+    @property
+    def has_planned_end(self) -> bool:
+        """Whether the learning rate is meant for all epochs to the last one."""
+        return self.schedule is not None and self.schedule.shape is not None
+
     def begin(self, n_samples_seen: int, n_samples: int, n_epochs: int, n_steps: int) -> NDArray[np.float64] | None:
         """Set the optimizer's rate for the next epochs of n_samples and n_steps each, and return factors of it for all steps, or
         None."""
@@ -84,7 +90,7 @@ class ScheduledOptimizer:
             factors = self.schedule.factors(self.n_epochs, n_epochs, n_steps)
             rates = factors if rates is None else rates * factors
         last = np.ones(n_epochs) if rates is None else rates[n_steps - 1 :: n_steps]
-        self._last_rates = (self.rule.lr * last).tolist() if self.varies else []
+        self._last_rates = (self.rule.lr * last).tolist() if self.varies else None
         return rates
 
     def _rates(self, n_samples_seen, n_samples, n_epochs, n_steps):

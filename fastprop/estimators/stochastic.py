@@ -40,7 +40,7 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
     with averaged(estimator, network, optimizer) as judged:
         validation = None
         if held_out is not None:
-            validation = _validation(estimator, network, judged, held_out)
+            validation = _validation(estimator, network, judged, held_out, history)
         if observer is not None:
             observer.watch(judged, history, validation, rows if given is None and held_out is not None else None)
         rule = StoppingRule(
@@ -79,7 +79,7 @@ def train(estimator, X, y, sample_weight, given, history, incremental, observer)
     _remember(optimizer, network)
     if ending == "interrupted":
         warn("Training interrupted by user.")
-    elif ending == "finished" and not incremental:
+    elif ending == "finished" and not incremental and not optimizer.has_planned_end:
         warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter:d}) reached and the optimization hasn't converged yet.",
             ConvergenceWarning,
@@ -154,11 +154,11 @@ def _options(estimator, optimizer):
     return options
 
 
-def _validation(estimator, network, judged, held_out):
+def _validation(estimator, network, judged, held_out, history):
     best = getattr(estimator, "_best_coefs", estimator.coefs_), getattr(estimator, "_best_intercepts", estimator.intercepts_)
     is_current = best[0] is estimator.coefs_ or network.norms
     best_params = network.params.copy() if is_current else Network.from_arrays(*best).params
-    data, score = judged.training_set(*held_out), scorer_of(estimator, held_out, judged)
+    data, score = judged.training_set(*held_out), scorer_of(estimator, held_out, judged, history)
     return Validation(judged, data, score, bool(estimator.early_stopping), best_params)
 
 

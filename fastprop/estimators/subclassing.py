@@ -4,7 +4,6 @@ In silence the replacement would have no effect. So fastprop's own classes refus
 written for scikit-learn, scikit-learn's code runs instead of the compiled code.
 """
 
-import inspect
 import re
 import warnings
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 from ..scikit_learns import is_patched, scikit_learns_class
 from .interop import class_of_ours, is_ours
 from .private_names import NEVER_CALLED
+from .scikit_learns_limits import beyond_scikit_learn, listed
 
 # If these are replaced on an object, or on a class after its creation, a prediction would not notice it.
 FOR_PREDICTION = {"_predict", "_forward_pass_fast"}
@@ -50,15 +50,9 @@ class SubclassingMixin:
 
     def _check_scikit_learn_can(self, given):
         """Fail where scikit-learn's code is to run with parameters, or arguments of ``fit``, that it does not have."""
-        theirs = scikit_learns_class(self._scikit_learns_name())
-        ours = class_of_ours(type(self)).__init__
-        known = {"self", "n_jobs", *theirs._get_param_names()}
-        if type(self).__init__ is not ours:  # its own parameters may have the same names
-            known.update(self._get_param_names())
-        own = {name: p.default for name, p in inspect.signature(ours).parameters.items() if name not in known}
-        changed = [name for name, default in own.items() if getattr(self, name) != default] + list(given)
-        if changed:
-            raise ValueError(f"{type(self).__name__} runs scikit-learn's code, which does not have {', '.join(changed)}")
+        found = ", ".join(filter(None, [listed(beyond_scikit_learn(self)), *given]))
+        if found:
+            raise ValueError(f"{type(self).__name__} runs scikit-learn's code, which does not have {found}")
 
     def _fit_as_scikit_learn(self, replaced, *arguments):
         if not is_patched() or FOR_PREDICTION.intersection(replaced):

@@ -1,5 +1,7 @@
 """What users pass as X, y and weights, on its way to NumPy: tensors, and errors that name the array or the column."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from sklearn.utils.validation import validate_data
 
@@ -17,28 +19,41 @@ def host_array(array, name):
         raise TypeError(f"{name} cannot be converted to a NumPy array: {error}") from error
 
 
+def check_some_weight(sample_weight):
+    """Fail where all weights of rows are zero, which scikit-learn 1.7 does not look for."""
+    if not sample_weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+
+
+@contextmanager
+def unchanged_by_errors(estimator):
+    """A block of code whose errors leave the estimator's attributes as they were before it."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 def validated(estimator, X, *y, reset, **options):
     """scikit-learn's `validate_data`, for sparse X too.
 
-    An error names the column that is no number, and leaves the estimator as it was. Dates are an error in `fit`, too: scikit-learn
+    An error names the column that is no number. Dates are an error in `fit`, too: scikit-learn
     makes numbers of them there where X has nothing else, but not in `predict`.
     """
-    names = vars(estimator).get("feature_names_in_")
     if _holds_dates(X):
         raise TypeError(_not_a_number(X))
     try:
         valid = validate_data(estimator, X, *y, accept_sparse=("csr", "csc"), reset=reset, **options)
         # Without a dtype among the options, scikit-learn passes on the objects of some frames.
         return valid.astype(np.float64) if not y and valid.dtype.kind == "O" else valid
-    except Exception as error:
-        if reset and names is None:
-            vars(estimator).pop("feature_names_in_", None)
-        elif reset:
-            estimator.feature_names_in_ = names
-        if isinstance(error, (TypeError, ValueError)) and (found := _not_a_number(X)):
-            reason, _, _ = str(error).partition("\n")
-            raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}") from error
-        raise
+    except (TypeError, ValueError) as error:
+        if not (found := _not_a_number(X)):
+            raise
+        reason, _, _ = str(error).partition("\n")
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}") from error
 
 
 def training_data(estimator, X, y, reset, **options):

@@ -8,20 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import roots_legendre
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from ..annotations import Floats, MatrixLike
-from ..estimators import MLPClassifier, MLPRegressor
 from ..estimators.base import BaseMLP
 from ..estimators.targets import decide
 from ..kernels.checks import integer
 from ..network import Network
-from ..nn.errors import described
 from ..nn.evaluation import EVALUATION_ROWS, dense_rows, rows_of
 from ..nn.parameter import real_numbers
-from ..scikit_learns import scikit_learns_class
 from ..threads import n_threads_of_call
 from ..training_set import aligned
+from .fitted import own_estimator
 from .input_pass import InputPass
 
 if TYPE_CHECKING:
@@ -214,15 +211,7 @@ def _last_step(estimator):
     """The fitted estimator of fastprop's in the place of an estimator, of a pipeline its last step."""
     if isinstance(estimator, Pipeline):
         return _last_step(estimator.steps[-1][1])
-    for ours in (MLPClassifier, MLPRegressor):
-        if type(estimator) is scikit_learns_class(ours.__name__):
-            estimator = ours.from_sklearn(estimator)
-    if not isinstance(estimator, BaseMLP):
-        raise TypeError(
-            f"estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends in one; got {described(estimator)}"
-        )
-    check_is_fitted(estimator)
-    return estimator
+    return own_estimator(estimator, "estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends in one")
 
 
 def _input_of_last_step(estimator, X):

@@ -111,8 +111,8 @@ class FirstLayerWeightsDisplay:
         Parameters
         ----------
         model : Module, MLPClassifier, MLPRegressor or Network
-            Estimators may be fastprop's or scikit-learn's. Of a model of `fastprop.nn`, the first two-dimensional parameter is
-            drawn.
+            Estimators may be fastprop's or scikit-learn's; a batch norm behind the layer is not folded in. Of a model of
+            `fastprop.nn`, the first two-dimensional parameter is drawn.
         image_shape : (int, int), optional
             Rows and columns of an image; square by default.
         n_units : int, optional

@@ -12,9 +12,12 @@ from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.evaluation import inputs_of
 from ..tables import NamedRows, Table
+from .fitted import module_of
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
     from ..nn import Module
 
 # A value with less than this part of the activation's largest derivative lets hardly any gradient through.
@@ -77,7 +80,7 @@ class ActivationStatistics(NamedRows[LayerActivations]):
         return Table(head, lines, "<<>>>>>")
 
 
-def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
+def activation_statistics(model: Module | BaseEstimator, X: ArrayLike) -> ActivationStatistics:
     """How saturated the activations of a model are on some data, in evaluation mode.
 
     A value is saturated where its activation's derivative is below 5 % of the largest, 1 for an `nn.Activation`: relu for z <= 0,
@@ -86,8 +89,8 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
 
     Parameters
     ----------
-    model : Module
-        Its modes are the same afterwards.
+    model : Module, MLPClassifier or MLPRegressor
+        The modes of a module are the same afterwards. A fitted estimator has the layers that `trace_forward` describes.
     X : array-like, shape (n, n_in), or tuple of array-like
         The rows to compute the activations for. A tuple has the inputs of a model that takes several.
 
@@ -95,6 +98,13 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     -------
     ActivationStatistics
         A row for each Linear layer with an activation, and for each activation that is a layer.
+
+    Raises
+    ------
+    TypeError
+        The model is none of these.
+    sklearn.exceptions.NotFittedError
+        The estimator is not fitted.
 
     Examples
     --------
@@ -106,6 +116,7 @@ def activation_statistics(model: Module, X: ArrayLike) -> ActivationStatistics:
     >>> activation_statistics(model, np.array([[-1.0], [1.0], [2.0], [3.0]]))["0"].dead
     array([1])
     """
+    model = module_of(model)
     with undisturbed(model), observed(model, "forward") as calls:
         model.eval()(*inputs_of(X))
     return ActivationStatistics([_row(call, activation_name(call.module)) for call in calls if activation_name(call.module)])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from .. import kernels, nn
 from ..kernels.spec import ACTIVATIONS
@@ -23,6 +22,7 @@ from ..nn.errors import title
 from ..nn.evaluation import inputs_of
 from ..nn.summary import own_parameters
 from ..tables import Table, Tabular
+from .fitted import module_of
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:
@@ -36,13 +36,6 @@ THRESHOLD = 200
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
 # Modules whose input is the z of an activation.
 ACTIVATION_MODULES = (nn.Softmax, nn.Activation, *ACTIVATION_LAYERS.values())
-# What follows the last Linear layer of an estimator, by its out_activation_.
-OUTPUT_LAYERS = {
-    "identity": lambda: [],
-    "softmax": lambda: [nn.Softmax()],
-    "logistic": lambda: [nn.Sigmoid()],
-    "exp": lambda: [nn.Activation(np.exp, np.exp)],
-}
 
 
 class TraceEntry(NamedTuple):
@@ -265,8 +258,10 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
     Parameters
     ----------
     model : Module, MLPClassifier or MLPRegressor
-        A module is traced in the mode in which it is, training or evaluation. A fitted estimator has the layers of a `nn.mlp` with
-        its sizes, and after them its output activation, if it has one, as a layer of its own.
+        A module is traced in the mode in which it is, training or evaluation. A fitted estimator, also one of scikit-learn's, is
+        traced as it predicts. It has the layers of a `nn.mlp` with its sizes, and after them its output activation, if it has one,
+        as a layer of its own; with ``normalization``, the norm and the activation of each hidden layer are layers of their own too.
+        Several quantiles are as the network gives them, before `predict` sorts them.
     X : array-like, shape (n, n_in), or tuple of array-like
         The rows. A tuple has the inputs of a module that takes several.
     precision : int, default=4
@@ -279,6 +274,8 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
 
     Raises
     ------
+    TypeError
+        The model is none of these.
     sklearn.exceptions.NotFittedError
         The estimator is not fitted.
 
@@ -293,7 +290,7 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
     >>> trace[0].z, trace[0].a, trace[1].a
     (array([[0., 0.]]), array([[0.5, 0.5]]), array([[0.]]))
     """
-    module = model if isinstance(model, nn.Module) else _layers_of(model)
+    module = module_of(model)
     with undisturbed(module):
         _, record = _traced_forward(module, X)
     return StepTrace(record.entries, record.layers, None, record.titles, precision=precision)
@@ -307,19 +304,6 @@ def _traced_forward(model, X):
     record = _Record()
     record.forward(calls)
     return outputs, record
-
-
-def _layers_of(estimator):
-    """A fitted estimator as a `Sequential` in evaluation mode, with a layer for its output activation."""
-    check_is_fitted(estimator)
-    weights, activation = estimator.coefs_, estimator.activation
-    sizes = [len(weights[0]), *(weight.shape[1] for weight in weights)]
-    hidden = "sigmoid" if activation == "logistic" else activation
-    model = nn.mlp(sizes, hidden, init="zeros", dtype=weights[0].dtype)
-    linears = [layer for layer in model if isinstance(layer, nn.Linear)]
-    for layer, weight, bias in zip(linears, weights, estimator.intercepts_, strict=True):
-        layer.weight.data, layer.bias.data = weight, bias
-    return nn.Sequential(*model, *OUTPUT_LAYERS[estimator.out_activation_]()).eval()
 
 
 class _Record:

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fastprop import MLPClassifier, nn
 from fastprop.estimators.callbacks import SUPPORTED
 from fastprop.training_calls import TrainingCalls
 
@@ -22,6 +23,7 @@ WAYS = [
     {"solver": "adam", "early_stopping": True},
     {"solver": "lbfgs"},
 ]
+SQUARE = nn.Activation(lambda z: z**2 / 4, lambda z: z / 2, name="square")
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
 needs_callbacks = pytest.mark.skipif(not SUPPORTED, reason="sklearn.callback is new in scikit-learn 1.9")
@@ -107,6 +109,47 @@ def test_the_fitted_estimator_is_what_a_stop_would_leave(data, pair, way):
         for a, b in zip(_weights(stopped), _weights(fitted), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-13)
         np.testing.assert_array_equal(stopped.predict(X), fitted.predict(X))
+
+
+MORE_WAYS = [
+    {"ema_decay": 0.8},
+    {"normalization": "batch", "activation": "tanh"},
+    {"normalization": "batch", "ema_decay": 0.7, "early_stopping": True},
+    {"normalization": "layer", "dropout": 0.3, "learning_rate": "cosine"},
+    {"scoring": "neg_log_loss", "early_stopping": True, "class_weight": "balanced"},
+    {"activation": SQUARE},
+    {"solver": "lbfgs", "normalization": "layer"},
+]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("way", MORE_WAYS, ids=str)
+def test_the_fitted_estimator_predicts_as_after_a_stop(data, way):
+    """With averages, norms and validation rows of the user's own, too."""
+    X, y = data("multiclass")
+    given = {} if way.get("solver") == "lbfgs" else {"X_val": X[:30], "y_val": y[:30]}
+    ours, recorder = MLPClassifier(**SMALL | {"learning_rate_init": 0.2} | way), Recorder()
+    plain = clone(ours).fit(X, y, **given)
+    ours.set_callbacks(recorder).fit(X, y, **given)
+    np.testing.assert_array_equal(ours.predict_proba(X), plain.predict_proba(X))
+    all_rows = [np.shape(rows) == X.shape for rows, _, _ in recorder.data]
+    assert all(all_rows)
+    for n, fitted in enumerate(recorder.fitted, 1):
+        stopped = clone(ours).set_callbacks(Recorder(stop_after=n)).fit(X, y, **given)
+        assert stopped.n_iter_ == n == fitted.n_iter_
+        np.testing.assert_allclose(fitted.predict_proba(X), stopped.predict_proba(X), rtol=1e-12)
+        np.testing.assert_allclose(fitted.transform(X), stopped.transform(X), rtol=1e-12, atol=1e-14)
+        for name in (
+            "validation_scores_",
+            "validation_loss_curve_",
+            "best_iter_",
+            "learning_rate_curve_",
+            "best_validation_score_",
+        ):
+            assert getattr(fitted, name, None) == getattr(stopped, name, None), name
+        for name in ("norm_weights_", "norm_biases_", "running_means_", "running_vars_"):
+            assert hasattr(fitted, name) == hasattr(stopped, name)
+            np.testing.assert_allclose(getattr(fitted, name, []), getattr(stopped, name, []), rtol=1e-12, atol=1e-14)
 
 
 @needs_callbacks

@@ -5,10 +5,16 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.pipeline import make_pipeline
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import StackingRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 import fastprop
+from fastprop import nn
+from fastprop.estimators.weights import ACTIVATIONS
 from fastprop.onnx import register_onnx_converters
 
 try:
@@ -45,10 +51,10 @@ def _fit(estimator, X, y, pipeline=True):
     return (make_pipeline(StandardScaler(), estimator) if pipeline else estimator).fit(X, y)
 
 
-def _run(model, X, **options):
+def _run(model, X, opset=None, **options):
     """The outputs in onnxruntime, after a check of the graph with its declared shapes."""
     register_onnx_converters()
-    graph = skl2onnx.to_onnx(model, X[:1], options=options or None)
+    graph = skl2onnx.to_onnx(model, X[:1], options=options or None, target_opset=opset)
     onnx.checker.check_model(graph, full_check=True)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs = session.run(None, {"X": X})
@@ -146,6 +152,123 @@ def test_scikit_learns_own_classes_keep_their_converters(data):
     X, y = data("multiclass", dtype=np.float32)
     theirs = _fit(fastprop.MLPClassifier((5,), max_iter=10, random_state=0), X, y, pipeline=False).to_sklearn()
     np.testing.assert_allclose(_run(theirs, X, zipmap=False)[1], theirs.predict_proba(X), atol=1e-5)
+
+
+def _regressor(X, y, **parameters):
+    """Its outputs have no bounds, so that nothing hides in them."""
+    return fastprop.MLPRegressor(hidden_layer_sizes=(6, 5), max_iter=10, random_state=0).set_params(**parameters).fit(X, y)
+
+
+@pytest.mark.pairwise
+@needs_onnx
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_and_norms(data, activation, normalization, dtype):
+    X, y = data("two outputs", dtype=dtype)
+    model = _regressor(X, y, activation=activation, normalization=normalization)
+    for far in (1, 30):
+        (values,) = _run(model, dtype(far) * X)
+        _assert_close(values, model.predict(dtype(far) * X), dtype)
+
+
+@needs_onnx
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_an_activation_for_each_layer_on_old_and_new_operators(data, normalization):
+    X, y = data("multiclass")
+    hidden = {"hidden_layer_sizes": (5,) * len(ACTIVATIONS), "activation": list(ACTIVATIONS), "normalization": normalization}
+    model = fastprop.MLPClassifier(**hidden, dropout=0.1, max_iter=20, random_state=0).fit(X, y)
+    expected = model.predict_proba(X)
+    assert np.ptp(expected) > 0.1
+    for opset in (7, 9, 11, 13, 15, 18, 21, None):
+        _, probabilities = _run(model, X, opset, zipmap=False)
+        _assert_close(probabilities, expected, np.float64)
+        _, probabilities = _run(model, X.astype(np.float32), opset, zipmap=False)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_large_arguments(activation, dtype):
+    z = np.concatenate([np.linspace(-45, 45, 181), [-1e4, -1e3, -300, -100, 100, 300, 1e3, 1e4]]).astype(dtype)[:, None]
+    model = _regressor(z, z[:, 0], hidden_layer_sizes=(1,), activation=activation)
+    model.coefs_, model.intercepts_ = [np.ones((1, 1), dtype)] * 2, [np.zeros(1, dtype)] * 2
+    (values,) = _run(model, z)
+    expected = model.predict(z)
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(values[:, 0], expected, rtol=TOLERANCE[dtype] / 10, atol=TOLERANCE[dtype] / 10)
+
+
+@needs_onnx
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "gamma", "tweedie"])
+def test_losses(data, loss, dtype):
+    X, y = data("one output", dtype=dtype)
+    model = _regressor(X, np.exp(y), loss=loss)
+    (values,) = _run(model, X)
+    _assert_close(values, model.predict(X)[:, None], dtype)
+
+
+@needs_onnx
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_several_quantiles(data, dtype):
+    X, y = data("one output", dtype=dtype)
+    model = _regressor(X, y, loss="quantile", quantile=[0.9, 0.1, 0.5, 0.3])
+    assert (np.diff(model._outputs(X)[:, [1, 3, 2, 0]]) < 0).any()  # so that it matters that they are sorted
+    for opset in (7, 9, 10, 11, None):
+        (values,) = _run(model, X, opset)
+        assert (np.diff(values[:, [1, 3, 2, 0]]) >= 0).all()
+        _assert_close(values, model.predict(X), dtype)
+
+
+@needs_onnx
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_double_input_for_weights_in_float32(data, normalization):
+    X, y = data("two outputs", dtype=np.float32)
+    model, X = _regressor(X, y, normalization=normalization), X.astype(np.float64)
+    (values,) = _run(model, X)
+    _assert_close(values, model.predict(X), np.float64)
+
+
+@needs_onnx
+def test_an_activation_without_a_name(data):
+    X, y = data("one output")
+    model = _regressor(X, y, activation=["tanh", nn.Activation(np.sin, np.cos)])
+    with pytest.raises(ValueError, match="activation must have a name to be converted to ONNX; got Activation"):
+        _run(model, X)
+
+
+@needs_onnx
+def test_composites(data):
+    X, y = data("one output", dtype=np.float32)
+    small = fastprop.MLPRegressor(hidden_layer_sizes=(5,), max_iter=10, random_state=0)
+    columns = make_column_transformer((StandardScaler(), [0, 2]), ("passthrough", [1]))
+    for model in (
+        make_pipeline(columns, make_pipeline(StandardScaler(), small)),
+        GridSearchCV(make_pipeline(StandardScaler(), small), {"mlpregressor__alpha": [0.1]}, cv=2),
+        StackingRegressor([("a", small), ("b", small)], make_pipeline(StandardScaler(), small), cv=2),
+    ):
+        (values,) = _run(model.fit(X, y), X)
+        _assert_close(values, model.predict(X)[:, None], np.float32)
+    X, y = data("binary", dtype=np.float32)
+    model = CalibratedClassifierCV(fastprop.MLPClassifier((5,), max_iter=10, random_state=0), cv=2).fit(X, y)
+    np.testing.assert_allclose(_run(model, X, zipmap=False)[1], model.predict_proba(X), atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_in_the_place_of_a_transformer(data, name):
+    X, y = data("binary" if name == "MLPClassifier" else "one output", dtype=np.float32)
+    middle, last = (getattr(fastprop, name)(hidden_layer_sizes=(3,), max_iter=5, random_state=0) for _ in range(2))
+    for model in (
+        make_pipeline(StandardScaler(), middle, last),
+        make_pipeline(make_pipeline(StandardScaler(), middle), last),
+        make_pipeline(make_union(middle, StandardScaler()), last),
+        make_pipeline(make_column_transformer((middle, [0, 1])), last),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be the last step of what is converted to ONNX: its transform has no"):
+            _run(model.fit(X, y), X)
 
 
 def test_without_skl2onnx(monkeypatch):

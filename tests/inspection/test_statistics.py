@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastprop import nn
+from fastprop import MLPRegressor, nn
 from fastprop.inspection import activation_statistics
 from fastprop.nn.activations import ACTIVATION_LAYERS
 
@@ -82,6 +82,22 @@ def test_what_is_no_matrix_counts_as_one_row():
         assert str(one) == str(many)
     graph = nn.Graph(nn.functional.sigmoid(nn.Input()))
     assert [activation_statistics(graph, x).rows[0].n_units for x in (2.0, Z[0], Z[None])] == [1, 3, 12]
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_an_estimator(normalization):
+    X, y = np.random.default_rng(0).normal(size=(40, 4)), np.random.default_rng(1).normal(size=40)
+    options = {"activation": ["relu", "gelu"], "normalization": normalization, "dropout": 0.5}
+    regressor = MLPRegressor(hidden_layer_sizes=(5, 6), **options, random_state=0).partial_fit(X, y)
+    dead = regressor.norm_biases_ if normalization else regressor.intercepts_
+    dead[0][2] = -100
+    rows = activation_statistics(regressor, X).rows
+    assert [(row.activation, row.n_units) for row in rows] == [("relu", 5), ("gelu", 6)]
+    for layer, row in enumerate(rows):
+        np.testing.assert_allclose(row.mean, regressor.transform(X, layer).mean(), rtol=1e-12)
+    assert 2 in rows[0].dead
+    with pytest.raises(TypeError, match="model must be a Module, an MLPClassifier or an MLPRegressor; got"):
+        activation_statistics(X, X)
 
 
 def test_the_table():

@@ -1,10 +1,12 @@
 """The step tracer: every array of one forward and backward of every kind of layer, by name, by number, and as text."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 from fastprop import MLPClassifier, MLPRegressor, nn
 from fastprop.inspection import trace_forward, trace_step
@@ -247,6 +249,45 @@ def test_a_regressor_and_what_is_not_fitted():
     trace = trace_forward(regressor.partial_fit(X, y), X)
     assert trace[1].a.dtype == np.float32
     np.testing.assert_allclose(trace[-1].a[:, 0], regressor.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "normalization", "kinds"),
+    [
+        (["silu", "logistic"], None, "Linear Linear Linear Activation"),
+        (["elu", nn.Activation(np.sin, np.cos)], None, "Linear Linear Activation Linear Activation"),
+        ("gelu", "batch", "Linear BatchNorm1d GELU Linear BatchNorm1d GELU Linear Activation"),
+        (
+            ["logistic", nn.Activation(np.sin, np.cos)],
+            "batch",
+            "Linear BatchNorm1d Sigmoid Linear BatchNorm1d Activation Linear Activation",
+        ),
+        (["silu", "relu"], "layer", "Linear LayerNorm SiLU Linear LayerNorm ReLU Linear Activation"),
+    ],
+    ids=str,
+)
+def test_an_estimator_with_norms_dropout_and_an_activation_for_each_layer(activation, normalization, kinds):
+    X, y = np.random.default_rng(0).normal(size=(40, 4)), np.random.default_rng(1).gamma(2, size=40)
+    parameters = {"activation": activation, "normalization": normalization, "dropout": 0.2, "loss": "gamma"}
+    regressor = MLPRegressor(hidden_layer_sizes=(5, 6), **parameters, random_state=0)
+    for _ in range(3):
+        regressor.partial_fit(X, y)
+    trace, kinds = trace_forward(regressor, X), kinds.split()
+    assert re.findall(r"^  \d (\w+)", str(trace), re.MULTILINE) == kinds
+    np.testing.assert_allclose(trace[-1].a[:, 0], regressor.predict(X), rtol=1e-12)
+    linears = [i for i, kind in enumerate(kinds) if kind == "Linear"]
+    for layer, next_linear in enumerate(linears[1:]):
+        np.testing.assert_allclose(trace[next_linear].x, regressor.transform(X, layer), rtol=1e-12)
+        if normalization:
+            np.testing.assert_array_equal(trace[linears[layer] + 1].weight, regressor.norm_weights_[layer])
+
+
+def test_scikit_learns_estimators_and_what_is_none():
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20.0)
+    theirs = MLPRegressor(hidden_layer_sizes=5, random_state=0).partial_fit(X, y).to_sklearn()
+    np.testing.assert_allclose(trace_forward(theirs, X)[-1].a[:, 0], theirs.predict(X), rtol=1e-12)
+    with pytest.raises(TypeError, match="model must be a Module, an MLPClassifier or an MLPRegressor; got"):
+        trace_forward(StandardScaler().fit(X), X)
 
 
 def test_several_inputs():

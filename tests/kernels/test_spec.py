@@ -35,7 +35,7 @@ FILES = {
         "fastprop/nn/__init__.py",
         # in the estimators and as nodes of ONNX
         "fastprop/estimators/weights.py",
-        "fastprop/onnx.py",
+        "fastprop/onnx/activations.py",
     },
     "optimizers": LISTS
     | GENERATED
@@ -74,7 +74,7 @@ FILES = {
         "fastprop/estimators/weights.py",
         # what its curves are called, and its link in ONNX
         "fastprop/inspection/loss_curve.py",
-        "fastprop/onnx.py",
+        "fastprop/onnx/graph.py",
     },
     "kinds": {
         "kernels/spec.py",
@@ -96,6 +96,8 @@ FILES = {
         "fastprop/nn/__init__.py",
         # beside activations of the user's in the estimators
         "fastprop/nn/layered.py",
+        # as nodes of ONNX
+        "fastprop/onnx/graph.py",
     },
 }
 # The section of CONTRIBUTING.md about each
