@@ -367,7 +367,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _in_order(self, outputs):
         """Outputs (n, n_outputs), those of several quantiles sorted, each in the place of its quantile."""
-        return np.sort(outputs, axis=1)[:, np.argsort(np.argsort(self.quantile))] if self._has_quantiles else outputs
+        if not self._has_quantiles:
+            return outputs
+        if len(self.quantile) != outputs.shape[1]:
+            raise ValueError(f"quantile must have a number for each of the {outputs.shape[1]} outputs; got {self.quantile!r}")
+        return np.sort(outputs, axis=1)[:, np.argsort(np.argsort(self.quantile))]
 
     def _check_parameters(self, n_hidden, incremental, has_validation):
         super()._check_parameters(n_hidden, incremental, has_validation)
