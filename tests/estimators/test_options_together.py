@@ -80,3 +80,20 @@ def test_the_hidden_layers_of_the_network_count_not_of_the_parameter(data, optio
     regressor = MLPRegressor(**FEW | options).fit(X, y).set_params(hidden_layer_sizes=())
     with pytest.raises(TypeError, match=r"activation='silu'|layer norm"):
         regressor.to_sklearn()
+
+
+# Storing
+
+
+@pytest.mark.parametrize("options", [{"warmup": 0.5}, {"learning_rate": "cosine"}, {}], ids=str)
+def test_stored_twice_before_training_goes_on(data, options):
+    """The schedule goes on, also one that comes later."""
+    X, y = data("one output")
+    ours = MLPRegressor(**FEW | {"max_iter": 10} | options)
+    for _ in range(3):
+        ours.partial_fit(X, y)
+    twice = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(ours))))
+    for one in (ours, twice):
+        one.set_params(learning_rate="one_cycle").partial_fit(X, y)
+    assert twice.learning_rate_curve_ == ours.learning_rate_curve_
+    np.testing.assert_array_equal(_weights(twice), _weights(ours))
