@@ -138,6 +138,8 @@ class BaseMLP(
         hidden_layer_sizes = self._hidden_layer_sizes()
         self._check_parameters(len(hidden_layer_sizes), incremental, bool(given))
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        if not first_pass:
+            self._check_norms()
         as_given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
         check = partial(self._checked_input, incremental=incremental, reset=first_pass)
         with unchanged_by_errors(self):

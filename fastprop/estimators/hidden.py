@@ -71,7 +71,8 @@ class HiddenLayersMixin(_Transforms, ClassNamePrefixFeaturesOutMixin, Transforme
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # As other packages know scikit-learn's classes, they do not transform.
-        tags.transformer_tags = None if is_patched() else TransformerTags(preserves_dtype=["float64", "float32"])
+        dtypes = ["float64"] if self.solver == "lbfgs" else ["float64", "float32"]
+        tags.transformer_tags = None if is_patched() else TransformerTags(preserves_dtype=dtypes)
         return tags
 
 

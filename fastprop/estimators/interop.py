@@ -87,7 +87,7 @@ class InteropMixin:
         left_out = {"_network", "_optimizer", *OWN_ATTRIBUTES, *others}
         state = {name: value for name, value in vars(self).items() if name not in left_out}
         vars(theirs).update(_copied(state | parameters, memo))
-        network = self._current_network() if self.normalization == "batch" and "coefs_" in state else None
+        network = self._current_network() if "coefs_" in state and self._norms() == "batch" else None
         if network is not None and network.norms:
             theirs.coefs_, theirs.intercepts_ = folded_weights(network)
             if "_best_coefs" in state:

@@ -31,6 +31,8 @@ LOSS_HYPER: dict[RegressionLoss, dict[str, str]] = {
     "gamma": {},
     "tweedie": {"power": "tweedie_power"},
 }
+# Losses whose y must not be negative
+POSITIVE = tuple(loss for loss in LOSS_HYPER if LOSSES[loss].targets != "any")
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -355,7 +357,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             1 is the best, and 0 that of the mean of y.
         """
         predicted = self.predict(X)
-        if self._has_quantiles and np.ndim(y) == 1:
+        if self._has_quantiles and predicted.ndim == 2 and np.size(y) == len(y):
             y = np.repeat(np.reshape(y, (-1, 1)), predicted.shape[1], axis=1)
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
@@ -365,7 +367,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _in_order(self, outputs):
         """Outputs (n, n_outputs), those of several quantiles sorted, each in the place of its quantile."""
-        return np.sort(outputs, axis=1)[:, np.argsort(np.argsort(self.quantile))] if self._has_quantiles else outputs
+        if not self._has_quantiles:
+            return outputs
+        if len(self.quantile) != outputs.shape[1]:
+            raise ValueError(f"quantile must have a number for each of the {outputs.shape[1]} outputs; got {self.quantile!r}")
+        return np.sort(outputs, axis=1)[:, np.argsort(np.argsort(self.quantile))]
 
     def _check_parameters(self, n_hidden, incremental, has_validation):
         super()._check_parameters(n_hidden, incremental, has_validation)
@@ -413,7 +419,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # scikit-learn's own class says False in 1.7 to 1.9, although it fits several outputs; see `patch_sklearn`.
-        theirs = scikit_learns_class("MLPRegressor")().__sklearn_tags__() if is_patched() else None
-        tags.target_tags.multi_output = theirs is None or theirs.target_tags.multi_output
+        if is_patched():
+            tags.target_tags = scikit_learns_class("MLPRegressor")().__sklearn_tags__().target_tags
+        else:  # scikit-learn's own class, 1.7 to 1.9, says False to both, although it fits several outputs, and refuses negative y
+            tags.target_tags.multi_output = not self._has_quantiles
+            tags.target_tags.positive_only = self.loss in POSITIVE
         return tags

@@ -115,8 +115,7 @@ class ScheduledOptimizer:
         sizes = [weights[0][0], *(n_out for _, n_out in weights)]
         fields = {name: getattr(self, name) for name in (*self.parameters, "learning_rate", "t")}
         fields |= {name: vars(kept) for name in KEPT if (kept := getattr(self, name)) is not None}
-        seldom = {"has_norms": len(weights) < len(shapes), "weight_decay": self.rule.weight_decay}
-        seldom["n_epochs"] = self.n_epochs if self.schedule is not None else 0
+        seldom = {"has_norms": len(weights) < len(shapes), "weight_decay": self.rule.weight_decay, "n_epochs": self.n_epochs}
         fields |= {name: value for name, value in seldom.items() if value}
         return {"name": self.rule.name, **fields, "sizes": sizes, "memory": self.rule.memory}
 

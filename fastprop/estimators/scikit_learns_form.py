@@ -39,13 +39,13 @@ def folded_weights(network):
 
 
 def _check_expressible(estimator):
-    activation, has_hidden = estimator.activation, np.size(estimator.hidden_layer_sizes) > 0
+    activation, has_hidden = estimator.activation, estimator._has_hidden_layers()
     one = _one_activation(activation)
     if has_hidden and one not in SCIKIT_LEARNS_ACTIVATIONS:
         is_own = not isinstance(one, (str, list, tuple))
         can = "cannot have an activation of your own" if is_own else f"has one activation, of {list(SCIKIT_LEARNS_ACTIVATIONS)}"
         raise TypeError(f"scikit-learn's class {can}; got activation={activation!r}")
-    if has_hidden and estimator.normalization == "layer":
+    if estimator._norms() == "layer":
         raise TypeError("layer norm cannot be folded into the weights of scikit-learn's class; got normalization='layer'")
     if getattr(estimator, "_has_quantiles", False) and len(estimator.quantile) > 1:
         raise TypeError(f"scikit-learn's class does not sort its outputs; got quantile={estimator.quantile!r}")

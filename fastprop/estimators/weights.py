@@ -65,7 +65,31 @@ def network_type(activation):
 
 
 class WeightsMixin:
-    """Needs ``activation``, ``normalization`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``."""
+    """Needs ``activation``, ``normalization`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``.
+
+    Once fitted, it is the arrays that tell which norms there are; the parameter may have been set since.
+    """
+
+    def _has_hidden_layers(self):
+        """Whether the trained network has any, or if there is none yet, the one to come."""
+        return len(self.coefs_) > 1 if "coefs_" in self.__dict__ else np.size(self.hidden_layer_sizes) > 0
+
+    def _norms(self):
+        """The norms of the trained network, or if there is none yet, of the one to come, as ``normalization``."""
+        own = self.__dict__
+        if "coefs_" not in own:
+            return self.normalization if self._has_hidden_layers() else None
+        if "norm_weights_" not in own:
+            return None
+        return "batch" if "running_means_" in own else "layer"
+
+    def _check_norms(self):
+        """Fail where the trained network cannot go on, because ``normalization`` was set to something else since."""
+        if self._has_hidden_layers() and self.normalization != self._norms():
+            raise ValueError(
+                f"normalization={self.normalization!r} is for new weights, and these were trained with {self._norms()!r}. Fit with "
+                "warm_start=False, or a clone"
+            )
 
     def _current_network(self):
         """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
@@ -84,7 +108,7 @@ class WeightsMixin:
         # Fewer layers than there are weights: scikit-learn gives the outputs of a hidden layer then.
         activation = activation[: n - 1] if isinstance(activation, list) else activation
         loss, hyper = self._loss_of_network()
-        network = make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, loss, hyper, self.normalization)
+        network = make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, loss, hyper, self._norms())
         for name, own in norms_of(network).items():
             given = getattr(self, name)
             if [np.shape(array) for array in given[: len(own)]] != [array.shape for array in own]:
@@ -97,7 +121,7 @@ class WeightsMixin:
     def _network_key(self):
         """What the layers of the network depend on."""
         own = self.__dict__
-        return self.activation, self.normalization, self.out_activation_, own.get("n_layers_")
+        return self.activation, self._norms(), self.out_activation_, own.get("n_layers_")
 
     def _holds(self, network):
         """Whether the estimator's lists have just the arrays of a network."""
@@ -128,7 +152,6 @@ class WeightsMixin:
     def _use_network(self, network):
         """Let ``coefs_`` and ``intercepts_`` be views of a network's parameters. New lists, as the old ones may be shared."""
         self._network = network
-        network.made_for = self._network_key()
         self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
         norms = norms_of(network)
         for name in NORMS:
@@ -136,6 +159,7 @@ class WeightsMixin:
                 setattr(self, name, norms[name])
             else:
                 self.__dict__.pop(name, None)
+        network.made_for = self._network_key()
 
     # The state holds each weight once, in the two lists, and the optimizer as a dict, so that there are only Python's, NumPy's and
     # scikit-learn's objects in it; views and optimizer are made again after loading, copying or unpickling.

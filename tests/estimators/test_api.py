@@ -67,6 +67,18 @@ def test_tags_are_honest(pair):
     assert is_regressor(pair("one output")[0])
 
 
+def test_tags_that_follow_from_parameters():
+    def tags(**parameters):
+        return get_tags(fastprop.MLPRegressor(**parameters))
+
+    positive = {"poisson", "gamma", "tweedie"}
+    for loss in ("squared_error", "absolute_error", "huber", "quantile", *positive, "unknown"):
+        assert tags(loss=loss).target_tags.positive_only == (loss in positive)
+    assert tags(loss="quantile", quantile=0.9).target_tags.multi_output
+    assert not tags(loss="quantile", quantile=[0.1, 0.9]).target_tags.multi_output
+    assert tags(solver="lbfgs").transformer_tags.preserves_dtype == ["float64"]  # where SciPy computes
+
+
 def test_html(pair):
     for target in ("multiclass", "one output"):
         ours, _ = pair(target)

@@ -1,0 +1,99 @@
+"""What goes wrong, if at all, only where several options of the estimators meet, or change between calls."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+
+from fastprop import MLPClassifier, MLPRegressor
+
+FEW = {"hidden_layer_sizes": (6,), "max_iter": 3, "batch_size": 16, "learning_rate_init": 0.01, "random_state": 0}
+NORMS = [None, "batch", "layer"]
+
+pytestmark = pytest.mark.usefixtures("no_convergence_warning")
+
+
+def _weights(estimator):
+    norms = [getattr(estimator, name, []) for name in ("norm_weights_", "norm_biases_", "running_means_", "running_vars_")]
+    return np.concatenate([array.ravel() for arrays in (estimator.coefs_, estimator.intercepts_, *norms) for array in arrays])
+
+
+@pytest.mark.parametrize("quantile", [[0.3], [0.9, 0.1]], ids=str)
+def test_score_of_a_list_of_quantiles(data, quantile):
+    X, y = data("one output")
+    regressor = MLPRegressor("quantile", quantile=quantile, **FEW).fit(X, y)
+    expected = np.mean([r2_score(y, one) for one in regressor.predict(X).reshape(len(y), -1).T])
+    for targets in (y, y.tolist(), y[:, None]):
+        assert regressor.score(X, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_other_quantiles_than_were_trained(data):
+    X, y = data("one output")
+    regressor = MLPRegressor("quantile", quantile=[0.1, 0.9], **FEW).fit(X, y)
+    with pytest.raises(ValueError, match=r"quantile must have a number for each of the 2 outputs; got \[0.1, 0.5, 0.9\]"):
+        regressor.set_params(quantile=[0.1, 0.5, 0.9]).predict(X)
+
+
+# normalization, set after training: predictions are those of the network that was trained.
+
+
+@pytest.mark.parametrize("later", NORMS)
+@pytest.mark.parametrize("trained", NORMS)
+def test_normalization_set_after_training(data, trained, later):
+    X, y = data("multiclass")
+    classifier = MLPClassifier(normalization=trained, warm_start=True, **FEW).fit(X, y)
+    expected, before = classifier.predict_proba(X), _weights(classifier)
+    classifier.set_params(normalization=later)
+    for one in (classifier, pickle.loads(pickle.dumps(classifier))):
+        np.testing.assert_array_equal(one.predict_proba(X), expected)
+    if trained == "layer":
+        with pytest.raises(TypeError, match="layer norm cannot be folded"):
+            classifier.to_sklearn()
+    else:
+        np.testing.assert_allclose(classifier.to_sklearn().predict_proba(X), expected, rtol=1e-10)
+    if later != trained:
+        text = f"normalization={later!r} is for new weights, and these were trained with {trained!r}"
+        for method in (classifier.fit, classifier.partial_fit):
+            with pytest.raises(ValueError, match=text):
+                method(X, y)
+        np.testing.assert_array_equal(_weights(classifier), before)
+    fresh = clone(classifier).fit(X, y)
+    np.testing.assert_array_equal(_weights(classifier.set_params(warm_start=False).fit(X, y)), _weights(fresh))
+
+
+@pytest.mark.parametrize("later", NORMS)
+def test_there_is_nothing_to_normalize_without_hidden_layers(data, later):
+    X, y = data("one output")
+    regressor = MLPRegressor(normalization="batch", warm_start=True, **FEW | {"hidden_layer_sizes": ()}).fit(X, y)
+    regressor.set_params(normalization=later).fit(X, y)
+    np.testing.assert_allclose(regressor.to_sklearn().predict(X), regressor.predict(X), rtol=1e-10)
+
+
+# to_sklearn
+
+
+@pytest.mark.parametrize("options", [{"activation": "silu"}, {"normalization": "layer"}], ids=str)
+def test_the_hidden_layers_of_the_network_count_not_of_the_parameter(data, options):
+    X, y = data("one output")
+    regressor = MLPRegressor(**FEW | options).fit(X, y).set_params(hidden_layer_sizes=())
+    with pytest.raises(TypeError, match=r"activation='silu'|layer norm"):
+        regressor.to_sklearn()
+
+
+# Storing
+
+
+@pytest.mark.parametrize("options", [{"warmup": 0.5}, {"learning_rate": "cosine"}, {}], ids=str)
+def test_stored_twice_before_training_goes_on(data, options):
+    """The schedule goes on, also one that comes later."""
+    X, y = data("one output")
+    ours = MLPRegressor(**FEW | {"max_iter": 10} | options)
+    for _ in range(3):
+        ours.partial_fit(X, y)
+    twice = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(ours))))
+    for one in (ours, twice):
+        one.set_params(learning_rate="one_cycle").partial_fit(X, y)
+    assert twice.learning_rate_curve_ == ours.learning_rate_curve_
+    np.testing.assert_array_equal(_weights(twice), _weights(ours))
