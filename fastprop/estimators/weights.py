@@ -131,7 +131,7 @@ class WeightsMixin:
             and len(self.intercepts_) == len(network.intercepts)
             and all(map(is_, self.coefs_, network.coefs))
             and all(map(is_, self.intercepts_, network.intercepts))
-            and all(all(map(is_, own.get(name, ()), arrays)) for name, arrays in norms_of(network).items())
+            and (not network.norms or all(all(map(is_, own.get(name, ()), arrays)) for name, arrays in norms_of(network).items()))
         )
 
     def _loss_of_network(self):
