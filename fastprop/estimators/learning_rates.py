@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -64,12 +65,14 @@ class Schedule(NamedTuple):
             return np.ones(len(steps))
         if isinstance(self.shape, str):
             return SHAPES[self.shape](steps, n_steps)
-        factors = np.array([self.shape(share) for share in (steps / n_steps).tolist()], np.float64)
-        wrong = ~(np.isfinite(factors) & (factors >= 0))
-        if wrong.any():
-            share, factor = steps[wrong][0] / n_steps, factors[wrong][0]
-            raise ValueError(f"learning_rate must return factors that are finite and not negative; got {factor} for {share}")
-        return factors
+        return np.array([self._factor(share) for share in (steps / n_steps).tolist()])
+
+    def _factor(self, share):
+        factor = self.shape(share)
+        is_number = np.ndim(factor) == 0 and np.asarray(factor).dtype.kind in "biuf"
+        if not is_number or not 0 <= factor < math.inf:
+            raise ValueError(f"learning_rate must return factors that are finite and not negative; got {factor!r} for {share}")
+        return float(factor)
 
 
 def schedule_of(learning_rate: ScheduleName | Callable[[float], float], warmup: float, n_epochs: int) -> Schedule | None:

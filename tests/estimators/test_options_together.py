@@ -82,6 +82,13 @@ def test_the_hidden_layers_of_the_network_count_not_of_the_parameter(data, optio
         regressor.to_sklearn()
 
 
+@pytest.mark.parametrize("wrong", [-1, np.nan, np.inf, None, "fast", [1.0, 2.0]], ids=repr)
+def test_what_a_learning_rate_may_return(data, wrong):
+    X, y = data("one output")
+    with pytest.raises(ValueError, match=r"learning_rate must return factors that are finite and not negative; got .+ for 0\.0"):
+        MLPRegressor(learning_rate=lambda share: wrong, **FEW).fit(X, y)
+
+
 # Storing
 
 
