@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
 from .base import BaseMLP
+from .class_weights import weights_of_labels
 from .decorators import available_if, fits
 from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled, smoothed
@@ -409,13 +409,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _weights_of_rows(self, y, sample_weight, incremental):
         if self.class_weight is None:
             return sample_weight
-        labels = self._decoded(y)
-        if incremental and self._label_binarizer.y_type_ != "multilabel-indicator":
-            # A part of the data need not have all classes that the weights are for.
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-            weights = weights[np.searchsorted(self.classes_, labels)]
-        else:
-            weights = compute_sample_weight(self.class_weight, labels)
+        weights = weights_of_labels(self.class_weight, self._decoded(y), self.classes_, incremental)
         return weights if sample_weight is None else sample_weight * weights
 
     def _prepared_targets(self, y):

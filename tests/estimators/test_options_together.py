@@ -82,11 +82,30 @@ def test_the_hidden_layers_of_the_network_count_not_of_the_parameter(data, optio
         regressor.to_sklearn()
 
 
+# What is said of bad values
+
+
 @pytest.mark.parametrize("wrong", [-1, np.nan, np.inf, None, "fast", [1.0, 2.0]], ids=repr)
 def test_what_a_learning_rate_may_return(data, wrong):
     X, y = data("one output")
     with pytest.raises(ValueError, match=r"learning_rate must return factors that are finite and not negative; got .+ for 0\.0"):
         MLPRegressor(learning_rate=lambda share: wrong, **FEW).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "text"),
+    [
+        ({0: np.nan, 1: 1}, r"class_weight must have finite numbers; got \{0: nan, 1: 1\}"),
+        ([{0: 1, 1: 2}], r"class_weight must be a dict or 'balanced', as a list is for several labels; got \[\{0: 1, 1: 2\}\]"),
+    ],
+)
+def test_what_class_weight_may_be(data, class_weight, text):
+    X, y = data("one output")
+    classifier = MLPClassifier(class_weight=class_weight, **FEW)
+    for fit in (classifier.fit, lambda X, y: classifier.partial_fit(X, y, classes=[0, 1])):
+        with pytest.raises(ValueError, match=text):
+            fit(X, (y > 0).astype(int))
+        assert not hasattr(classifier, "coefs_")
 
 
 # Storing
