@@ -136,8 +136,9 @@ class BaseMLP(
             self._check_scikit_learn_can(given)
             return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
         hidden_layer_sizes = self._hidden_layer_sizes()
-        self._check_parameters(len(hidden_layer_sizes), incremental, bool(given))
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        n_hidden = len(hidden_layer_sizes) if first_pass else len(self.coefs_) - 1
+        self._check_parameters(n_hidden, incremental, bool(given))
         if not first_pass:
             self._check_norms()
         as_given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
@@ -150,7 +151,7 @@ class BaseMLP(
             if sample_weight is not None:
                 check_some_weight(sample_weight)
             rows = given_rows(self, (X, y), *map(given.get, VALIDATION))
-            check_rows(self, X.shape[0])
+            check_rows(self, X.shape[0], rows)
         observer = self._observer(*as_given, incremental)
         self._random_state = check_random_state(self.random_state)
         if first_pass:

@@ -115,7 +115,12 @@ class Validation:
         terms = network.sizes[-1] if network.loss == "squared_error" else 1
         loss_sum = active.raw.loss_forward(*loss, logits, data.labels, data.targets, data.sample_weight, outputs, n_threads)
         mean = loss_sum / terms / self._total if self._total else 0.0
-        return mean, float(self._score(mean, outputs)) if np.isfinite(outputs).all() else math.nan
+        if not np.isfinite(outputs).all():
+            return mean, math.nan
+        score = float(self._score(mean, outputs))
+        if self.decides and math.isnan(score):
+            raise ValueError("early stopping needs a score of the validation rows, and scoring gives nan for them")
+        return mean, score
 
     def keep(self) -> None:
         """Keep the present parameters as the best ones."""

@@ -115,7 +115,7 @@ class ScheduledOptimizer:
         sizes = [weights[0][0], *(n_out for _, n_out in weights)]
         fields = {name: getattr(self, name) for name in (*self.parameters, "learning_rate", "t")}
         fields |= {name: vars(kept) for name in KEPT if (kept := getattr(self, name)) is not None}
-        seldom = {"has_norms": len(weights) < len(shapes), "weight_decay": self.rule.weight_decay, "n_epochs": self.n_epochs}
+        seldom = {"has_norms": len(weights) < len(shapes), "n_epochs": self.n_epochs}
         fields |= {name: value for name, value in seldom.items() if value}
         return {"name": self.rule.name, **fields, "sizes": sizes, "memory": self.rule.memory}
 
@@ -346,12 +346,12 @@ def new_optimizer(network: Network, name: Literal["adam", "sgd", "adamw", "rmspr
         step = optim.StepSGD(network, given.learning_rate_init, given.momentum, nesterov=given.nesterovs_momentum)
         shape = given.learning_rate if given.learning_rate in ("invscaling", "adaptive") else "constant"
         made = SGD(step, given.learning_rate_init, shape, given.power_t)
-    made.rule.weight_decay, made.rule.decoupled = float(given.weight_decay), True
     return made
 
 
-def set_schedule(optimizer: ScheduledOptimizer, given: Any) -> None:
-    """Let an optimizer follow the schedule of an estimator's parameters, as attributes of ``given``."""
+def follow(optimizer: ScheduledOptimizer, given: Any) -> None:
+    """Let an optimizer have the schedule and the weight decay of an estimator's parameters, as attributes of ``given``."""
+    optimizer.rule.weight_decay, optimizer.rule.decoupled = float(given.weight_decay), True
     optimizer.schedule = schedule_of(given.learning_rate, given.warmup, given.max_iter)
 
 
@@ -384,4 +384,4 @@ class _Given:
     def __init__(self, fields):
         names = {"lr_schedule": "learning_rate", "nesterov": "nesterovs_momentum"}
         given = {name: value for name, value in fields.items() if name != "learning_rate"}
-        vars(self).update({"weight_decay": 0.0} | {names.get(name, name): value for name, value in given.items()})
+        vars(self).update({names.get(name, name): value for name, value in given.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,7 +16,7 @@ from ..threads import n_threads_of_steps
 from ..warn import warn
 from .held_out import Rows, Validation, scorer_of, split_rows
 from .interop import fastprops_optimizer
-from .schedules import Averages, Masks, new_optimizer, set_schedule
+from .schedules import Averages, Masks, follow, new_optimizer
 from .stopping import StoppingRule
 
 
@@ -92,10 +93,11 @@ def _batch_size(estimator, n_samples):
     return min(int(estimator.batch_size), n_samples)
 
 
-def check_rows(estimator, n_samples):
-    """Fail where batch norm would have mini-batches of one row each."""
-    if estimator.normalization == "batch" and 1 in (n_samples, estimator.batch_size):
-        got = f"n_samples = {n_samples}, batch_size={estimator.batch_size!r}"
+def check_rows(estimator, n_samples, given):
+    """Fail where batch norm would have mini-batches of one row each; ``given`` are the `Rows` to validate on, or None."""
+    n_held_out = math.ceil(n_samples * estimator.validation_fraction) if estimator.early_stopping and given is None else 0
+    if estimator.normalization == "batch" and 1 in (n_samples - n_held_out, estimator.batch_size):
+        got = f"n_samples = {n_samples}, of which {n_held_out} are held out, batch_size={estimator.batch_size!r}"
         raise ValueError(f"normalization='batch' needs at least 2 rows in a mini-batch, as one row has no variance; got {got}")
 
 
@@ -122,7 +124,7 @@ def _optimizer(estimator, network, incremental):
             masks = old.masks
             optimizer.masks = None if masks is None else Masks(masks.seeds, masks.n_updates + old.t)
             optimizer.averages = old.averages
-    set_schedule(optimizer, estimator)
+    follow(optimizer, estimator)
     n_hidden = len(network.coefs) - 1
     if optimizer.masks is None and np.any(estimator.dropout):
         optimizer.masks = Masks(estimator._random_state.randint(2**31 - 1, size=n_hidden).tolist())

@@ -82,6 +82,57 @@ def test_the_hidden_layers_of_the_network_count_not_of_the_parameter(data, optio
         regressor.to_sklearn()
 
 
+# Parameters that are set between calls
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_weight_decay_set_between_calls(data, weight_decay):
+    """It counts at once, as alpha does, and never for biases."""
+    X, y = data("one output")
+    ours = MLPRegressor(solver="sgd", momentum=0, weight_decay=0.5, shuffle=False, **FEW | {"batch_size": 90}).partial_fit(X, y)
+    plain = pickle.loads(pickle.dumps(ours)).set_params(weight_decay=0).partial_fit(X, y)
+    coefs, intercepts = [coef.copy() for coef in ours.coefs_], plain.intercepts_
+    ours.set_params(weight_decay=weight_decay).partial_fit(X, y)
+    for after, without, before in zip(ours.coefs_, plain.coefs_, coefs, strict=True):
+        np.testing.assert_allclose(after, without - 0.01 * weight_decay * before, rtol=0, atol=1e-15)
+    for after, without in zip(ours.intercepts_, intercepts, strict=True):
+        np.testing.assert_array_equal(after, without)
+
+
+@pytest.mark.parametrize("options", [{"dropout": [0.1]}, {"activation": ["tanh"]}], ids=str)
+def test_one_element_for_each_hidden_layer_that_there_is(data, options):
+    X, y = data("one output")
+    regressor = MLPRegressor(warm_start=True, **FEW | {"hidden_layer_sizes": (6, 5)}).fit(X, y)
+    before = _weights(regressor)
+    regressor.set_params(hidden_layer_sizes=(6,), **options)
+    for method in (regressor.fit, regressor.partial_fit):
+        with pytest.raises(ValueError, match="must have one element for each of 2 hidden layers"):
+            method(X, y)
+    np.testing.assert_array_equal(_weights(regressor), before)
+
+
+# Early stopping
+
+
+def test_a_score_that_is_no_number(data):
+    """The weights from before training would be the best ones."""
+    X, y = data("multiclass")
+    classifier = MLPClassifier(scoring=lambda estimator, X, y: np.nan, early_stopping=True, **FEW)
+    with pytest.raises(ValueError, match="early stopping needs a score of the validation rows, and scoring gives nan"):
+        classifier.fit(X, y)
+    classifier.set_params(early_stopping=False).fit(X, y, X_val=X, y_val=y)
+    assert np.isnan(classifier.validation_scores_).all()
+
+
+def test_batch_norm_with_one_row_to_train_on(data):
+    X, y = data("one output")
+    regressor = MLPRegressor(normalization="batch", early_stopping=True, validation_fraction=0.6, **FEW)
+    with pytest.raises(ValueError, match="got n_samples = 3, of which 2 are held out, batch_size=16"):
+        regressor.fit(X[:3], y[:3])
+    assert not hasattr(regressor, "coefs_")
+    regressor.set_params(batch_size=3).fit(X[:3], y[:3], X_val=X, y_val=y)
+
+
 # What is said of bad values
 
 
