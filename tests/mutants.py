@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 C = "kernels/cython_backend/"
 NUMBA = "kernels/numba_backend/"
-K, E, N = "tests/kernels/test_", "tests/estimators/test_", "tests/nn/test_"
+K, E, N, ORACLE = "tests/kernels/test_", "tests/estimators/test_", "tests/nn/test_", "tests/estimators/oracles/test_"
 
 # (file, text of one place with {{original|fault}}, the tests that should find it)
 MUTANTS = [
@@ -82,15 +82,19 @@ MUTANTS = [
     ("fastprop/estimators/stopping.py", "if history.no_improvement_count {{<=|<}} self.n_iter_no_change:", E + "parity.py"),
     ("fastprop/estimators/schedules.py", "(n_samples_seen + {{1|0}}) ** self.power_t", E + "parity.py::test_schedule"),
     ("fastprop/estimators/schedules.py", "self._rate /= {{5.0|2.0}}", E + "parity.py::test_schedule"),
-    ("fastprop/estimators/base.py", "network.params[:] = {{validation.best_params|network.params}}", E + "parity.py"),
+    ("fastprop/estimators/held_out.py", "network.buffers[:] = {{self.best_params|network.params}},", E + "parity.py"),
     ("fastprop/loop.py", "{{sure if observer is None else 1|sure}}", "tests/test_loop.py"),
     ("fastprop/loop.py", "shares[i] = {{part.shape[1] / self.n_samples|1 / len(parts)}}", E + "messages.py"),
     ("fastprop/network.py", "factor = {{2.0|6.0}} if self.activation", E + "parity.py"),
     ("fastprop/lbfgs.py", "part, {{alpha / len(parts)|alpha}}, clip", E + "interrupt.py"),
     ("fastprop/threads.py", "max(1, available_cores() + {{1|0}} + n_jobs)", "tests/test_threads.py"),
     # Estimators
-    ("fastprop/estimators/base.py", "return min({{200|100}}, n_samples)", E + "parity.py"),
-    ("fastprop/estimators/base.py", "if len(held_out) {{< 2|< 1}}:", E + "messages.py"),
+    ("fastprop/estimators/stochastic.py", "return min({{200|100}}, n_samples)", E + "parity.py"),
+    ("fastprop/estimators/held_out.py", "if len(split[1]) {{< 2|< 1}}:", E + "messages.py"),
+    ("fastprop/estimators/learning_rates.py", "({{steps + 1|steps}}) / (n_warm + 1)", ORACLE + "by_hand.py"),
+    ("fastprop/estimators/stochastic.py", "Masks(masks.seeds, {{masks.n_updates + old.t|old.t}})", ORACLE + "dropout.py"),
+    ("fastprop/estimators/stochastic.py", "network.params[:] = {{kept.raw|kept.average}}", ORACLE + "by_hand.py"),
+    ("fastprop/estimators/regressor.py", "np.argsort({{np.argsort(self.quantile)|self.quantile}})", ORACLE + "differences.py"),
     ("fastprop/estimators/classifier.py", "np.hstack([{{1 - outputs, outputs|outputs, 1 - outputs}}])", E + "parity.py"),
     ("fastprop/estimators/weights.py", "and {{all(map(is_, self.intercepts_, network.intercepts))|True}}", E + "weights.py"),
     ("fastprop/estimators/interop.py", "theirs.t = {{ours.t|0}}", E + "conversion.py"),
