@@ -85,7 +85,7 @@ MUTANTS = [
     ("fastprop/estimators/held_out.py", "network.buffers[:] = self.best_params, {{self.best_buffers|network.buffers}}", ORACLE),
     ("fastprop/loop.py", "{{sure if observer is None and end is None else 1|sure}}", "tests/test_loop.py"),
     ("fastprop/loop.py", "shares[i] = {{part.shape[1] / self.n_samples|1 / len(parts)}}", E + "messages.py"),
-    ("fastprop/network.py", "factor = {{2.0|6.0}} if self.activation", E + "parity.py"),
+    ("fastprop/network.py", "factor = {{2.0|6.0}} if name", E + "parity.py"),
     ("fastprop/lbfgs.py", "part, {{alpha / len(parts)|alpha}}, clip", E + "interrupt.py"),
     ("fastprop/threads.py", "max(1, available_cores() + {{1|0}} + n_jobs)", "tests/test_threads.py"),
     # Estimators
