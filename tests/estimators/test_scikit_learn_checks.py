@@ -89,7 +89,6 @@ def name_of(case):
     return f"{make.__name__}-" + ", ".join(f"{name}={getattr(value, '__name__', value)}" for name, value in given.items())
 
 
-
 def combination(make, number):
     """About half of what there is."""
     rng = np.random.default_rng([number, make is MLPRegressor])
