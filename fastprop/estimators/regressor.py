@@ -379,6 +379,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             wrong = [q for q in self.quantile if isinstance(q, bool) or not isinstance(q, Real) or not 0 < q < 1]
             if wrong or not len(self.quantile):
                 raise ValueError(f"quantile must hold numbers between 0 and 1, at least one; got {self.quantile!r}")
+            if len(self.quantile) > 1 and isinstance(self.scoring, str) and self.scoring != "loss":
+                raise ValueError(f"scoring must be None, 'loss' or a function where there are several quantiles; got {self.scoring!r}")
 
     def _loss_of_network(self):
         if LOSSES[self.loss].link != self.out_activation_:

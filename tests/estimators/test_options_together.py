@@ -36,6 +36,21 @@ def test_other_quantiles_than_were_trained(data):
         regressor.set_params(quantile=[0.1, 0.5, 0.9]).predict(X)
 
 
+@pytest.mark.parametrize("quantile", [[0.3], [0.9, 0.1]], ids=str)
+def test_scoring_of_a_list_of_quantiles(data, quantile):
+    """A scorer compares one prediction with each number of y."""
+    X, y = data("one output")
+    regressor = MLPRegressor("quantile", quantile=quantile, early_stopping=True, **FEW)
+    for scoring in (None, "loss", lambda regressor, X, y: regressor.score(X, y)):
+        assert np.isfinite(regressor.set_params(scoring=scoring).fit(X, y).validation_scores_).all()
+    regressor.set_params(scoring="r2")
+    if len(quantile) == 1:
+        assert np.isfinite(regressor.fit(X, y).validation_scores_).all()
+    else:
+        with pytest.raises(ValueError, match="scoring must be None, 'loss' or a function where there are several quantiles"):
+            regressor.fit(X, y)
+
+
 # normalization, set after training: predictions are those of the network that was trained.
 
 
