@@ -380,7 +380,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             if wrong or not len(self.quantile):
                 raise ValueError(f"quantile must hold numbers between 0 and 1, at least one; got {self.quantile!r}")
             if len(self.quantile) > 1 and isinstance(self.scoring, str) and self.scoring != "loss":
-                raise ValueError(f"scoring must be None, 'loss' or a function where there are several quantiles; got {self.scoring!r}")
+                can_be = "None, 'loss' or a function where there are several quantiles"
+                raise ValueError(f"scoring must be {can_be}; got {self.scoring!r}")
 
     def _loss_of_network(self):
         if LOSSES[self.loss].link != self.out_activation_:
