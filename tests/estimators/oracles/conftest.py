@@ -45,7 +45,8 @@ def make():
     return make
 
 
-@pytest.fixture(params=dispatch.BACKENDS)
+# Numba compiles for minutes what these tests call.
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.full] if name == "numba" else []) for name in dispatch.BACKENDS])
 def back_end(request, monkeypatch):
     """Every back end in turn, as the one that runs; what cannot run here is skipped with the reason."""
     try:
