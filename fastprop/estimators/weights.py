@@ -142,9 +142,9 @@ class WeightsMixin:
         """The network with the estimator's present weights and loss; ``coefs_`` and ``intercepts_`` become views of them."""
         network = self._current_network()
         loss, hyper = self._loss_of_network()
-        wanted = network.sharing(loss=loss, loss_hyper=hyper)
-        if (wanted.loss, wanted.loss_hyper) != (network.loss, network.loss_hyper):
-            network = wanted
+        if loss != network.loss or hyper is not None:
+            wanted = network.sharing(loss=loss, loss_hyper=hyper)
+            network = network if (wanted.loss, wanted.loss_hyper) == (network.loss, network.loss_hyper) else wanted
         if network is not self.__dict__.get("_network"):
             self._use_network(network)
         return network
