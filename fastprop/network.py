@@ -108,7 +108,7 @@ class Network:
         params : ndarray, shape of `params`, optional
             Other parameters, used themselves; by default those of this network. The running statistics are shared either way.
         dropout : sequence of (rate, seed, stream), optional
-            Dropout behind each hidden layer, as in `kernels.layer_table`.
+            Dropout behind each hidden layer, as in `kernels.layer_table`. Copies of the network do not have it.
         loss : str, optional
             Another loss; by default that of this network with its parameters.
         loss_hyper : dict, optional

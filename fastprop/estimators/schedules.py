@@ -226,7 +226,33 @@ class SGD(ScheduledOptimizer):
         return False
 
 
-class Adam(ScheduledOptimizer):
+class AdaptiveOptimizer(ScheduledOptimizer):
+    """Base of those that divide by the root of mean squares: ``learning_rate_init`` is the optimizer's own rate.
+
+    Parameters
+    ----------
+    rule : optim.Adam or optim.RMSprop
+        The optimizer.
+    """
+
+    def __init__(self, rule: optim.Adam | optim.RMSprop) -> None:
+        self.rule = rule
+
+    @property
+    def learning_rate_init(self) -> float:
+        return self.rule.lr
+
+    @learning_rate_init.setter
+    def learning_rate_init(self, value):
+        self.rule.lr = value
+
+    @property
+    def epsilon(self) -> float:
+        """The optimizer's."""
+        return self.rule.eps
+
+
+class Adam(AdaptiveOptimizer):
     """Adam, with a constant ``learning_rate_init``, which can be set between calls.
 
     ``learning_rate`` is what the last update used, with the bias corrections: scikit-learn has it as an attribute.
@@ -238,17 +264,6 @@ class Adam(ScheduledOptimizer):
     """
 
     parameters = ("learning_rate_init", "beta_1", "beta_2", "epsilon")
-
-    def __init__(self, rule: optim.Adam) -> None:
-        self.rule = rule
-
-    @property
-    def learning_rate_init(self) -> float:
-        return self.rule.lr
-
-    @learning_rate_init.setter
-    def learning_rate_init(self, value):
-        self.rule.lr = value
 
     @property
     def learning_rate(self) -> float:
@@ -268,11 +283,6 @@ class Adam(ScheduledOptimizer):
     def beta_2(self) -> float:
         """The optimizer's."""
         return self.rule.betas[1]
-
-    @property
-    def epsilon(self) -> float:
-        """The optimizer's."""
-        return self.rule.eps
 
     @property
     def ms(self) -> list[Floats]:
@@ -295,7 +305,7 @@ class AdamW(Adam):
     """
 
 
-class RMSprop(ScheduledOptimizer):
+class RMSprop(AdaptiveOptimizer):
     """RMSprop with PyTorch's decay rate, and a constant ``learning_rate_init``, which can be set between calls.
 
     Parameters
@@ -306,25 +316,9 @@ class RMSprop(ScheduledOptimizer):
 
     parameters = ("learning_rate_init", "epsilon")
 
-    def __init__(self, rule: optim.RMSprop) -> None:
-        self.rule = rule
-
-    @property
-    def learning_rate_init(self) -> float:
-        return self.rule.lr
-
-    @learning_rate_init.setter
-    def learning_rate_init(self, value):
-        self.rule.lr = value
-
     @property
     def learning_rate(self) -> float:
         return self.rule.lr
-
-    @property
-    def epsilon(self) -> float:
-        """The optimizer's."""
-        return self.rule.eps
 
 
 # scikit-learn's names of an optimizer's rows of memory
