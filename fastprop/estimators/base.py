@@ -32,24 +32,10 @@ from .interop import InteropMixin
 from .parameters import Parameters
 from .private_names import PrivateNamesMixin
 from .stochastic import check_rows, clip, train
-from .stopping import History
+from .stopping import HISTORY, OPTIONAL, History
 from .subclassing import SubclassingMixin
 from .validation import check_some_weight, host_array, unchanged_by_errors, validated
 from .weights import NoKernelError, WeightsMixin, network_type
-
-# History's field -> the estimator's attribute; those that scikit-learn does not have are only there where something is in them
-HISTORY = {
-    "loss_curve": "loss_curve_",
-    "n_samples_seen": "t_",
-    "best_loss": "best_loss_",
-    "validation_losses": "validation_loss_curve_",
-    "validation_scores": "validation_scores_",
-    "best_validation_score": "best_validation_score_",
-    "best_epoch": "best_iter_",
-    "learning_rates": "learning_rate_curve_",
-    "no_improvement_count": "_no_improvement_count",
-}
-OPTIONAL = ("validation_losses", "best_epoch", "learning_rates")
 
 
 class BaseMLP(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .learning_rates import SHAPES
+from .stopping import HISTORY, OPTIONAL
 from .weights import LOSSES, NORMS, SCIKIT_LEARNS_ACTIVATIONS
 
 # Attributes that scikit-learn's estimators do not have
-OWN_ATTRIBUTES = ("validation_loss_curve_", "best_iter_", "learning_rate_curve_", *NORMS)
+OWN_ATTRIBUTES = (*(HISTORY[name] for name in OPTIONAL), *NORMS)
 SCIKIT_LEARNS_SOLVERS = ("lbfgs", "sgd", "adam")
 
 
