@@ -1,15 +1,14 @@
 """The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .kernels.annotations import ActivationName, Floats, Integers, LossName, Sparse
+from .kernels.annotations import ActivationName, FloatDType, Floats, Integers, LossName, Sparse
 
 # A matrix, dense or sparse. A data frame is array-like.
 MatrixLike: TypeAlias = ArrayLike | Sparse
-FloatDType: TypeAlias = type[np.float32] | type[np.float64] | np.dtype[Any] | Literal["float32", "float64"]
 # What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
 # NumPy imports numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"

@@ -667,6 +667,8 @@ class Network:
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
+        if isinstance(x, kernels.EncodedRows):
+            return checks.rows("x", x.astype(self.dtype), self.sizes[0], self._params, self._layers)[:2]
         if not is_sparse(x):
             x = aligned(x, self.dtype)
             if x.ndim != 2 or x.shape[1] != self.sizes[0]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .annotations import Floats
-from .kernels import checks
+from .kernels import EncodedRows, checks
+from .kernels.encoded import is_encoded
 from .kernels.spec import Rows
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -18,8 +19,9 @@ class TrainingSet(NamedTuple):
     """Checked data in the form of the raw kernels: C-contiguous, one dtype, an empty array for what is not given.
 
     Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
-    its CSR form. One of ``labels`` (n,) and ``targets`` (n, n_out) is empty; ``problem`` is what a network
-    must have in common with the one that the data were checked for. All integers are read-only copies of what was given.
+    its CSR form; encoded X is ``x`` (n, n_columns) with its table of columns as ``indices``. One of ``labels`` (n,) and ``targets``
+    (n, n_out) is empty; ``problem`` is what a network must have in common with the one that the data were checked for. All integers
+    are read-only copies of what was given.
     """
 
     x: Floats
@@ -42,7 +44,7 @@ class TrainingSet(NamedTuple):
 
     @property
     def rows(self):
-        """X as one object, a matrix or a SciPy CSR array."""
+        """X as one object, a matrix, a SciPy CSR array or `EncodedRows`."""
         return one_matrix(self.x, self.indices, self.indptr, self.problem[1])
 
 
@@ -66,7 +68,9 @@ def is_sparse(x):
 
 
 def one_matrix(x, indices, indptr, n_in):
-    """Rows in the form of the raw kernels as one object, a matrix or a SciPy CSR array."""
+    """Rows in the form of the raw kernels as one object: a matrix, a SciPy CSR array or `EncodedRows`."""
+    if is_encoded(indices, indptr):
+        return EncodedRows(x, indices)
     if not indptr.size:
         return x
     from scipy.sparse import csr_array  # here, because importing it takes a while

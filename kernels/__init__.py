@@ -6,6 +6,7 @@ is in ``help(kernels.Kernels)``. ``load("numba")`` gives the same functions on a
 
 from .checks import CopyWarning
 from .dispatch import active, available, describe, load, unavailable
+from .encoded import EncodedRows
 from .layer_table import LayerProgram, layer_table, layer_views, n_buffers, n_parameters
 from .public import Kernels
 
@@ -58,6 +59,7 @@ train_epoch = active.train_epoch
 
 __all__ = [
     "CopyWarning",
+    "EncodedRows",
     "Kernels",
     "LayerProgram",
     "absolute_error_backward",

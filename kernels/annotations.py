@@ -37,6 +37,9 @@ class Sparse(Protocol):
         """The matrix in CSR form."""
 
 
+FloatDType: TypeAlias = type[np.float32] | type[np.float64] | np.dtype[Any] | Literal["float32", "float64"]
+
+
 class Hyper(TypedDict, total=False):
     """The hyperparameters of the optimizers in `train_epoch`."""
 

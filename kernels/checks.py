@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from .encoded import EncodedRows
 from .spec import ACTIVATION_CODES, COMMON_HYPER, KINDS, LAYER, LINKS, LOSSES, OPTIMIZERS, hyper_names, n_loss_hyper
 
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
@@ -309,18 +310,26 @@ def in_domain(loss, name, values):
 
 
 def rows(name, x, n_in, params, layers=None):
-    """(n, rows, stored) of X (n, n_in), a matrix or a SciPy CSR array, of the dtype of params.
+    """(n, rows, stored) of X (n, n_in), a matrix, a SciPy CSR array or `EncodedRows`, of the dtype of params.
 
     ``rows`` is X in the form of the raw kernels, (x, indices, indptr), and ``stored`` a dict name -> array of the caller's arrays
     that hold it: what an output must not overlap. With a layer table: if it can take X as it is.
     """
-    if getattr(x, "format", None) != "csr":
+    encoded = isinstance(x, EncodedRows)
+    if not encoded and getattr(x, "format", None) != "csr":
         x = own_view(x)
         n = matrix(name, x)[0]
         like(name, x, (n, n_in), "params", params)
         return n, (c_order(name, x), NO_INDICES, NO_INDICES), {name: x}
     if layers is not None and (layers[0]["kind"] != KINDS["linear"] or 0 in layers["source"][layers["kind"] == KINDS["add"]]):
-        raise ValueError(f"a sparse {name} needs a network whose first row is linear, and that does not add {name} later on")
+        form = "an encoded" if encoded else "a sparse"
+        raise ValueError(f"{form} {name} needs a network whose first row is linear, and that does not add {name} later on")
+    if encoded:
+        columns, numbers = private(x.columns), own_view(x.x)
+        like(f"{name}.x", numbers, (len(numbers), len(columns)), "params", params)
+        if columns["n"].sum() != n_in:
+            raise ValueError(f"{name} must have shape (n, {n_in}); got {x.shape}")
+        return len(numbers), (c_order(f"{name}.x", numbers), columns, NO_INDICES), {f"{name}.x": x.x}
     # Each is read once, because another thread may give the matrix other arrays.
     shape, parts = x.shape, {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
     for part, array in parts.items():

@@ -23,6 +23,7 @@ ENUMERATIONS = {
     "loss_code": ("", spec.LOSS_CODES),
     "optimizer_code": ("", spec.OPTIMIZER_CODES),
     "layer_kind": ("KIND_", spec.KINDS),
+    "encoding": ("ENCODING_", spec.ENCODINGS),
 }
 C_TYPES = {"int64": "int64_t", "float64": "double"}
 
@@ -81,8 +82,9 @@ def header():
         names = [name for name, activation in spec.ACTIVATIONS.items() if activation.derivative == source]
         parts.append(_list_macro(f"ACTIVATIONS_FROM_{source.upper()}", names))
     parts += [_list_macro("LINKS", spec.LINKS), _list_macro("LOSSES", spec.LOSSES), _list_macro("OPTIMIZERS", spec.OPTIMIZERS)]
-    fields = [f"    {C_TYPES[field.__name__]} {name};" for name, field in spec.LAYER_FIELDS.items()]
-    parts.append("\nstruct layer {\n" + "\n".join(fields) + "\n};")
+    for struct, table in (("layer", spec.LAYER_FIELDS), ("column", spec.COLUMN_FIELDS)):
+        fields = [f"    {C_TYPES[field.__name__]} {name};" for name, field in table.items()]
+        parts.append(f"\nstruct {struct} {{\n" + "\n".join(fields) + "\n};")
     for name, text in (("rows", spec.C_ROWS), ("job", spec.C_JOB)):
         parts.append(f"\nstruct {name} {{\n" + "\n".join(f"    {member};" for member in members(text)) + "\n};")
     lines = [wrapped(f"    {returns} (*{name})(", arguments.split(", "), ");") for returns, name, arguments in declarations()]
@@ -104,6 +106,7 @@ def own_pxi():
     """The text of spec.pxi."""
     parts = ["# Made by ../generate.py from ../spec.py.\n", 'cdef extern from "engine.h":']
     parts.append("    cdef struct layer:\n        ptrdiff_t n_in, n_out, offset")
+    parts.append("    cdef struct column:\n        ptrdiff_t n")
     for name, text in (("rows", spec.C_ROWS), ("job", spec.C_JOB)):
         parts.append(f"    cdef struct {name}:\n" + "\n".join(f"        {_cython(member)}" for member in members(text)))
     functions = [_function(*declaration) for declaration in declarations()]

@@ -97,6 +97,17 @@ OPTIMIZERS = {
 #   link         the last row: outputs = link(logits), by `code`; in training it belongs to the loss
 KINDS = {"linear": 0, "activation": 1, "dropout": 2, "layer_norm": 3, "batch_norm": 4, "add": 5, "link": 6}
 
+# What a column of encoded rows holds, and which values it has in the wide matrix, from `offset` on. These columns of values have no
+# gaps between them.
+#   plain             x: the number itself
+#   piecewise_linear  x = bin number + share of the way through it, in [0, n]: n values clip(x - k, 0, 1) - 1/2
+#   one_hot           x = number of the category: n values, 1 where x == k and 0 elsewhere; no category where x is another number
+ENCODINGS = {"plain": 0, "piecewise_linear": 1, "one_hot": 2}
+
+# The fields of a column, 8 bytes each: a C struct.
+COLUMN_FIELDS = {"kind": np.int64, "offset": np.int64, "n": np.int64}
+COLUMN = np.dtype(list(COLUMN_FIELDS.items()))
+
 # The fields of a row, 8 bytes each: a C struct. What a kind does not use is 0.
 LAYER_FIELDS = {
     "kind": np.int64,
@@ -118,8 +129,9 @@ LAYER = np.dtype(list(LAYER_FIELDS.items()))
 class Rows(NamedTuple):
     """Rows of data with their targets, in the form of the raw kernels; an empty array is what is not given.
 
-    Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of its CSR form. One of ``labels``
-    (n,) and ``targets`` (n, n_out) is empty; ``sample_weight`` is (n,) or empty.
+    Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of its CSR form; encoded X is ``x``
+    (n, n_columns) with a table of `COLUMN` (n_columns,) as ``indices``, and no ``indptr``. One of ``labels`` (n,) and ``targets``
+    (n, n_out) is empty; ``sample_weight`` is (n,) or empty.
     """
 
     x: Any
@@ -284,12 +296,15 @@ C_API = {
     "optimizer with one slot; step counts from 1",
 }
 
-# `Rows` as the compiled kernels take them: with the number n of rows, and wide = 1 if indices and indptr are int64.
+# `Rows` as the compiled kernels take them: with the number n of rows, and wide = 1 if indices and indptr are int64. `columns` is
+# NULL except where X is encoded.
 C_ROWS = """
 const void *x
 const void *indices
 const void *indptr
 int wide
+const struct column *columns
+ptrdiff_t n_columns
 ptrdiff_t n
 const ptrdiff_t *labels
 const void *targets

@@ -120,6 +120,14 @@ static struct FN(target_rows) FN(gather_targets)(const struct FN(training) *t, p
     return (struct FN(target_rows)){labels ? w->labels : NULL, labels ? NULL : w->targets, all.weight ? w->weight : NULL};
 }
 
+/* Before the first chunk of encoded rows with new parameters. */
+static void FN(begin_encoded)(const struct FN(chunk) *c)
+{
+    const struct layer *layer = &c->net->layers[0];
+    FN(make_nodes)(c->x, c->net->params + layer->offset, layer->n_out, c->w->nodes);
+    memset(c->w->node_gradient, 0, (size_t)n_weights(layer) * sizeof(REAL));
+}
+
 /* A batch: rows [begin, end) of the order. Dropout has the masks of update number `update`, counted from 1; 0 means no dropout. */
 struct FN(batch) {
     ptrdiff_t begin, end, update;
@@ -129,20 +137,25 @@ struct FN(batch) {
 static struct FN(chunk) FN(chunk_of)(const struct FN(training) *t, const struct FN(network) *net, const struct FN(batch) *batch,
                                      ptrdiff_t begin, ptrdiff_t rows, int part)
 {
-    const int sparse = t->extent.sparse;
-    return (struct FN(chunk)){.net = net, .w = &t->workspaces[part], .rows = rows, .training = 1, .masks = {batch->update, begin},
-                              .sparse = sparse, .first_delta = sparse ? t->first_delta + begin * net->layers[0].n_out : NULL};
+    struct FN(chunk) c = {.net = net, .w = &t->workspaces[part], .rows = rows, .training = 1, .masks = {batch->update, begin}};
+    if (FN(is_direct)(&t->extent))
+        c.x = &t->data.x, c.order = t->data.order, c.first = batch->begin + begin;
+    if (t->extent.sparse)
+        c.first_delta = t->first_delta + begin * net->layers[0].n_out;
+    return c;
 }
 
-/* Bring a chunk's rows into its workspace, or sparse ones through the first row; returns the layer table's row that is next. */
+/* Bring a chunk's rows into its workspace, or sparse and encoded ones through the first row; returns the layer table's row that is
+ * next. */
 static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
 {
-    const ptrdiff_t begin = batch->begin + c->masks.first_row;
-    if (c->sparse) {
-        FN(sparse_linear_forward)(c, &t->data.x, t->data.order, begin);
+    if (c->x) {
+        if (t->extent.encoded && !c->accumulate)
+            FN(begin_encoded)(c);
+        FN(direct_linear_forward)(c);
         return 1;
     }
-    FN(gather_inputs)(c->net, &t->data, begin, c->rows, c->w);
+    FN(gather_inputs)(c->net, &t->data, batch->begin + c->masks.first_row, c->rows, c->w);
     return 0;
 }
 
@@ -165,14 +178,20 @@ static double FN(reported)(const struct FN(training) *t, double sum)
 
 static void FN(clear_gradient)(const struct FN(training) *t, int part)
 {
+    if (t->extent.encoded)
+        memset(t->workspaces[part].node_gradient, 0, (size_t)n_weights(&t->net.layers[0]) * sizeof(REAL));
     const ptrdiff_t n = FN(n_params)(&t->net) - FN(unstored)(&t->net, t->extent.sparse);
     memset(t->workspaces[part].gradient, 0, (size_t)n * sizeof(REAL));
 }
 
-/* With sparse X, sort the batch's entries of the part's features by column. */
-static void FN(make_columns)(const struct FN(training) *t, const struct FN(batch) *batch, int part)
+/* What remains to be done for the gradient of the first row after all chunks of a part: with sparse X, sort the batch's entries of
+ * the part's features by column. */
+static void FN(finish_first_row)(const struct FN(training) *t, const struct FN(batch) *batch, int part)
 {
+    const struct FN(workspace) *w = &t->workspaces[part];
     const struct range features = share(t->net.layers[0].n_in, 1, part, t->n_parts);
+    if (t->extent.encoded)
+        FN(add_node_gradient)(&t->data.x, t->net.layers[0].n_out, w->node_gradient, w->node_sums, w->gradient);
     if (t->extent.sparse)
         FN(sort_columns)(&t->data.x, t->data.order, batch->begin, batch->end - batch->begin, features,
                          &t->workspaces[part].columns);
@@ -191,14 +210,14 @@ static double FN(part_gradient)(const struct FN(training) *t, const struct FN(ne
     for (ptrdiff_t k = 0; k < n_chunks; k++) { /* chunks of nearly equal size */
         const struct range here = share(mine.end - mine.begin, 1, (int)k, (int)n_chunks);
         struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin + here.begin, here.end - here.begin, part);
+        c.accumulate = k > 0;
         const ptrdiff_t next = FN(begin_chunk)(t, batch, &c);
         FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
         sum += FN(chunk_loss)(t, batch, &c);
-        c.accumulate = k > 0;
         struct FN(matrix) delta = FN(first_gradient)(&c);
         FN(backward_rows)(&c, net->n_layers - 2, &delta);
     }
-    FN(make_columns)(t, batch, part);
+    FN(finish_first_row)(t, batch, part);
     return FN(reported)(t, sum);
 }
 
@@ -257,7 +276,7 @@ static void FN(normalized_gradient)(struct FN(training) *t, const struct FN(netw
             crew_wait(&t->crew, active, watch);
     } while (at >= 0);
     for (int part = thread; part < t->n_parts; part += active)
-        FN(make_columns)(t, batch, part);
+        FN(finish_first_row)(t, batch, part);
 }
 
 /* The number that a batch's sums are divided by: its rows, or the sum of their weights. */

@@ -22,6 +22,7 @@ cdef extern from "engine.h":
     enum: CACHE_LINE, N_COMMON_HYPER, SOFTMAX_CROSS_ENTROPY
     ptrdiff_t round_up(ptrdiff_t, ptrdiff_t) noexcept nogil
     ptrdiff_t wrong_row(const layer *, ptrdiff_t, int) noexcept nogil
+    ptrdiff_t wrong_column(const column *, ptrdiff_t, ptrdiff_t) noexcept nogil
     ptrdiff_t n_loss_hyper(int, ptrdiff_t) noexcept nogil
     ptrdiff_t n_parameters(const layer *, ptrdiff_t) noexcept nogil
     ptrdiff_t n_statistics(const layer *, ptrdiff_t) noexcept nogil
@@ -286,8 +287,12 @@ cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, c
     r.wide = cnp.PyArray_ITEMSIZE(indptr) == 8
     r.n = cnp.PyArray_SIZE(indptr) - 1 if r.indptr != NULL else x.shape[0]
     r.labels, r.targets, r.sample_weight = <const ptrdiff_t *>data(labels), data(targets), data(sample_weight)
+    r.columns, r.n_columns = NULL, 0
+    if r.indptr == NULL and cnp.PyArray_SIZE(indices):
+        r.columns, r.n_columns = <const column *>cnp.PyArray_DATA(indices), indices.shape[0]
+        check_columns(indices, first.n_in)
     if r.indptr == NULL:
-        check_sizes("x", r.n * first.n_in, item, x)
+        check_sizes("x", r.n * (first.n_in if r.columns == NULL else r.n_columns), item, x)
     check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, item)
     return r
 
@@ -296,7 +301,7 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
                     cnp.ndarray buffers, cnp.ndarray outputs, int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef int status
-    cdef ptrdiff_t n_out = check_network(layers, params, buffers, cnp.PyArray_SIZE(indptr) > 0)
+    cdef ptrdiff_t n_out = check_network(layers, params, buffers, is_direct(indices, indptr))
     cdef rows r = checked_rows(x, indices, indptr, NOTHING, NOTHING, NOTHING, layers)
     check_sizes("outputs", r.n * n_out, cnp.PyArray_ITEMSIZE(x), outputs)
     with nogil:
@@ -354,7 +359,7 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     cdef double loss_mean = 0
     cdef int status
     cdef rows r
-    check_loss(loss, loss_hyper, check_network(layers, params, None, cnp.PyArray_SIZE(indptr) > 0))
+    check_loss(loss, loss_hyper, check_network(layers, params, None, is_direct(indices, indptr)))
     r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers)
     check_given(loss, r.n, labels, targets)
     check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
@@ -377,8 +382,8 @@ cdef int fill_job(given, job_in_c *j) except -1:
     j.gradient_scale, j.value_scale, j.smoothing = given.gradient_scale, given.value_scale, given.smoothing
     j.clip, j.alpha, j.clip_norm = given.clip, given.alpha, given.clip_norm
     check_code("optimizer", is_optimizer(j.optimizer), j.optimizer)
-    n_out = check_network(layers, params, buffers,
-                          cnp.PyArray_SIZE(given.indptr) > 0 or cnp.PyArray_SIZE(given.validation_indptr) > 0)
+    n_out = check_network(layers, params, buffers, is_direct(given.indices, given.indptr)
+                          or is_direct(given.validation_indices, given.validation_indptr))
     check_loss(j.loss, loss_hyper, n_out)
     j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers)
     check_given(j.loss, j.data.n, given.labels, given.targets)

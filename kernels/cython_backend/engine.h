@@ -26,6 +26,7 @@
  *     normalization.h  layer and batch norm
  *     optimizer.h      the optimizers' steps
  *     sparse.h         a first layer on CSR rows
+ *     encoded.h        a first layer on encoded rows
  *     network.h        a layer program and a thread's buffers for it
  *     kind_*.h         the kinds of its rows, forward and backward
  *     passes.h         a chunk's way through the rows and back

@@ -93,7 +93,7 @@ static void FN(batch_norm_layer_gradient_sums)(const struct FN(chunk) *c, ptrdif
     const struct layer *layer = &c->net->layers[i];
     const struct FN(norm_gradient) norm = FN(batch_norm_gradient)(c, i, delta);
     const struct range columns = {0, layer->n_in};
-    REAL *dgamma = c->w->gradient + layer->offset - FN(unstored)(c->net, c->sparse);
+    REAL *dgamma = c->w->gradient + layer->offset - FN(unstored)(c->net, FN(has_sparse)(c));
     REAL *sum_dy = FN(gradient_sums)(c->w, i, layer), *sum_products = FN(second)(sum_dy, layer);
     FN(set_zero)(sum_dy, columns);
     FN(set_zero)(sum_products, columns);

@@ -17,7 +17,7 @@ static void FN(layer_norm_layer_backward)(const struct FN(chunk) *c, ptrdiff_t i
     const struct layer *layer = &c->net->layers[i];
     const struct FN(matrix) x = FN(value)(c->net, c->w, i);
     const struct range columns = {0, layer->n_in};
-    REAL *dgamma = c->w->gradient + layer->offset - FN(unstored)(c->net, c->sparse), *dbeta = dgamma + layer->n_in;
+    REAL *dgamma = c->w->gradient + layer->offset - FN(unstored)(c->net, FN(has_sparse)(c)), *dbeta = dgamma + layer->n_in;
     const struct FN(norm_gradient) norm = {.dy = delta.at, .x = x.at, .gamma = c->net->params + layer->offset,
                                            .mean = c->w->saved[i], .rstd = c->w->saved[i] + c->rows, .rows = c->rows,
                                            .n_units = layer->n_in, .x_stride = x.stride, .dy_stride = delta.stride,

@@ -28,16 +28,19 @@ static void FN(linear_columns)(const struct FN(network) *net, ptrdiff_t i, const
                         relu ? STORE_RELU : STORE, real ? (void *)w->logits : y.at, y.stride, real, w->packed);
 }
 
-/* All columns of y from rows [first, first + rows) of the order of sparse X. */
-static void FN(sparse_linear_forward)(const struct FN(chunk) *c, const struct FN(features) *x, const ptrdiff_t *order,
-                                      ptrdiff_t first)
+/* All columns of y from sparse or encoded X. */
+static void FN(direct_linear_forward)(const struct FN(chunk) *c)
 {
     const struct layer *layer = &c->net->layers[0];
     const REAL *weight = c->net->params + layer->offset;
     const struct FN(matrix) y = FN(value)(c->net, c->w, 1);
     const int real = FN(makes_logits)(c->net, 0);
-    FN(sparse_forward)(x, order, first, c->rows, weight, weight + n_weights(layer), layer->n_out,
-                       real ? (void *)c->w->logits : y.at, y.stride, real);
+    const REAL *bias = weight + n_weights(layer);
+    void *out = real ? (void *)c->w->logits : y.at;
+    if (FN(is_sparse)(c->x))
+        FN(sparse_forward)(c->x, c->order, c->first, c->rows, weight, bias, layer->n_out, out, y.stride, real);
+    else
+        FN(encoded_forward)(c->x, c->order, c->first, c->rows, weight, c->w->nodes, bias, layer->n_out, out, y.stride, real);
     if (c->net->layers[1].kind == KIND_ACTIVATION && FN(is_applied)(c->net, 1))
         for (ptrdiff_t row = 0; row < c->rows; row++)
             FN(activation_row)(RELU, y.at + row * y.stride, layer->n_out, y.at + row * y.stride);
@@ -58,15 +61,22 @@ static void FN(linear_layer_gradient)(const struct FN(chunk) *c, ptrdiff_t i, st
 {
     const struct layer *layer = &c->net->layers[i];
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out;
-    REAL *gradient = c->w->gradient + layer->offset - (i > 0 ? FN(unstored)(c->net, c->sparse) : 0);
-    if (i == 0 && c->sparse) {
+    const int sparse = FN(has_sparse)(c);
+    REAL *gradient = c->w->gradient + layer->offset - (i > 0 ? FN(unstored)(c->net, sparse) : 0);
+    if (i == 0 && sparse) {
         FN(sum_columns)(delta, c->rows, n_out, c->accumulate, gradient);
         for (ptrdiff_t row = 0; row < c->rows; row++)
             FN(widen_row)(delta.at + row * delta.stride, n_out, c->first_delta + row * n_out);
         return;
     }
-    if (c->rows == 0 && !c->accumulate)
+    const int encoded = i == 0 && c->x;
+    if ((c->rows == 0 || encoded) && !c->accumulate)
         memset(gradient, 0, (size_t)((n_in + 1) * n_out) * sizeof(REAL));
+    if (encoded) {
+        FN(encoded_gradient)(c->x, c->order, c->first, c->rows, delta.at, delta.stride, n_out, gradient, c->w->node_gradient);
+        FN(sum_columns)(delta, c->rows, n_out, 1, gradient + n_weights(layer));
+        return;
+    }
     const struct FN(matrix) x = FN(value)(c->net, c->w, i);
     if (i > 0) /* gather_inputs() sets those of X */
         FN(set_ones)(x, c->rows, n_in);

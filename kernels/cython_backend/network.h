@@ -75,9 +75,11 @@ static ptrdiff_t FN(training_chunk)(const struct FN(network) *net)
 struct FN(extent) {
     ptrdiff_t rows;          /* that pass through the layers together */
     int training;
-    int sparse;
+    int sparse, encoded;     /* X, which the first row then reads itself */
     ptrdiff_t batch_entries; /* of sparse X, at most */
 };
+
+ALWAYS_INLINE int FN(is_direct)(const struct FN(extent) *e) { return e->sparse || e->encoded; }
 
 /* One thread's buffers, cut from one block. */
 struct FN(workspace) {
@@ -94,6 +96,7 @@ struct FN(workspace) {
     ptrdiff_t *labels;
     REAL *gradient;          /* (n_params,), without the first row's weights where X is sparse */
     struct FN(columns) columns;
+    REAL *nodes, *node_gradient, *node_sums; /* encoded X: (n_in, n_out) of the first row, its gradient, and (n_out,) */
     STORED *delta;           /* where the gradient is while the parts of a batch meet */
     ptrdiff_t delta_stride;
 };
@@ -158,11 +161,12 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
 {
     const ptrdiff_t n_in = net->layers[0].n_in, n_out = FN(n_outputs)(net);
     const int by_columns = e->training && e->sparse;
+    const ptrdiff_t nodes = e->encoded ? n_weights(&net->layers[0]) : 0;
     ptrdiff_t packed = 0, scratch = 0;
     size_t size = FN(lay_out_values)(net, e, base, w);
     for (ptrdiff_t l = 0; l < net->n_layers; l++) {
         const struct layer *layer = &net->layers[l];
-        if (layer->kind == KIND_LINEAR && (l > 0 || !e->sparse)) {
+        if (layer->kind == KIND_LINEAR && (l > 0 || !FN(is_direct)(e))) {
             packed = max_size(packed, FN(packed_size)(layer->n_in, layer->n_out));
             scratch = max_size(scratch, FN(gradient_scratch)(layer->n_in + 1, layer->n_out));
         }
@@ -173,6 +177,9 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->weight = FN(cut)(base, &size, e->training ? e->rows : 0);
     w->labels = cut(base, &size, (size_t)(e->training ? e->rows : 0) * sizeof(ptrdiff_t));
     w->gradient = FN(cut)(base, &size, e->training ? FN(n_params)(net) - FN(unstored)(net, e->sparse) : 0);
+    w->nodes = FN(cut)(base, &size, nodes);
+    w->node_gradient = FN(cut)(base, &size, e->training ? nodes : 0);
+    w->node_sums = FN(cut)(base, &size, e->training && e->encoded ? net->layers[0].n_out : 0);
     w->columns.start = cut(base, &size, (size_t)(by_columns ? n_in + 1 : 0) * sizeof(ptrdiff_t));
     w->columns.row = cut(base, &size, (size_t)(by_columns ? e->batch_entries : 0) * sizeof(int32_t));
     w->columns.value = FN(cut_stored)(base, &size, by_columns ? e->batch_entries : 0);
@@ -193,9 +200,14 @@ struct FN(chunk) {
     int training;
     struct FN(masks) masks;
     int accumulate;          /* backward: add to w->gradient */
-    int sparse;
+    /* X, unless it is gathered or read where it lies: rows [first, first + rows) of the order, which may be NULL */
+    const struct FN(features) *x;
+    const ptrdiff_t *order;
+    ptrdiff_t first;
     REAL *first_delta;       /* backward with sparse X: where the first row's deltas go */
 };
+
+ALWAYS_INLINE int FN(has_sparse)(const struct FN(chunk) *c) { return c->x && FN(is_sparse)(c->x); }
 
 static void FN(copy_matrix)(struct FN(matrix) from, ptrdiff_t rows, ptrdiff_t n, struct FN(matrix) to)
 {

@@ -1,7 +1,7 @@
 /* A chunk's way forward and back through the rows of a program. Included once for each real type.
  *
  * Batch norm in training stops a pass, because all parts have to meet there (batch.h). Only the first row is different for sparse
- * X: see sparse.h.
+ * and encoded X, which it reads itself: see sparse.h and encoded.h.
  */
 
 /* Value i: in its buffer, or X itself. */

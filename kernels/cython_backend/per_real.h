@@ -30,6 +30,7 @@
 #include "normalization.h"
 #include "optimizer.h"
 #include "sparse.h"
+#include "encoded.h"
 #include "network.h"
 #include "kind_dropout.h"
 #include "kind_activation.h"

@@ -63,8 +63,23 @@ static int works_in_place(const struct layer *layers, ptrdiff_t n_layers, int tr
     return !training || (x->buffer != INPUT && !x->is_source && (i == 0 || layers[i - 1].kind != KIND_DROPOUT));
 }
 
-/* Fill in a plan whose `values` are allocated. In training, dense X is gathered into a buffer. */
-static void make_plan(const struct layer *layers, ptrdiff_t n_layers, int training, int sparse, struct plan *plan)
+/* The first column of encoded rows that is not valid for n_in values, or -1. */
+static ptrdiff_t wrong_column(const struct column *columns, ptrdiff_t n_columns, ptrdiff_t n_in)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t c = 0; c < n_columns; c++) {
+        const struct column *column = &columns[c];
+        const int is_plain = column->kind == ENCODING_PLAIN;
+        if ((!is_plain && column->kind != ENCODING_PIECEWISE_LINEAR && column->kind != ENCODING_ONE_HOT) || column->offset != n
+            || column->n < 1 || column->n > (is_plain ? 1 : n_in - n))
+            return c;
+        n += column->n;
+    }
+    return n == n_in ? -1 : n_columns;
+}
+
+/* Fill in a plan whose `values` are allocated. In training, X is gathered into a buffer, unless the first row reads it `direct`ly. */
+static void make_plan(const struct layer *layers, ptrdiff_t n_layers, int training, int direct, struct plan *plan)
 {
     struct value *values = plan->values;
     plan->n_batch_norms = 0;
@@ -73,7 +88,7 @@ static void make_plan(const struct layer *layers, ptrdiff_t n_layers, int traini
     for (ptrdiff_t i = 0; i < n_layers - 1; i++)
         if (layers[i].kind == KIND_ADD)
             values[layers[i].source].is_source = 1;
-    plan->n_buffers = training && !sparse;
+    plan->n_buffers = training && !direct;
     values[0].buffer = plan->n_buffers - 1;
     for (ptrdiff_t i = 0; i < n_layers - 1; i++) {
         const int in_place = works_in_place(layers, n_layers, training, plan, i);
@@ -132,8 +147,9 @@ KNOWS(optimizer, OPTIMIZERS, CASE)
 /* The length of a job's loss_hyper. */
 static ptrdiff_t n_loss_hyper(int loss, ptrdiff_t n_out) { return LOSS_HYPER[loss] * (LOSS_PER_OUTPUT[loss] ? n_out : 1); }
 
-/* The first row of a table that is not valid, or -1. Sizes must fit, and offsets must be those of blocks without gaps. */
-static ptrdiff_t wrong_row(const struct layer *layers, ptrdiff_t n_layers, int sparse)
+/* The first row of a table that is not valid, or -1. Sizes must fit, and offsets must be those of blocks without gaps. `direct`: X
+ * is sparse or encoded, which only a linear row can read. */
+static ptrdiff_t wrong_row(const struct layer *layers, ptrdiff_t n_layers, int direct)
 {
     ptrdiff_t n_params = 0, n_buffers = 0;
     for (ptrdiff_t i = 0; i < n_layers; i++) {
@@ -141,7 +157,7 @@ static ptrdiff_t wrong_row(const struct layer *layers, ptrdiff_t n_layers, int s
         const int has_params = n_biases(l) > 0, last = i == n_layers - 1;
         if (l->n_in < 1 || l->n_out < 1 || (i > 0 && l->n_in != layers[i - 1].n_out)
             || (l->kind != KIND_LINEAR && l->n_in != l->n_out) || last != (l->kind == KIND_LINK)
-            || (i == 0 && sparse && l->kind != KIND_LINEAR) || (has_params && l->offset != n_params))
+            || (i == 0 && direct && l->kind != KIND_LINEAR) || (has_params && l->offset != n_params))
             return i;
         switch (l->kind) {
         case KIND_LINEAR: break;
@@ -149,7 +165,7 @@ static ptrdiff_t wrong_row(const struct layer *layers, ptrdiff_t n_layers, int s
         case KIND_ACTIVATION: if (!is_activation(l->code)) return i; break;
         case KIND_DROPOUT: if (!(l->rate >= 0 && l->rate < 1)) return i; break;
         case KIND_BATCH_NORM: if (l->buffers != n_buffers) return i; break;
-        case KIND_ADD: if (l->source < sparse || l->source > i || layers[l->source].n_in != l->n_in) return i; break;
+        case KIND_ADD: if (l->source < direct || l->source > i || layers[l->source].n_in != l->n_in) return i; break;
         case KIND_LINK: if (!is_link(l->code)) return i; break;
         default: return i;
         }

@@ -70,6 +70,9 @@ enum { SHALLOW_DEPTH = 6 };
 /* The registers of a row that one pass over sparse entries sums up: what 16 registers hold beside the factor. */
 enum { SPARSE_VECTORS = 13 };
 
+/* The registers of a row that one pass over the columns of an encoded row works on. */
+enum { ENCODED_VECTORS = 8 };
+
 /* How many entries ahead of its use a row of weights is fetched: the rows lie anywhere in memory. */
 enum { ROWS_AHEAD = 8 };
 

@@ -79,14 +79,23 @@ static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
     FN(apply_link)(FN(link)(&p->net), logits, p->rows, FN(n_outputs)(&p->net), p->outputs);
 }
 
+/* Lay out a thread's buffers for predict_rows(). */
+static void FN(begin_prediction)(const struct FN(network) *net, const struct FN(extent) *extent, const struct FN(features) *x,
+                                 char *base, struct FN(workspace) *w)
+{
+    FN(lay_out)(net, extent, base, w);
+    if (extent->encoded)
+        FN(make_nodes)(x, net->params + net->layers[0].offset, net->layers[0].n_out, w->nodes);
+}
+
 /* The logits of rows [first, first + rows) of X, in their own order. */
 static REAL *FN(predict_rows)(const struct FN(network) *net, const struct FN(features) *x, ptrdiff_t first, ptrdiff_t rows,
                               const struct FN(workspace) *w)
 {
     const ptrdiff_t n_in = net->layers[0].n_in;
-    const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows};
-    if (!x->dense)
-        FN(sparse_linear_forward)(&chunk, x, NULL, first);
+    const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows, .x = x->dense ? NULL : x, .first = first};
+    if (chunk.x)
+        FN(direct_linear_forward)(&chunk);
     FN(forward_rows)(&chunk, !x->dense, (struct FN(matrix)){x->dense ? (STORED *)x->dense + first * n_in : NULL, n_in});
     return FN(finish_logits)(net, w, rows);
 }
@@ -97,7 +106,7 @@ static void FN(prediction_thread)(void *argument, int thread, int n_threads)
     const ptrdiff_t n_out = FN(n_outputs)(&p->net);
     const struct range mine = share(p->rows, 1, thread, n_threads);
     struct FN(workspace) w;
-    FN(lay_out)(&p->net, &p->extent, p->memory + p->bytes_a_thread * (size_t)thread, &w);
+    FN(begin_prediction)(&p->net, &p->extent, &p->x, p->memory + p->bytes_a_thread * (size_t)thread, &w);
     for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
         const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
         const REAL *logits = FN(predict_rows)(&p->net, &p->x, first, rows, &w);
@@ -108,15 +117,16 @@ static void FN(prediction_thread)(void *argument, int thread, int n_threads)
 /* Allocate, and run in n_threads parts. Returns 0, or -1 if there is no memory. */
 static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
 {
-    const int sparse = !p->x.dense, pack = !p->net.panels && !sparse && p->rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
+    const int direct = !p->x.dense, pack = !p->net.panels && !direct && p->rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
     struct value few_values[FEW_VALUES];
     struct FN(workspace) unused;
     size_t bytes = 0;
     p->net.plan.values = few_values;
     if (p->net.n_layers > FEW_VALUES && !(p->net.plan.values = malloc((size_t)p->net.n_layers * sizeof(struct value))))
         return -1;
-    make_plan(p->net.layers, p->net.n_layers, 0, sparse, &p->net.plan);
-    p->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, p->rows), .sparse = sparse};
+    make_plan(p->net.layers, p->net.n_layers, 0, direct, &p->net.plan);
+    p->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, p->rows), .sparse = FN(is_sparse)(&p->x),
+                                    .encoded = FN(is_encoded)(&p->x)};
     p->bytes_a_thread = FN(lay_out)(&p->net, &p->extent, NULL, &unused);
     bytes = p->bytes_a_thread * (size_t)n_threads;
     p->memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&p->net) * sizeof(STORED) : 0));
@@ -124,7 +134,7 @@ static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
         p->net.panels = p->panels = (STORED *)(p->memory + bytes);
         run_parts(FN(pack_thread), p, n_threads);
     }
-    if (p->memory && n_threads > 1 && !sparse && p->rows <= ROWS_TO_SHARE_COLUMNS && FN(has_columns)(&p->net))
+    if (p->memory && n_threads > 1 && !direct && p->rows <= ROWS_TO_SHARE_COLUMNS && FN(has_columns)(&p->net))
         FN(predict_by_columns)(p, n_threads);
     else if (p->memory)
         run_parts(FN(prediction_thread), p, n_threads);

@@ -26,17 +26,32 @@ cdef int check_targets(cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray samp
 
 # Check the rows of a network's table, the size of its parameters and, unless they are None, of its running statistics. Returns the
 # number of outputs. No other code has the table: see ../checks.py.
-cdef ptrdiff_t check_network(cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, bint sparse) except -1:
+cdef ptrdiff_t check_network(cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, bint direct) except -1:
     cdef const layer *table = <const layer *>cnp.PyArray_DATA(layers)
     cdef ptrdiff_t n = layers.shape[0], item = cnp.PyArray_ITEMSIZE(params), wrong
     check_sizes("layers", n, sizeof(layer), layers)
-    wrong = wrong_row(table, n, sparse)
+    wrong = wrong_row(table, n, direct)
     if wrong >= 0:
         raise ValueError(f"layers must be a table as layer_table() makes it; row {wrong} is not one of its kind")
     check_sizes("params", n_parameters(table, n), item, params)
     if buffers is not None:
         check_sizes("buffers", n_statistics(table, n), item, buffers)
     return table[n - 1].n_out
+
+
+# Whether X is sparse or encoded: the first row then reads it itself.
+cdef inline bint is_direct(cnp.ndarray indices, cnp.ndarray indptr) noexcept:
+    return cnp.PyArray_SIZE(indptr) > 0 or cnp.PyArray_SIZE(indices) > 0
+
+
+# The table of the columns of encoded rows, for n_in values. No other code has the table: see ../checks.py.
+cdef int check_columns(cnp.ndarray columns, ptrdiff_t n_in) except -1:
+    cdef ptrdiff_t wrong
+    check_sizes("columns", columns.shape[0], sizeof(column), columns)
+    wrong = wrong_column(<const column *>cnp.PyArray_DATA(columns), columns.shape[0], n_in)
+    if wrong >= 0:
+        raise ValueError(f"columns must be the encodings of {n_in} values without gaps; column {wrong} is not")
+    return 0
 
 
 # The number of a loss and its parameters.

@@ -6,20 +6,27 @@
  * is W, the moments and one batch's deltas.
  */
 
+/* X: dense, sparse or encoded. */
 struct FN(features) {
-    const STORED *dense;    /* (n, n_in); NULL where X is sparse */
-    const STORED *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
+    const STORED *dense;    /* (n, n_in); NULL for the other two */
+    const STORED *values;   /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
     const void *indices, *indptr;
     int wide;               /* indices and indptr are int64, not int32 */
+    const struct column *columns; /* encoded.h: values are (n, n_columns) */
+    ptrdiff_t n_columns;
 };
 
-/* The features of X, dense or sparse. */
 static struct FN(features) FN(features)(const struct rows *rows)
 {
+    if (rows->columns)
+        return (struct FN(features)){.values = rows->x, .columns = rows->columns, .n_columns = rows->n_columns};
     if (!rows->indptr)
         return (struct FN(features)){.dense = rows->x};
     return (struct FN(features)){.values = rows->x, .indices = rows->indices, .indptr = rows->indptr, .wide = rows->wide};
 }
+
+ALWAYS_INLINE int FN(is_sparse)(const struct FN(features) *x) { return x->indptr != NULL; }
+ALWAYS_INLINE int FN(is_encoded)(const struct FN(features) *x) { return x->columns != NULL; }
 
 ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
 {

@@ -12,6 +12,7 @@ enum loss_code { SOFTMAX_CROSS_ENTROPY = 0, BINARY_CROSS_ENTROPY = 1, SQUARED_ER
 enum optimizer_code { SGD = 0, ADAM = 1, MOMENTUM = 2, RMSPROP = 3, ADAMW = 4 };
 enum layer_kind { KIND_LINEAR = 0, KIND_ACTIVATION = 1, KIND_DROPOUT = 2, KIND_LAYER_NORM = 3, KIND_BATCH_NORM = 4, KIND_ADD = 5,
                   KIND_LINK = 6 };
+enum encoding { ENCODING_PLAIN = 0, ENCODING_PIECEWISE_LINEAR = 1, ENCODING_ONE_HOT = 2 };
 enum { N_ACTIVATIONS = 11, N_LOSSES = 9, N_OPTIMIZERS = 5, N_COMMON_HYPER = 3 };
 static const int OPTIMIZER_SLOTS[N_OPTIMIZERS] = {1, 2, 1, 1, 2};
 static const int OPTIMIZER_HYPER[N_OPTIMIZERS] = {2, 3, 2, 2, 3};
@@ -44,11 +45,19 @@ struct layer {
     double momentum;
 };
 
+struct column {
+    int64_t kind;
+    int64_t offset;
+    int64_t n;
+};
+
 struct rows {
     const void *x;
     const void *indices;
     const void *indptr;
     int wide;
+    const struct column *columns;
+    ptrdiff_t n_columns;
     ptrdiff_t n;
     const ptrdiff_t *labels;
     const void *targets;

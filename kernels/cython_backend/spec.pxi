@@ -3,11 +3,15 @@
 cdef extern from "engine.h":
     cdef struct layer:
         ptrdiff_t n_in, n_out, offset
+    cdef struct column:
+        ptrdiff_t n
     cdef struct rows:
         const void *x
         const void *indices
         const void *indptr
         int wide
+        const column *columns
+        ptrdiff_t n_columns
         ptrdiff_t n
         const ptrdiff_t *labels
         const void *targets

@@ -250,14 +250,14 @@ static ptrdiff_t FN(rows_together)(const struct FN(training) *t)
  * is no memory; nothing was changed then. */
 static int FN(run_training)(struct FN(training) *t, void (*run)(struct FN(training) *, int), int n_threads, double *losses)
 {
-    const int sparse = !t->data.x.dense;
+    const int sparse = FN(is_sparse)(&t->data.x), encoded = FN(is_encoded)(&t->data.x);
     const ptrdiff_t n_steps = t->n_epochs * ((t->n_rows + t->batch_size - 1) / t->batch_size);
     if (!(t->net.plan.values = malloc((size_t)t->net.n_layers * sizeof(struct value))))
         return -1;
-    make_plan(t->net.layers, t->net.n_layers, 1, sparse, &t->net.plan);
+    make_plan(t->net.layers, t->net.n_layers, 1, sparse || encoded, &t->net.plan);
     t->n_parts = n_threads; /* even if there are fewer threads, so that the result is the same */
     t->extent = (struct FN(extent)){.rows = FN(rows_together)(t), .training = 1, .sparse = sparse,
-                                    .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
+                                    .encoded = encoded, .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
     t->replicated = t->params && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
     t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
     const size_t sums_bytes = (size_t)(t->n_parts * t->losses_stride) * sizeof(double);

@@ -24,7 +24,7 @@ static void FN(validation_thread)(void *argument, int thread, int n_threads)
         const struct range mine = share(v->rows, 1, part, v->n_parts);
         struct FN(workspace) w;
         double sum = 0;
-        FN(lay_out)(&v->net, &v->extent, v->memory + v->bytes_a_thread * (size_t)part, &w);
+        FN(begin_prediction)(&v->net, &v->extent, &v->x, v->memory + v->bytes_a_thread * (size_t)part, &w);
         for (ptrdiff_t first = mine.begin; first < mine.end; first += CHUNK_ROWS) {
             const ptrdiff_t rows = min_size(CHUNK_ROWS, mine.end - first);
             REAL *logits = FN(predict_rows)(&v->net, &v->x, first, rows, &w);
@@ -43,12 +43,13 @@ static int FN(prepare_validation)(struct FN(validation) *v, const struct job *jo
                                  .x = FN(features)(rows), .targets = {rows->labels, rows->targets, rows->sample_weight},
                                  .rows = rows->n, .n_parts = n_threads};
     v->objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&v->net), job->clip);
-    v->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, rows->n), .sparse = !v->x.dense};
+    v->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, rows->n), .sparse = FN(is_sparse)(&v->x),
+                                    .encoded = FN(is_encoded)(&v->x)};
     v->net.plan.values = malloc((size_t)job->n_layers * sizeof(struct value));
     v->sums = calloc((size_t)n_threads, sizeof(double));
     if (!v->net.plan.values || !v->sums)
         return -1;
-    make_plan(job->layers, job->n_layers, 0, v->extent.sparse, &v->net.plan);
+    make_plan(job->layers, job->n_layers, 0, FN(is_direct)(&v->extent), &v->net.plan);
     v->bytes_a_thread = FN(lay_out)(&v->net, &v->extent, NULL, &unused);
     v->memory = take_block(v->bytes_a_thread * (size_t)n_threads);
     v->total_weight = rows->sample_weight ? 0 : (double)rows->n;

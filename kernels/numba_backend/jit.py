@@ -7,6 +7,9 @@ from numba import get_num_threads, njit
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
+from ..encoded import expanded, is_encoded, without_encoding
+from ..spec import Job
+
 # error_model: Python's zero-division check is a branch in every loop with a "/" and keeps LLVM from vectorising it (Adam: 10x).
 OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 # Only explicit prange loops; array expressions would otherwise become parallel regions of their own.
@@ -83,3 +86,16 @@ class Threaded:
     def _numba_type_(self):
         """What Numba's typing sees when jitted code names this object: the one-thread build."""
         return self.serial._numba_type_
+
+
+class ThreadedOnRows(Threaded):
+    """A `Threaded` function that begins with a job, or with X in the form of the raw kernels. It gets encoded rows as dense ones."""
+
+    def __call__(self, *args):
+        first, *others = args
+        if isinstance(first, Job):
+            return super().__call__(without_encoding(first), *others)
+        if is_encoded(*others[:2]):
+            indices, indptr, *others = others
+            return super().__call__(expanded(first, indices), indptr, indptr, *others)
+        return super().__call__(*args)

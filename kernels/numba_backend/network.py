@@ -10,7 +10,7 @@ from numba import prange
 
 from ..checks import NO_INDICES
 from .activations import activate, apply_link, copy
-from .jit import Threaded, jit, readonly
+from .jit import ThreadedOnRows, jit, readonly
 from .linear import CHUNK, forward_row, forward_sparse_row, matrix, share, vector
 from .normalization import batch_norm_inference, layer_norm_forward
 from .program import (
@@ -87,7 +87,7 @@ def logits_of_chunk(x, indices, indptr, rows, layers, places, params, buffers, w
                 add_rows(_value(places, layers[i].source, n_in, chunk, work, outputs), y)
 
 
-@Threaded
+@ThreadedOnRows
 def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_threads):
     """outputs (n, n_out) of the network for x (n, n_in), with running statistics and without dropout. Threads share the rows."""
     x, indices, indptr, layers = readonly(x), readonly(indices), readonly(indptr), readonly(layers)

@@ -12,7 +12,7 @@ from numba import njit, prange
 from ..spec import Rows
 from .activations import copy
 from .batch import Objective, make_network, make_workspace, run_batch, update_buffers, use_buffers
-from .jit import OPTIONS, Threaded, jit, public, readonly
+from .jit import OPTIONS, Threaded, ThreadedOnRows, jit, public, readonly
 from .linear import share
 from .losses import check_loss, loss_terms
 from .network import n_rows
@@ -188,7 +188,7 @@ def _update_all(job, hyper, lr, factor, layers, current, total_weight, gradients
             squares[0, thread] = of_weights
 
 
-@Threaded
+@ThreadedOnRows
 def network_loss_gradient(
     x, indices, indptr, labels, targets, sample_weight, layers, params, loss, loss_hyper, alpha, clip, gradient, n_threads
 ):
@@ -229,7 +229,7 @@ def _keep_best(epoch, loss_sum, total_weight, params, job):
         copy(job.buffers, job.best_buffers)
 
 
-@Threaded
+@ThreadedOnRows
 def train_epochs(job, n_threads):
     """Passes over the rows in mini-batches, updating in place, as `reference.train_epochs` says it."""
     check_job(job)

@@ -10,7 +10,8 @@ wanted too: ``dx`` (0, 0), the ``outputs`` of a loss (0, 0). Those ``outputs`` m
 may be the ``outputs``; the outputs of `activation_forward`, `activation_backward`, `dropout` and `batch_norm_inference` may be
 their first inputs; no other two arrays overlap. The rows X of a network are dense, ``x`` (n, n_in), with empty ``indices``
 and ``indptr``; or sparse in CSR form, ``x`` (1, n_entries) with ``indices`` and ``indptr`` both int32 or both int64: then the first
-row of the layer table is linear, and no other adds X.
+row of the layer table is linear, and no other adds X. Or they are encoded, ``x`` (n, n_columns) with a table of their columns as
+``indices`` and an empty ``indptr``: likewise; see `..encoded`.
 
 Formulas: Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.5; `activations` and `updates` name theirs; Ba,
 Kiros, Hinton, *Layer normalization* (2016); Ioffe and Szegedy, *Batch normalization* (2015).

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..checks import NO_INDICES
+from ..encoded import expanded, is_encoded
 from ..layer_table import buffer_views, parameter_views
 from ..random_bits import drop_threshold, stream_key
 from ..spec import ACTIVATION_CODES, KINDS, LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES
@@ -140,7 +141,9 @@ def require_known(layers, loss=None, loss_hyper=None, optimizer=None):
 
 
 def one_matrix(x, indices, indptr, layers):
-    """X as one object, dense or sparse: from here on the same expressions do for both."""
+    """X as one object, dense or sparse: from here on the same expressions do for both. Encoded X is made dense."""
+    if is_encoded(indices, indptr):
+        return expanded(x, indices)
     return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, layers[0]["n_in"])) if indptr.size else x
 
 
