@@ -89,7 +89,7 @@ class Threaded:
 
 
 class ThreadedOnRows(Threaded):
-    """A `Threaded` function that begins with a job, or with X in the form of the raw kernels. It gets encoded rows as dense ones."""
+    """A `Threaded` function that begins with a job, or with X in the form of the raw kernels; encoded rows become dense ones."""
 
     def __call__(self, *args):
         first, *others = args

@@ -138,6 +138,7 @@ def test_wrong_numbers_are_no_addresses(backend, oracle, rows, problem, assert_c
     numbers[6, 2], expected[6, 2] = 1.5, -1
     numbers[7, 2], expected[7, 2] = np.nan, -1
     exact = in_float64(given | {"x": EncodedRows(expected, given["x"].columns)})
+    gradient = oracle.network_loss_gradient(**exact)[1]
     for n_threads in (1, 2):
         assert_close(
             backend.network_loss_gradient(**given, n_threads=n_threads)[1], oracle.network_loss_gradient(**exact)[1], dtype
