@@ -17,7 +17,7 @@ from ..encoded import EncodedRows, columns_of
 from ..training_set import FLOAT_DTYPES
 from .categories import category_columns
 from .columns import NOTHING
-from .frames import Table, categorical_mask, read_table, set_features
+from .frames import Table, categorical_mask, read_table
 from .numbers import number_columns
 
 NumericEncoding: TypeAlias = Literal["piecewise_linear", "standard"]
@@ -129,11 +129,11 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         if np.dtype(self.dtype) not in FLOAT_DTYPES:
             raise ValueError(f"dtype must be float32 or float64; got {self.dtype!r}")
         table = read_table(X, self, reset=True)
-        self.fit_table(table)
-        set_features(self, X, table)
+        self._fit_table(table)
+        table.name_features(self)
         return self
 
-    def fit_table(self, table: Table) -> None:
+    def _fit_table(self, table: Table) -> None:
         """`fit`, but for the number and the names of the columns."""
         mask = categorical_mask(table, self.categorical_features)
         n, n_features = table.shape
@@ -153,11 +153,22 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self.columns_, self.is_categorical_, self._kinds = columns, is_categorical, kinds
 
     def encode(self, X: MatrixLike) -> EncodedRows:
-        """The features in compact form."""
-        check_is_fitted(self)
-        return self.encode_table(read_table(X, self, reset=False))
+        """The features of each row in compact form.
 
-    def encode_table(self, table: Table) -> EncodedRows:
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            A table with the columns of `fit`.
+
+        Returns
+        -------
+        EncodedRows
+            Few numbers a row: networks that learn from them need not read the wide matrix, which its ``toarray()`` makes.
+        """
+        check_is_fitted(self)
+        return self._encode_table(read_table(X, self, reset=False))
+
+    def _encode_table(self, table: Table) -> EncodedRows:
         """The features of a table, whose columns are those of `fit`, in compact form."""
         columns = self.columns_
         x = np.empty((len(table), len(columns)), dtype=self.dtype)
@@ -176,10 +187,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         if column.is_empty or before == NOTHING:
             return
         if SAME_KIND.get(column.kind, column.kind) != SAME_KIND.get(before, before):
-            raise ValueError(
-                f"Column {column.label!r} of X held {before} when {type(self).__name__} was fitted; "
-                f"now it holds {column.kind} (dtype {column.dtype})"
-            )
+            now = f"{column.kind} (dtype {column.dtype})"
+            raise ValueError(f"Column {column.label!r} of X held {before} in fit, and now holds {now}")
         if not self.is_categorical_[number]:
             column.numbers  # noqa: B018 (fails where one is infinite)
 

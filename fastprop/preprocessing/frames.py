@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from .columns import CodedColumn, Column, column_of, objects_of
@@ -36,11 +37,19 @@ class Table:
 
     def __init__(self, labels: Sequence[Any], n_rows: int, read: Callable[[Any, int], Column], is_frame: bool) -> None:
         self.labels, self.shape, self.is_frame, self._read = list(labels), (n_rows, len(labels)), is_frame, read
-        self._order = range(len(labels))
+        self.names: NDArray[Any] | None = None
+        self._order: Sequence[int] = range(len(labels))
         self._last: tuple[int, Column] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def name_features(self, estimator: Any) -> None:
+        """Set `n_features_in_`, and `feature_names_in_` if all names are strings, as scikit-learn does."""
+        estimator.n_features_in_ = self.shape[1]
+        vars(estimator).pop("feature_names_in_", None)
+        if self.names is not None:
+            estimator.feature_names_in_ = self.names
 
     def __getitem__(self, number: int) -> Column:
         """A column. The last one is kept: one after the other takes little memory."""
@@ -65,7 +74,7 @@ def read_table(X: Any, estimator: Any, reset: bool) -> Table:
     """X as a table, checked in scikit-learn's words, in which ``estimator`` has its name.
 
     With ``reset`` it may have any columns. Otherwise they are those of the estimator's `feature_names_in_`, in whatever order X
-    has them, or as many as its `n_features_in_`. Nothing is set; `set_features` does that.
+    has them, or as many as its `n_features_in_`. The estimator is not changed.
     """
     table = _frame(X)
     if table is None:
@@ -75,7 +84,11 @@ def read_table(X: Any, estimator: Any, reset: bool) -> Table:
         else:
             X = validate_data(estimator, X, reset=False, **OPTIONS)
         return _array_table(X)
-    if not reset:
+    if reset:
+        names = BaseEstimator()
+        validate_data(names, X, skip_check_array=True)
+        table.names = getattr(names, "feature_names_in_", None)
+    else:
         names = getattr(estimator, "feature_names_in_", None)
         if names is not None and len(names) == len(table.labels) and set(names) == set(table.labels):
             table.reorder(names)
@@ -84,15 +97,6 @@ def read_table(X: Any, estimator: Any, reset: bool) -> Table:
     # As large as X without taking its memory: for the number of rows and columns, which must not be 0.
     check_array(np.broadcast_to(np.int8(0), table.shape), estimator=estimator, input_name="X", **OPTIONS)
     return table
-
-
-def set_features(estimator: Any, X: Any, table: Table) -> None:
-    """Set `n_features_in_`, and `feature_names_in_` if all names are strings, as scikit-learn does."""
-    if table.is_frame:
-        validate_data(estimator, X, skip_check_array=True)
-    else:
-        vars(estimator).pop("feature_names_in_", None)
-        estimator.n_features_in_ = table.shape[1]
 
 
 def host_array(X):
@@ -140,6 +144,9 @@ def _pandas_table(X, pandas):
 
 
 def _polars_table(X, polars):
+    if isinstance(X, polars.LazyFrame):
+        raise TypeError("X must be a DataFrame; got a LazyFrame, of which collect() makes one")
+
     def read(label, number):
         return polars_column(label, X.to_series(number), polars)
 
@@ -195,6 +202,8 @@ def pyarrow_column(label, column, pyarrow) -> Column:
     """A column of pyarrow, a ChunkedArray or an Array."""
     column = pyarrow.chunked_array([column]) if isinstance(column, pyarrow.Array) else column
     types, dtype = pyarrow.types, column.type
+    if types.is_float16(dtype) or types.is_decimal(dtype):
+        column = column.cast(pyarrow.float64())
     is_dictionary = types.is_dictionary(dtype)
     if is_dictionary or types.is_string(dtype) or types.is_large_string(dtype):
         array = (column.unify_dictionaries() if is_dictionary else column.dictionary_encode()).combine_chunks()
@@ -202,8 +211,6 @@ def pyarrow_column(label, column, pyarrow) -> Column:
         distinct = pyarrow_column(label, array.dictionary, pyarrow) if is_dictionary else None
         distinct = distinct or column_of(label, objects_of(array.dictionary.to_pylist()))
         return CodedColumn(label, codes, distinct, dtype=dtype, is_category=is_dictionary)
-    if types.is_decimal(dtype):
-        column = column.cast(pyarrow.float64())
     if types.is_integer(dtype) or types.is_floating(column.type) or types.is_boolean(dtype):
         missing = column.is_null().to_numpy() if column.null_count else None
         column = column.fill_null(pyarrow.scalar(0, column.type) if not types.is_boolean(dtype) else False)
