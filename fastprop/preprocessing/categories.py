@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..annotations import Floats
 from .columns import Column
+from .encodings import Encoding
 from .frames import Table
 
 
@@ -47,7 +48,7 @@ class Coding:
 
 
 @dataclass
-class OneHot:
+class OneHot(Encoding):
     """The number of a row's category, or -1 for none."""
 
     kind: ClassVar[str] = "one_hot"
@@ -60,16 +61,14 @@ class OneHot:
         return len(self.coding)
 
     def names(self, features: list[str]) -> list[str]:
-        """A name for each category."""
         return [f"{features[self.feature]}_{name}" for name in self.coding.names]
 
     def encode(self, table: Table, out: Floats) -> None:
-        """Write the column's values for all rows of a table."""
         out[...] = self.coding.numbers(table[self.feature])
 
 
 @dataclass
-class TwoCategories:
+class TwoCategories(Encoding):
     """-1/2 for the first of two categories, 1/2 for the second, 0 for neither."""
 
     kind: ClassVar[str] = "plain"
@@ -78,15 +77,13 @@ class TwoCategories:
     coding: Coding
 
     def names(self, features: list[str]) -> list[str]:
-        """The name of the second category."""
         return [f"{features[self.feature]}_{self.coding.names[1]}"]
 
     def encode(self, table: Table, out: Floats) -> None:
-        """Write the column's values for all rows of a table."""
         out[...] = np.array([-0.5, 0.5, 0.0])[self.coding.numbers(table[self.feature])]
 
 
-def category_columns(feature: int, column: Column, min_frequency: int) -> list[OneHot | TwoCategories]:
+def category_columns(feature: int, column: Column, min_frequency: int) -> list[Encoding]:
     """What encodes a column of categories; nothing where all rows are alike."""
     coding = Coding.fit(column, min_frequency)
     if len(coding) < 2:

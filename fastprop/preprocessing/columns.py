@@ -153,7 +153,7 @@ class ObjectColumn(Column):
     def numbers(self):
         numbers = np.full(len(self._values), np.nan)
         if self.kind in ("dates", "durations"):
-            numbers[~self.missing] = seconds(np.array([naive(value) for value in self._present]))
+            numbers[~self.missing] = seconds(np.array([numpys(value) for value in self._present]))
             return numbers
         try:
             numbers[~self.missing] = np.array(self._present, dtype=object).astype(np.float64)
@@ -239,10 +239,12 @@ def refuse_infinity(numbers, label):
         raise ValueError(f"Input X contains infinity or a value too large for dtype('float64'): column {label!r}.")
 
 
-def naive(value):
-    """A date as NumPy takes it: in UTC, if it has a time zone."""
+def numpys(value):
+    """A date, in UTC if it has a time zone, or a duration as NumPy's."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, timedelta) and not isinstance(value, np.timedelta64):
+        return np.timedelta64(value, "us")
     return np.datetime64(value, "us") if isinstance(value, date) else value
 
 

@@ -17,6 +17,7 @@ from ..encoded import EncodedRows, columns_of
 from ..training_set import FLOAT_DTYPES
 from .categories import category_columns
 from .columns import NOTHING
+from .encodings import Encoding
 from .frames import Table, categorical_mask, read_table
 from .numbers import number_columns
 
@@ -140,7 +141,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         rows: Any = slice(None)
         if n > QUANTILE_ROWS:
             rows = np.sort(np.random.default_rng(0).choice(n, QUANTILE_ROWS, replace=False))
-        columns: list[Any] = []
+        columns: list[Encoding] = []
         is_categorical, kinds = np.zeros(n_features, dtype=bool), []
         for i in range(n_features):
             column = table[i]
@@ -172,13 +173,13 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         """The features of a table, whose columns are those of `fit`, in compact form."""
         columns = self.columns_
         x = np.empty((len(table), len(columns)), dtype=self.dtype)
-        encoded = {i: [] for i in range(table.shape[1])}
-        for place, column in enumerate(columns):
-            encoded[column.feature].append((place, column))
-        for i, places in encoded.items():
+        encodings: list[list[Any]] = [[] for _ in range(table.shape[1])]
+        for column, out in zip(columns, x.T, strict=True):
+            encodings[column.feature].append((column, out))
+        for i, pairs in enumerate(encodings):
             self._check_kind(table, i)
-            for place, column in places:
-                column.encode(table, x[:, place])
+            for column, out in pairs:
+                column.encode(table, out)
         return EncodedRows(x, columns_of([column.kind for column in columns], [column.n for column in columns]))
 
     def _check_kind(self, table, number):

@@ -173,7 +173,7 @@ def pandas_column(label, series, pandas) -> Column:
         return pyarrow_column(label, pyarrow.array(series.array), pyarrow)
     if isinstance(dtype, pandas.StringDtype):
         codes, distinct = series.factorize()
-        return CodedColumn(label, codes, column_of(label, np.asarray(distinct, dtype=object)), dtype=dtype)
+        return CodedColumn(label, codes, column_of(label, np.asarray(distinct, dtype=object), dtype=dtype))
     if kind == "f":
         return column_of(label, series.to_numpy(np.float64, na_value=np.nan), dtype=dtype)
     if kind in "iub":
@@ -209,7 +209,7 @@ def pyarrow_column(label, column, pyarrow) -> Column:
         array = (column.unify_dictionaries() if is_dictionary else column.dictionary_encode()).combine_chunks()
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
         distinct = pyarrow_column(label, array.dictionary, pyarrow) if is_dictionary else None
-        distinct = distinct or column_of(label, objects_of(array.dictionary.to_pylist()))
+        distinct = distinct or column_of(label, objects_of(array.dictionary.to_pylist()), dtype=dtype)
         return CodedColumn(label, codes, distinct, dtype=dtype, is_category=is_dictionary)
     if types.is_integer(dtype) or types.is_floating(column.type) or types.is_boolean(dtype):
         missing = column.is_null().to_numpy() if column.null_count else None

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations import Floats
+from .encodings import Encoding
 from .frames import Table
 
 MAX = np.finfo(np.float64).max
-# A scaled number is that far from the median at most: beyond it, `smooth` has long reached its limit of 3.
+# A scaled number is that far from the median at most: beyond it, `smooth_scaled` has long reached its limit of 3.
 FARTHEST = 1e100
 
 
 @dataclass
-class ScaledNumber:
+class ScaledNumber(Encoding):
     """z / sqrt(1 + (z / 3)^2) of z = (x - median) / scale."""
 
     kind: ClassVar[str] = "plain"
@@ -36,16 +37,14 @@ class ScaledNumber:
         return cls(feature, float(median), float(middle or whole / 2 or whole))  # half of the smallest number is 0
 
     def names(self, features: list[str]) -> list[str]:
-        """The name of the column."""
         return [features[self.feature]]
 
     def encode(self, table: Table, out: Floats) -> None:
-        """Write the column's values for all rows of a table."""
         smooth_scaled(imputed(table[self.feature].numbers, self.median), self.median, self.scale, out)
 
 
-@dataclass
-class PiecewiseLinear:
+@dataclass(eq=False)
+class PiecewiseLinear(Encoding):
     """The bin that a number lies in, and how far it is in it, as one number from 0 to the number of bins."""
 
     kind: ClassVar[str] = "piecewise_linear"
@@ -67,16 +66,14 @@ class PiecewiseLinear:
         return len(self.edges) - 1
 
     def names(self, features: list[str]) -> list[str]:
-        """A name for each bin."""
         return [f"{features[self.feature]}_bin{i}" for i in range(self.n)]
 
     def encode(self, table: Table, out: Floats) -> None:
-        """Write the column's values for all rows of a table."""
         piecewise_positions(imputed(table[self.feature].numbers, self.median), self.edges, out)
 
 
 @dataclass
-class MissingIndicator:
+class MissingIndicator(Encoding):
     """Whether a number is missing."""
 
     kind: ClassVar[str] = "one_hot"
@@ -84,22 +81,20 @@ class MissingIndicator:
     feature: int
 
     def names(self, features: list[str]) -> list[str]:
-        """The name of the column."""
         return [f"{features[self.feature]}_missing"]
 
     def encode(self, table: Table, out: Floats) -> None:
-        """Write the column's values for all rows of a table."""
         out[...] = np.where(np.isnan(table[self.feature].numbers), 0, -1)
 
 
 def number_columns(
     feature: int, numbers: NDArray[np.float64], rows: slice | NDArray[np.intp], encoding: str, n_bins: int
-) -> list[ScaledNumber | PiecewiseLinear | MissingIndicator]:
+) -> list[Encoding]:
     """What encodes a column of numbers; quantiles are those of the given rows."""
     present = numbers[~np.isnan(numbers)]
     if not present.size:
         return []
-    columns: list[ScaledNumber | PiecewiseLinear | MissingIndicator] = []
+    columns: list[Encoding] = []
     ends = present.min(), present.max()
     if ends[0] < ends[1]:
         sample = numbers[rows]
