@@ -26,7 +26,7 @@ _HOMES = {
     "unpatch_sklearn": ".patch",
 }
 
-_PACKAGES = ("inspection", "kernels", "nn")
+_PACKAGES = ("inspection", "kernels", "nn", "preprocessing")
 
 __all__ = [*_HOMES, *_PACKAGES]
 

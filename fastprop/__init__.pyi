@@ -3,6 +3,7 @@
 from . import inspection as inspection
 from . import kernels as kernels
 from . import nn as nn
+from . import preprocessing as preprocessing
 from .composites import to_sklearn as to_sklearn
 from .config import show_config as show_config
 from .estimators import MLPClassifier as MLPClassifier
@@ -24,6 +25,7 @@ __all__ = [
     "kernels",
     "nn",
     "patch_sklearn",
+    "preprocessing",
     "show_config",
     "to_sklearn",
     "unpatch_sklearn",

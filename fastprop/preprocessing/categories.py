@@ -1,0 +1,91 @@
+"""Columns of categories, one-hot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annotations import Floats
+from .columns import Column
+from .encodings import Encoding
+from .frames import Table
+
+
+@dataclass
+class Coding:
+    """Numbers for the categories of a column: first the frequent ones, sorted, then all others together, then missing."""
+
+    categories: list[Any]
+    has_infrequent: bool
+    has_missing: bool
+
+    @classmethod
+    def fit(cls, column: Column, min_frequency: int) -> Self:
+        """Of a column; categories with fewer rows than ``min_frequency`` are infrequent."""
+        codes, categories = column.coded
+        n_missing, *counts = np.bincount(codes + 1, minlength=len(categories) + 1).tolist()
+        frequent = [category for category, count in zip(categories, counts, strict=True) if count >= min_frequency]
+        return cls(sorted(frequent), any(0 < count < min_frequency for count in counts), n_missing > 0)
+
+    @property
+    def names(self) -> list[str]:
+        """What each number stands for."""
+        return [*map(str, self.categories), *["infrequent"] * self.has_infrequent, *["missing"] * self.has_missing]
+
+    def __len__(self) -> int:
+        return len(self.categories) + self.has_infrequent + self.has_missing
+
+    def numbers(self, column: Column) -> NDArray[np.intp]:
+        """The number of each row: unseen categories are infrequent, and -1 is for those that have no number."""
+        codes, categories = column.coded
+        known = {category: i for i, category in enumerate(self.categories)}
+        unseen = len(self.categories) if self.has_infrequent else -1
+        missing = len(self) - 1 if self.has_missing else -1
+        return np.array([*(known.get(category, unseen) for category in categories), missing], dtype=np.intp)[codes]
+
+
+@dataclass
+class OneHot(Encoding):
+    """The number of a row's category, or -1 for none."""
+
+    kind: ClassVar[str] = "one_hot"
+    feature: int
+    coding: Coding
+
+    @property
+    def n(self) -> int:
+        """How many categories there are."""
+        return len(self.coding)
+
+    def names(self, features: list[str]) -> list[str]:
+        return [f"{features[self.feature]}_{name}" for name in self.coding.names]
+
+    def encode(self, table: Table, out: Floats) -> None:
+        out[...] = self.coding.numbers(table[self.feature])
+
+
+@dataclass
+class TwoCategories(Encoding):
+    """-1/2 for the first of two categories, 1/2 for the second, 0 for neither."""
+
+    kind: ClassVar[str] = "plain"
+    n: ClassVar[int] = 1
+    feature: int
+    coding: Coding
+
+    def names(self, features: list[str]) -> list[str]:
+        return [f"{features[self.feature]}_{self.coding.names[1]}"]
+
+    def encode(self, table: Table, out: Floats) -> None:
+        out[...] = np.array([-0.5, 0.5, 0.0])[self.coding.numbers(table[self.feature])]
+
+
+def category_columns(feature: int, column: Column, min_frequency: int) -> list[Encoding]:
+    """What encodes a column of categories; nothing where all rows are alike."""
+    coding = Coding.fit(column, min_frequency)
+    if len(coding) < 2:
+        return []
+    return [(TwoCategories if len(coding) == 2 else OneHot)(feature, coding)]

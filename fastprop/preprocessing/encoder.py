@@ -1,0 +1,246 @@
+"""TabularEncoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from ..annotations import ArrayLike, FloatDType, Floats, Integers, MatrixLike
+from ..encoded import EncodedRows, columns_of
+from ..training_set import FLOAT_DTYPES
+from .categories import category_columns
+from .columns import NOTHING
+from .encodings import Encoding
+from .frames import Table, categorical_mask, read_table
+from .numbers import number_columns
+
+NumericEncoding: TypeAlias = Literal["piecewise_linear", "standard"]
+CategoricalFeatures: TypeAlias = Literal["from_dtype"] | Sequence[bool] | Sequence[int] | Sequence[str] | Integers | None
+
+# Quantiles of more rows cost more than they differ.
+QUANTILE_ROWS = 200_000
+# Kinds of columns that go for each other: False is 0.
+SAME_KIND = {"booleans": "numbers"}
+
+
+class TabularEncoder(TransformerMixin, BaseEstimator):
+    """Numbers, categories, dates and gaps of a table as features that a network learns well from.
+
+    A number x becomes ``z / sqrt(1 + (z / 3)^2)`` with ``z = (x - median) / (q75 - q25)`` (half the range where the quartiles are
+    equal), and beside it a piecewise linear encoding (Gorishniy, Rubachev, Babenko, *On Embeddings for Numerical Features in
+    Tabular Deep Learning*, 2022): ``clip((x - e_i) / (e_{i+1} - e_i), 0, 1) - 1/2`` for each bin between edges e_i, which are
+    quantiles of the numbers and of the distinct numbers. Where it is missing it is the median, and a feature more says so if
+    training data had gaps. Dates and durations are numbers of seconds.
+
+    A category is one-hot, rare ones together, and missing is one of its own if training data had gaps; a category that was not in
+    training data is a rare one if there were any, else none. Two categories are one feature, -1/2 or 1/2.
+    Columns in which all rows are alike are left out.
+
+    Parameters
+    ----------
+    categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
+        Which columns are categorical: a mask, indices or names. 'from_dtype': in frames those with a dtype of categories, strings,
+        booleans or objects that are not numbers; in arrays none. None: no column.
+    numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
+        'standard' is z alone, without the piecewise linear encoding.
+    n_bins : int, default=16
+        Number of quantiles for the edges of bins. Half as many come from the distinct numbers; equal edges are one.
+    min_frequency : int, default=10
+        A category with fewer rows is a rare one.
+    dtype : {np.float32, np.float64}, default=np.float32
+        Of the result.
+
+    Attributes
+    ----------
+    columns_ : list
+        What encodes the columns, in their order.
+    is_categorical_ : ndarray of bool, shape (n_features_in_,)
+        Which columns are categorical.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Their names, if they are strings. By them the columns of later frames are found, in whatever order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop.preprocessing import TabularEncoder
+    >>> X = np.array([[1.0, 0], [2.0, 1], [np.nan, 2], [5.0, 1]])
+    >>> encoder = TabularEncoder(categorical_features=[1], n_bins=2, min_frequency=1).fit(X)
+    >>> encoder.get_feature_names_out().tolist()
+    ['x0', 'x0_bin0', 'x0_bin1', 'x0_missing', 'x1_0.0', 'x1_1.0', 'x1_2.0']
+    >>> print(encoder.transform(X[:2]).round(2))
+    [[-0.49 -0.5  -0.5   0.    1.    0.    0.  ]
+     [ 0.    0.5  -0.5   0.    0.    1.    0.  ]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "numeric_encoding": [StrOptions({"piecewise_linear", "standard"})],
+        "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "min_frequency": [Interval(Integral, 1, None, closed="left")],
+        "dtype": "no_validation",  # in `fit`
+    }
+
+    def __init__(
+        self,
+        *,
+        categorical_features: CategoricalFeatures = "from_dtype",
+        numeric_encoding: NumericEncoding = "piecewise_linear",
+        n_bins: int = 16,
+        min_frequency: int = 10,
+        dtype: FloatDType = np.float32,
+    ) -> None:
+        self.categorical_features = categorical_features
+        self.numeric_encoding = numeric_encoding
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.dtype = dtype
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
+        """Learn scales, edges and categories.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            The table. None, NaN, NaT and NA are missing.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        TabularEncoder
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If a number is infinite, a string is where numbers must be, or ``categorical_features`` does not fit X.
+        TypeError
+            If a column has values of several kinds.
+        """
+        if np.dtype(self.dtype) not in FLOAT_DTYPES:
+            raise ValueError(f"dtype must be float32 or float64; got {self.dtype!r}")
+        table = read_table(X, self, reset=True)
+        self._fit_table(table)
+        table.name_features(self)
+        return self
+
+    def _fit_table(self, table: Table) -> None:
+        """`fit`, but for the number and the names of the columns."""
+        mask = categorical_mask(table, self.categorical_features)
+        n, n_features = table.shape
+        rows: Any = slice(None)
+        if n > QUANTILE_ROWS:
+            rows = np.sort(np.random.default_rng(0).choice(n, QUANTILE_ROWS, replace=False))
+        columns: list[Encoding] = []
+        is_categorical, kinds = np.zeros(n_features, dtype=bool), []
+        for i in range(n_features):
+            column = table[i]
+            is_categorical[i] = table.is_frame and column.is_categorical if mask is None else mask[i]
+            if is_categorical[i]:
+                columns += category_columns(i, column, self.min_frequency)
+            else:
+                columns += number_columns(i, column.numbers, rows, self.numeric_encoding, self.n_bins)
+            kinds.append(NOTHING if column.is_empty else column.kind)
+        self.columns_, self.is_categorical_, self._kinds = columns, is_categorical, kinds
+
+    def encode(self, X: MatrixLike) -> EncodedRows:
+        """The features of each row in compact form.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            A table with the columns of `fit`.
+
+        Returns
+        -------
+        EncodedRows
+            Few numbers a row: networks that learn from them need not read the wide matrix, which its ``toarray()`` makes.
+        """
+        check_is_fitted(self)
+        return self._encode_table(read_table(X, self, reset=False))
+
+    def _encode_table(self, table: Table) -> EncodedRows:
+        """The features of a table, whose columns are those of `fit`, in compact form."""
+        columns = self.columns_
+        x = np.empty((len(table), len(columns)), dtype=self.dtype)
+        encodings: list[list[Any]] = [[] for _ in range(table.shape[1])]
+        for column, out in zip(columns, x.T, strict=True):
+            encodings[column.feature].append((column, out))
+        for i, pairs in enumerate(encodings):
+            self._check_kind(table, i)
+            for column, out in pairs:
+                column.encode(table, out)
+        return EncodedRows(x, columns_of([column.kind for column in columns], [column.n for column in columns]))
+
+    def _check_kind(self, table, number):
+        """Fail where a column has other things than it had in `fit`."""
+        column, before = table[number], self._kinds[number]
+        if column.is_empty or before == NOTHING:
+            return
+        if SAME_KIND.get(column.kind, column.kind) != SAME_KIND.get(before, before):
+            now = f"{column.kind} (dtype {column.dtype})"
+            raise ValueError(f"Column {column.label!r} of X held {before} in fit, and now holds {now}")
+        if not self.is_categorical_[number]:
+            column.numbers  # noqa: B018 (fails where one is infinite)
+
+    def transform(self, X: MatrixLike) -> Floats:
+        """The features of each row.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            A table with the columns of `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features_out)
+            Or a frame, after `set_output`.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns, or a column holds other things than in `fit`, numbers where there were strings for example.
+        """
+        return self.encode(X).toarray()
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
+        """The names of the features.
+
+        ``'age'``, ``'age_bin0'``, ... and ``'age_missing'`` for a column of numbers, ``'city_Paris'``, ..., ``'city_infrequent'``
+        and ``'city_missing'`` for one of categories; with ``'_'`` at the end where there is such a name already.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns; None: those of `fit`, or ``'x0'``, ``'x1'``, ...
+
+        Returns
+        -------
+        ndarray of str
+            One for each feature.
+        """
+        check_is_fitted(self)
+        features = _check_feature_names_in(self, input_features).tolist()
+        names: dict[str, None] = {}
+        for column in self.columns_:
+            for name in column.names(features):
+                while name in names:
+                    name += "_"
+                names[name] = None
+        return np.array([*names], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

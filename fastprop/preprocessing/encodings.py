@@ -1,0 +1,29 @@
+"""What the columns of a table become: the base of all encodings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from ..annotations import Floats
+from .frames import Table
+
+
+class Encoding(ABC):
+    """What one column of a table, number ``feature``, is in encoded rows: one number a row, for ``n`` wide features.
+
+    A new one is a class with ``fit``, which learns from the column, and is made where it is wanted: in `number_columns` or
+    `category_columns`. It stands for features in one of the ways of `kernels.spec.ENCODINGS`, its ``kind``.
+    """
+
+    kind: ClassVar[str]
+    feature: int
+    n: int
+
+    @abstractmethod
+    def names(self, features: list[str]) -> list[str]:
+        """A name for each wide feature, made of the names of the table's columns."""
+
+    @abstractmethod
+    def encode(self, table: Table, out: Floats) -> None:
+        """Write the number of each row of a table into ``out``, shape (n_rows,), strided."""

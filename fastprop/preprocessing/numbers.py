@@ -1,0 +1,138 @@
+"""Columns of numbers: scaled, in a piecewise linear encoding, and where they are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..annotations import Floats
+from .encodings import Encoding
+from .frames import Table
+
+MAX = np.finfo(np.float64).max
+# A scaled number is that far from the median at most: beyond it, `smooth_scaled` has long reached its limit of 3.
+FARTHEST = 1e100
+
+
+@dataclass
+class ScaledNumber(Encoding):
+    """z / sqrt(1 + (z / 3)^2) of z = (x - median) / scale."""
+
+    kind: ClassVar[str] = "plain"
+    n: ClassVar[int] = 1
+    feature: int
+    median: float
+    scale: float
+
+    @classmethod
+    def fit(cls, feature: int, ordered: NDArray[np.float64]) -> Self:
+        """From a column's sorted numbers, which are not all the same: the scale is the range of their middle half, or half the
+        range of all where that is 0."""
+        low, median, high = quantiles(ordered, [0.25, 0.5, 0.75])
+        with np.errstate(over="ignore"):
+            middle, whole = np.minimum([high - low, ordered[-1] - ordered[0]], MAX)
+        return cls(feature, float(median), float(middle or whole / 2 or whole))  # half of the smallest number is 0
+
+    def names(self, features: list[str]) -> list[str]:
+        return [features[self.feature]]
+
+    def encode(self, table: Table, out: Floats) -> None:
+        smooth_scaled(imputed(table[self.feature].numbers, self.median), self.median, self.scale, out)
+
+
+@dataclass(eq=False)
+class PiecewiseLinear(Encoding):
+    """The bin that a number lies in, and how far it is in it, as one number from 0 to the number of bins."""
+
+    kind: ClassVar[str] = "piecewise_linear"
+    feature: int
+    median: float
+    edges: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, feature: int, ordered: NDArray[np.float64], n_bins: int) -> Self:
+        """From a column's sorted numbers: edges at their quantiles, and at half as many of the distinct ones, so that a column that
+        is mostly one number has edges where it is another."""
+        distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+        edges = [quantiles(ordered, np.linspace(0, 1, n_bins + 1)), quantiles(distinct, np.linspace(0, 1, n_bins // 2 + 1))]
+        return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique(np.concatenate(edges)))
+
+    @property
+    def n(self) -> int:
+        """The number of bins."""
+        return len(self.edges) - 1
+
+    def names(self, features: list[str]) -> list[str]:
+        return [f"{features[self.feature]}_bin{i}" for i in range(self.n)]
+
+    def encode(self, table: Table, out: Floats) -> None:
+        piecewise_positions(imputed(table[self.feature].numbers, self.median), self.edges, out)
+
+
+@dataclass
+class MissingIndicator(Encoding):
+    """Whether a number is missing."""
+
+    kind: ClassVar[str] = "one_hot"
+    n: ClassVar[int] = 1
+    feature: int
+
+    def names(self, features: list[str]) -> list[str]:
+        return [f"{features[self.feature]}_missing"]
+
+    def encode(self, table: Table, out: Floats) -> None:
+        out[...] = np.where(np.isnan(table[self.feature].numbers), 0, -1)
+
+
+def number_columns(
+    feature: int, numbers: NDArray[np.float64], rows: slice | NDArray[np.intp], encoding: str, n_bins: int
+) -> list[Encoding]:
+    """What encodes a column of numbers; quantiles are those of the given rows."""
+    present = numbers[~np.isnan(numbers)]
+    if not present.size:
+        return []
+    columns: list[Encoding] = []
+    ends = present.min(), present.max()
+    if ends[0] < ends[1]:
+        sample = numbers[rows]
+        ordered = np.sort(sample[~np.isnan(sample)])
+        if len(ordered) < len(present):
+            ordered = np.concatenate([ends[:1], ordered, ends[1:]])
+        columns.append(ScaledNumber.fit(feature, ordered))
+        if encoding == "piecewise_linear":
+            columns.append(PiecewiseLinear.fit(feature, ordered, n_bins))
+    return columns + [MissingIndicator(feature)] * (len(present) < len(numbers))
+
+
+def smooth_scaled(x: NDArray[np.float64], median: float, scale: float, out: Floats) -> None:
+    """z / sqrt(1 + (z / 3)^2) of z = (x - median) / scale, without overflow for any finite numbers."""
+    with np.errstate(over="ignore", under="ignore"):
+        z = np.clip((x - median) / scale, -FARTHEST, FARTHEST)
+        out[...] = z / np.sqrt(1 + (z / 3) ** 2)
+
+
+def piecewise_positions(x: NDArray[np.float64], edges: NDArray[np.float64], out: Floats) -> None:
+    """The number of the bin that x lies in plus (x - left edge) / width; 0 and the number of bins for x outside of all."""
+    n_bins = len(edges) - 1
+    with np.errstate(over="ignore", under="ignore"):
+        widths = np.minimum(np.diff(edges), MAX)
+        bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, n_bins - 1)
+        out[...] = bins + np.clip((x - edges[bins]) / widths[bins], 0, 1)
+
+
+def imputed(x: NDArray[np.float64], median: float) -> NDArray[np.float64]:
+    """The numbers with the median where one is missing."""
+    missing = np.isnan(x)
+    return np.where(missing, median, x) if missing.any() else x
+
+
+def quantiles(ordered: NDArray[np.float64], q) -> NDArray[np.float64]:
+    """Those of sorted numbers, by linear interpolation: between equal numbers exactly these, and without overflow."""
+    places = np.asarray(q) * (len(ordered) - 1)
+    left = places.astype(np.intp)
+    a, b = ordered[left], ordered[np.minimum(left + 1, len(ordered) - 1)]
+    with np.errstate(over="ignore", under="ignore"):
+        return np.clip(a + (places - left) * np.minimum(b - a, MAX), a, b)
