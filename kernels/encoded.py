@@ -56,8 +56,8 @@ class EncodedRows:
 
     def __init__(self, x: Floats, columns: ArrayLike | NDArray[np.void]) -> None:
         columns, x = np.array(columns, COLUMN), np.ascontiguousarray(x)
-        if columns.ndim != 1 or not len(columns):
-            raise ValueError(f"columns must be a vector with at least one column; got shape {columns.shape}")
+        if columns.ndim != 1:
+            raise ValueError(f"columns must be a vector; got shape {columns.shape}")
         if x.dtype not in (np.float32, np.float64):
             raise TypeError(f"x must be float32 or float64; got {x.dtype}")
         if x.ndim != 2 or x.shape[1] != len(columns):
@@ -115,6 +115,14 @@ class EncodedRows:
             A new array of the same dtype.
         """
         return expanded(self.x, self.columns)
+
+
+def columns_of(kinds: list[str], n: list[int]) -> NDArray[np.void]:
+    """The table of columns with these encodings and so many values each, one after the other."""
+    columns = np.zeros(len(kinds), COLUMN)
+    columns["kind"], columns["n"] = [ENCODINGS[kind] for kind in kinds], n
+    columns["offset"] = np.cumsum(columns["n"]) - columns["n"]
+    return columns
 
 
 def expanded(x, columns):

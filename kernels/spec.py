@@ -125,14 +125,6 @@ LAYER_FIELDS = {
 }
 LAYER = np.dtype(list(LAYER_FIELDS.items()))
 
-# How the columns of encoded rows stand for the features of the wide matrix that a network learns from. Column i, x[:, i], is for
-# the `n` features from `offset` on; feature k = 0, ..., n - 1 of them is
-#   plain              x; n is 1
-#   piecewise_linear   min(max(x - k, 0), 1) - 1/2, where x, from 0 to n, is the number of a bin plus how far x is in it
-#   one_hot            1 if x == k else 0, where x is 0, ..., n - 1, or -1 for none
-ENCODINGS = {"plain": 0, "piecewise_linear": 1, "one_hot": 2}
-COLUMN = np.dtype([("kind", np.int64), ("offset", np.int64), ("n", np.int64)])
-
 
 class Rows(NamedTuple):
     """Rows of data with their targets, in the form of the raw kernels; an empty array is what is not given.

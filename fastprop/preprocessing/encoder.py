@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..annotations import ArrayLike, FloatDType, Floats, Integers, MatrixLike
-from ..encoded import EncodedRows, columns_of
+from ..kernels import EncodedRows
+from ..kernels.encoded import columns_of
 from ..training_set import FLOAT_DTYPES
 from .categories import category_columns
 from .columns import NOTHING

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastprop.encoded import EncodedRows, columns_of
+from fastprop.kernels import EncodedRows
+from fastprop.kernels.encoded import columns_of
 from fastprop.kernels.spec import COLUMN, ENCODINGS
 
 X = np.array([[0.25, 0.0, -1.0], [-3.0, 1.75, 2.0], [7.0, 3.0, 0.0]])
