@@ -19,6 +19,8 @@ _HOMES = {
     "MLPClassifier": ".estimators",
     "MLPRegressor": ".estimators",
     "Network": ".network",
+    "TabularClassifier": ".tabular",
+    "TabularRegressor": ".tabular",
     "fit_many": ".many",
     "patch_sklearn": ".patch",
     "show_config": ".config",

@@ -13,6 +13,8 @@ from .many import fit_many as fit_many
 from .network import Network as Network
 from .patch import patch_sklearn as patch_sklearn
 from .patch import unpatch_sklearn as unpatch_sklearn
+from .tabular import TabularClassifier as TabularClassifier
+from .tabular import TabularRegressor as TabularRegressor
 
 __version__: str
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "TabularClassifier",
+    "TabularRegressor",
     "fit_many",
     "inspection",
     "kernels",

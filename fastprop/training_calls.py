@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kernels
 from .annotations import Floats, Integers
 from .kernels import checks
 from .kernels.job import VALIDATION, new_job
@@ -152,16 +154,41 @@ class TrainingCalls:
         rates : ndarray of float64, shape (n_steps,), optional
             As in `Network.train_epochs`.
         """
+        job = self._job(orders, losses, rates)
+        try:
+            self._network._train_epochs(job, self._n_threads)
+        finally:
+            self._optimizer.t = int(job.step[0])
+
+    def _job(self, orders, losses, rates=None):
+        """What `run` runs; its ``step`` then says how many steps are done."""
         optimizer, fields = self._optimizer, self._fields.copy()
         if optimizer.memory is not self._memory:
             raise ValueError("the optimizer has got another memory since training began; train with it anew")
         step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
         fields[ORDERS], fields[LOSSES], fields[STEP], fields[HYPER] = orders, losses, step, optimizer.hyper
         fields[RATES] = NO_RATES if rates is None else rates
-        try:
-            self._network._train_epochs(Job._make(fields), self._n_threads)
-        finally:
-            optimizer.t = int(step[0])
+        return Job._make(fields)
+
+
+def run_together(calls: Sequence[TrainingCalls], arguments: Sequence[tuple[Any, ...]], n_threads: int) -> None:
+    """`TrainingCalls.run` of several networks, which share nothing that is written to, in one compiled call.
+
+    Parameters
+    ----------
+    calls : sequence of TrainingCalls
+        Each trains on one thread: its own ``n_threads`` does not count.
+    arguments : sequence of tuple
+        The arguments of ``run`` for each of them.
+    n_threads : int
+        How many train at a time. No result depends on it.
+    """
+    jobs = [each._job(*own) for each, own in zip(calls, arguments, strict=True)]
+    try:
+        kernels.active.raw.train_jobs(jobs, checked_threads(n_threads))
+    finally:
+        for each, job in zip(calls, jobs, strict=True):
+            each._optimizer.t = int(job.step[0])
 
 
 def checked_threads(n_threads: int) -> int:

@@ -1,0 +1,327 @@
+"""What TabularClassifier and TabularRegressor share: parameters, the steps of a fit, the members' outputs."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+
+from .. import loop
+from ..annotations import Floats, MatrixLike
+from ..estimators.held_out import named
+from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
+from ..kernels import EncodedRows
+from ..kernels.encoded import columns_of
+from ..network import Network
+from ..preprocessing import TabularEncoder
+from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
+from ..preprocessing.frames import read_table
+from ..progress import progress
+from ..threads import effective_n_threads, n_threads_of_call
+from ..training_set import TrainingSet
+from ..warn import warn
+from . import recipe
+from .folds import held_out_rows
+from .members import Member, Training, train
+
+
+class Rows(NamedTuple):
+    """Encoded rows with targets as the user gave them, and weights or None."""
+
+    x: EncodedRows
+    y: NDArray[Any]
+    sample_weight: Floats | None
+
+
+class BaseTabular(BaseEstimator):
+    """Base of both estimators; the parameters are described there."""
+
+    n_members: int
+    hidden_layer_sizes: int | Sequence[int]
+    categorical_features: CategoricalFeatures
+    numeric_encoding: NumericEncoding
+    n_bins: int
+    min_frequency: int
+    max_iter: int
+    batch_size: int | Literal["auto"]
+    learning_rate_init: float | Literal["auto"]
+    weight_decay: float
+    dropout: float
+    scoring: str | Callable[..., float]
+    validation_fraction: float
+    early_stopping: bool
+    refit: bool
+    max_time: float | None
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    verbose: int
+    warm_start: bool
+
+    # Only once fitted; described in the estimators' docstrings.
+    members_: list[Network]
+    encoder_: TabularEncoder
+    loss_curves_: list[list[float]]
+    validation_loss_curves_: list[list[float]]
+    best_iters_: list[int]
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **{name: TabularEncoder._parameter_constraints[name] for name in ("categorical_features", "numeric_encoding")},
+        **{name: TabularEncoder._parameter_constraints[name] for name in ("n_bins", "min_frequency")},
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "early_stopping": ["boolean"],
+        "refit": ["boolean"],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+    }
+
+    @classmethod
+    def from_preset(cls, name: Literal["fast", "accurate"], **parameters: Any) -> Self:
+        """Make an estimator for a purpose.
+
+        Parameters
+        ----------
+        name : {'fast', 'accurate'}
+            'fast' is 16 epochs of two hidden layers, at about a third of the time; 'accurate' has the defaults.
+        **parameters
+            Parameters of the estimator, which take the place of the preset's.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            Not fitted.
+        """
+        if name not in recipe.PRESETS:
+            raise ValueError(f"name must be one of {list(recipe.PRESETS)}; got {name!r}")
+        return cls(**recipe.PRESETS[name] | parameters)
+
+    # What the two estimators differ in
+
+    @abstractmethod
+    def _learn_targets(self, y, sample_weight, reset):
+        """Check y, shape (n,) or (n, n_outputs), and set what turns it into the network's targets."""
+
+    @abstractmethod
+    def _checked_targets(self, y):
+        """y for validation, checked and in its own values."""
+
+    @abstractmethod
+    def _network_targets(self, y):
+        """What `Network.training_set` takes."""
+
+    @abstractmethod
+    def _make_network(self, sizes):
+        """A network with its loss; ``sizes`` are without the outputs."""
+
+    def _classes_of_rows(self, y):
+        """Numbers of classes that each member's validation rows have in proportion, or None."""
+        return None
+
+    def _weights_of_rows(self, y, sample_weight):
+        return sample_weight
+
+    # Fitting
+
+    def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
+        goes_on = self.warm_start and hasattr(self, "members_")
+        with unchanged_by_errors(self):
+            hidden = self._hidden_layer_sizes()
+            table, y = read_table(X, self, reset=not goes_on), host_array(y, "y")
+            y = self._learn_targets(y, sample_weight, reset=not goes_on)
+            check_consistent_length(table, y)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), y)
+            sample_weight = self._weights_of_rows(y, sample_weight)
+            if sample_weight is not None:
+                check_some_weight(sample_weight)
+            if not goes_on:
+                self._learn_encoding(table)
+            validation = self._given_rows(X_val, y_val, sample_weight_val)
+            rows = Rows(self._encode(table), y, sample_weight)
+            self._train(rows, validation, hidden, goes_on)
+        return self
+
+    def _hidden_layer_sizes(self):
+        sizes = list(np.atleast_1d(self.hidden_layer_sizes).tolist())
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be integers of at least 1; got {self.hidden_layer_sizes!r}")
+        return sizes
+
+    def _learn_encoding(self, table):
+        names = "categorical_features", "numeric_encoding", "n_bins", "min_frequency"
+        encoder = TabularEncoder(**{name: getattr(self, name) for name in names})
+        encoder._fit_table(table)
+        for estimator in (encoder, self):
+            table.name_features(estimator)
+        self.encoder_ = encoder
+
+    def _encode(self, table):
+        rows = self.encoder_._encode_table(table)
+        # A network has at least one input.
+        return rows if rows.shape[1] else EncodedRows(np.zeros((len(rows), 1), rows.dtype), columns_of(["plain"], [1]))
+
+    def _given_rows(self, X, y, sample_weight):
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+            return None
+        if X is None or y is None:
+            given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+            raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        with named("X_val"):
+            x = self._encode(read_table(X, self, reset=False))
+        with named("y_val"):
+            y = self._checked_targets(host_array(y, "y_val"))
+            check_consistent_length(x.x, y)
+        if sample_weight is not None:
+            with named("sample_weight_val"):
+                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight_val"), y)
+                check_some_weight(sample_weight)
+        return Rows(x, y, sample_weight)
+
+    def _train(self, rows, validation, hidden, goes_on):
+        random_state = check_random_state(self.random_state)
+        seeds = random_state.randint(2**31 - 1, size=self.n_members)
+        networks = self._networks([rows.x.shape[1], *hidden], seeds, goes_on)
+        data = self._data(networks[0], rows)
+        pairs = self._rows_of_members(networks[0], rows, validation, random_state)
+        training = self._training(len(rows.y))
+        members = [
+            Member(network, data, own, held_out, self._scorer(held_rows), training, np.random.RandomState(seed))
+            for network, (own, held_out, held_rows), seed in zip(networks, pairs, seeds, strict=True)
+        ]
+        completed = self._run(members, [self.max_iter] * len(members))
+        self.members_, self.loss_curves_ = networks, [member.losses for member in members]
+        self.best_iters_, self.n_iter_ = [member.best_epoch for member in members], max(member.n_epochs for member in members)
+        vars(self).pop("validation_loss_curves_", None)
+        if any(member.validation_losses for member in members):
+            self.validation_loss_curves_ = [member.validation_losses for member in members]
+        if self.refit and self.early_stopping and completed:
+            self.members_ = self._refitted(rows, hidden, data, training, seeds)
+        return completed
+
+    def _refitted(self, rows, hidden, data, training, seeds):
+        """Networks trained on all rows, each for as many epochs as its best one."""
+        networks = self._networks([rows.x.shape[1], *hidden], seeds, False)
+        every = np.arange(len(rows.y))
+        members = [
+            Member(network, data, every, None, None, training, np.random.RandomState(seed))
+            for network, seed in zip(networks, seeds, strict=True)
+        ]
+        self._run(members, self.best_iters_)
+        return networks
+
+    def _networks(self, sizes, seeds, goes_on):
+        if goes_on:
+            if [network.sizes[:-1] for network in self.members_] != [tuple(sizes)] * self.n_members:
+                raise ValueError("warm_start needs the n_members and hidden_layer_sizes of the last fit")
+            return [copy.deepcopy(network) for network in self.members_]
+        networks = [self._make_network(sizes) for _ in seeds]
+        for network, seed in zip(networks, seeds.tolist(), strict=True):
+            network.initialize(np.random.RandomState(seed))
+        return networks
+
+    def _training(self, n_rows):
+        auto = self.batch_size == "auto"
+        return Training(
+            max_iter=self.max_iter,
+            batch_size=min(recipe.BATCH_SIZE if auto else self.batch_size, n_rows),
+            learning_rate=recipe.LEARNING_RATE if self.learning_rate_init == "auto" else self.learning_rate_init,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            smoothing=getattr(self, "label_smoothing", 0.0),
+            ema_decay=recipe.EMA_DECAY,
+            beta_2=recipe.BETA_2,
+            warmup=recipe.WARMUP,
+            patience=recipe.PATIENCE if self.early_stopping else np.inf,
+        )
+
+    def _data(self, network, rows) -> TrainingSet:
+        return network.training_set(rows.x, self._network_targets(rows.y), rows.sample_weight)
+
+    def _rows_of_members(self, network, rows, validation, random_state):
+        """For each member (the rows to train on, those to validate on or None, the same as `Rows`)."""
+        every = np.arange(len(rows.y))
+        if validation is not None or not self.early_stopping:
+            held_out = None if validation is None else self._data(network, validation)
+            return [(every, held_out, validation)] * self.n_members
+        rotates, made = len(every) <= recipe.ROWS_TO_ROTATE, {}
+        classes = self._classes_of_rows(rows.y)
+        pairs = []
+        for held in held_out_rows(len(every), self.validation_fraction, self.n_members, classes, rotates, random_state):
+            key = held.tobytes()
+            if key not in made:
+                weights = None if rows.sample_weight is None else rows.sample_weight[held]
+                held_rows = Rows(rows.x[held], rows.y[held], weights)
+                made[key] = np.setdiff1d(every, held), self._data(network, held_rows), held_rows
+            pairs.append(made[key])
+        return pairs
+
+    def _scorer(self, held_out):
+        """The score of a network on validation `Rows`; None for the loss."""
+        if held_out is None or not self.early_stopping or self.scoring == "loss":
+            return None
+        scorer = check_scoring(self, self.scoring)
+        weights = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
+        return lambda network: scorer(self._alone(network), held_out.x, held_out.y, **weights)
+
+    def _alone(self, network):
+        """A fitted copy with one network, to be judged."""
+        alone = copy.copy(self)
+        alone.members_ = [network]
+        return alone
+
+    def _run(self, members, n_epochs):
+        total = max(n_epochs)
+        bar = progress(total, "epochs") if self.verbose else nullcontext(lambda n, doing: None)
+        with bar as advance:
+
+            def epoch_ends(done):
+                advance(1, f"loss {np.mean([member.losses[-1] for member in members]):.4g}")
+                return False
+
+            completed = train(members, n_epochs, effective_n_threads(self.n_jobs), epoch_ends=epoch_ends, time_limit=self.max_time)
+        if not completed:
+            warn("Training interrupted by user.")
+        return completed
+
+    # Predicting
+
+    def _outputs(self, X: MatrixLike | EncodedRows) -> Iterator[Floats]:
+        """Each member's outputs, (n, n_outputs) float64."""
+        check_is_fitted(self)
+        rows = X if isinstance(X, EncodedRows) else self._encode(read_table(X, self, reset=False))
+        flops = 2 * self.members_[0].n_weights
+        n_threads = n_threads_of_call(self.n_jobs, len(rows), flops)
+        for network in self.members_:
+            yield loop.forward(network, rows, n_threads).astype(np.float64)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags

@@ -1,0 +1,330 @@
+"""TabularClassifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_y, column_or_1d
+
+from ..annotations import ArrayLike, Floats, MatrixLike
+from ..estimators.class_weights import weights_of_labels
+from ..estimators.decorators import fits
+from ..estimators.targets import check_known_classes, check_same_classes
+from ..network import Network
+from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
+from ..warn import call
+from . import recipe
+from .base import BaseTabular
+
+
+class TabularClassifier(ClassifierMixin, BaseTabular):
+    """Classification of tables with numbers, categories, dates and gaps by an ensemble of small networks.
+
+    Columns are encoded by `preprocessing.TabularEncoder`. Each member is a network that learns to minimise the cross-entropy with
+    AdamW, and keeps a moving average of its weights as it was after the best epoch; probabilities are the mean of the members'.
+    For the names and meanings that both have, see `sklearn.ensemble.HistGradientBoostingClassifier`.
+
+    Parameters
+    ----------
+    n_members : int, default=8
+        Number of networks, whose outputs are averaged.
+    hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
+        Number of units of each hidden layer, with SiLU.
+    categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
+        Which columns are categorical: a mask, indices or names. 'from_dtype': in frames those with a dtype of categories, strings,
+        booleans or objects that are not numbers; in arrays none. None: no column.
+    numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
+        What numbers become, see `preprocessing.TabularEncoder`.
+    n_bins : int, default=16
+        Number of quantiles for the edges of the piecewise linear encoding's bins.
+    min_frequency : int, default=10
+        A category with fewer rows is a rare one; rare ones are one category.
+    max_iter : int, default=32
+        Number of epochs, over which the learning rate falls to 0. With early stopping most trainings end before.
+    batch_size : int or 'auto', default='auto'
+        Number of rows in a mini-batch. 'auto' is min(128, n_samples).
+    learning_rate_init : float or 'auto', default='auto'
+        The highest learning rate. 'auto' is 0.01.
+    weight_decay : float, default=0.0
+        Decoupled weight decay, as in AdamW, of all weights but the biases.
+    dropout : float, default=0.0
+        Rate of dropout behind each hidden layer, in [0, 1).
+    label_smoothing : float, default=0.0
+        In [0, 1): the share of each row's target that is spread evenly over all classes.
+    class_weight : dict, 'balanced' or None, default=None
+        Factors of the loss of each class's rows. 'balanced': n_samples / (n_classes * number of rows of the class). Validation rows
+        do not have them.
+    loss : {'log_loss'}, default='log_loss'
+        The cross-entropy.
+    scoring : 'loss', str or callable, default='loss'
+        What chooses a member's best epoch on the validation rows: the loss, the name of one of scikit-learn's scorers, or a
+        function of (estimator, X, y), where the estimator has this member alone and X is encoded.
+    validation_fraction : float, default=0.2
+        The share of the rows that each member holds out, if no X_val is given. With at most 100,000 rows members hold out different
+        ones, so that all rows are learnt from.
+    early_stopping : bool, default=True
+        Whether each member keeps the weights of its best epoch and stops some epochs after it. False: the weights of the last one.
+    refit : bool, default=False
+        Whether to train again, on all rows, each member for as many epochs as its best one. Only with early stopping.
+    max_time : float or None, default=None
+        After this many seconds no further epoch begins.
+    n_jobs : int or None, default=None
+        Number of threads. None or -1: all cores. No result of a fit depends on it.
+    random_state : int, RandomState or None, default=None
+        Decides initial weights, held-out rows and the order of rows.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one. Encoding and, in regression, scale then stay as they are.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+        The classes.
+    members_ : list of Network
+        The networks. They take what ``encoder_.encode(X)`` gives, or the wide matrix of ``encoder_.transform(X)``.
+    encoder_ : TabularEncoder
+        What makes rows of the table's columns.
+    loss_curves_ : list of list of float
+        For each member the mean loss of each epoch.
+    validation_loss_curves_ : list of list of float
+        For each member the loss of the validation rows after each epoch; only there where there were any.
+    best_iters_ : list of int
+        For each member the number of its best epoch, counted from 1.
+    n_iter_ : int
+        The most epochs that a member was trained for.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Their names, if all are strings. By them the columns of later frames are found, in whatever order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import TabularClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((500, 3))
+    >>> X[::7, 2] = np.nan
+    >>> y = np.where(X[:, 0] > np.abs(X[:, 1]), "yes", "no")
+    >>> model = TabularClassifier(n_members=2, random_state=0).fit(X, y)
+    >>> model.predict([[3.0, 0.0, np.nan], [-1.0, 0.0, 0.0]]).tolist()
+    ['yes', 'no']
+    """
+
+    label_smoothing: float
+    class_weight: Mapping[Any, float] | Literal["balanced"] | None
+    loss: Literal["log_loss"]
+    classes_: NDArray[Any]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseTabular._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_members: int = 8,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64),
+        categorical_features: CategoricalFeatures = "from_dtype",
+        numeric_encoding: NumericEncoding = "piecewise_linear",
+        n_bins: int = 16,
+        min_frequency: int = 10,
+        max_iter: int = 32,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float | Literal["auto"] = "auto",
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        loss: Literal["log_loss"] = "log_loss",
+        scoring: str | Callable[..., float] = "loss",
+        validation_fraction: float = 0.2,
+        early_stopping: bool = True,
+        refit: bool = False,
+        max_time: float | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
+        self.n_members = n_members
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.categorical_features = categorical_features
+        self.numeric_encoding = numeric_encoding
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.loss = loss
+        self.scoring = scoring
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.refit = refit
+        self.max_time = max_time
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    @fits
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            The rows to learn from. None, NaN, NaT and NA are missing.
+        y : array-like, shape (n_samples,)
+            Class labels of any kind that sorts.
+        sample_weight : array-like, shape (n_samples,), optional
+            The loss of each row is multiplied by its weight.
+        X_val : like X, shape (n_val, n_features), optional
+            Rows for validation. No member then holds out rows of X.
+        y_val : array-like, optional
+            Their targets, as y; needed with X_val.
+        sample_weight_val : array-like, shape (n_val,), optional
+            Their weights.
+
+        Returns
+        -------
+        TabularClassifier
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an argument is not as described; nothing was changed then.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
+        """Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : like X of `fit`, shape (n_samples, n_features)
+            The rows to predict.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,)
+            Class labels.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other columns than in `fit`, or a column holds other things, numbers where there were strings for example.
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: MatrixLike) -> Floats:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : like X of `fit`, shape (n_samples, n_features)
+            The rows to predict.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            The mean of the members' probabilities; the columns are in the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            As in `predict`.
+        """
+        total: Any = sum(self._outputs(X))
+        mean = total / len(self.members_)
+        if len(self.classes_) <= 2:
+            mean = np.hstack([1 - mean, mean]) if len(self.classes_) == 2 else np.ones_like(mean)
+        return mean / mean.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X: MatrixLike) -> Floats:
+        """Predict the natural logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : like X of `fit`, shape (n_samples, n_features)
+            The rows to predict.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            -inf where a probability is rounded to 0.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            As in `predict`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _learn_targets(self, y, sample_weight, reset):
+        y = self._checked_y(y)
+        if reset:
+            self.classes_ = np.unique(y)
+        else:
+            check_same_classes(y, self.classes_)
+        return y
+
+    def _checked_targets(self, y):
+        y = self._checked_y(y)
+        check_known_classes(y, self.classes_)
+        return y
+
+    def _checked_y(self, y):
+        y = call(column_or_1d, _check_y(y, multi_output=True, estimator=self), warn=True)
+        check_classification_targets(y)
+        return y
+
+    def _network_targets(self, y):
+        numbers = np.searchsorted(self.classes_, y)
+        return numbers if len(self.classes_) > 2 else numbers.astype(np.float32)
+
+    def _classes_of_rows(self, y):
+        return np.searchsorted(self.classes_, y)
+
+    def _weights_of_rows(self, y, sample_weight):
+        if self.class_weight is None:
+            return sample_weight
+        weights = weights_of_labels(self.class_weight, y, self.classes_, False)
+        return weights if sample_weight is None else sample_weight * weights
+
+    def _make_network(self, sizes):
+        n_classes = len(self.classes_)
+        if n_classes <= 2:
+            return Network([*sizes, 1], recipe.ACTIVATION, "binary_cross_entropy", np.float32)
+        return Network([*sizes, n_classes], recipe.ACTIVATION, "softmax_cross_entropy", np.float32)

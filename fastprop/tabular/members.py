@@ -1,0 +1,190 @@
+"""The members of an ensemble of networks, and how they are trained side by side."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import interrupts, loop, optim
+from ..annotations import Integers
+from ..estimators.learning_rates import Schedule
+from ..network import Network
+from ..training_calls import TrainingCalls, run_together
+from ..training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Training:
+    """How each member is trained.
+
+    The learning rate rises over the first share ``warmup`` of ``max_iter`` epochs, then falls like a cosine to 0. Training ends
+    after ``patience`` epochs that were not better on the validation rows.
+    """
+
+    max_iter: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    smoothing: float
+    ema_decay: float
+    beta_2: float
+    warmup: float
+    patience: float
+
+
+class Member:
+    """A network in training: its best parameters so far are the averaged ones after its best epoch.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place.
+    data : TrainingSet
+        Rows that members may share.
+    rows : ndarray of int
+        The numbers of those to train on.
+    validation : TrainingSet or None
+        The rows that choose the best epoch; without any it is the last one.
+    score : function of Network, or None
+        What takes the place of the validation loss; higher is better.
+    training : Training
+        How to train.
+    random_state : RandomState
+        What shuffles the rows and seeds dropout.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: TrainingSet,
+        rows: Integers,
+        validation: TrainingSet | None,
+        score: Callable[[Network], float] | None,
+        training: Training,
+        random_state: np.random.RandomState,
+    ) -> None:
+        self.network, self.losses, self.validation_losses, self.best_epoch = network, [], [], 0
+        self._training, self._n_rows, self._validation, self._score = training, len(rows), validation, score
+        masks = [(training.dropout, int(random_state.randint(2**31 - 1)), 0) for _ in network.sizes[1:-1]]
+        learning = network.sharing(dropout=masks) if training.dropout else network
+        self._average, self._best = network.params.copy(), network.params.copy()
+        self._judged, self._best_score = network.sharing(params=self._average), -math.inf
+        betas = (0.9, training.beta_2)
+        optimizer = optim.AdamW(network, lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay)
+        options = {"batch_size": training.batch_size, "smoothing": training.smoothing, "exempt": True}
+        options |= {"ema_decay": training.ema_decay, "average": self._average}
+        self._calls = self._last_calls = TrainingCalls(learning, data, optimizer, **options)
+        self._validation_loss, self._lowest = np.empty(1), np.array([math.inf, 0])
+        if validation is not None:
+            best = self._best if score is None else None
+            self._last_calls = TrainingCalls(learning, data, optimizer, **options)
+            self._last_calls.validate(validation, self._validation_loss, 1, self._lowest, best, None)
+        self._orders, self._schedule = (
+            loop.shuffled_orders(rows, random_state),
+            Schedule("cosine", training.warmup, training.max_iter),
+        )
+        flops = training.batch_size * loop.flops_per_row(network, data) + loop.FLOPS_PER_UPDATE * network.n_weights
+        self._steps_per_call = max(1, int(loop.FLOPS_PER_CALL // flops))
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs it was trained for."""
+        return len(self.losses)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another epoch may make it better."""
+        return self._validation is None or self.n_epochs - self.best_epoch < self._training.patience
+
+    def parts_of_epoch(self) -> list[tuple[TrainingCalls, tuple[NDArray[Any], ...]]]:
+        """The next epoch in parts that are short enough for Ctrl-C: which calls, and the arguments of their ``run``."""
+        batch_size, size, order = self._training.batch_size, self._steps_per_call, self._orders(1)
+        n_steps = -(-self._n_rows // batch_size)
+        rates = self._schedule.factors(self.n_epochs, 1, n_steps)
+        parts = []
+        for start in range(0, n_steps, size):
+            rows = order[:, start * batch_size : (start + size) * batch_size]
+            parts.append((self._calls, (rows, np.empty(1), rates[start : start + size])))
+        parts[-1] = self._last_calls, parts[-1][1]
+        return parts
+
+    def epoch_ends(self, parts: Sequence[tuple[Any, tuple[NDArray[Any], ...]]]) -> None:
+        """Take note of an epoch, all parts of which were run."""
+        before, validates = min(self.validation_losses, default=math.inf), self._validation is not None
+        self.losses.append(sum(float(loss[0]) * rows.shape[1] for _, (rows, loss, _) in parts) / self._n_rows)
+        if validates:
+            self.validation_losses.append(float(self._validation_loss[0]))
+        if validates and self._score is None:
+            is_better = self.validation_losses[-1] < before
+        else:
+            score = self._score(self._judged) if validates and self._score is not None else float(self.n_epochs)
+            is_better = score > self._best_score
+            if is_better:
+                self._best_score, self._best[:] = score, self._average
+        if is_better:
+            self.best_epoch = self.n_epochs
+
+    def finish(self) -> None:
+        """Give the network the best parameters."""
+        self.network.params[:] = self._best
+
+
+def train(
+    members: Sequence[Member],
+    n_epochs: Sequence[int],
+    n_threads: int,
+    *,
+    epoch_ends: Callable[[int], bool],
+    time_limit: float | None = None,
+) -> bool:
+    """Train members, each for so many epochs at most, an epoch of all of them in one compiled call or a few.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        No two share a network.
+    n_epochs : sequence of int
+        The most epochs of each.
+    n_threads : int
+        How many members train at a time. No result depends on it.
+    epoch_ends : function of the number of epochs done
+        Called after each; whether to stop.
+    time_limit : float, optional
+        After this many seconds no further epoch begins; the first one does.
+
+    Returns
+    -------
+    bool
+        False after Ctrl-C. The members then are as after the last whole epoch.
+    """
+    began, done = time.monotonic(), 0
+    try:
+        while running := [member for member, n in zip(members, n_epochs, strict=True) if member.goes_on and member.n_epochs < n]:
+            _train_epoch(running, n_threads)
+            done += 1
+            late = time_limit is not None and time.monotonic() - began >= time_limit
+            if epoch_ends(done) or late:
+                break
+    except KeyboardInterrupt:
+        return False
+    finally:
+        for member in members:
+            member.finish()
+    return True
+
+
+def _train_epoch(members, n_threads):
+    parts = [member.parts_of_epoch() for member in members]
+    for k in range(max(map(len, parts))):
+        interrupts.check()
+        now = [own[k] for own in parts if k < len(own)]
+        run_together([calls for calls, _ in now], [arguments for _, arguments in now], n_threads)
+    for member, own in zip(members, parts, strict=True):
+        member.epoch_ends(own)

@@ -1,0 +1,285 @@
+"""TabularRegressor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, _check_y
+
+from ..annotations import ArrayLike, Floats, MatrixLike
+from ..estimators.decorators import fits
+from ..estimators.targets import raveled
+from ..network import Network
+from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
+from . import recipe
+from .base import BaseTabular
+from .targets import Scale
+
+RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"]
+# Those whose predictions are exp(logit)
+LOG_LINK = ("poisson", "gamma")
+
+
+class TabularRegressor(RegressorMixin, BaseTabular):
+    """Regression on tables with numbers, categories, dates and gaps by an ensemble of small networks.
+
+    Columns are encoded by `preprocessing.TabularEncoder`, targets are standardised. Each member is a network that learns with
+    AdamW, and keeps a moving average of its weights as it was after the best epoch; predictions are the mean of the members',
+    within the range of the targets in training. For the names and meanings that both have, see
+    `sklearn.ensemble.HistGradientBoostingRegressor`.
+
+    Parameters
+    ----------
+    n_members : int, default=8
+        Number of networks, whose outputs are averaged.
+    hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
+        Number of units of each hidden layer, with SiLU.
+    categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
+        Which columns are categorical: a mask, indices or names. 'from_dtype': in frames those with a dtype of categories, strings,
+        booleans or objects that are not numbers; in arrays none. None: no column.
+    numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
+        What numbers become, see `preprocessing.TabularEncoder`.
+    n_bins : int, default=16
+        Number of quantiles for the edges of the piecewise linear encoding's bins.
+    min_frequency : int, default=10
+        A category with fewer rows is a rare one; rare ones are one category.
+    max_iter : int, default=32
+        Number of epochs, over which the learning rate falls to 0. With early stopping most trainings end before.
+    batch_size : int or 'auto', default='auto'
+        Number of rows in a mini-batch. 'auto' is min(128, n_samples).
+    learning_rate_init : float or 'auto', default='auto'
+        The highest learning rate. 'auto' is 0.01.
+    weight_decay : float, default=0.0
+        Decoupled weight decay, as in AdamW, of all weights but the biases.
+    dropout : float, default=0.0
+        Rate of dropout behind each hidden layer, in [0, 1).
+    loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', 'gamma'}, default='squared_error'
+        The loss, of standardised targets. 'huber' is linear beyond one standard deviation; 'poisson' and 'gamma' are deviances with
+        predictions exp(logit), for targets that are not negative, or positive.
+    quantile : float or None, default=None
+        Which quantile 'quantile' predicts, in [0, 1].
+    scoring : 'loss', str or callable, default='loss'
+        What chooses a member's best epoch on the validation rows: the loss, the name of one of scikit-learn's scorers, or a
+        function of (estimator, X, y), where the estimator has this member alone and X is encoded.
+    validation_fraction : float, default=0.2
+        The share of the rows that each member holds out, if no X_val is given. With at most 100,000 rows members hold out different
+        ones, so that all rows are learnt from.
+    early_stopping : bool, default=True
+        Whether each member keeps the weights of its best epoch and stops some epochs after it. False: the weights of the last one.
+    refit : bool, default=False
+        Whether to train again, on all rows, each member for as many epochs as its best one. Only with early stopping.
+    max_time : float or None, default=None
+        After this many seconds no further epoch begins.
+    n_jobs : int or None, default=None
+        Number of threads. None or -1: all cores. No result of a fit depends on it.
+    random_state : int, RandomState or None, default=None
+        Decides initial weights, held-out rows and the order of rows.
+    verbose : int, default=0
+        Whether to show a progress bar.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one. Encoding and, in regression, scale then stay as they are.
+
+    Attributes
+    ----------
+    members_ : list of Network
+        The networks. They take what ``encoder_.encode(X)`` gives, or the wide matrix of ``encoder_.transform(X)``.
+    encoder_ : TabularEncoder
+        What makes rows of the table's columns.
+    loss_curves_ : list of list of float
+        For each member the mean loss of each epoch.
+    validation_loss_curves_ : list of list of float
+        For each member the loss of the validation rows after each epoch; only there where there were any.
+    best_iters_ : list of int
+        For each member the number of its best epoch, counted from 1.
+    n_iter_ : int
+        The most epochs that a member was trained for.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Their names, if all are strings. By them the columns of later frames are found, in whatever order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import TabularRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (500, 2))
+    >>> y = 1000 * np.sin(3 * X[:, 0])
+    >>> model = TabularRegressor(n_members=2, random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    >>> mean, std = model.predict(X[:3], return_std=True)
+    >>> mean.shape, std.shape
+    ((3,), (3,))
+    """
+
+    loss: RegressionLoss
+    quantile: float | None
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseTabular._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"})],
+        "quantile": [Interval(Real, 0, 1, closed="both"), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_members: int = 8,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64),
+        categorical_features: CategoricalFeatures = "from_dtype",
+        numeric_encoding: NumericEncoding = "piecewise_linear",
+        n_bins: int = 16,
+        min_frequency: int = 10,
+        max_iter: int = 32,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float | Literal["auto"] = "auto",
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        loss: RegressionLoss = "squared_error",
+        quantile: float | None = None,
+        scoring: str | Callable[..., float] = "loss",
+        validation_fraction: float = 0.2,
+        early_stopping: bool = True,
+        refit: bool = False,
+        max_time: float | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
+        self.n_members = n_members
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.categorical_features = categorical_features
+        self.numeric_encoding = numeric_encoding
+        self.n_bins = n_bins
+        self.min_frequency = min_frequency
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.loss = loss
+        self.quantile = quantile
+        self.scoring = scoring
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.refit = refit
+        self.max_time = max_time
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    @fits
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
+            The rows to learn from. None, NaN, NaT and NA are missing.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Numbers of any magnitude.
+        sample_weight : array-like, shape (n_samples,), optional
+            The loss of each row is multiplied by its weight.
+        X_val : like X, shape (n_val, n_features), optional
+            Rows for validation. No member then holds out rows of X.
+        y_val : array-like, optional
+            Their targets, as y; needed with X_val.
+        sample_weight_val : array-like, shape (n_val,), optional
+            Their weights.
+
+        Returns
+        -------
+        TabularRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an argument is not as described; nothing was changed then.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    def predict(self, X: MatrixLike, return_std: bool = False) -> Floats | tuple[Floats, Floats]:
+        """Predict the target of each row.
+
+        Parameters
+        ----------
+        X : like X of `fit`, shape (n_samples, n_features)
+            The rows to predict.
+        return_std : bool, default=False
+            Whether to return how far the members are apart, too.
+
+        Returns
+        -------
+        y : ndarray of float64, shape (n_samples,) or (n_samples, n_outputs)
+            The mean of the members' predictions.
+        std : ndarray of float64, shape of y
+            Their standard deviation, with ``return_std``. It says how unsure the networks are of the mean, not how far targets are
+            from it.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X has other columns than in `fit`, or a column holds other things, numbers where there were strings for example.
+        """
+        predictions = np.stack([self._scale.predictions(outputs) for outputs in self._outputs(X)])
+        if self._is_vector:
+            predictions = predictions[..., 0]
+        mean = predictions.mean(axis=0)
+        return (mean, predictions.std(axis=0)) if return_std else mean
+
+    def _learn_targets(self, y, sample_weight, reset):
+        y = self._checked_y(y)
+        if self.loss == "quantile" and self.quantile is None:
+            raise ValueError("loss='quantile' needs quantile; got None")
+        if reset:
+            weights = None if sample_weight is None else _check_sample_weight(sample_weight, y)
+            self._is_vector = y.ndim == 1
+            if weights is not None and not weights.any():
+                weights = None  # an error follows
+            self._scale = Scale.of(y.reshape(len(y), -1), weights, self.loss in LOG_LINK)
+        elif y.reshape(len(y), -1).shape[1] != len(self._scale.scale):
+            raise ValueError(f"y must have {len(self._scale.scale)} outputs, as in the last fit; got shape {y.shape}")
+        return y
+
+    def _checked_targets(self, y):
+        return self._checked_y(y)
+
+    def _checked_y(self, y):
+        y = raveled(_check_y(y, multi_output=True, y_numeric=True, estimator=self)).astype(np.float64)
+        if self.loss == "poisson" and not (np.all(y >= 0) and np.sum(y) > 0):
+            raise ValueError("loss='poisson' requires non-negative y and sum(y) > 0.")
+        if self.loss == "gamma" and not np.all(y > 0):
+            raise ValueError("loss='gamma' requires strictly positive y.")
+        return y
+
+    def _network_targets(self, y):
+        return self._scale.network_targets(y.reshape(len(y), -1))
+
+    def _make_network(self, sizes):
+        hyper = {"quantile": float(np.clip(self.quantile, 1e-6, 1 - 1e-6))} if self.loss == "quantile" else None
+        return Network([*sizes, len(self._scale.scale)], recipe.ACTIVATION, self.loss, np.float32, hyper)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
