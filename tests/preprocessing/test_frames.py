@@ -139,6 +139,12 @@ def test_columns_that_did_not_change(make_frame, before, now):
     assert np.isfinite(encoder().fit(make_frame({"x": before})).transform(make_frame({"x": now}))).all()
 
 
+def test_a_dtype_of_other_categories_without_values(pandas):
+    fitted = encoder().fit(pandas.DataFrame({"x": ["a", "b", "c"]}))
+    nothing = pandas.DataFrame({"x": pandas.Categorical([None], categories=[1, 2])})
+    np.testing.assert_array_equal(fitted.transform(nothing), [[0, 0, 0]])
+
+
 def test_categories_from_fit_are_categories(pandas):
     """Whatever the dtype is later."""
     frame = pandas.DataFrame({"x": pandas.Categorical([1, 2, 3])})
