@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 C = "kernels/cython_backend/"
 NUMBA = "kernels/numba_backend/"
 K, E, N, ORACLE = "tests/kernels/test_", "tests/estimators/test_", "tests/nn/test_", "tests/estimators/oracles/test_"
+P, P_TESTS = "fastprop/preprocessing/", "tests/preprocessing/test_"
 
 # (file, text of one place with {{original|fault}}, the tests that should find it)
 MUTANTS = [
@@ -123,6 +124,18 @@ MUTANTS = [
     ("fastprop/nn/lowering.py", "dropout.n_forwards += {{n_updates|0}}", N + "compiled.py"),
     ("fastprop/nn/parameter.py", "if {{any(end > start for (_, end), (start, _) in pairwise(spans))|False}}:", N + "blocks.py"),
     ("fastprop/nn/storage.py", "expected is not None and {{expected != _checksum(description, state)|False}}:", N + "storage.py"),
+    # Tables
+    (P + "numbers.py", "float({{middle or whole / 2 or whole|middle or whole}}))", P_TESTS + "encoder.py"),
+    (P + "numbers.py", "z = np.clip((x - median) / scale, {{-FARTHEST|-np.inf}}, FARTHEST)", P_TESTS + "magnitudes.py"),
+    (P + "numbers.py", "(places - left) * {{np.minimum(b - a, MAX)|(b - a)}}, a, b)", P_TESTS + "magnitudes.py"),
+    (P + "numbers.py", "ordered = np.concatenate([ends[:1], ordered, {{ends[1:]|ends[:0]}}])", P_TESTS + "encoder.py"),
+    (P + "categories.py", "if {{count >= min_frequency|count > min_frequency}}]", P_TESTS + "encoder.py"),
+    (P + "categories.py", "unseen = {{len(self.categories)|0}} if self.has_infrequent else -1", P_TESTS + "encoder.py"),
+    (P + "columns.py", "np.append(self._distinct.missing, {{True|False}})[self._codes]", P_TESTS + "frames.py"),
+    (P + "columns.py", "value.astimezone(UTC){{.replace(tzinfo=None)|.replace(tzinfo=None, hour=0)}}", P_TESTS + "encoder.py"),
+    (P + "frames.py", "self._order = [{{places[name]|places[self.labels[0]]}} for name in names]", P_TESTS + "frames.py"),
+    (P + "encoder.py", "if column.is_empty or {{before == NOTHING|False}}:", P_TESTS + "frames.py"),
+    ("kernels/encoded.py", "np.clip(number - places, 0, 1) - {{x.dtype.type(0.5)|0}}", "tests/kernels/test_encoded_rows.py"),
 ]  # fmt: skip
 
 # As in setup.py, but compiled in a third of the time.

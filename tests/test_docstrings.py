@@ -27,6 +27,7 @@ PACKAGES = {
     "fastprop.optim": None,
     "fastprop.loop": ["run_epochs"],
     "fastprop.onnx": ["register_onnx_converters"],
+    "fastprop.preprocessing": None,
 }
 # What the two estimators say differently, each of its own targets.
 OWN = {"loss", "classes_", "loss_", "out_activation_", "validation_scores_"}
@@ -66,7 +67,16 @@ def test_numpydoc(package):
 
 # fastprop.nn and fastprop.inspection have such a test of their own.
 @pytest.mark.parametrize(
-    "module", ["network", "patch", "composites", "estimators.interop", "estimators.classifier", "estimators.regressor"]
+    "module",
+    [
+        "network",
+        "patch",
+        "composites",
+        "estimators.interop",
+        "estimators.classifier",
+        "estimators.regressor",
+        "preprocessing.encoder",
+    ],
 )
 def test_examples(module):
     assert doctest.testmod(import_module(f"fastprop.{module}")).failed == 0

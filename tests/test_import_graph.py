@@ -94,6 +94,7 @@ def test_what_counts_as_an_import(tmp_path, source, expected):
     [
         ("fastprop.kernels", ("fastprop.network", "fastprop.optim", "fastprop.loop", "fastprop.nn", "fastprop.estimators")),
         ("fastprop.optim", ("fastprop.network", "fastprop.loop", "fastprop.nn", "fastprop.estimators")),
+        ("fastprop.preprocessing", ("fastprop.network", "fastprop.loop", "fastprop.nn", "fastprop.estimators")),
         ("fastprop.network", ("fastprop.loop", "fastprop.nn", "fastprop.estimators")),
         ("fastprop.loop", ("fastprop.network", "fastprop.nn", "fastprop.estimators")),
         ("fastprop.scikit_learns", ("fastprop.",)),

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sklearn.utils import _safe_indexing
 
-from .decorators import available_if
+from ..decorators import available_if
 from .weights import CURVES, norms_of
 
 SUPPORTED = find_spec("sklearn.callback") is not None

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
+from ..decorators import available_if, fits
 from .base import BaseMLP
 from .class_weights import weights_of_labels
-from .decorators import available_if, fits
 from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
 from .targets import check_known_classes, check_same_classes, decide, decode, encode, raveled, smoothed
 from .validation import host_array, training_data

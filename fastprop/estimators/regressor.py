@@ -12,10 +12,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..annotations import ArrayLike, Floats, Integers, MatrixLike
+from ..decorators import fits
 from ..kernels.spec import LOSSES
 from ..scikit_learns import is_patched, scikit_learns_class
 from .base import BaseMLP
-from .decorators import fits
 from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
 from .targets import raveled
 from .validation import training_data

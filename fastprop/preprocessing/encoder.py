@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from ..annotations import ArrayLike, FloatDType, Floats, Integers, MatrixLike
+from ..decorators import fits
 from ..kernels import EncodedRows
 from ..kernels.encoded import columns_of
 from ..training_set import FLOAT_DTYPES
@@ -87,7 +89,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         "numeric_encoding": [StrOptions({"piecewise_linear", "standard"})],
         "n_bins": [Interval(Integral, 1, None, closed="left")],
         "min_frequency": [Interval(Integral, 1, None, closed="left")],
-        "dtype": "no_validation",  # in `fit`
+        "dtype": [Choices(type, {np.float32, np.float64}), StrOptions({"float32", "float64"}), np.dtype],
     }
 
     def __init__(
@@ -105,7 +107,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self.min_frequency = min_frequency
         self.dtype = dtype
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Learn scales, edges and categories.
 

@@ -206,7 +206,7 @@ def pyarrow_column(label, column, pyarrow) -> Column:
         column = column.cast(pyarrow.float64())
     is_dictionary = types.is_dictionary(dtype)
     if is_dictionary or types.is_string(dtype) or types.is_large_string(dtype):
-        array = (column.unify_dictionaries() if is_dictionary else column.dictionary_encode()).combine_chunks()
+        array = (column if is_dictionary else column.dictionary_encode()).combine_chunks()  # has one dictionary
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
         distinct = pyarrow_column(label, array.dictionary, pyarrow) if is_dictionary else None
         distinct = distinct or column_of(label, objects_of(array.dictionary.to_pylist()), dtype=dtype)

@@ -14,8 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, column_or_1d
 
 from ..annotations import ArrayLike, Floats, MatrixLike
+from ..decorators import fits
 from ..estimators.class_weights import weights_of_labels
-from ..estimators.decorators import fits
 from ..estimators.targets import check_known_classes, check_same_classes
 from ..network import Network
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding

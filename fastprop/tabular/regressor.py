@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, _check_y
 
 from ..annotations import ArrayLike, Floats, MatrixLike
-from ..estimators.decorators import fits
+from ..decorators import fits
 from ..estimators.targets import raveled
 from ..network import Network
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding

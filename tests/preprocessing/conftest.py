@@ -25,7 +25,7 @@ COLUMNS = {
     "sold": gaps([dt.date(2021, 1, 1) + dt.timedelta(days=i) for i in range(N)], 10),
     "seen": gaps([dt.datetime(2022, 3, 1, tzinfo=ZONE) + dt.timedelta(hours=i) for i in range(N)], 8),
     "wait": gaps([dt.timedelta(seconds=i % 11) for i in range(N)], 13),
-    "price": [Decimal(i) / 4 for i in range(N)],
+    "price": [Decimal(25 * i).scaleb(-2) for i in range(N)],
     "empty": [None] * N,
 }
 STRINGS = ["city", "street"]

@@ -10,6 +10,7 @@ import fastprop
 from fastprop import LossCurveDisplay, MLPClassifier, MLPRegressor, nn, patch_sklearn, show_config, to_sklearn, unpatch_sklearn
 from fastprop.annotations import Floats
 from fastprop.inspection import input_gradients, integrated_gradients
+from fastprop.preprocessing import TabularEncoder
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 3)), np.arange(40) % 3
@@ -39,6 +40,10 @@ MLPRegressor(hidden_layer_sizes=4, activation=own, batch_size=10, tol=1.0, max_i
 
 assert_type(input_gradients(classifier, X), Floats)
 assert_type(integrated_gradients(classifier, csr_array(X), output=2, baseline=[0.0, 0.0, 1.0], n_steps=10), Floats)
+
+encoder = TabularEncoder(categorical_features=[2], n_bins=8, dtype="float32")
+assert_type(encoder.fit(X), TabularEncoder)
+assert_type(encoder.transform(X.tolist()), Floats)
 
 theirs: Any = to_sklearn([classifier])[0]
 theirs = classifier.to_sklearn()

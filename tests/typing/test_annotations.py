@@ -90,7 +90,14 @@ def test_the_estimators_have_the_parameters_of_their_base():
 
 def _functions():
     """(name, function) of all public functions and methods that are fastprop's own."""
-    for package in ("fastprop", "fastprop.kernels", "fastprop.nn", "fastprop.nn.init", "fastprop.inspection"):
+    for package in (
+        "fastprop",
+        "fastprop.kernels",
+        "fastprop.nn",
+        "fastprop.nn.init",
+        "fastprop.inspection",
+        "fastprop.preprocessing",
+    ):
         module = import_module(package)
         names = getattr(module, "__all__", None) or nn.init.INITIALIZERS
         for name, value in ((name, getattr(module, name)) for name in names):
