@@ -1,5 +1,6 @@
 """The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -9,6 +10,8 @@ from .kernels.annotations import ActivationName, Floats, Integers, LossName, Spa
 
 # A matrix, dense or sparse. A data frame is array-like.
 MatrixLike: TypeAlias = ArrayLike | Sparse
+# The same, or nested lists with strings and gaps.
+TableLike: TypeAlias = MatrixLike | Sequence[Sequence[Any]]
 FloatDType: TypeAlias = type[np.float32] | type[np.float64] | np.dtype[Any] | Literal["float32", "float64"]
 # What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
 # NumPy imports numpy.random when it is first used.
@@ -36,4 +39,5 @@ __all__ = [
     "MatrixLike",
     "RandomSource",
     "Sparse",
+    "TableLike",
 ]
