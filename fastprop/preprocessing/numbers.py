@@ -54,11 +54,14 @@ class PiecewiseLinear(Encoding):
 
     @classmethod
     def fit(cls, feature: int, ordered: NDArray[np.float64], n_bins: int) -> Self:
-        """From a column's sorted numbers: edges at their quantiles, and at half as many of the distinct ones, so that a column that
-        is mostly one number has edges where it is another."""
+        """From a column's sorted numbers: edges near their quantiles, and half as many of the distinct ones, so that a column that
+        is mostly one number has edges where it is another. All but the first and the last edge are halfway between two
+        neighbouring numbers."""
         distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-        edges = [quantiles(ordered, np.linspace(0, 1, n_bins + 1)), quantiles(distinct, np.linspace(0, 1, n_bins // 2 + 1))]
-        return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique(np.concatenate(edges)))
+        near = [quantiles(ordered, np.linspace(0, 1, n_bins + 1)), quantiles(distinct, np.linspace(0, 1, n_bins // 2 + 1))]
+        right = np.clip(np.searchsorted(distinct, np.concatenate(near)), 1, len(distinct) - 1)
+        between = distinct[right - 1] / 2 + distinct[right] / 2
+        return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique([*between, ordered[0], ordered[-1]]))
 
     @property
     def n(self) -> int:
