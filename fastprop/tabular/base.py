@@ -35,7 +35,6 @@ from . import recipe
 from .folds import held_out_rows
 from .members import Member, Training, train
 
-
 # Parameters of `TabularEncoder` that all encoders have in common
 SHARED = "categorical_features", "numeric_encoding", "min_frequency"
 
