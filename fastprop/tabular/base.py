@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -12,13 +14,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from .. import loop
 from ..annotations import Floats, MatrixLike
+from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import named
 from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
 from ..kernels import EncodedRows
@@ -32,6 +35,7 @@ from ..threads import effective_n_threads, n_threads_of_call
 from ..training_set import TrainingSet
 from ..warn import warn
 from . import recipe
+from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, train
 
@@ -44,7 +48,19 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
-class BaseTabular(BaseEstimator):
+def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
+    """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
+    return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
+
+
+def some_dimensions(y):
+    """y, if it is no single number or None."""
+    if y is None or np.isscalar(y) or getattr(y, "ndim", 1) == 0:
+        raise ValueError("y should be a 1d array, got an array of shape () instead.")
+    return y
+
+
+class BaseTabular(CallbackMixin, BaseEstimator):
     """Base of both estimators; the parameters are described there."""
 
     n_members: int
@@ -88,7 +104,7 @@ class BaseTabular(BaseEstimator):
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
+        "scoring": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "early_stopping": ["boolean"],
         "refit": ["boolean"],
@@ -122,12 +138,16 @@ class BaseTabular(BaseEstimator):
     # What the two estimators differ in
 
     @abstractmethod
-    def _learn_targets(self, y, sample_weight, reset):
-        """Check y, shape (n,) or (n, n_outputs), and set what turns it into the network's targets."""
+    def _checked_targets(self, y):
+        """y, shape (n,) or (n, n_outputs), checked and in its own values."""
 
     @abstractmethod
-    def _checked_targets(self, y):
-        """y for validation, checked and in its own values."""
+    def _learn_targets(self, y, sample_weight, reset):
+        """Set what turns checked y into the network's targets; without ``reset``, fail where it is of another kind."""
+
+    @abstractmethod
+    def _checked_validation_targets(self, y):
+        """The same as `_checked_targets` for y_val, once y was learnt."""
 
     @abstractmethod
     def _network_targets(self, y):
@@ -148,13 +168,15 @@ class BaseTabular(BaseEstimator):
 
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
         goes_on = self.warm_start and hasattr(self, "members_")
+        as_given = X, y, sample_weight
         with unchanged_by_errors(self):
-            hidden = self._hidden_layer_sizes()
-            table, y = read_table(X, self, reset=not goes_on), host_array(y, "y")
-            y = self._learn_targets(y, sample_weight, reset=not goes_on)
+            self._check_parameters()
+            table = read_table(X, self, reset=not goes_on)
+            y = self._checked_targets(some_dimensions(host_array(y, "y")))
             check_consistent_length(table, y)
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), y)
+            self._learn_targets(y, sample_weight, reset=not goes_on)
             sample_weight = self._weights_of_rows(y, sample_weight)
             if sample_weight is not None:
                 check_some_weight(sample_weight)
@@ -162,8 +184,17 @@ class BaseTabular(BaseEstimator):
                 self._learn_encoding(table)
             validation = self._given_rows(X_val, y_val, sample_weight_val)
             rows = Rows(self._encode(table), y, sample_weight)
-            self._train(rows, validation, hidden, goes_on)
+            observer = MembersObserver(self, "epoch", self.max_iter, *as_given) if self._has_callbacks else None
+            self._train(rows, validation, goes_on, observer)
+            if observer is not None:
+                observer.finish()
         return self
+
+    def _check_parameters(self):
+        """Fail where scikit-learn's validation of single parameters does not see what is wrong."""
+        self._hidden_layer_sizes()
+        if self.scoring != "loss":
+            check_scoring(self, self.scoring)
 
     def _hidden_layer_sizes(self):
         sizes = list(np.atleast_1d(self.hidden_layer_sizes).tolist())
@@ -192,10 +223,15 @@ class BaseTabular(BaseEstimator):
         if X is None or y is None:
             given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
             raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val and y_val to "
+                "fit, early_stopping should be set to True."
+            )
         with named("X_val"):
             x = self._encode(read_table(X, self, reset=False))
         with named("y_val"):
-            y = self._checked_targets(host_array(y, "y_val"))
+            y = self._checked_validation_targets(some_dimensions(host_array(y, "y_val")))
             check_consistent_length(x.x, y)
         if sample_weight is not None:
             with named("sample_weight_val"):
@@ -203,10 +239,10 @@ class BaseTabular(BaseEstimator):
                 check_some_weight(sample_weight)
         return Rows(x, y, sample_weight)
 
-    def _train(self, rows, validation, hidden, goes_on):
-        random_state = check_random_state(self.random_state)
+    def _train(self, rows, validation, goes_on, observer):
+        random_state, began = check_random_state(self.random_state), time.monotonic()
         seeds = random_state.randint(2**31 - 1, size=self.n_members)
-        networks = self._networks([rows.x.shape[1], *hidden], seeds, goes_on)
+        networks = self._networks(rows.x.shape[1], seeds, goes_on)
         data = self._data(networks[0], rows)
         pairs = self._rows_of_members(networks[0], rows, validation, random_state)
         training = self._training(len(rows.y))
@@ -214,28 +250,36 @@ class BaseTabular(BaseEstimator):
             Member(network, data, own, held_out, self._scorer(held_rows), training, np.random.RandomState(seed))
             for network, (own, held_out, held_rows), seed in zip(networks, pairs, seeds, strict=True)
         ]
-        completed = self._run(members, [self.max_iter] * len(members))
-        self.members_, self.loss_curves_ = networks, [member.losses for member in members]
+        if observer is not None:
+            observer.watch(members)
+        ending = self._run(members, [self.max_iter] * len(members), self.max_time, observer)
+        self.members_ = networks
+        self._store(members)
+        if self.refit and self.early_stopping and ending == "finished":
+            left = None if self.max_time is None else self.max_time - (time.monotonic() - began)
+            self.members_ = self._refitted(rows, data, training, seeds, left) or networks
+
+    def _store(self, members):
+        """Set what says how far the members' training is."""
+        self.loss_curves_ = [list(member.losses) for member in members]
         self.best_iters_, self.n_iter_ = [member.best_epoch for member in members], max(member.n_epochs for member in members)
         vars(self).pop("validation_loss_curves_", None)
         if any(member.validation_losses for member in members):
-            self.validation_loss_curves_ = [member.validation_losses for member in members]
-        if self.refit and self.early_stopping and completed:
-            self.members_ = self._refitted(rows, hidden, data, training, seeds)
-        return completed
+            self.validation_loss_curves_ = [list(member.validation_losses) for member in members]
 
-    def _refitted(self, rows, hidden, data, training, seeds):
-        """Networks trained on all rows, each for as many epochs as its best one."""
-        networks = self._networks([rows.x.shape[1], *hidden], seeds, False)
-        every = np.arange(len(rows.y))
+    def _refitted(self, rows, data, training, seeds, time_limit):
+        """Networks trained on all rows, each for as many epochs as its best one; None if there was not the time for it."""
+        if time_limit is not None and time_limit <= 0:
+            return None
+        networks, every = self._networks(rows.x.shape[1], seeds, False), rows_with_weight(rows)
         members = [
             Member(network, data, every, None, None, training, np.random.RandomState(seed))
             for network, seed in zip(networks, seeds, strict=True)
         ]
-        self._run(members, self.best_iters_)
-        return networks
+        return networks if self._run(members, self.best_iters_, time_limit) == "finished" else None
 
-    def _networks(self, sizes, seeds, goes_on):
+    def _networks(self, n_inputs, seeds, goes_on):
+        sizes = [n_inputs, *self._hidden_layer_sizes()]
         if goes_on:
             if [network.sizes[:-1] for network in self.members_] != [tuple(sizes)] * self.n_members:
                 raise ValueError("warm_start needs the n_members and hidden_layer_sizes of the last fit")
@@ -265,19 +309,19 @@ class BaseTabular(BaseEstimator):
 
     def _rows_of_members(self, network, rows, validation, random_state):
         """For each member (the rows to train on, those to validate on or None, the same as `Rows`)."""
-        every = np.arange(len(rows.y))
+        every = rows_with_weight(rows)
         if validation is not None or not self.early_stopping:
             held_out = None if validation is None else self._data(network, validation)
             return [(every, held_out, validation)] * self.n_members
         rotates, made = len(every) <= recipe.ROWS_TO_ROTATE, {}
-        classes = self._classes_of_rows(rows.y)
+        classes = self._classes_of_rows(rows.y[every])
         pairs = []
         for held in held_out_rows(len(every), self.validation_fraction, self.n_members, classes, rotates, random_state):
-            key = held.tobytes()
+            held, key = every[held], held.tobytes()
             if key not in made:
                 weights = None if rows.sample_weight is None else rows.sample_weight[held]
                 held_rows = Rows(rows.x[held], rows.y[held], weights)
-                made[key] = np.setdiff1d(every, held), self._data(network, held_rows), held_rows
+                made[key] = np.setdiff1d(every, held, assume_unique=True), self._data(network, held_rows), held_rows
             pairs.append(made[key])
         return pairs
 
@@ -287,7 +331,14 @@ class BaseTabular(BaseEstimator):
             return None
         scorer = check_scoring(self, self.scoring)
         weights = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
-        return lambda network: scorer(self._alone(network), held_out.x, held_out.y, **weights)
+
+        def score(network):
+            value = scorer(self._alone(network), held_out.x, held_out.y, **weights)
+            if math.isnan(value):
+                raise ValueError("early stopping needs a score of the validation rows, and scoring gives nan for them")
+            return value
+
+        return score
 
     def _alone(self, network):
         """A fitted copy with one network, to be judged."""
@@ -295,19 +346,18 @@ class BaseTabular(BaseEstimator):
         alone.members_ = [network]
         return alone
 
-    def _run(self, members, n_epochs):
-        total = max(n_epochs)
-        bar = progress(total, "epochs") if self.verbose else nullcontext(lambda n, doing: None)
+    def _run(self, members, n_epochs, time_limit, observer=None):
+        bar = progress(max(n_epochs), "epochs") if self.verbose else nullcontext(lambda n, doing: None)
         with bar as advance:
 
-            def epoch_ends(done):
+            def epoch_ends():
                 advance(1, f"loss {np.mean([member.losses[-1] for member in members]):.4g}")
-                return False
 
-            completed = train(members, n_epochs, effective_n_threads(self.n_jobs), epoch_ends=epoch_ends, time_limit=self.max_time)
-        if not completed:
+            n_threads = min(effective_n_threads(self.n_jobs), len(members))
+            ending = train(members, n_epochs, n_threads, epoch_ends=epoch_ends, observer=observer, time_limit=time_limit)
+        if ending == "interrupted":
             warn("Training interrupted by user.")
-        return completed
+        return ending
 
     # Predicting
 
