@@ -78,6 +78,7 @@ class Member:
         self._judged, self._best_score = network.sharing(params=self._average), -math.inf
         betas = (0.9, training.beta_2)
         optimizer = optim.AdamW(network, lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay)
+        self._optimizer, self._n_steps = optimizer, -(-len(rows) // training.batch_size)
         options = {"batch_size": training.batch_size, "smoothing": training.smoothing, "exempt": True}
         options |= {"ema_decay": training.ema_decay, "average": self._average}
         self._calls = self._last_calls = TrainingCalls(learning, data, optimizer, **options)
@@ -107,23 +108,25 @@ class Member:
     def parts_of_epoch(self) -> list[tuple[TrainingCalls, tuple[NDArray[Any], ...]]]:
         """The next epoch in parts that are short enough for Ctrl-C: which calls, and the arguments of their ``run``."""
         batch_size, size, order = self._training.batch_size, self._steps_per_call, self._orders(1)
-        n_steps = -(-self._n_rows // batch_size)
-        rates = self._schedule.factors(self.n_epochs, 1, n_steps)
+        rates = self._schedule.factors(self.n_epochs, 1, self._n_steps)
         parts = []
-        for start in range(0, n_steps, size):
+        for start in range(0, self._n_steps, size):
             rows = order[:, start * batch_size : (start + size) * batch_size]
             parts.append((self._calls, (rows, np.empty(1), rates[start : start + size])))
         parts[-1] = self._last_calls, parts[-1][1]
         return parts
 
     def epoch_ends(self, parts: Sequence[tuple[Any, tuple[NDArray[Any], ...]]]) -> None:
-        """Take note of an epoch, all parts of which were run."""
-        self.losses.append(sum(float(loss[0]) * rows.shape[1] for _, (rows, loss, _) in parts) / self._n_rows)
+        """Take note of an epoch, if all parts of it were run."""
+        if self._optimizer.t < (self.n_epochs + 1) * self._n_steps:
+            return
+        validation_loss = float(self._validation_loss[0])
         if self._validation is None:
             score = float(self.n_epochs)
         else:
-            self.validation_losses.append(float(self._validation_loss[0]))
-            score = -self.validation_losses[-1] if self._score is None else self._score(self._judged)
+            score = -validation_loss if self._score is None else self._score(self._judged)
+            self.validation_losses.append(validation_loss)
+        self.losses.append(sum(float(loss[0]) * rows.shape[1] for _, (rows, loss, _) in parts) / self._n_rows)
         if score > self._best_score:
             self._best_score, self.best_epoch = score, self.n_epochs
             if not self._calls_keep_the_best:
@@ -193,9 +196,11 @@ def train(
 
 def _train_epoch(members, n_threads):
     parts = [member.parts_of_epoch() for member in members]
-    for k in range(max(map(len, parts))):
-        interrupts.check()
-        now = [own[k] for own in parts if k < len(own)]
-        run_together([calls for calls, _ in now], [arguments for _, arguments in now], n_threads)
-    for member, own in zip(members, parts, strict=True):
-        member.epoch_ends(own)
+    try:
+        for k in range(max(map(len, parts))):
+            interrupts.check()
+            now = [own[k] for own in parts if k < len(own)]
+            run_together([calls for calls, _ in now], [arguments for _, arguments in now], n_threads)
+    finally:
+        for member, own in zip(members, parts, strict=True):
+            member.epoch_ends(own)

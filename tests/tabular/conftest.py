@@ -1,10 +1,14 @@
 """What the tests of the estimators for tables share: small data, estimators that train for a moment, and what one has learnt."""
 
+import itertools
+import time
+
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
 from fastprop import TabularClassifier, TabularRegressor
+from fastprop.tabular import recipe
 
 KINDS = ("binary", "multiclass", "one output", "two outputs")
 SMALL = {"n_members": 2, "max_iter": 3, "hidden_layer_sizes": (8, 6), "random_state": 0}
@@ -43,6 +47,23 @@ def _assert_same(ours, other, X=None):
         np.testing.assert_array_equal(a.params, b.params)
     if X is not None:
         np.testing.assert_array_equal(_outputs(ours, X), _outputs(other, X))
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """No training of these few epochs ends by itself, whatever the recipe says."""
+    monkeypatch.setattr(recipe, "PATIENCE", 1000)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """clock(): from now on a second passes with each look at the clock; for `max_time`."""
+
+    def clock():
+        now = itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: next(now))
+
+    return clock
 
 
 @pytest.fixture(scope="session")

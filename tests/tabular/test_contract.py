@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 
 from fastprop import TabularClassifier, TabularRegressor
+from fastprop.tabular import recipe
 
 KINDS = ["binary", "multiclass", "one output", "two outputs"]
 
@@ -139,7 +140,9 @@ def test_warm_start_goes_on(data, make, kind):
 def test_warm_start_needs_targets_of_the_same_kind(data, make):
     X, y = data("multiclass")
     ours = make("multiclass", warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="warm_start can only be used where `y` has the same classes as in the previous call to fit"):
+    with pytest.raises(
+        ValueError, match="warm_start can only be used where `y` has the same classes as in the previous call to fit"
+    ):
         ours.fit(X, np.where(y == "a", "b", y))
     X, y = data("two outputs")
     ours = make("two outputs", warm_start=True).fit(X, y)
@@ -154,31 +157,26 @@ def test_a_new_fit_begins_anew(data, make, assert_same):
     assert not hasattr(ours.set_params(early_stopping=False).fit(X, y), "validation_loss_curves_")
 
 
-@pytest.mark.parametrize("refit", [False, True])
-def test_max_time(data, make, outputs, refit, monkeypatch):
-    """No further epoch begins, and there is no refit, for which there is no time."""
+@pytest.mark.parametrize(("limit", "n_iter"), [(1e-9, 1), (2.5, 3), (1e9, 5)])
+def test_max_time(data, make, clock, limit, n_iter):
+    """No further epoch begins after it."""
     X, y = data("multiclass")
-    now = iter(range(10**6))
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
-    for limit, n_iter in ((1e-9, 1), (2.5, 3), (1e9, 5)):
-        now = iter(range(10**6))
-        ours = make("multiclass", max_iter=5, max_time=limit, refit=refit).fit(X, y)
-        assert ours.n_iter_ == n_iter
-        assert [len(curve) for curve in ours.loss_curves_] == [n_iter] * 2
-        assert np.isfinite(outputs(ours, X)).all()
-    found = make("multiclass", max_iter=5, max_time=1e-9, refit=refit).fit(X, y)
-    np.testing.assert_array_equal(found.predict_proba(X), make("multiclass", max_iter=5, max_time=1e-9).fit(X, y).predict_proba(X))
+    clock()
+    ours = make("multiclass", max_iter=5, max_time=limit).fit(X, y)
+    assert ours.n_iter_ == n_iter
+    assert [len(curve) for curve in ours.loss_curves_] == [n_iter] * 2
+    assert np.isfinite(ours.predict_proba(X)).all()
 
 
-def test_no_time_for_the_whole_refit(data, make, assert_same, monkeypatch):
+@pytest.mark.parametrize("limit", [1e-9, 2.5, 6, 9])
+def test_without_the_time_for_a_whole_refit_there_is_none(data, make, assert_same, clock, limit):
     X, y = data("multiclass")
-    now = iter([])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    fitted = []
     for refit in (False, True):
-        now = iter(range(10**6))
-        found = make("multiclass", max_iter=5, max_time=9, refit=refit).fit(X, y)
-        assert refit is False or assert_same(found, before, X) is None
-        before = found
+        clock()
+        fitted.append(make("multiclass", max_iter=5, max_time=limit, refit=refit).fit(X, y))
+    assert_same(*fitted, X)
+    assert fitted[0].n_iter_ == (5 if limit >= 6 else 1 + int(limit))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,6 +189,20 @@ def test_refit(data, make, kind):
     assert all((a.params != b.params).any() for a, b in zip(plain.members_, ours.members_, strict=True))
     alone = make(kind, max_iter=6, early_stopping=False, refit=True).fit(X, y)
     assert alone.best_iters_ == [6, 6]
+
+
+def test_patience(data, make, monkeypatch):
+    """Each member stops so many epochs after its best one."""
+    X, y = data("one output")
+    y[:] = np.random.default_rng(0).normal(size=len(y))  # there is nothing to learn
+    long = make("one output", max_iter=40, learning_rate_init=0.05).fit(X, y)
+    monkeypatch.setattr(recipe, "PATIENCE", 3)
+    ours = make("one output", max_iter=40, learning_rate_init=0.05).fit(X, y)
+    for best, curve, whole in zip(ours.best_iters_, ours.validation_loss_curves_, long.validation_loss_curves_, strict=True):
+        assert len(curve) == best + 3 < 40
+        assert best == 1 + int(np.argmin(curve))
+        assert curve == whole[: len(curve)]
+    assert ours.n_iter_ == max(map(len, ours.loss_curves_))
 
 
 @pytest.mark.parametrize("verbose", [0, 1, True, 2])

@@ -12,6 +12,11 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from fastprop import TabularClassifier, TabularRegressor
 
 
+@pytest.fixture
+def _patience():
+    """That of the recipe."""
+
+
 def hits(estimator, X, y, sample_weight=None):
     return estimator.score(X, y, sample_weight)
 
