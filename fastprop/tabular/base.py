@@ -38,6 +38,7 @@ from . import recipe
 from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, train
+from .targets import near_one
 
 
 class Rows(NamedTuple):
@@ -51,6 +52,13 @@ class Rows(NamedTuple):
 def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
     """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
     return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
+
+
+def checked_weights(sample_weight, name, y):
+    """Weights of rows, of which not all are 0."""
+    sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
+    check_some_weight(sample_weight)
+    return near_one(sample_weight)
 
 
 def some_dimensions(y):
@@ -175,11 +183,9 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             y = self._checked_targets(some_dimensions(host_array(y, "y")))
             check_consistent_length(table, y)
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), y)
+                sample_weight = checked_weights(sample_weight, "sample_weight", y)
             self._learn_targets(y, sample_weight, reset=not goes_on)
             sample_weight = self._weights_of_rows(y, sample_weight)
-            if sample_weight is not None:
-                check_some_weight(sample_weight)
             if not goes_on:
                 self._learn_encoding(table)
             validation = self._given_rows(X_val, y_val, sample_weight_val)
@@ -235,8 +241,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             check_consistent_length(x.x, y)
         if sample_weight is not None:
             with named("sample_weight_val"):
-                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight_val"), y)
-                check_some_weight(sample_weight)
+                sample_weight = checked_weights(sample_weight, "sample_weight_val", y)
         return Rows(x, y, sample_weight)
 
     def _train(self, rows, validation, goes_on, observer):

@@ -17,11 +17,13 @@ from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
 from ..estimators.class_weights import weights_of_labels
 from ..estimators.targets import check_same_classes
+from ..estimators.validation import check_some_weight
 from ..network import Network
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..warn import call
 from . import recipe
 from .base import BaseTabular
+from .targets import near_one
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -323,7 +325,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if self.class_weight is None:
             return sample_weight
         weights = weights_of_labels(self.class_weight, y, self.classes_, False)
-        return weights if sample_weight is None else sample_weight * weights
+        weights = weights if sample_weight is None else sample_weight * weights
+        check_some_weight(weights)
+        return near_one(weights)
 
     def _make_network(self, sizes):
         n_classes = len(self.classes_)

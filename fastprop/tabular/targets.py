@@ -16,6 +16,12 @@ FARTHEST = 1e9
 LEAST = 1e-30
 
 
+def near_one(sample_weight: Floats) -> Floats:
+    """Weights, of which the proportions alone count, divided by a power of two that makes the largest fit into float32."""
+    exponent = np.frexp(np.abs(sample_weight).max())[1]
+    return np.ldexp(sample_weight, -exponent)
+
+
 @dataclass(frozen=True)
 class Scale:
     """y = size * (location + deviation * t) of each output, where the networks learn t; and the range of y in training data.
@@ -32,16 +38,16 @@ class Scale:
     @classmethod
     def of(cls, y: Floats, sample_weight: Floats | None, positive: bool) -> Self:
         """From targets (n, n_outputs): mean and standard deviation, or 0 and the mean of ``positive`` ones."""
+        if sample_weight is not None:
+            y, sample_weight = y[sample_weight != 0], np.abs(sample_weight[sample_weight != 0])  # the sum of negative ones may be 0
         lowest, highest = y.min(axis=0), y.max(axis=0)
         size = np.maximum(np.abs(lowest), np.abs(highest))
         size[size == 0] = 1
         relative = y / size
-        # Weights may be negative, and their sum 0.
-        weights = None if sample_weight is None or not np.any(sample_weight) else np.abs(sample_weight)
-        mean = np.average(relative, axis=0, weights=weights)
+        mean = np.average(relative, axis=0, weights=sample_weight)
         if positive:
             return cls(size, np.zeros_like(size), np.where(mean > 0, mean, 1), lowest, highest)
-        deviation = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=weights))
+        deviation = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=sample_weight))
         # What is below the rounding errors of the mean is none.
         deviation[deviation < 1e-12] = 1
         return cls(size, mean, deviation, lowest, highest)

@@ -40,7 +40,8 @@ def _outputs(model, X):
 
 def _assert_same(ours, other, X=None):
     """Fail unless two fitted estimators have learnt the same, to the bit."""
-    assert vars(ours).keys() - {"_skl_callbacks"} == vars(other).keys() - {"_skl_callbacks"}
+    about_others = {"_skl_callbacks", "_metadata_request"}
+    assert vars(ours).keys() - about_others == vars(other).keys() - about_others
     for name in ("loss_curves_", "validation_loss_curves_", "best_iters_", "n_iter_", "n_features_in_"):
         assert getattr(ours, name, None) == getattr(other, name, None), name
     for a, b in zip(ours.members_, other.members_, strict=True):

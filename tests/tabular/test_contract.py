@@ -65,11 +65,8 @@ def test_random_state(data, make, assert_same, kind):
     first = make(kind, random_state=generator).fit(X, y)
     assert_same(first, seeded[0])
     assert (first.members_[0].params != make(kind, random_state=generator).fit(X, y).members_[0].params).any()
-    for fit in range(2):
-        np.random.seed(3)
-        found = make(kind, random_state=None).fit(X, y)
-        assert fit == 0 or assert_same(found, before) is None
-        before = found
+    unseeded = [make(kind, random_state=None).fit(X, y) for _ in range(2)]
+    assert (unseeded[0].members_[0].params != unseeded[1].members_[0].params).any()
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
@@ -93,11 +90,11 @@ def test_an_error_leaves_a_fitted_estimator_as_it_was(data, make, assert_same, k
         (X, y, {"X_val": X, "y_val": np.array(["z"] * len(y))}),
     ]
     for rows, targets, given in bad:
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError):  # noqa: PT011 (test_refusals.py has the words)
             ours.fit(rows, targets, **given)
         assert_same(ours, same, X)
     for wrong in ({"n_jobs": 0}, {"max_iter": 0}, {"scoring": "bad"}, {"hidden_layer_sizes": [0]}, {"n_members": 2.5}):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError):  # noqa: PT011
             clone(ours).set_params(**wrong).fit(X, y)
     with pytest.raises(OSError, match="of the scorer"):
         ours.set_params(scoring=fails).fit(X, y)
@@ -133,7 +130,7 @@ def test_warm_start_goes_on(data, make, kind):
     assert before.shape == ours.predict(X).shape
     with pytest.raises(ValueError, match="warm_start needs the n_members and hidden_layer_sizes of the last fit"):
         ours.set_params(n_members=3).fit(X, y)
-    with pytest.raises(ValueError, match="X has 3 features, but Tabular.* is expecting 4 features"):
+    with pytest.raises(ValueError, match=r"X has 3 features, but Tabular\w+ is expecting 4 features"):
         ours.set_params(n_members=2).fit(X[:, 1:], y)
 
 
