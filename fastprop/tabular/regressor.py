@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils import check_scalar
+from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted
 
@@ -268,6 +268,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _checked_targets(self, y):
         y = raveled(_check_y(y, multi_output=True, y_numeric=True, estimator=self)).astype(np.float64)
+        assert_all_finite(y, input_name="y")  # None among objects has only now become NaN
         if self.loss == "poisson" and not (np.all(y >= 0) and np.any(y > 0)):
             raise ValueError("loss='poisson' requires non-negative y and sum(y) > 0.")
         if self.loss == "gamma" and not np.all(y > 0):
