@@ -24,7 +24,7 @@ from ..same_data import checked_once
 from ..threads import n_threads_of_call, n_threads_of_prediction
 from ..training_set import float_dtype
 from ..warn import call
-from .callbacks import CallbackMixin
+from .callbacks import CallbackMixin, MLPObserver
 from .held_out import VALIDATION, given_rows
 from .hidden import HiddenLayersMixin
 from .inputs import finite_rows, plain_rows
@@ -138,7 +138,7 @@ class BaseMLP(
                 check_some_weight(sample_weight)
             rows = given_rows(self, (X, y), *map(given.get, VALIDATION))
             check_rows(self, X.shape[0], rows)
-        observer = self._observer(*as_given, incremental)
+        observer = MLPObserver(self, *as_given, incremental) if self._has_callbacks else None
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self._make_network(X, self._n_outputs(y), hidden_layer_sizes)

@@ -5,6 +5,7 @@ Unless callbacks were set, nothing of this runs and `sklearn.callback` is not im
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from typing import Any, Self
 
@@ -17,14 +18,15 @@ SUPPORTED = find_spec("sklearn.callback") is not None
 
 
 class CallbackMixin:
-    """Needs ``solver``, ``max_iter``, ``_store`` and, once training runs, the fitted attributes."""
+    """For estimators whose fits make a `FitObserver` if there are callbacks."""
 
     @available_if(lambda self: SUPPORTED)
     def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn's callbacks, such as ``sklearn.callback.ProgressBar()``; needs scikit-learn 1.9.
 
-        A fit is one task. It has a subtask for each epoch, named 'epoch', or for each iteration of L-BFGS, named 'lbfgs-iter'.
-        Where a callback returns True at the end of a subtask, training stops there, without a warning.
+        A fit is one task. It has a subtask for each epoch, of an ensemble for each epoch of all its members, named 'epoch', or for
+        each iteration of L-BFGS, named 'lbfgs-iter'. Where a callback returns True at the end of a subtask, training stops there,
+        without a warning.
 
         Parameters
         ----------
@@ -39,42 +41,35 @@ class CallbackMixin:
 
         return CallbackSupportMixin.set_callbacks(self, *callbacks)
 
-    def _observer(self, X, y, sample_weight, incremental):
-        """What tells the callbacks about a fit; None if there are no callbacks."""
-        if not self.__dict__.get("_skl_callbacks"):
-            return None
-        return FitObserver(self, X, y, sample_weight, incremental)
+    @property
+    def _has_callbacks(self):
+        return bool(vars(self).get("_skl_callbacks"))
 
 
-class FitObserver:
+class FitObserver(ABC):
     """Calls the hooks: at the begin when it is made, in `begin` and `end` for each subtask, and in `finish`.
 
-    The hooks get the data as they were given to ``fit``, under early stopping those that are trained on. The ``fitted_estimator``
-    that a hook may ask for has the weights that a stop at this point would leave.
+    The hooks get the data as they were given to ``fit``. The ``fitted_estimator`` that a hook may ask for has the weights that a
+    stop at this point would leave.
     """
 
-    def __init__(self, estimator, X, y, sample_weight, incremental):
+    def __init__(self, estimator, task_name, n_subtasks, X, y, sample_weight):
         from sklearn.callback import CallbackSupportMixin
 
-        is_lbfgs = estimator.solver == "lbfgs"
-        self._estimator, self._task_name = estimator, "lbfgs-iter" if is_lbfgs else "epoch"
-        self._network = self._history = self._validation = self._task = None
-        self._n_ended = 0
+        self._estimator, self._task_name, self._task = estimator, task_name, None
         self.stopped = False
-        self._data = self._part = {
-            "X": X,
-            "y": y,
-            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
-        }
-        n_subtasks = 1 if incremental and not is_lbfgs else estimator.max_iter
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._data = self._part = {"X": X, "y": y, "metadata": metadata}
         self._context = CallbackSupportMixin._init_callback_context(estimator, max_subtasks=n_subtasks)
         self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
 
-    def watch(self, network, history=None, validation=None, rows=None):
-        """Say what is trained: with ``history`` by epochs; ``rows`` are those that a split for validation leaves, or None."""
-        self._network, self._history, self._validation = network, history, validation
-        if rows is not None:
-            self._part = {name: _Lazy(value, rows) for name, value in self._data.items()}
+    @abstractmethod
+    def _store(self, loss):
+        """Let the estimator's attributes say how far training is; ``loss`` is what `end` was given."""
+
+    @abstractmethod
+    def _snapshot(self):
+        """Copies of the fitted attributes that training goes on to change in place; scikit-learn copies the others."""
 
     @property
     def running(self):
@@ -87,12 +82,8 @@ class FitObserver:
         self._task.call_on_fit_task_begin(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
 
     def end(self, loss=None):
-        """A subtask ends, with this loss if there is no history; whether to stop training."""
-        self._n_ended += 1
-        if self._history is None:
-            self._estimator.n_iter_, self._estimator.loss_ = self._n_ended, loss
-        else:
-            self._estimator._store(self._history)
+        """A subtask ends, with this loss; whether to stop training."""
+        self._store(loss)
         task, self._task = self._task, None
         self.stopped = task.call_on_fit_task_end(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
         return self.stopped
@@ -103,8 +94,31 @@ class FitObserver:
             self._task.call_on_fit_task_end(estimator=self._estimator)
         self._context.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes={})
 
+
+class MLPObserver(FitObserver):
+    """Of `BaseMLP`: an epoch, or an iteration of L-BFGS. Under early stopping the hooks get the rows that are trained on."""
+
+    def __init__(self, estimator, X, y, sample_weight, incremental):
+        self._network = self._history = self._validation = None
+        self._n_ended = 0
+        is_lbfgs = estimator.solver == "lbfgs"
+        n_subtasks = 1 if incremental and not is_lbfgs else estimator.max_iter
+        super().__init__(estimator, "lbfgs-iter" if is_lbfgs else "epoch", n_subtasks, X, y, sample_weight)
+
+    def watch(self, network, history=None, validation=None, rows=None):
+        """Say what is trained: with ``history`` by epochs; ``rows`` are those that a split for validation leaves, or None."""
+        self._network, self._history, self._validation = network, history, validation
+        if rows is not None:
+            self._part = {name: _Lazy(value, rows) for name, value in self._data.items()}
+
+    def _store(self, loss):
+        self._n_ended += 1
+        if self._history is None:
+            self._estimator.n_iter_, self._estimator.loss_ = self._n_ended, loss
+        else:
+            self._estimator._store(self._history)
+
     def _snapshot(self):
-        # The estimator's own attributes are copied by scikit-learn; what training goes on to change in place is copied here.
         network = self._network.astype(self._network.dtype if self._history is not None else float)
         if self._validation is not None and self._validation.decides:
             self._validation.restore(network)

@@ -25,6 +25,10 @@ def check_some_weight(sample_weight):
         raise ValueError("Sample weights must contain at least one non-zero number.")
 
 
+# With what scikit-learn tells callbacks, after an error too, that the fit is over.
+ENDS_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+
+
 @contextmanager
 def unchanged_by_errors(estimator):
     """A block of code whose errors leave the estimator's attributes as they were before it."""
@@ -32,8 +36,10 @@ def unchanged_by_errors(estimator):
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        now = vars(estimator)
+        kept = {name: now[name] for name in ENDS_CALLBACKS if name in now}
+        now.clear()
+        now.update(before | kept)
         raise
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -12,13 +14,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from .. import loop
 from ..annotations import Floats, MatrixLike
+from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import named
 from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
 from ..kernels import EncodedRows
@@ -32,8 +35,10 @@ from ..threads import effective_n_threads, n_threads_of_call
 from ..training_set import TrainingSet
 from ..warn import warn
 from . import recipe
+from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, train
+from .targets import near_one
 
 # Parameters of `TabularEncoder` that all encoders have in common
 SHARED = "categorical_features", "numeric_encoding", "min_frequency"
@@ -47,7 +52,26 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
-class BaseTabular(BaseEstimator):
+def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
+    """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
+    return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
+
+
+def checked_weights(sample_weight, name, y):
+    """Weights of rows, of which not all are 0."""
+    sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
+    check_some_weight(sample_weight)
+    return near_one(sample_weight)
+
+
+def some_dimensions(y):
+    """y, if it is no single number or None."""
+    if y is None or np.isscalar(y) or getattr(y, "ndim", 1) == 0:
+        raise ValueError("y should be a 1d array, got an array of shape () instead.")
+    return y
+
+
+class BaseTabular(CallbackMixin, BaseEstimator):
     """Base of both estimators; the parameters are described there."""
 
     n_members: int
@@ -92,7 +116,7 @@ class BaseTabular(BaseEstimator):
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
+        "scoring": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "early_stopping": ["boolean"],
         "refit": ["boolean"],
@@ -126,12 +150,16 @@ class BaseTabular(BaseEstimator):
     # What the two estimators differ in
 
     @abstractmethod
-    def _learn_targets(self, y, sample_weight, reset):
-        """Check y, shape (n,) or (n, n_outputs), and set what turns it into the network's targets."""
+    def _checked_targets(self, y):
+        """y, shape (n,) or (n, n_outputs), checked and in its own values."""
 
     @abstractmethod
-    def _checked_targets(self, y):
-        """y for validation, checked and in its own values."""
+    def _learn_targets(self, y, sample_weight, reset):
+        """Set what turns checked y into the network's targets; without ``reset``, fail where it is of another kind."""
+
+    @abstractmethod
+    def _checked_validation_targets(self, y):
+        """The same as `_checked_targets` for y_val, once y was learnt."""
 
     @abstractmethod
     def _network_targets(self, y):
@@ -152,22 +180,31 @@ class BaseTabular(BaseEstimator):
 
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
         goes_on = self.warm_start and hasattr(self, "members_")
+        as_given = X, y, sample_weight
         with unchanged_by_errors(self):
-            hidden = self._hidden_layer_sizes()
-            table, y = read_table(X, self, reset=not goes_on), host_array(y, "y")
-            y = self._learn_targets(y, sample_weight, reset=not goes_on)
+            self._check_parameters()
+            table = read_table(X, self, reset=not goes_on)
+            y = self._checked_targets(some_dimensions(host_array(y, "y")))
             check_consistent_length(table, y)
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), y)
+                sample_weight = checked_weights(sample_weight, "sample_weight", y)
+            self._learn_targets(y, sample_weight, reset=not goes_on)
             sample_weight = self._weights_of_rows(y, sample_weight)
-            if sample_weight is not None:
-                check_some_weight(sample_weight)
             if not goes_on:
                 self._learn_encoding(table)
             validation = self._given_rows(X_val, y_val, sample_weight_val)
             rows = Rows(self._encode(table), y, sample_weight)
-            self._train(rows, validation, hidden, goes_on)
+            observer = MembersObserver(self, "epoch", self.max_iter, *as_given) if self._has_callbacks else None
+            self._train(rows, validation, goes_on, observer)
+            if observer is not None:
+                observer.finish()
         return self
+
+    def _check_parameters(self):
+        """Fail where scikit-learn's validation of single parameters does not see what is wrong."""
+        self._hidden_layer_sizes()
+        if self.scoring != "loss":
+            check_scoring(self, self.scoring)
 
     def _hidden_layer_sizes(self):
         sizes = list(np.atleast_1d(self.hidden_layer_sizes).tolist())
@@ -200,49 +237,62 @@ class BaseTabular(BaseEstimator):
         if X is None or y is None:
             given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
             raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val and y_val to "
+                "fit, early_stopping should be set to True."
+            )
         with named("X_val"):
             x = self._encode(read_table(X, self, reset=False))
         with named("y_val"):
-            y = self._checked_targets(host_array(y, "y_val"))
+            y = self._checked_validation_targets(some_dimensions(host_array(y, "y_val")))
             check_consistent_length(x[0].x, y)
         if sample_weight is not None:
             with named("sample_weight_val"):
-                sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight_val"), y)
-                check_some_weight(sample_weight)
+                sample_weight = checked_weights(sample_weight, "sample_weight_val", y)
         return Rows(x, y, sample_weight)
 
-    def _train(self, rows, validation, hidden, goes_on):
-        random_state = check_random_state(self.random_state)
+    def _train(self, rows, validation, goes_on, observer):
+        random_state, began = check_random_state(self.random_state), time.monotonic()
         seeds = random_state.randint(2**31 - 1, size=self.n_members)
-        networks = self._networks(rows, hidden, seeds, goes_on)
+        networks = self._networks(rows, seeds, goes_on)
         data, training = self._data_of_members(networks, rows), self._training(len(rows.y))
         parts = self._rows_of_members(networks, rows, validation, random_state)
         members = [
             Member(network, all_rows, own, held_out, score, training, np.random.RandomState(seed))
             for network, all_rows, (own, held_out, score), seed in zip(networks, data, parts, seeds, strict=True)
         ]
-        completed = self._run(members, [self.max_iter] * len(members))
-        self.members_, self.loss_curves_ = networks, [member.losses for member in members]
+        if observer is not None:
+            observer.watch(members)
+        ending = self._run(members, [self.max_iter] * len(members), self.max_time, observer)
+        self.members_ = networks
+        self._store(members)
+        if self.refit and self.early_stopping and ending == "finished":
+            left = None if self.max_time is None else self.max_time - (time.monotonic() - began)
+            self.members_ = self._refitted(rows, data, training, seeds, left) or networks
+
+    def _store(self, members):
+        """Set what says how far the members' training is."""
+        self.loss_curves_ = [list(member.losses) for member in members]
         self.best_iters_, self.n_iter_ = [member.best_epoch for member in members], max(member.n_epochs for member in members)
         vars(self).pop("validation_loss_curves_", None)
         if any(member.validation_losses for member in members):
-            self.validation_loss_curves_ = [member.validation_losses for member in members]
-        if self.refit and self.early_stopping and completed:
-            self.members_ = self._refitted(rows, hidden, data, training, seeds)
+            self.validation_loss_curves_ = [list(member.validation_losses) for member in members]
         self.member_weights_ = weights_of_members([min(member.validation_losses, default=1.0) for member in members])
 
-    def _refitted(self, rows, hidden, data, training, seeds):
-        """Networks trained on all rows, each for as many epochs as its best one."""
-        networks = self._networks(rows, hidden, seeds, False)
-        every = np.arange(len(rows.y))
+    def _refitted(self, rows, data, training, seeds, time_limit):
+        """Networks trained on all rows, each for as many epochs as its best one; None if there was not the time for it."""
+        if time_limit is not None and time_limit <= 0:
+            return None
+        networks, every = self._networks(rows, seeds, False), rows_with_weight(rows)
         members = [
             Member(network, all_rows, every, None, None, training, np.random.RandomState(seed))
             for network, all_rows, seed in zip(networks, data, seeds, strict=True)
         ]
-        self._run(members, self.best_iters_)
-        return networks
+        return networks if self._run(members, self.best_iters_, time_limit) == "finished" else None
 
-    def _networks(self, rows, hidden, seeds, goes_on):
+    def _networks(self, rows, seeds, goes_on):
+        hidden = self._hidden_layer_sizes()
         sizes = [(self._view(rows.x, member).shape[1], *hidden) for member in range(self.n_members)]
         if goes_on:
             if [network.sizes[:-1] for network in self.members_] != sizes:
@@ -280,35 +330,44 @@ class BaseTabular(BaseEstimator):
 
     def _rows_of_members(self, networks, rows, validation, random_state):
         """For each member (the rows to train on, those to validate on or None, the score that takes the place of their loss)."""
-        n_rows, n_members = len(rows.y), self.n_members
-        every = np.arange(n_rows)
+        every, n_members = rows_with_weight(rows), self.n_members
         if validation is None and not self.early_stopping:
             return [(every, None, None)] * n_members
-        if validation is not None:
-            held_out = [slice(None)] * n_members
+        if validation is None:
+            rotates, classes = len(every) <= recipe.ROWS_OF_ONE_VIEW, self._classes_of_rows(rows.y[every])
+            held_out = held_out_rows(len(every), self.validation_fraction, n_members, classes, rotates, random_state)
+            places = [every[held] for held in held_out]
         else:
-            rotates, classes = n_rows <= recipe.ROWS_OF_ONE_VIEW, self._classes_of_rows(rows.y)
-            held_out = held_out_rows(n_rows, self.validation_fraction, n_members, classes, rotates, random_state)
-        source, made, parts = rows if validation is None else validation, {}, []
-        for member, held in enumerate(held_out):
+            places = [np.arange(len(validation.y))] * n_members
+        made, parts = {}, []
+        for member, held in enumerate(places):
             view = member % len(rows.x)
-            key = view, str(held) if validation is not None else held.tobytes()
-            if key not in made:
-                weights = None if source.sample_weight is None else source.sample_weight[held]
-                x, y = source.x[view][held], source.y[held]
-                data = networks[member].training_set(x, self._network_targets(y), weights)
-                own = every if validation is not None else np.setdiff1d(every, held)
-                made[key] = own, data, self._scorer(x, y, weights, view)
+            if (key := (view, held.tobytes())) not in made:
+                own = every if validation is not None else np.setdiff1d(every, held, assume_unique=True)
+                made[key] = own, *self._validation(networks[member], (validation or rows), held, view)
             parts.append(made[key])
         return parts
 
-    def _scorer(self, x, y, sample_weight, view):
+    def _validation(self, network, rows, held, view):
+        """(validation rows as a network's training set, the score of a network on them or None for the loss)."""
+        x, y = rows.x[view][held], rows.y[held]
+        weights = None if rows.sample_weight is None else rows.sample_weight[held]
+        return network.training_set(x, self._network_targets(y), weights), self._score_on(x, y, weights, view)
+
+    def _score_on(self, x, y, sample_weight, view):
         """The score of a network on validation rows; None for the loss."""
         if not self.early_stopping or self.scoring == "loss":
             return None
         scorer = check_scoring(self, self.scoring)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return lambda network: scorer(self._alone(network, view), x, y, **weights)
+
+        def score(network):
+            value = scorer(self._alone(network, view), x, y, **weights)
+            if math.isnan(value):
+                raise ValueError("early stopping needs a score of the validation rows, and scoring gives nan for them")
+            return value
+
+        return score
 
     def _alone(self, network, view):
         """A fitted copy with one network, to be judged."""
@@ -316,19 +375,18 @@ class BaseTabular(BaseEstimator):
         alone.members_, alone.encoders_, alone.member_weights_ = [network], [self.encoders_[view]], np.ones(1)
         return alone
 
-    def _run(self, members, n_epochs):
-        total = max(n_epochs)
-        bar = progress(total, "epochs") if self.verbose else nullcontext(lambda n, doing: None)
+    def _run(self, members, n_epochs, time_limit, observer=None):
+        bar = progress(max(n_epochs), "epochs") if self.verbose else nullcontext(lambda n, doing: None)
         with bar as advance:
 
-            def epoch_ends(done):
+            def epoch_ends():
                 advance(1, f"loss {np.mean([member.losses[-1] for member in members]):.4g}")
-                return False
 
-            completed = train(members, n_epochs, effective_n_threads(self.n_jobs), epoch_ends=epoch_ends, time_limit=self.max_time)
-        if not completed:
+            n_threads = min(effective_n_threads(self.n_jobs), len(members))
+            ending = train(members, n_epochs, n_threads, epoch_ends=epoch_ends, observer=observer, time_limit=time_limit)
+        if ending == "interrupted":
             warn("Training interrupted by user.")
-        return completed
+        return ending
 
     # Predicting
 

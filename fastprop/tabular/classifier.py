@@ -16,12 +16,14 @@ from sklearn.utils.validation import _check_y, column_or_1d
 from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
 from ..estimators.class_weights import weights_of_labels
-from ..estimators.targets import check_known_classes, check_same_classes
+from ..estimators.targets import check_same_classes
+from ..estimators.validation import check_some_weight
 from ..network import Network
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..warn import call
 from . import recipe
 from .base import BaseTabular
+from .targets import near_one
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -61,8 +63,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     label_smoothing : float, default=0.0
         In [0, 1): the share of each row's target that is spread evenly over all classes.
     class_weight : dict, 'balanced' or None, default=None
-        Factors of the loss of each class's rows. 'balanced': n_samples / (n_classes * number of rows of the class). Validation rows
-        do not have them.
+        Factors of the loss of each class's rows. 'balanced': n_samples / (n_classes * number of rows of the class). Rows of
+        X_val do not have them.
     loss : {'log_loss'}, default='log_loss'
         The cross-entropy.
     scoring : 'loss', str or callable, default='loss'
@@ -245,7 +247,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ValueError
             If X has other columns than in `fit`, or a column holds other things, numbers where there were strings for example.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: MatrixLike) -> Floats:
         """Predict the probabilities of the classes.
@@ -296,19 +299,20 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return np.log(self.predict_proba(X))
 
     def _learn_targets(self, y, sample_weight, reset):
-        y = self._checked_y(y)
         if reset:
             self.classes_ = np.unique(y)
         else:
             check_same_classes(y, self.classes_)
+
+    def _checked_validation_targets(self, y):
+        y = self._checked_targets(y)
+        known = set(self.classes_.tolist())
+        unseen = [label for label in np.unique(y).tolist() if label not in known]
+        if unseen:
+            raise ValueError(f"y contains previously unseen labels: {unseen}")
         return y
 
     def _checked_targets(self, y):
-        y = self._checked_y(y)
-        check_known_classes(y, self.classes_)
-        return y
-
-    def _checked_y(self, y):
         y = call(column_or_1d, _check_y(y, multi_output=True, estimator=self), warn=True)
         check_classification_targets(y)
         return y
@@ -324,7 +328,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if self.class_weight is None:
             return sample_weight
         weights = weights_of_labels(self.class_weight, y, self.classes_, False)
-        return weights if sample_weight is None else sample_weight * weights
+        weights = weights if sample_weight is None else sample_weight * weights
+        check_some_weight(weights)
+        return near_one(weights)
 
     def _make_network(self, sizes):
         n_classes = len(self.classes_)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +78,14 @@ class Member:
         self._judged, self._best_score = network.sharing(params=self._average), -math.inf
         betas = (0.9, training.beta_2)
         optimizer = optim.AdamW(network, lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay)
+        self._optimizer, self._n_steps = optimizer, -(-len(rows) // training.batch_size)
         options = {"batch_size": training.batch_size, "smoothing": training.smoothing, "exempt": True}
         options |= {"ema_decay": training.ema_decay, "average": self._average}
         self._calls = self._last_calls = TrainingCalls(learning, data, optimizer, **options)
         self._validation_loss, self._lowest = np.empty(1), np.array([math.inf, 0])
+        self._calls_keep_the_best = validation is not None and score is None
         if validation is not None:
-            best = self._best if score is None else None
+            best = self._best if self._calls_keep_the_best else None
             self._last_calls = TrainingCalls(learning, data, optimizer, **options)
             self._last_calls.validate(validation, self._validation_loss, 1, self._lowest, best, None)
         self._orders, self._schedule = (
@@ -106,30 +108,35 @@ class Member:
     def parts_of_epoch(self) -> list[tuple[TrainingCalls, tuple[NDArray[Any], ...]]]:
         """The next epoch in parts that are short enough for Ctrl-C: which calls, and the arguments of their ``run``."""
         batch_size, size, order = self._training.batch_size, self._steps_per_call, self._orders(1)
-        n_steps = -(-self._n_rows // batch_size)
-        rates = self._schedule.factors(self.n_epochs, 1, n_steps)
+        rates = self._schedule.factors(self.n_epochs, 1, self._n_steps)
         parts = []
-        for start in range(0, n_steps, size):
+        for start in range(0, self._n_steps, size):
             rows = order[:, start * batch_size : (start + size) * batch_size]
             parts.append((self._calls, (rows, np.empty(1), rates[start : start + size])))
         parts[-1] = self._last_calls, parts[-1][1]
         return parts
 
     def epoch_ends(self, parts: Sequence[tuple[Any, tuple[NDArray[Any], ...]]]) -> None:
-        """Take note of an epoch, all parts of which were run."""
-        before, validates = min(self.validation_losses, default=math.inf), self._validation is not None
-        self.losses.append(sum(float(loss[0]) * rows.shape[1] for _, (rows, loss, _) in parts) / self._n_rows)
-        if validates:
-            self.validation_losses.append(float(self._validation_loss[0]))
-        if validates and self._score is None:
-            is_better = self.validation_losses[-1] < before
+        """Take note of an epoch, if all parts of it were run."""
+        if self._optimizer.t < (self.n_epochs + 1) * self._n_steps:
+            return
+        validation_loss = float(self._validation_loss[0])
+        if self._validation is None:
+            score = float(self.n_epochs)
         else:
-            score = self._score(self._judged) if validates and self._score is not None else float(self.n_epochs)
-            is_better = score > self._best_score
-            if is_better:
-                self._best_score, self._best[:] = score, self._average
-        if is_better:
-            self.best_epoch = self.n_epochs
+            score = -validation_loss if self._score is None else self._score(self._judged)
+            self.validation_losses.append(validation_loss)
+        self.losses.append(sum(float(loss[0]) * rows.shape[1] for _, (rows, loss, _) in parts) / self._n_rows)
+        if score > self._best_score:
+            self._best_score, self.best_epoch = score, self.n_epochs
+            if not self._calls_keep_the_best:
+                self._best[:] = self._average
+
+    def best_network(self) -> Network:
+        """A copy of the network with the best parameters so far."""
+        network = self.network.astype(self.network.dtype)
+        network.params[:] = self._best
+        return network
 
     def finish(self) -> None:
         """Give the network the best parameters."""
@@ -141,9 +148,10 @@ def train(
     n_epochs: Sequence[int],
     n_threads: int,
     *,
-    epoch_ends: Callable[[int], bool],
+    epoch_ends: Callable[[], object],
+    observer: loop.Observer | None = None,
     time_limit: float | None = None,
-) -> bool:
+) -> Literal["finished", "stopped", "interrupted"]:
     """Train members, each for so many epochs at most, an epoch of all of them in one compiled call or a few.
 
     Parameters
@@ -154,37 +162,45 @@ def train(
         The most epochs of each.
     n_threads : int
         How many members train at a time. No result depends on it.
-    epoch_ends : function of the number of epochs done
-        Called after each; whether to stop.
+    epoch_ends : function
+        Called after each epoch.
+    observer : Observer, optional
+        Called around each epoch; may stop the training.
     time_limit : float, optional
         After this many seconds no further epoch begins; the first one does.
 
     Returns
     -------
-    bool
-        False after Ctrl-C. The members then are as after the last whole epoch.
+    {'finished', 'stopped', 'interrupted'}
+        'finished' if no member had another epoch to train for, 'interrupted' after Ctrl-C. The members then are as after the last
+        whole epoch.
     """
-    began, done = time.monotonic(), 0
+    end = math.inf if time_limit is None else time.monotonic() + time_limit
     try:
         while running := [member for member, n in zip(members, n_epochs, strict=True) if member.goes_on and member.n_epochs < n]:
+            if any(member.n_epochs for member in running) and time.monotonic() >= end:
+                return "stopped"
+            if observer is not None:
+                observer.begin()
             _train_epoch(running, n_threads)
-            done += 1
-            late = time_limit is not None and time.monotonic() - began >= time_limit
-            if epoch_ends(done) or late:
-                break
+            epoch_ends()
+            if observer is not None and observer.end():
+                return "stopped"
     except KeyboardInterrupt:
-        return False
+        return "interrupted"
     finally:
         for member in members:
             member.finish()
-    return True
+    return "finished"
 
 
 def _train_epoch(members, n_threads):
     parts = [member.parts_of_epoch() for member in members]
-    for k in range(max(map(len, parts))):
-        interrupts.check()
-        now = [own[k] for own in parts if k < len(own)]
-        run_together([calls for calls, _ in now], [arguments for _, arguments in now], n_threads)
-    for member, own in zip(members, parts, strict=True):
-        member.epoch_ends(own)
+    try:
+        for k in range(max(map(len, parts))):
+            interrupts.check()
+            now = [own[k] for own in parts if k < len(own)]
+            run_together([calls for calls, _ in now], [arguments for _, arguments in now], n_threads)
+    finally:
+        for member, own in zip(members, parts, strict=True):
+            member.epoch_ends(own)

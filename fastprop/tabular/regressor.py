@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils import assert_all_finite, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, _check_y
+from sklearn.utils.validation import _check_y, check_is_fitted
 
 from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
@@ -18,7 +19,7 @@ from ..network import Network
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from . import recipe
 from .base import BaseTabular
-from .targets import Scale
+from .targets import LEAST, Scale
 
 RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"]
 # Those whose predictions are exp(logit)
@@ -64,7 +65,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         The loss, of standardised targets. 'huber' is linear beyond one standard deviation; 'poisson' and 'gamma' are deviances with
         predictions exp(logit), for targets that are not negative, or positive.
     quantile : float or None, default=None
-        Which quantile 'quantile' predicts, in [0, 1].
+        Which quantile 'quantile' predicts, between 0 and 1.
     scoring : 'loss', str or callable, default='loss'
         What chooses a member's best epoch on the validation rows: the loss, the name of one of scikit-learn's scorers, or a
         function of (estimator, X, y), where the estimator has this member alone and X is encoded.
@@ -245,47 +246,54 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ValueError
             If X has other columns than in `fit`, or a column holds other things, numbers where there were strings for example.
         """
-        predictions = np.stack([self._scale.predictions(outputs) for outputs in self._outputs(X)])
+        check_is_fitted(self)
+        mean, std = self._scale.mean_and_std(self._outputs(X), self.member_weights_)
         if self._is_vector:
-            predictions = predictions[..., 0]
-        mean = np.average(predictions, axis=0, weights=self.member_weights_)
-        if not return_std:
-            return mean
-        return mean, np.sqrt(np.average((predictions - mean) ** 2, axis=0, weights=self.member_weights_))
+            mean, std = mean[:, 0], std[:, 0]
+        return (mean, std) if return_std else mean
 
     def _learn_targets(self, y, sample_weight, reset):
-        y = self._checked_y(y)
-        if self.loss == "quantile" and self.quantile is None:
-            raise ValueError("loss='quantile' needs quantile; got None")
         if reset:
-            weights = None if sample_weight is None else _check_sample_weight(sample_weight, y)
             self._is_vector = y.ndim == 1
-            if weights is not None and not weights.any():
-                weights = None  # an error follows
-            self._scale = Scale.of(y.reshape(len(y), -1), weights, self.loss in LOG_LINK)
-        elif y.reshape(len(y), -1).shape[1] != len(self._scale.scale):
-            raise ValueError(f"y must have {len(self._scale.scale)} outputs, as in the last fit; got shape {y.shape}")
+            self._scale = Scale.of(y.reshape(len(y), -1), sample_weight, self.loss in LOG_LINK)
+        elif y.shape[1:] != self._shape_of_target():
+            raise ValueError(
+                f"warm_start needs y of the shape of the last fit, {(len(y), *self._shape_of_target())}; got shape {y.shape}"
+            )
+
+    def _shape_of_target(self):
+        return () if self._is_vector else self._scale.size.shape
+
+    def _checked_validation_targets(self, y):
+        y = self._checked_targets(y)
+        if y.shape[1:] != self._shape_of_target():
+            raise ValueError(f"must have shape {(len(y), *self._shape_of_target())} to go with y; got {y.shape}")
         return y
 
     def _checked_targets(self, y):
-        return self._checked_y(y)
-
-    def _checked_y(self, y):
         y = raveled(_check_y(y, multi_output=True, y_numeric=True, estimator=self)).astype(np.float64)
-        if self.loss == "poisson" and not (np.all(y >= 0) and np.sum(y) > 0):
+        assert_all_finite(y, input_name="y")  # None among objects has only now become NaN
+        if self.loss == "poisson" and not (np.all(y >= 0) and np.any(y > 0)):
             raise ValueError("loss='poisson' requires non-negative y and sum(y) > 0.")
         if self.loss == "gamma" and not np.all(y > 0):
             raise ValueError("loss='gamma' requires strictly positive y.")
         return y
 
+    def _check_parameters(self):
+        super()._check_parameters()
+        if self.loss == "quantile":
+            check_scalar(self.quantile, "quantile", Real, min_val=0, max_val=1, include_boundaries="neither")
+
     def _network_targets(self, y):
-        return self._scale.network_targets(y.reshape(len(y), -1))
+        targets = self._scale.network_targets(y.reshape(len(y), -1))
+        return np.maximum(targets, LEAST) if self.loss == "gamma" else targets
 
     def _make_network(self, sizes):
-        hyper = {"quantile": float(np.clip(self.quantile, 1e-6, 1 - 1e-6))} if self.loss == "quantile" else None
-        return Network([*sizes, len(self._scale.scale)], recipe.ACTIVATION, self.loss, np.float32, hyper)
+        hyper = {"quantile": float(self.quantile)} if self.loss == "quantile" else None
+        return Network([*sizes, len(self._scale.size)], recipe.ACTIVATION, self.loss, np.float32, hyper)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss in LOG_LINK
         return tags

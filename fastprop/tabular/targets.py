@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,40 +10,59 @@ import numpy as np
 
 from ..annotations import Floats
 
+# What the networks learn is not farther from 0, so that no square of it overflows in float32.
+FARTHEST = 1e9
+# What must be positive is not less, or it would be 0 in float32.
+LEAST = 1e-30
+
+
+def near_one(sample_weight: Floats) -> Floats:
+    """Weights, of which the proportions alone count, divided by a power of two that makes the largest fit into float32."""
+    exponent = np.frexp(np.abs(sample_weight).max())[1]
+    return np.ldexp(sample_weight, -exponent)
+
 
 @dataclass(frozen=True)
 class Scale:
-    """y = location + scale * t of each output, where the networks learn t; and the range of y in training data."""
+    """y = size * (location + deviation * t) of each output, where the networks learn t; and the range of y in training data.
 
+    ``size`` is the largest number. Beside it all others are at most 1, so that nothing overflows or is rounded to 0.
+    """
+
+    size: Floats
     location: Floats
-    scale: Floats
+    deviation: Floats
     lowest: Floats
     highest: Floats
 
     @classmethod
     def of(cls, y: Floats, sample_weight: Floats | None, positive: bool) -> Self:
-        """From targets (n, n_outputs): mean and standard deviation, or 0 and the mean of ``positive`` ones.
-
-        Numbers that are all the same have the scale of their size.
-        """
+        """From targets (n, n_outputs): mean and standard deviation, or 0 and the mean of ``positive`` ones."""
+        if sample_weight is not None:
+            y, sample_weight = y[sample_weight != 0], np.abs(sample_weight[sample_weight != 0])  # the sum of negative ones may be 0
         lowest, highest = y.min(axis=0), y.max(axis=0)
         size = np.maximum(np.abs(lowest), np.abs(highest))
         size[size == 0] = 1
-        # Divided by the largest number, nothing overflows.
         relative = y / size
         mean = np.average(relative, axis=0, weights=sample_weight)
         if positive:
-            return cls(np.zeros_like(size), np.where(mean > 0, mean, 1) * size, lowest, highest)
+            return cls(size, np.zeros_like(size), np.where(mean > 0, mean, 1), lowest, highest)
         deviation = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=sample_weight))
         # What is below the rounding errors of the mean is none.
         deviation[deviation < 1e-12] = 1
-        return cls(mean * size, deviation * size, lowest, highest)
+        return cls(size, mean, deviation, lowest, highest)
 
     def network_targets(self, y: Floats) -> Floats:
         """t of y."""
-        return (y - self.location) / self.scale
+        with np.errstate(over="ignore", under="ignore"):  # validation rows may be far from what the scale was made of
+            targets = (y / self.size - self.location) / self.deviation
+        return np.clip(targets, -FARTHEST, FARTHEST)
 
-    def predictions(self, outputs: Floats) -> Floats:
-        """y of t, within the range of training data."""
-        with np.errstate(over="ignore"):
-            return np.clip(self.location + self.scale * outputs, self.lowest, self.highest)
+    def mean_and_std(self, outputs: Iterable[Floats], weights: Floats) -> tuple[Floats, Floats]:
+        """The weighted mean of y over several networks' t, each within the range of training data, and the standard deviation."""
+        low, high = self.lowest / self.size, self.highest / self.size
+        with np.errstate(over="ignore", under="ignore"):
+            relative = np.stack([np.clip(self.location + self.deviation * t, low, high) for t in outputs])
+            mean = np.average(relative, axis=0, weights=weights)
+            std = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=weights))
+            return np.clip(mean * self.size, self.lowest, self.highest), std * self.size

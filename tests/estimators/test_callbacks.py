@@ -335,7 +335,7 @@ def test_without_callbacks_nothing_of_it_runs(data, pair, monkeypatch):
         raise AssertionError("there is no callback")
 
     monkeypatch.setattr(builtins, "__import__", recording)
-    monkeypatch.setattr("fastprop.estimators.callbacks.FitObserver", forbidden)
+    monkeypatch.setattr("fastprop.estimators.callbacks.FitObserver.__init__", forbidden)
     for way in WAYS:
         estimator = pair("multiclass", **SMALL | way)[0].fit(X, y)
         assert "_skl_callbacks" not in vars(estimator)
