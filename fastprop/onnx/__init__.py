@@ -22,7 +22,7 @@ def register_onnx_converters() -> None:
     from `predict`, and ``target_opset`` may be 7 or higher.
 
     `TabularClassifier`, `TabularRegressor` and `TabularEncoder` take the table: one tensor with all columns, or one of shape (n, 1)
-    for each column, found by name, or else in the order of `fit`. Categories are strings where they were strings in `fit`; the empty
+    for each column, by name or else in the order of `fit`. Categories are strings where they were strings in `fit`; the empty
     string is a missing one, unless it is a category. NaN is a missing number, and dates and durations are numbers of seconds.
     Outputs are double where an input is, and ``target_opset`` must be 11 or higher. With the option ``return_std``, the regressor
     gives the standard deviation of the members, too.
