@@ -62,20 +62,15 @@ def parse_regressor(scope, model, inputs, custom_parsers=None):
 def set_regressor_shapes(operator):
     """The types and shapes of the values, and of their standard deviations."""
     check_predicts(operator)
-    shape = [operator.inputs[0].get_first_dimension(), len(operator.raw_operator._scale.scale)]
+    shape = [operator.inputs[0].get_first_dimension(), len(operator.raw_operator._scale.lowest)]
     for variable in operator.outputs:
         variable.set_type(_type_of_outputs(operator)(list(shape)))
 
 
 def convert_regressor(scope, operator, container):
     """The nodes of `predict`."""
-    scale = operator.raw_operator._scale
     graph, members = _members(scope, operator, container)
-    factor, location, lowest, highest = (
-        graph.array(name, getattr(scale, name)[None]) for name in ("scale", "location", "lowest", "highest")
-    )
-    predictions = [graph.compute("Add", graph.compute("Mul", outputs, factor), location) for outputs in members]
-    predictions = [graph.compute("Min", graph.compute("Max", values, lowest), highest) for values in predictions]
+    predictions = _predictions(graph, operator.raw_operator._scale, members)
     results = [_mean(graph, predictions)]
     if len(operator.outputs) == 2:
         differences = [graph.compute("Sub", values, results[0]) for values in predictions]
@@ -93,6 +88,20 @@ def _members(scope, operator, container):
     links = [LOSSES[network.loss].link for network in estimator.members_]
     outputs = [floats.network(network, x, link) for network, link in zip(estimator.members_, links, strict=True)]
     return graph, [graph.as_number(each) for each in outputs]
+
+
+def _predictions(graph, scale, members):
+    """y of each member's outputs: the share of the way from the lowest to the highest target, so that nothing overflows."""
+    low, high = scale.network_targets(np.stack([scale.lowest, scale.highest]))
+    start, way = graph.array("start", low[None]), graph.array("way", np.where(high > low, high - low, 1)[None])
+    lowest, highest = graph.array("lowest", scale.lowest[None]), graph.array("highest", scale.highest[None])
+    predictions = []
+    for outputs in members:
+        share = graph.compute("Div", graph.compute("Sub", outputs, start), way)
+        share = graph.compute("Max", graph.compute("Min", share, 1), 0)
+        rest = graph.compute("Mul", graph.compute("Sub", 1, share), lowest)
+        predictions.append(graph.compute("Add", rest, graph.compute("Mul", share, highest)))
+    return predictions
 
 
 def _mean(graph, members):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..annotations import Floats
 from .frames import Table
 
@@ -27,3 +30,11 @@ class Encoding(ABC):
     @abstractmethod
     def encode(self, table: Table, out: Floats) -> None:
         """Write the number of each row of a table into ``out``, shape (n_rows,), strided."""
+
+    @abstractmethod
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        """How each wide feature changes with the column at each row of a table, shape (n_rows, n).
+
+        It is the derivative by a number, and 0 where that is missing. For a category it is the feature's difference to its mean in
+        training data, and 0 where the category has no number.
+        """

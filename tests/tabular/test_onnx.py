@@ -141,6 +141,13 @@ def test_predictions_are_within_the_range_of_training_data():
     assert (values.min(), values.max()) == pytest.approx((low, high))
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-9, 1e9, 1e307])
+def test_targets_of_any_magnitude(size):
+    X = table()
+    model = fastprop.TabularRegressor(**SMALL).fit(X, size * target(X, "one output"))
+    np.testing.assert_allclose(run(model, X)[0][:, 0] / size, model.predict(X) / size, rtol=0, atol=1e-5)
+
+
 def test_options_of_the_classifier():
     X = table(np.float32)
     model = fitted("multiclass", X)
