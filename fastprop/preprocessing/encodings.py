@@ -16,7 +16,8 @@ class Encoding(ABC):
     """What one column of a table, number ``feature``, is in encoded rows: one number a row, for ``n`` wide features.
 
     A new one is a class with ``fit``, which learns from the column, and is made where it is wanted: in `number_columns` or
-    `category_columns`. It stands for features in one of the ways of `kernels.spec.ENCODINGS`, its ``kind``.
+    `category_columns`. It stands for features in one of the ways of `kernels.spec.ENCODINGS`, its ``kind``. Its nodes in ONNX are
+    in `fastprop.onnx.encodings`.
     """
 
     kind: ClassVar[str]
