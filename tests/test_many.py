@@ -324,7 +324,7 @@ def test_ctrl_c_ends_an_estimator_for_tables(problem, hears_ctrl_c):
     model = TabularClassifier(n_members=2, hidden_layer_sizes=(3,), max_iter=10**6, early_stopping=False, random_state=0)
 
     def interrupt():
-        while not hasattr(model, "encoder_"):
+        while not hasattr(model, "encoders_"):
             time.sleep(0.001)
         _thread.interrupt_main()
 

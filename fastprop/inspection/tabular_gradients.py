@@ -16,44 +16,50 @@ def column_gradients(estimator, X, output):
     chosen = number_of(output, classes, estimator.members_[0].sizes[-1])
     backward = _back_from_prediction if classes is None else _back_from_probability
     table = read_table(X, estimator, reset=False)
-    rows, gradients = estimator._encode(table), np.zeros(table.shape)
+    views, gradients = estimator._encode(table), np.zeros(table.shape)
     flops = FLOPS_PER_WEIGHT * estimator.members_[0].n_weights
-    n_threads = n_threads_of_call(estimator.n_jobs, min(len(rows), EVALUATION_ROWS), flops)
+    n_threads = n_threads_of_call(estimator.n_jobs, min(len(table), EVALUATION_ROWS), flops)
     passes = [InputPass(network, n_threads) for network in estimator.members_]
-    for start in range(0, len(rows), EVALUATION_ROWS):
-        part = np.arange(start, min(start + EVALUATION_ROWS, len(rows)))
-        wide = backward(estimator, passes, rows[part].toarray(), chosen)
-        _add_columns(estimator.encoder_, table.take(part), wide, gradients[start : start + EVALUATION_ROWS])
+    for start in range(0, len(table), EVALUATION_ROWS):
+        part = np.arange(start, min(start + EVALUATION_ROWS, len(table)))
+        x = [view[part].toarray() for view in views]
+        of_members = backward(estimator, passes, [estimator._view(x, member) for member in range(len(passes))], chosen)
+        for number, encoder in enumerate(estimator.encoders_):
+            wide = sum(of_members[number :: len(views)])
+            _add_columns(encoder, table.take(part), wide, gradients[start : start + EVALUATION_ROWS])
     return gradients
 
 
 def _back_from_probability(estimator, passes, x, chosen):
-    """The gradient of the mean probability of a class by encoded rows."""
-    n_classes = len(estimator.classes_)
+    """The gradient of the mean probability of a class by each member's encoded rows ``x``."""
+    n_classes, weights = len(estimator.classes_), estimator.member_weights_
     if n_classes == 1:  # its probability is 1
-        return np.zeros(x.shape)
-    mean = np.mean([through.forward(x) for through in passes], axis=0)
-    doutputs = np.zeros_like(mean)
+        return [np.zeros(rows.shape) for rows in x]
+    outputs = [through.forward(rows) for through, rows in zip(passes, x, strict=True)]
+    mean, doutputs = np.average(outputs, axis=0, weights=weights), np.zeros_like(outputs[0])
     if n_classes == 2:
         is_second = mean[:, 0] > 0.5 if chosen is None else chosen
         doutputs[:, 0] = np.where(is_second, 1, -1)
     else:
         doutputs[np.arange(len(x)), mean.argmax(axis=1) if chosen is None else chosen] = 1
-    return np.mean([through.backward(doutputs) for through in passes], axis=0, dtype=np.float64)
+    return [weight * through.backward(doutputs).astype(np.float64) for through, weight in zip(passes, weights, strict=True)]
 
 
 def _back_from_prediction(estimator, passes, x, chosen):
-    """The gradient of the mean prediction by encoded rows; a member's is 0 where it is clipped to the range of training data."""
+    """The gradient of the mean prediction by each member's encoded rows ``x``.
+
+    A member's is 0 where it is clipped to the range of training data.
+    """
     scale = estimator._scale
     low, high = scale.network_targets(np.stack([scale.lowest, scale.highest]))[:, chosen]
     unit = scale.highest[chosen] / (high - low) - scale.lowest[chosen] / (high - low) if high > low else 0.0
     gradients = []
-    for through in passes:
-        outputs = through.forward(x)
+    for through, rows, weight in zip(passes, x, estimator.member_weights_, strict=True):
+        outputs = through.forward(rows)
         doutputs = np.zeros_like(outputs)
         doutputs[:, chosen] = (outputs[:, chosen] >= low) & (outputs[:, chosen] <= high)
-        gradients.append(through.backward(doutputs))
-    return unit * np.mean(gradients, axis=0, dtype=np.float64)
+        gradients.append(unit * weight * through.backward(doutputs).astype(np.float64))
+    return gradients
 
 
 def _add_columns(encoder, table, wide, gradients):

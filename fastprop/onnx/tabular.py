@@ -39,7 +39,7 @@ def convert_classifier(scope, operator, container):
     """The nodes of `predict` and `predict_proba`."""
     estimator = operator.raw_operator
     graph, members = _members(scope, operator, container)
-    mean = _mean(graph, members)
+    mean = _mean(graph, members, estimator.member_weights_)
     if len(estimator.classes_) == 1:
         mean = graph.compute("Add", graph.compute("Mul", mean, 0), 1)
     elif len(estimator.classes_) == 2:
@@ -71,10 +71,11 @@ def convert_regressor(scope, operator, container):
     """The nodes of `predict`."""
     graph, members = _members(scope, operator, container)
     predictions = _predictions(graph, operator.raw_operator._scale, members)
-    results = [_mean(graph, predictions)]
+    weights = operator.raw_operator.member_weights_
+    results = [_mean(graph, predictions, weights)]
     if len(operator.outputs) == 2:
         differences = [graph.compute("Sub", values, results[0]) for values in predictions]
-        variance = _mean(graph, [graph.compute("Mul", each, each) for each in differences])
+        variance = _mean(graph, [graph.compute("Mul", each, each) for each in differences], weights)
         results.append(graph.compute("Sqrt", variance))
     for result, variable in zip(results, operator.outputs, strict=True):
         Graph(scope, container, _dtype_of_outputs(operator)).as_number(result, variable.full_name)
@@ -84,9 +85,11 @@ def _members(scope, operator, container):
     """A `Graph` in double, and in it each member's outputs, which are computed in float, as in `predict`."""
     estimator = operator.raw_operator
     graph, floats = Graph(scope, container, np.float64), Graph(scope, container, np.float32)
-    x = floats.as_number(encoded(graph, estimator.encoder_, operator))
-    links = [LOSSES[network.loss].link for network in estimator.members_]
-    outputs = [floats.network(network, x, link) for network, link in zip(estimator.members_, links, strict=True)]
+    views = [floats.as_number(encoded(graph, encoder, operator)) for encoder in estimator.encoders_]
+    outputs = [
+        floats.network(network, estimator._view(views, member), LOSSES[network.loss].link)
+        for member, network in enumerate(estimator.members_)
+    ]
     return graph, [graph.as_number(each) for each in outputs]
 
 
@@ -104,8 +107,8 @@ def _predictions(graph, scale, members):
     return predictions
 
 
-def _mean(graph, members):
-    return graph.compute("Div", graph.node("Sum", members), len(members))
+def _mean(graph, members, weights):
+    return graph.node("Sum", [graph.compute("Mul", each, weight) for each, weight in zip(members, weights.tolist(), strict=True)])
 
 
 def _type_of_outputs(operator):

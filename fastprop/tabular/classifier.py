@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_y, column_or_1d
+from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
 
 from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
@@ -270,6 +270,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ValueError
             As in `predict`.
         """
+        check_is_fitted(self)
         mean: Any = sum(weight * outputs for weight, outputs in zip(self.member_weights_, self._outputs(X), strict=True))
         if len(self.classes_) <= 2:
             mean = np.hstack([1 - mean, mean]) if len(self.classes_) == 2 else np.ones_like(mean)

@@ -47,7 +47,8 @@ def in_double(model):
     """The same estimator with double networks and encoding."""
     double = copy.deepcopy(model)
     double.members_ = [network.astype(np.float64) for network in model.members_]
-    double.encoder_.dtype = np.float64
+    for encoder in double.encoders_:
+        encoder.dtype = np.float64
     return double
 
 
@@ -91,11 +92,12 @@ def test_numbers(kind, encoding):
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "one output"])
 def test_categories(kind):
     """Along the way from the mean of the one-hot features to those of the row."""
-    model, X = fitted(kind), table(1)
+    model, X = fitted(kind, n_bins=8), table(1)
+    (encoder,), weights = model.encoders_, model.member_weights_
     X.loc[X.index[:3], "side"] = "new"
     output = CLASSES[kind][1] if kind in CLASSES else 0
-    gradients, names = input_gradients(model, X, output), model.encoder_.get_feature_names_out().tolist()
-    wide, mean = model.encoder_.transform(X), model.encoder_.transform(table(0)).mean(axis=0)
+    gradients, names = input_gradients(model, X, output), encoder.get_feature_names_out().tolist()
+    wide, mean = encoder.transform(X), encoder.transform(table(0)).mean(axis=0)
     for name in ("kind", "side"):
         way = np.zeros_like(wide)
         columns = [i for i, each in enumerate(names) if each.startswith(name)]
@@ -103,7 +105,10 @@ def test_categories(kind):
         way[:, columns] = (wide - mean)[:, columns]
         if name == "side":
             way[:3] = 0
-        ends = [np.mean([network.forward(wide + h * way) for network in model.members_], axis=0) for h in (1e-5, -1e-5)]
+        ends = [
+            np.average([network.forward(wide + h * way) for network in model.members_], axis=0, weights=weights)
+            for h in (1e-5, -1e-5)
+        ]
         expected = ((ends[0] - ends[1]) / 2e-5)[:, 1 if kind == "multiclass" else 0]
         if kind == "one output":
             low, high = model._scale.network_targets(np.array([[0.0], [1.0]]))[:, 0]
@@ -139,7 +144,7 @@ def test_numbers_at_edges():
     """The slope is that of the bin to the right, at the last edge of the bin to the left."""
     x = np.random.default_rng(0).normal(size=(N, 1))
     model = in_double(fastprop.TabularRegressor(n_members=1, max_iter=3, n_bins=4, random_state=0).fit(x, x[:, 0]))
-    edges = model.encoder_.columns_[1].edges[:, None]
+    edges = model.encoders_[0].columns_[1].edges[:, None]
     inside = edges + np.where(edges == edges.max(), -1e-7, 1e-7)
     np.testing.assert_allclose(input_gradients(model, edges), input_gradients(model, inside), rtol=1e-4, atol=1e-6)
 

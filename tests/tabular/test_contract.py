@@ -118,11 +118,11 @@ def test_fit_changes_no_input(data, make, kind):
 def test_warm_start_goes_on(data, make, kind):
     X, y = data(kind, n=300)
     ours = make(kind, warm_start=True, early_stopping=False, max_iter=6, learning_rate_init=0.02).fit(X, y)
-    first, encoder, losses = [network.params.copy() for network in ours.members_], ours.encoder_, ours.loss_curves_
+    first, encoder, losses = [network.params.copy() for network in ours.members_], ours.encoders_, ours.loss_curves_
     before = ours.predict(X)
     other, _ = data(kind, n=300, seed=1)
     ours.fit(other, data(kind, n=300, seed=1)[1])
-    assert ours.encoder_ is encoder
+    assert ours.encoders_ is encoder
     assert ours.n_iter_ == 6
     for old, new in zip(losses, ours.loss_curves_, strict=True):
         assert new[0] < old[0]
