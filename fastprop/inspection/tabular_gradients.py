@@ -41,7 +41,7 @@ def _back_from_probability(estimator, passes, x, chosen):
         is_second = mean[:, 0] > 0.5 if chosen is None else chosen
         doutputs[:, 0] = np.where(is_second, 1, -1)
     else:
-        doutputs[np.arange(len(x)), mean.argmax(axis=1) if chosen is None else chosen] = 1
+        doutputs[np.arange(len(mean)), mean.argmax(axis=1) if chosen is None else chosen] = 1
     return [weight * through.backward(doutputs).astype(np.float64) for through, weight in zip(passes, weights, strict=True)]
 
 

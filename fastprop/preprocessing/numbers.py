@@ -64,8 +64,8 @@ class PiecewiseLinear(Encoding):
         is mostly one number has edges where it is another. All but the first and the last edge are halfway between two
         neighbouring numbers."""
         distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-        near = [quantiles(ordered, np.linspace(0, 1, n_bins + 1)), quantiles(distinct, np.linspace(0, 1, n_bins // 2 + 1))]
-        right = np.clip(np.searchsorted(distinct, np.concatenate(near)), 1, len(distinct) - 1)
+        near = [quantiles(values, np.arange(1, n) / n) for values, n in ((ordered, n_bins), (distinct, n_bins // 2)) if n > 1]
+        right = np.clip(np.searchsorted(distinct, np.concatenate([*near, []])), 1, len(distinct) - 1)
         between = distinct[right - 1] / 2 + distinct[right] / 2
         return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique([*between, ordered[0], ordered[-1]]))
 

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from .. import loop
-from ..annotations import Floats, MatrixLike
+from ..annotations import ArrayLike, Floats, MatrixLike
 from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import named
 from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
@@ -406,10 +406,11 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return tags
 
 
-def weights_of_members(losses: Sequence[float]) -> Floats:
+def weights_of_members(losses: ArrayLike) -> Floats:
     """The weight of each member in the mean of outputs: those with a low validation loss count more."""
-    relative = np.asarray(losses, np.float64) / min(losses)
-    weights = relative**-recipe.POWER if np.isfinite(relative).all() and relative.min() > 0 else np.ones(len(losses))
+    losses = np.nan_to_num(np.asarray(losses, np.float64), nan=np.inf, posinf=np.inf)
+    lowest = losses.min()
+    weights = (lowest / losses) ** recipe.POWER if 0 < lowest < np.inf else np.ones(len(losses))
     return weights / weights.sum()
 
 
