@@ -58,7 +58,7 @@ def checked_weights(sample_weight, name, y):
     """Weights of rows, of which not all are 0."""
     sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
     check_some_weight(sample_weight)
-    return near_one(sample_weight)
+    return sample_weight
 
 
 def some_dimensions(y):
@@ -310,7 +310,8 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         )
 
     def _data(self, network, rows) -> TrainingSet:
-        return network.training_set(rows.x, self._network_targets(rows.y), rows.sample_weight)
+        weights = None if rows.sample_weight is None else near_one(rows.sample_weight)
+        return network.training_set(rows.x, self._network_targets(rows.y), weights)
 
     def _rows_of_members(self, network, rows, validation, random_state):
         """For each member (the rows to train on, those to validate on or None, the same as `Rows`)."""
