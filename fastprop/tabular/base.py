@@ -61,7 +61,7 @@ def checked_weights(sample_weight, name, y):
     """Weights of rows, of which not all are 0."""
     sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
     check_some_weight(sample_weight)
-    return near_one(sample_weight)
+    return sample_weight
 
 
 def some_dimensions(y):
@@ -324,9 +324,12 @@ class BaseTabular(CallbackMixin, BaseEstimator):
 
     def _data_of_members(self, networks, rows) -> list[TrainingSet]:
         """The data of each member, the same for those of one encoder."""
-        targets, views = self._network_targets(rows.y), len(self.encoders_)
-        made = [network.training_set(x, targets, rows.sample_weight) for network, x in zip(networks, rows.x, strict=False)]
-        return [made[member % views] for member in range(self.n_members)]
+        made = [self._data(network, x, rows.y, rows.sample_weight) for network, x in zip(networks, rows.x, strict=False)]
+        return [self._view(made, member) for member in range(self.n_members)]
+
+    def _data(self, network, x, y, sample_weight) -> TrainingSet:
+        weights = None if sample_weight is None else near_one(sample_weight)
+        return network.training_set(x, self._network_targets(y), weights)
 
     def _rows_of_members(self, networks, rows, validation, random_state):
         """For each member (the rows to train on, those to validate on or None, the score that takes the place of their loss)."""
@@ -352,7 +355,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         """(validation rows as a network's training set, the score of a network on them or None for the loss)."""
         x, y = rows.x[view][held], rows.y[held]
         weights = None if rows.sample_weight is None else rows.sample_weight[held]
-        return network.training_set(x, self._network_targets(y), weights), self._score_on(x, y, weights, view)
+        return self._data(network, x, y, weights), self._score_on(x, y, weights, view)
 
     def _score_on(self, x, y, sample_weight, view):
         """The score of a network on validation rows; None for the loss."""

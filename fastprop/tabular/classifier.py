@@ -23,7 +23,6 @@ from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..warn import call
 from . import recipe
 from .base import BaseTabular
-from .targets import near_one
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -331,7 +330,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         weights = weights_of_labels(self.class_weight, y, self.classes_, False)
         weights = weights if sample_weight is None else sample_weight * weights
         check_some_weight(weights)
-        return near_one(weights)
+        return weights
 
     def _make_network(self, sizes):
         n_classes = len(self.classes_)

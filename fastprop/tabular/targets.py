@@ -39,7 +39,8 @@ class Scale:
     def of(cls, y: Floats, sample_weight: Floats | None, positive: bool) -> Self:
         """From targets (n, n_outputs): mean and standard deviation, or 0 and the mean of ``positive`` ones."""
         if sample_weight is not None:
-            y, sample_weight = y[sample_weight != 0], np.abs(sample_weight[sample_weight != 0])  # the sum of negative ones may be 0
+            counted = sample_weight != 0
+            y, sample_weight = y[counted], near_one(np.abs(sample_weight[counted]))  # with negative ones their sum may be 0
         lowest, highest = y.min(axis=0), y.max(axis=0)
         size = np.maximum(np.abs(lowest), np.abs(highest))
         size[size == 0] = 1

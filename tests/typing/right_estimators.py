@@ -7,7 +7,19 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import fastprop
-from fastprop import LossCurveDisplay, MLPClassifier, MLPRegressor, nn, patch_sklearn, show_config, to_sklearn, unpatch_sklearn
+from fastprop import (
+    LossCurveDisplay,
+    MLPClassifier,
+    MLPRegressor,
+    Network,
+    TabularClassifier,
+    TabularRegressor,
+    nn,
+    patch_sklearn,
+    show_config,
+    to_sklearn,
+    unpatch_sklearn,
+)
 from fastprop.annotations import Floats
 from fastprop.inspection import input_gradients, integrated_gradients
 from fastprop.preprocessing import TabularEncoder
@@ -44,6 +56,17 @@ assert_type(integrated_gradients(classifier, csr_array(X), output=2, baseline=[0
 encoder = TabularEncoder(categorical_features=[2], n_bins=8, dtype="float32")
 assert_type(encoder.fit(X), TabularEncoder)
 assert_type(encoder.transform(X.tolist()), Floats)
+
+tabular = TabularClassifier(n_members=2, hidden_layer_sizes=5, max_iter=1, class_weight="balanced", random_state=0)
+assert_type(tabular.fit(X, y, X_val=X, y_val=y.tolist()), TabularClassifier)
+assert_type(tabular.predict_proba(X), Floats)
+assert_type(tabular.members_, list[Network])
+assert_type(tabular.encoder_, TabularEncoder)
+spread = TabularRegressor.from_preset("fast", n_members=2, max_iter=1).fit(csr_array(X), np.stack([y, y], axis=1))
+assert_type(spread, TabularRegressor)
+assert_type(spread.predict(X), Floats)
+assert_type(spread.predict(X, return_std=True), tuple[Floats, Floats])
+TabularRegressor(loss="quantile", quantile=0.9, categorical_features=["city"], hidden_layer_sizes=[8, 8], scoring="r2", max_time=60)
 
 theirs: Any = to_sklearn([classifier])[0]
 theirs = classifier.to_sklearn()

@@ -3,7 +3,7 @@
 import numpy as np
 
 import fastprop
-from fastprop import MLPClassifier, MLPRegressor, Network, kernels, nn, patch_sklearn
+from fastprop import MLPClassifier, MLPRegressor, Network, TabularClassifier, TabularRegressor, kernels, nn, patch_sklearn
 from fastprop.inspection import GradientFlow, LossCurveDisplay, check_gradients, trace_step
 
 X, y = np.zeros((4, 3)), np.zeros(4, np.intp)
@@ -20,6 +20,11 @@ MLPRegressor(loss="log_loss")  # mypy: arg-type, pyright: reportArgumentType
 MLPClassifier().fit(X)  # mypy: call-arg, pyright: reportCallIssue
 MLPRegressor().fit(X, y, [1.0] * 4).predict()  # mypy: call-arg, pyright: reportCallIssue
 MLPClassifier().partial_fit(X, y, class_=[0, 1])  # mypy: call-arg, pyright: reportCallIssue
+TabularClassifier(hidden_layers=3)  # mypy: call-arg, pyright: reportCallIssue
+TabularClassifier(8)  # mypy: call-arg, pyright: reportCallIssue
+TabularRegressor(loss="mse")  # mypy: arg-type, pyright: reportArgumentType
+TabularRegressor.from_preset("best")  # mypy: arg-type, pyright: reportArgumentType
+TabularRegressor().fit(X, y, None, X, y)  # mypy: call-arg, pyright: reportCallIssue
 fastprop.MLPClasifier()  # mypy: attr-defined, pyright: reportAttributeAccessIssue
 patch_sklearn("MLPClassifier")  # mypy: call-arg, pyright: reportCallIssue
 
