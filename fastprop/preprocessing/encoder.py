@@ -54,7 +54,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
         'standard' is z alone, without the piecewise linear encoding.
     n_bins : int, default=16
-        Number of quantiles for the edges of bins. Half as many come from the distinct numbers; equal edges are one.
+        Number of bins between quantiles of the numbers. Quantiles of the distinct numbers divide them into half as many more.
     min_frequency : int, default=10
         A category with fewer rows is a rare one.
     dtype : {np.float32, np.float64}, default=np.float32
@@ -81,7 +81,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     ['x0', 'x0_bin0', 'x0_bin1', 'x0_missing', 'x1_0.0', 'x1_1.0', 'x1_2.0']
     >>> print(encoder.transform(X[:2]).round(2))
     [[-0.49 -0.5  -0.5   0.    1.    0.    0.  ]
-     [ 0.    0.5  -0.5   0.    0.    1.    0.  ]]
+     [ 0.    0.5  -0.36  0.    0.    1.    0.  ]]
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,14 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .. import loop
-from ..annotations import ArrayLike, Floats, MatrixLike
+from ..annotations import Floats, MatrixLike
 from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import named
-from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
+from ..estimators.validation import host_array, unchanged_by_errors
 from ..kernels import EncodedRows
-from ..kernels.encoded import columns_of
 from ..network import Network
 from ..preprocessing import TabularEncoder
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
@@ -38,37 +37,11 @@ from . import recipe
 from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, train
+from .rows import Rows, checked_weights, rows_with_weight, some_dimensions, weights_of_members, with_a_column
 from .targets import near_one
 
 # Parameters of `TabularEncoder` that all encoders have in common
 SHARED = "categorical_features", "numeric_encoding", "min_frequency"
-
-
-class Rows(NamedTuple):
-    """Rows as each encoder encodes them, with targets as the user gave them, and weights or None."""
-
-    x: list[EncodedRows]
-    y: NDArray[Any]
-    sample_weight: Floats | None
-
-
-def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
-    """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
-    return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
-
-
-def checked_weights(sample_weight, name, y):
-    """Weights of rows, of which not all are 0."""
-    sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
-    check_some_weight(sample_weight)
-    return sample_weight
-
-
-def some_dimensions(y):
-    """y, if it is no single number or None."""
-    if y is None or np.isscalar(y) or getattr(y, "ndim", 1) == 0:
-        raise ValueError("y should be a 1d array, got an array of shape () instead.")
-    return y
 
 
 class BaseTabular(CallbackMixin, BaseEstimator):
@@ -227,7 +200,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         table.name_features(self)
 
     def _encode(self, table):
-        return [_with_a_column(encoder._encode_table(table)) for encoder in self.encoders_]
+        return [with_a_column(encoder._encode_table(table)) for encoder in self.encoders_]
 
     def _given_rows(self, X, y, sample_weight):
         if X is None and y is None:
@@ -407,16 +380,3 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
-
-
-def weights_of_members(losses: ArrayLike) -> Floats:
-    """The weight of each member in the mean of outputs: those with a low validation loss count more."""
-    losses = np.nan_to_num(np.asarray(losses, np.float64), nan=np.inf, posinf=np.inf)
-    lowest = losses.min()
-    weights = (lowest / losses) ** recipe.POWER if 0 < lowest < np.inf else np.ones(len(losses))
-    return weights / weights.sum()
-
-
-def _with_a_column(rows):
-    """The rows, or where they have no values one of zeros, as a network has at least one input."""
-    return rows if rows.shape[1] else EncodedRows(np.zeros((len(rows), 1), rows.dtype), columns_of(["plain"], [1]))
