@@ -36,7 +36,7 @@ from ..warn import warn
 from . import recipe
 from .callbacks import MembersObserver
 from .folds import held_out_rows
-from .members import Member, Training, train
+from .members import Member, Training, orders_of_members, train
 from .rows import Rows, checked_weights, rows_with_weight, some_dimensions, weights_of_members, with_a_column
 from .targets import near_one
 
@@ -231,9 +231,10 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         networks = self._networks(rows, seeds, goes_on)
         data, training = self._data_of_members(networks, rows), self._training(len(rows.y))
         parts = self._rows_of_members(networks, rows, validation, random_state)
+        orders = orders_of_members([own for own, _, _ in parts], seeds)
         members = [
-            Member(network, all_rows, own, held_out, score, training, np.random.RandomState(seed))
-            for network, all_rows, (own, held_out, score), seed in zip(networks, data, parts, seeds, strict=True)
+            Member(network, all_rows, order, held_out, score, training, np.random.RandomState(seed))
+            for network, all_rows, order, (_, held_out, score), seed in zip(networks, data, orders, parts, seeds, strict=True)
         ]
         if observer is not None:
             observer.watch(members)
@@ -259,8 +260,10 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             return None
         networks, every = self._networks(rows, seeds, False), rows_with_weight(rows)
         members = [
-            Member(network, all_rows, every, None, None, training, np.random.RandomState(seed))
-            for network, all_rows, seed in zip(networks, data, seeds, strict=True)
+            Member(network, all_rows, order, None, None, training, np.random.RandomState(seed))
+            for network, all_rows, order, seed in zip(
+                networks, data, orders_of_members([every] * len(seeds), seeds), seeds, strict=True
+            )
         ]
         return networks if self._run(members, self.best_iters_, time_limit) == "finished" else None
 

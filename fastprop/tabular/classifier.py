@@ -70,8 +70,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         What chooses a member's best epoch on the validation rows: the loss, the name of one of scikit-learn's scorers, or a
         function of (estimator, X, y), where the estimator has this member alone and X is encoded.
     validation_fraction : float, default=0.2
-        The share of the rows that each member holds out, if no X_val is given. With at most 100,000 rows members hold out different
-        ones, so that all rows are learnt from.
+        The share of the rows that each member holds out, if no X_val is given. Members hold out different ones, so that all rows
+        are learnt from; with more than 100,000 rows all hold out the same, at most 50,000.
     early_stopping : bool, default=True
         Whether each member keeps the weights of its best epoch and stops 6 epochs after it. False: the weights of the last one.
     refit : bool, default=False

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations import Integers
+from . import recipe
 
 
 def held_out_rows(
@@ -16,7 +17,7 @@ def held_out_rows(
     """The rows that each member holds out, a share ``fraction`` of all, with each class in proportion.
 
     If it ``rotates``, each member holds out the next rows of one order, so that every row is learnt from by most members. Otherwise
-    all hold out the same ones.
+    all hold out the same ones, at most `recipe.MOST_HELD_OUT`.
     """
     n_held_out = math.ceil(n_rows * fraction)
     if not 1 <= n_held_out < n_rows:
@@ -24,6 +25,8 @@ def held_out_rows(
             f"n_samples = {n_rows} with validation_fraction={fraction} leaves {n_held_out} rows to validate on and "
             f"{n_rows - n_held_out} to train on; both must be at least 1. Give more rows, X_val and y_val, or early_stopping=False"
         )
+    if not rotates:
+        n_held_out = min(n_held_out, recipe.MOST_HELD_OUT)
     order = random_state.permutation(n_rows)
     if classes is not None:
         order = order[np.argsort(_places(classes[order]), kind="stable")]

@@ -17,6 +17,7 @@ from ..estimators.learning_rates import Schedule
 from ..network import Network
 from ..training_calls import TrainingCalls, run_together
 from ..training_set import TrainingSet
+from . import recipe
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ class Training:
     patience: float
 
 
+class Orders:
+    """The order of some rows in each epoch. The last one is kept for members that share it."""
+
+    def __init__(self, rows: Integers, random_state: np.random.RandomState) -> None:
+        self.n_rows, self._next = len(rows), loop.shuffled_orders(rows, random_state)
+        self._epoch, self._last = -1, np.empty((1, 0), np.intp)
+
+    def of_epoch(self, number: int) -> NDArray[np.intp]:
+        """That of an epoch, counted from 0, shape (1, n_rows): the epoch of the last call, or the next one."""
+        if number > self._epoch:
+            self._epoch, self._last = number, self._next(1)
+        return self._last
+
+
 class Member:
     """A network in training: its best parameters so far are the averaged ones after its best epoch.
 
@@ -48,8 +63,8 @@ class Member:
         Trained in place.
     data : TrainingSet
         Rows that members may share.
-    rows : ndarray of int
-        The numbers of those to train on.
+    orders : Orders
+        The rows to train on; members may share them.
     validation : TrainingSet or None
         The rows that choose the best epoch; without any it is the last one.
     score : function of Network, or None
@@ -57,28 +72,28 @@ class Member:
     training : Training
         How to train.
     random_state : RandomState
-        What shuffles the rows and seeds dropout.
+        What seeds dropout.
     """
 
     def __init__(
         self,
         network: Network,
         data: TrainingSet,
-        rows: Integers,
+        orders: Orders,
         validation: TrainingSet | None,
         score: Callable[[Network], float] | None,
         training: Training,
         random_state: np.random.RandomState,
     ) -> None:
         self.network, self.losses, self.validation_losses, self.best_epoch = network, [], [], 0
-        self._training, self._n_rows, self._validation, self._score = training, len(rows), validation, score
+        self._training, self._n_rows, self._validation, self._score = training, orders.n_rows, validation, score
         masks = [(training.dropout, int(random_state.randint(2**31 - 1)), 0) for _ in network.sizes[1:-1]]
         learning = network.sharing(dropout=masks) if training.dropout else network
         self._average, self._best = network.params.copy(), network.params.copy()
         self._judged, self._best_score = network.sharing(params=self._average), -math.inf
         betas = (0.9, training.beta_2)
         optimizer = optim.AdamW(network, lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay)
-        self._optimizer, self._n_steps = optimizer, -(-len(rows) // training.batch_size)
+        self._optimizer, self._n_steps = optimizer, -(-orders.n_rows // training.batch_size)
         options = {"batch_size": training.batch_size, "smoothing": training.smoothing, "exempt": True}
         options |= {"ema_decay": training.ema_decay, "average": self._average}
         self._calls = self._last_calls = TrainingCalls(learning, data, optimizer, **options)
@@ -88,10 +103,7 @@ class Member:
             best = self._best if self._calls_keep_the_best else None
             self._last_calls = TrainingCalls(learning, data, optimizer, **options)
             self._last_calls.validate(validation, self._validation_loss, 1, self._lowest, best, None)
-        self._orders, self._schedule = (
-            loop.shuffled_orders(rows, random_state),
-            Schedule("cosine", training.warmup, training.max_iter),
-        )
+        self._orders, self._schedule = orders, Schedule("cosine", training.warmup, training.max_iter)
         flops = training.batch_size * loop.flops_per_row(network, data) + loop.FLOPS_PER_UPDATE * network.n_weights
         self._steps_per_call = max(1, int(loop.FLOPS_PER_CALL // flops))
 
@@ -107,7 +119,7 @@ class Member:
 
     def parts_of_epoch(self) -> list[tuple[TrainingCalls, tuple[NDArray[Any], ...]]]:
         """The next epoch in parts that are short enough for Ctrl-C: which calls, and the arguments of their ``run``."""
-        batch_size, size, order = self._training.batch_size, self._steps_per_call, self._orders(1)
+        batch_size, size, order = self._training.batch_size, self._steps_per_call, self._orders.of_epoch(self.n_epochs)
         rates = self._schedule.factors(self.n_epochs, 1, self._n_steps)
         parts = []
         for start in range(0, self._n_steps, size):
@@ -141,6 +153,13 @@ class Member:
     def finish(self) -> None:
         """Give the network the best parameters."""
         self.network.params[:] = self._best
+
+
+def orders_of_members(rows: Sequence[Integers], seeds: Integers) -> list[Orders]:
+    """The orders of each member's rows; of very many rows all members have the same, which takes less memory."""
+    if len(rows[0]) > recipe.ROWS_OF_ONE_VIEW:
+        return [Orders(rows[0], np.random.RandomState(seeds[0]))] * len(seeds)
+    return [Orders(own, np.random.RandomState(seed)) for own, seed in zip(rows, seeds, strict=True)]
 
 
 def train(

@@ -13,8 +13,9 @@ EMA_DECAY, BETA_2, WARMUP, PATIENCE = 0.97, 0.95, 1 / 16, 6
 # A member's weight is its validation loss to minus this power.
 POWER = 4.0
 
-# With more rows all members hold out the same ones and have the same encoding: several would take memory and gain little.
-ROWS_OF_ONE_VIEW = 100_000
+# With more rows all members have the same encoding and the same order of rows, and hold out the same ones, at most so many: more
+# would take memory and gain little.
+ROWS_OF_ONE_VIEW, MOST_HELD_OUT = 100_000, 50_000
 
 # What `from_preset` sets.
 PRESETS: dict[str, dict[str, Any]] = {
