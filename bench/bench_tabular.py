@@ -1,8 +1,8 @@
 """Tables: how well TabularClassifier and TabularRegressor predict, and in how much time, against boosted trees and other networks.
 
-Every contender learns three random splits of each table on one thread; with ``--tables FOLDER`` of each file in a folder. Seconds are
-CPU seconds of `fit` and `predict`. Before they are timed, every contender has run once, and members of ours have been compared with
-the reference back end.
+Every contender learns three random splits of each table on one thread; with ``--tables FOLDER`` of each file in a folder. Seconds
+are CPU seconds of `fit` and `predict`. Before they are timed, every contender has run once, and members of ours have been compared
+with the reference back end.
 """
 
 import pytest

@@ -10,7 +10,7 @@ import pytest
 # At the end: the installed fastprop goes first.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from bench import contenders, tables
+from bench import contenders, tables, tabular_summary
 from bench.contest import QUICK, Arena, Effort
 from bench.limits import limits_or_none
 from bench.results import cases_of
@@ -207,6 +207,7 @@ def pytest_terminal_summary(terminalreporter, config):
         "fit, seconds an epoch": tables.fit_table(cases),
         "nn.Sequential.fit": tables.nn_table(cases),
         "layers of nn": tables.layer_table(cases),
+        "tables, beside boosted trees": "\n\n".join(tabular_summary.sections(cases)),
         "figures that are no times": tables.fact_table(FACTS),
         "noisy cases": tables.noisy_line(cases),
     }
