@@ -64,9 +64,12 @@ def _ends(estimate):
 
 
 def _label(ax, points):
-    """Write each name where it covers least of the points, their error bars and other names."""
+    """Write each name where it covers least of the points, their error bars, the lines at 1 and other names."""
     renderer, scale = ax.figure.canvas.get_renderer(), ax.figure.dpi / 72
     frame, taken = ax.bbox.extents, [box for _, _, x, y in points for box in _boxes(ax, x, y)]
+    left, bottom, right, top = frame
+    x, y = ax.transData.transform((1, 1))
+    taken += [np.array([left, y - 1, right, y + 1]), np.array([x - 1, bottom, x + 1, top])]
     for name, colour, (x, *_), (y, *_) in points:
         style = {"fontsize": 8.5, "color": colour, "in_layout": False, "textcoords": "offset points"}
         text = ax.annotate(name, (x, y), (0, 0), **style)
@@ -75,7 +78,7 @@ def _label(ax, points):
         corners = PLACES[:, :2] + (PLACES[:, 2:] - 1) / 2 * size  # the lower left ones, relative to the point
         boxes = np.tile(ax.transData.transform((x, y)), 2) + scale * np.hstack([corners, corners + size])
         outside = np.prod(scale * size) - _shared(boxes, [frame])
-        costs = _shared(boxes, taken) + 10 * outside + 4 * np.hypot(*PLACES[:, :2].T)
+        costs = _shared(boxes, taken) + 10 * outside + np.hypot(*PLACES[:, :2].T)
         best = int(np.argmin(costs))
         line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 4}
         is_far = np.hypot(*PLACES[best, :2]) > FAR
@@ -87,7 +90,7 @@ def _boxes(ax, x, y):
     """What a point and its error bars cover: boxes (left, bottom, right, top) in pixels."""
     spans = [((x[0], y[0]), (x[0], y[0])), ((x[1], y[0]), (x[2], y[0])), ((x[0], y[1]), (x[0], y[2]))]
     return [
-        ax.transData.transform(span).ravel() + np.array([-pad, -pad, pad, pad]) for span, pad in zip(spans, (6, 2, 2), strict=True)
+        ax.transData.transform(span).ravel() + np.array([-pad, -pad, pad, pad]) for span, pad in zip(spans, (6, 4, 4), strict=True)
     ]
 
 
