@@ -22,12 +22,12 @@ TOLERANCE = 1e-4  # float32 against float64, relative to the largest number
 WARM_UP = {True: "wine", False: "diabetes"}
 
 
-def time_table(name, folder, n_splits, contenders):
+def time_table(table, folder, n_splits, contenders):
     """What contenders predict on a table, and how long they take.
 
     Parameters
     ----------
-    name : str
+    table : str
         A name of `tabular_data.TABLES`, or of a file in ``folder``.
     folder : str or None
     n_splits : int
@@ -41,24 +41,24 @@ def time_table(name, folder, n_splits, contenders):
         Samples are CPU seconds, one for each split; facts are scores by measure and split, and what the table is.
     """
     warnings.simplefilter("ignore")  # that a fit did not converge, or a category is unknown
-    problem, outcome = problem_named(name, folder), Outcome()
+    problem, outcome = problem_named(table, folder), Outcome()
     splits = [split(problem, seed) for seed in range(n_splits)]
     scores = {name: [] for name in contenders}
-    for each in contenders:
+    for name in contenders:
         try:
-            warm_up(each, problem.is_classification)
-            if issubclass(TABLE_CONTENDERS[each], Accurate):
-                check_members(TABLE_CONTENDERS[each](problem.is_classification), problem)
+            warm_up(name, problem.is_classification)
+            if issubclass(TABLE_CONTENDERS[name], Accurate):
+                check_members(TABLE_CONTENDERS[name](problem.is_classification), problem)
         except Exception as error:  # one library's failure must not take the others along
-            outcome.wrong[each] = f"{type(error).__name__}: {error}"
+            outcome.wrong[name] = f"{type(error).__name__}: {error}"
     turns = {name: partial(_turn, name, problem, splits, scores[name], outcome) for name in contenders if name not in outcome.wrong}
     samples = take_turns(turns, 0, n_splits, n_splits) if turns else {}
     outcome.samples = {name: seconds for name, seconds in samples.items() if name not in outcome.wrong}
     n_test = sum(len(y) for *_, y in splits)
-    for each in outcome.samples:
-        by_measure = {measure: [of_split[measure] for of_split in scores[each]] for measure in scores[each][0]}
-        outcome.facts[each] = {"is_classification": problem.is_classification, "n_rows": len(problem.y), "n_test": n_test}
-        outcome.facts[each] |= {"scores": by_measure, "cpu": outcome.samples[each]}
+    for name in outcome.samples:
+        by_measure = {measure: [of_split[measure] for of_split in scores[name]] for measure in scores[name][0]}
+        outcome.facts[name] = {"is_classification": problem.is_classification, "n_rows": len(problem.y), "n_test": n_test}
+        outcome.facts[name] |= {"scores": by_measure, "cpu": outcome.samples[name]}
     return outcome
 
 
