@@ -14,6 +14,8 @@ from bench.tabular_trials import time_table
 
 N_SPLITS, QUICK_SPLITS = 3, 1
 QUICK_TABLES = ("breast cancer", "grades", "diabetes", "friedman")
+# Peers that take minutes for a table.
+SLOW = ("RealMLP-TD-S", "TabM")
 
 pytestmark = pytest.mark.benchmark(timer=REPLAY.clock)
 
@@ -26,8 +28,8 @@ def pytest_generate_tests(metafunc):
         raise pytest.UsageError(str(error)) from error
 
 
-def is_quick(table, **_):
-    return table not in TABLES or table in QUICK_TABLES
+def is_quick(table, contender):
+    return (table not in TABLES or table in QUICK_TABLES) and contender not in SLOW
 
 
 @pytest.mark.parametrize("contender", TABLE_CONTENDERS)
