@@ -10,11 +10,12 @@ import pytest
 # At the end: the installed fastprop goes first.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from bench import contenders, tables
+from bench import contenders, tables, tabular_summary
 from bench.contest import QUICK, Arena, Effort
 from bench.limits import limits_or_none
 from bench.results import cases_of
 from bench.rounds import NOISY, Replay, ratios, spread
+from bench.tabular_contenders import TABLE_CONTENDERS
 from fastprop import __version__, kernels
 from fastprop.config import processor_name
 from fastprop.threads import available_cores
@@ -35,7 +36,10 @@ def thread_counts():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--quick", action="store_true", help="bench: a part of the cases, each measured shortly: under two minutes")
+    parser.addoption("--quick", action="store_true", help="bench: a part of the cases, each measured shortly: about two minutes")
+    parser.addoption(
+        "--tables", metavar="FOLDER", help="bench_tabular.py: the .csv and .parquet files there, in place of its tables"
+    )
 
 
 def pytest_configure(config):
@@ -98,7 +102,7 @@ def finish(benchmark):
         info = {"family": family, "contender": contender, "dtype": dtype, "n_threads": n_threads, **facts}
         if benchmark.stats is not None:  # None with --benchmark-disable
             median, iqr = benchmark.stats["median"], benchmark.stats["iqr"]
-            info["noisy"] = spread(median, iqr) > NOISY
+            info.setdefault("noisy", spread(median, iqr) > NOISY)
             if flops:
                 info["gflops"] = flops / median / 1e9
             if n_bytes:
@@ -132,6 +136,7 @@ def contest(request, benchmark, outcomes, quick, finish):
             benchmark.pedantic(_fail, args=(f"{contender}: {outcome.wrong[contender]}",))
         benchmark.group, benchmark.name = group, contender
         samples = outcome.samples[contender]
+        facts |= outcome.facts.get(contender, {})
         REPLAY.hand_over(benchmark, samples)
         if "fastprop" in outcome.samples:
             facts["fastprop_times_faster"] = statistics.median(ratios(samples, outcome.samples["fastprop"]))
@@ -156,7 +161,7 @@ def obstacle(contender):
     """Why a contender cannot run here, or None; the back ends that are asked for are there."""
     from bench.predictors import PREDICTORS
 
-    known = {**PREDICTORS, **contenders.CONTENDERS}.get(contender)
+    known = {**PREDICTORS, **TABLE_CONTENDERS, **contenders.CONTENDERS}.get(contender)
     return known and known.obstacle()
 
 
@@ -202,6 +207,7 @@ def pytest_terminal_summary(terminalreporter, config):
         "fit, seconds an epoch": tables.fit_table(cases),
         "nn.Sequential.fit": tables.nn_table(cases),
         "layers of nn": tables.layer_table(cases),
+        "tables, beside boosted trees": "\n\n".join(tabular_summary.sections(cases)),
         "figures that are no times": tables.fact_table(FACTS),
         "noisy cases": tables.noisy_line(cases),
     }

@@ -353,10 +353,14 @@ ESTIMATORS = ("fastprop", "scikit-learn")
 NN = ("fastprop", "fastprop nn", "fastprop nn, layer by layer", "scikit-learn")
 
 
+COMPUTING = ("numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "skorch", "onnxruntime")
+ON_TABLES = ("pandas", "lightgbm", "xgboost", "xgboost-cpu", "catboost", "pytabkit")
+
+
 def versions():
     """What is installed of everything that is compared or computes, as a dict."""
     found = {}
-    for name in ("numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "skorch", "onnxruntime"):
+    for name in (*COMPUTING, *ON_TABLES):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -32,10 +32,11 @@ QUICK = Effort(sample=0.02, budget=1.0, min_rounds=3, max_rounds=3)
 
 @dataclass
 class Outcome:
-    """Seconds by contender and round, what was wrong by contender, and by round the state of the machine."""
+    """Seconds by contender and round, what was wrong and what else is known by contender, and by round the state of the machine."""
 
     samples: dict = field(default_factory=dict)
     wrong: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
     ping_pong: list = field(default_factory=list)
     peak: list = field(default_factory=list)
 

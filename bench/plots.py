@@ -53,7 +53,7 @@ def speedups(cases):
             drawn = ax.bar(at, [found[name] for name in names if name in found], width * 0.92, label=peer, color=COLOURS.get(peer))
             ax.bar_label(drawn, fmt="%.3g", fontsize=7, padding=1)
         ax.axhline(1, color="black", linewidth=0.8)
-        _logarithmic(ax.yaxis)
+        logarithmic(ax.yaxis)
         ax.margins(y=0.15)
         ax.set_xticks(range(len(names)), names)
         ax.set_title(f"{dtype}, {_threads(n_threads)}", fontsize=10, loc="left")
@@ -85,7 +85,7 @@ def summary(cases):
         ax.axhline(at - 0.5, color="#dddddd", linewidth=0.7)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    _logarithmic(ax.xaxis)
+    logarithmic(ax.xaxis)
     ax.grid(alpha=0.3, axis="x", linewidth=0.5)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(f"times as long as fastprop, {_threads(fits[0].n_threads)}; left of 1 the other is faster")
@@ -124,8 +124,8 @@ def roofline(cases, limits):
             passes.plot(*zip(*reading, strict=True), **line)
     for ax, x, y in ((products, "operations a byte", "GFLOP/s"), (passes, "bytes read and written", "GB/s")):
         ax.set(xlabel=x, ylabel=y)
-        _logarithmic(ax.xaxis, subdivided=False)
-        _logarithmic(ax.yaxis)
+        logarithmic(ax.xaxis, subdivided=False)
+        logarithmic(ax.yaxis)
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
         ax.legend(fontsize=8, frameon=False)
     products.set_title("Kernels with products; lines: multiply-add peak, memory bandwidth", fontsize=10)
@@ -153,9 +153,9 @@ def scaling(cases):
             values = [case.value for case in points], [case.picoseconds_per_flop for case in points]
             ax.plot(*values, marker=".", linewidth=1.2, label=label, **style)
         ax.set(xlabel=dimension, ylabel="ps an operation")
-        _logarithmic(ax.yaxis)
+        logarithmic(ax.yaxis)
         if numbers:
-            _logarithmic(ax.xaxis, subdivided=False)
+            logarithmic(ax.xaxis, subdivided=False)
         ax.grid(alpha=0.3, which="both", linewidth=0.5)
     axes[0].legend(fontsize=7, frameon=False)
     for ax in axes[len(dimensions) :]:
@@ -183,7 +183,7 @@ def changes(comparison):
     return figure
 
 
-def _logarithmic(axis, subdivided=True):
+def logarithmic(axis, subdivided=True):
     """A logarithmic axis with plain numbers, also where it spans less than a decade."""
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if subdivided else (1,)))

@@ -3,7 +3,8 @@
 Run as::
 
     python -m bench.report run.json                         # report.html and report.md
-    python -m bench.report run.json --readme                # docs/performance.md and .svg, and the section of README.md
+    python -m bench.report run.json --readme                # docs/performance.md and .svg, and the section of README.md;
+                                                            # of tables docs/tables.md and .svg
     python -m bench.report before.json after.json           # prints what moved, and writes both pages
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from fastprop.files import save_figure, write_text
 
-from . import tables
+from . import tables, tabular_summary
 from .compare import compare
 from .results import read, select
 from .workloads import CONFIGURATIONS
@@ -26,6 +27,7 @@ README = Path(__file__).parents[1] / "README.md"
 SECTION = re.compile(r"(?<=<!-- performance: begin -->\n).*?(?=<!-- performance: end -->)", re.DOTALL)
 # Beside the README: the same markers, for everything; the picture of both.
 PERFORMANCE, PICTURE = Path("docs", "performance.md"), Path("docs", "performance.svg")
+TABLES, TABLES_PICTURE = Path("docs", "tables.md"), Path("docs", "tables.svg")
 README_WIDTH = 132
 # An aim that takes a larger share of the multiply-add peak counts as out of reach.
 NEAR_PEAK = 0.9
@@ -74,13 +76,14 @@ def main(argv=None):
 
 def draw(run, comparison=None):
     """The figures that there is data for, by name."""
-    from . import plots  # matplotlib is needed for the pages alone
+    from . import plots, tabular_plot  # matplotlib is needed for the pages alone
 
     figures = {
         "changes": plots.changes(comparison) if comparison else None,
         "speedups": plots.speedups(run.cases),
         "roofline": plots.roofline(run.cases, run.machine.get("limits")),
         "scaling": plots.scaling(run.cases),
+        "tables": tabular_plot.quality_and_cost(run.cases),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -220,6 +223,7 @@ def markdown_sections(runs, comparison):
         ("Searches in parallel", tables.ratio_table(cases, "search", ""), None),
         ("Import in a fresh process", tables.single_table(cases, "import", ""), None),
         ("First result of a fresh process", tables.single_table(cases, "first result", ""), None),
+        ("Tables", "\n\n".join(tabular_summary.sections(cases)), "tables"),
         ("Memory and size", tables.fact_table(run.facts), None),
         ("An epoch against NumPy", tables.limit_table(cases, "epoch"), None),
         ("Scaling", "A flat curve is a cost that grows as the work." if select(cases, family="scaling") else "", "scaling"),
@@ -322,28 +326,41 @@ def _wrapped(part):
     return part if part.startswith(("| ", "* ", "![")) else textwrap.fill(part, README_WIDTH, break_on_hyphens=False)
 
 
+def tables_section(run):
+    """What stands between the markers of docs/tables.md."""
+    return _section(headline(run), *tabular_summary.sections(run.cases))
+
+
 def publish(readme, run):
-    """Rewrite what is between the markers of the README and of docs/performance.md beside it, and the picture of both.
+    """Rewrite what is between the markers of the pages of which the run has the figures, and their pictures.
+
+    Epochs of fit are on the README and on docs/performance.md beside it, tables on docs/tables.md.
 
     Raises
     ------
     ValueError
-        If the run has no fits, or a file not the markers; nothing is written then.
+        If the run has neither, or a file not the markers; nothing is written then.
     """
-    if not select(run.cases, family="fit", contender="fastprop"):
-        raise ValueError("the run has no epochs of fit; make it with pytest bench, or pytest bench -m table")
-    from . import plots
+    from . import plots, tabular_plot
 
+    sections, pictures = {}, {}
+    if select(run.cases, family="fit", contender="fastprop"):
+        sections |= {readme: readme_section(run), readme.parent / PERFORMANCE: performance_section(run)}
+        pictures[readme.parent / PICTURE] = plots.summary(run.cases)
+    if tabular_summary.kinds_of(run.cases):
+        sections[readme.parent / TABLES] = tables_section(run)
+        pictures[readme.parent / TABLES_PICTURE] = tabular_plot.quality_and_cost(run.cases)
+    if not sections:
+        raise ValueError("the run has no epochs of fit and no tables; make it with pytest bench, or pytest bench -m table")
     texts = {}
-    for path, section in ((readme, readme_section(run)), (readme.parent / PERFORMANCE, performance_section(run))):
+    for path, section in sections.items():
         text = path.read_text(encoding="utf-8")
         if len(SECTION.findall(text)) != 1:
             raise ValueError(f"{path} must have the markers 'performance: begin' and 'performance: end' once")
         texts[path] = SECTION.sub(lambda _, section=section: section, text)
-    picture = plots.svg(plots.summary(run.cases))
-    for path, text in texts.items():
+    drawn = {path: plots.svg(figure) for path, figure in pictures.items()}
+    for path, text in (texts | drawn).items():
         write_text(path, text)
-    write_text(readme.parent / PICTURE, picture)
 
 
 if __name__ == "__main__":
