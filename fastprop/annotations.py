@@ -1,5 +1,6 @@
 """The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -9,6 +10,8 @@ from .kernels.annotations import ActivationName, FloatDType, Floats, Integers, L
 
 # A matrix, dense or sparse. A data frame is array-like.
 MatrixLike: TypeAlias = ArrayLike | Sparse
+# The same, or nested lists with strings and gaps.
+TableLike: TypeAlias = MatrixLike | Sequence[Sequence[Any]]
 # What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
 # NumPy imports numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
@@ -35,4 +38,5 @@ __all__ = [
     "MatrixLike",
     "RandomSource",
     "Sparse",
+    "TableLike",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .estimators.interop import SHARED, replaced_in_copies
+from .tabular.base import BaseTabular
 
 
 def to_sklearn(obj: Any) -> Any:
@@ -37,7 +38,7 @@ def to_sklearn(obj: Any) -> Any:
     ------
     TypeError
         If ``obj`` is nothing of that kind, or scikit-learn's class cannot be what an estimator inside is, as with an activation of
-        your own. The message says where that estimator is.
+        your own, or scikit-learn has no such estimator: `TabularClassifier`, `TabularRegressor`. The message says where it is.
 
     Notes
     -----
@@ -61,6 +62,7 @@ def to_sklearn(obj: Any) -> Any:
     if isinstance(obj, type) or not (isinstance(obj, list | tuple | dict) or hasattr(obj, "get_params")):
         given = f"the class {obj.__name__}" if isinstance(obj, type) else f"an object of type {type(obj).__name__}"
         raise TypeError(f"obj must be an estimator, or a list, tuple or dict of estimators; got {given}")
+    _refuse_estimators_for_tables(obj)
     memo = {id(part): part for place, part in _parts(obj) if place.endswith(SHARED)}
     converted = []  # keeps them alive, so that no other object gets the id of one
 
@@ -75,6 +77,13 @@ def to_sklearn(obj: Any) -> Any:
 
     with replaced_in_copies(replacement):
         return copy.deepcopy(obj, memo)
+
+
+def _refuse_estimators_for_tables(obj):
+    for place, part in _parts(obj):
+        if isinstance(part, BaseTabular):
+            where = f"; it is obj{place}" if place else ""
+            raise TypeError(f"scikit-learn has no estimator that is a {type(part).__name__}{where}")
 
 
 def _place(estimator, obj):

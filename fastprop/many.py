@@ -34,16 +34,17 @@ def fit_many(
 
     A small network cannot use several threads well, but several small networks can: other seeds, other parameters, other sizes.
     X and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss and
-    number of quantiles. The shorter the fits, the more the threads wait for Python's lock.
+    number of quantiles; each estimator for tables reads them itself. The shorter the fits, the more the threads wait for Python's
+    lock.
     Each that has a ``random_state`` gets the weights that it would get alone with ``n_jobs=1``, to the bit. They run in threads of
     this process: nothing is copied or pickled.
 
     Parameters
     ----------
     estimators : iterable of estimators
-        Fitted in place. `MLPClassifier` and `MLPRegressor`, also subclasses of your own or a Pipeline that ends with one; in
-        others, Python code of their own keeps the threads from running at once. Two of them must not share an estimator or a
-        random state.
+        Fitted in place. `MLPClassifier`, `MLPRegressor`, `TabularClassifier` and `TabularRegressor`, also subclasses of your own or
+        a Pipeline that ends with one; in others, Python code of their own keeps the threads from running at once. Two of them must
+        not share an estimator or a random state.
     X : array-like or SciPy sparse matrix, shape (n_samples, n_features)
         As ``fit`` takes it.
     y : array-like

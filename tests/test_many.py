@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastprop import MLPClassifier, MLPRegressor, fit_many, kernels, nn, patch_sklearn
+from fastprop import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, fit_many, kernels, nn, patch_sklearn
 
 pytestmark = pytest.mark.usefixtures("no_convergence_warning")
 
@@ -91,6 +91,18 @@ def test_the_bits_that_each_has_alone(problem, n_jobs):
         theirs.set_params(**{name: 1 for name in before if name.rpartition("__")[2] == "n_jobs"}).fit(*problem)
         np.testing.assert_array_equal(weights(ours), weights(theirs))
     assert [getattr(estimator, "n_jobs", None) for estimator in given[:3]] == [None, 2, None]
+
+
+def test_estimators_for_tables(problem):
+    X, y = problem
+    X = pd.DataFrame(X).assign(kind=np.array(["a", "b", "c"])[y]).rename(columns=str)
+    options = {"n_members": 2, "max_iter": 2, "hidden_layer_sizes": (5,)}
+    make = [TabularClassifier, TabularRegressor, TabularClassifier]
+    fitted = fit_many([each(**options, random_state=i) for i, each in enumerate(make)], X, y, n_jobs=2)
+    for i, (each, ours) in enumerate(zip(make, fitted, strict=True)):
+        alone = each(**options, random_state=i, n_jobs=1).fit(X, y)
+        for network, other in zip(ours.members_, alone.members_, strict=True):
+            np.testing.assert_array_equal(network.params, other.params)
 
 
 def test_each_has_its_own_losses_weights_and_norms(problem):
@@ -305,3 +317,18 @@ def test_ctrl_c_ends_all_and_keeps_what_was_learnt(problem, solver, hears_ctrl_c
     if solver != "lbfgs":
         assert len(model.loss_curve_) == model.n_iter_
     assert not hasattr(after, "coefs_")
+
+
+def test_ctrl_c_ends_an_estimator_for_tables(problem, hears_ctrl_c):
+    X, y = problem
+    model = TabularClassifier(n_members=2, hidden_layer_sizes=(3,), max_iter=10**6, early_stopping=False, random_state=0)
+
+    def interrupt():
+        while not hasattr(model, "encoders_"):
+            time.sleep(0.001)
+        _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_many([Fit(interrupt), model, Fit(lambda: time.sleep(1))], X, y, n_jobs=2)
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert len(model.loss_curves_[0]) == model.n_iter_ < 10**6

@@ -21,6 +21,7 @@ NEEDS = {
     "Animation": "matplotlib",
     "Display": "matplotlib",
     "import matplotlib": "matplotlib",
+    "import pandas": "pandas",
     "sklearn.callback": "sklearn.callback",
 }
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import roots_legendre
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from ..annotations import Floats, MatrixLike
 from ..estimators.base import BaseMLP
@@ -16,15 +17,19 @@ from ..kernels.checks import integer
 from ..network import Network
 from ..nn.evaluation import EVALUATION_ROWS, dense_rows, rows_of
 from ..nn.parameter import real_numbers
+from ..tabular.base import BaseTabular
 from ..threads import n_threads_of_call
 from ..training_set import aligned
 from .fitted import own_estimator
-from .input_pass import InputPass
+from .input_pass import FLOPS_PER_WEIGHT, InputPass
+from .outputs import number_of
+from .tabular_gradients import column_gradients
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-FLOPS_PER_WEIGHT = 4  # forward and back to the inputs, for each row
+MLPS = "an MLPClassifier, an MLPRegressor"
+TABULAR = "a TabularClassifier, a TabularRegressor"
 
 
 def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None) -> Floats:
@@ -33,9 +38,13 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     Outputs are those of ``predict_proba`` for a classifier and those of ``predict`` for a regressor. The gradient is exact, by
     backpropagation. At a kink it is what training takes there, such as 0 for ReLU at 0.
 
+    Of an estimator for tables, it is the gradient of the members' mean by the table's columns, through the encoding: for a number,
+    the derivative by its value, and 0 where it is missing. A category has no derivative. In its place is, to first order, how much
+    the output changes from the average category of training data to that of the row; 0 for one that the encoder leaves out.
+
     Parameters
     ----------
-    estimator : MLPClassifier, MLPRegressor or Pipeline
+    estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
         A fitted estimator, of a subclass or of scikit-learn's own class as well, or a pipeline that ends in one. In a pipeline, X
         goes through the steps before the last one, and the gradient is with respect to the inputs of the last step.
     X : array-like, frame or sparse matrix, shape (n, n_features)
@@ -53,8 +62,8 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     -------
     ndarray, shape (n, n_features)
         Row i holds the derivatives of the output for row i by each of its features, in the units of the output by those of the
-        feature. Float32 if X and the weights are, else float64. Dense for sparse X. For a pipeline, n_features is the number of
-        columns that go into the last step.
+        feature; for a category, in the units of the output. Float32 if X and the weights are, else float64; float64 for a table.
+        Dense for sparse X. For a pipeline, n_features is the number of columns that go into the last step.
 
     Raises
     ------
@@ -79,7 +88,11 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     >>> input_gradients(plane, [[5.0, 7.0]]).round(3)
     array([[ 2., -1.]])
     """
-    task = _Task.of(estimator, X, output)
+    last = _last_step(estimator)
+    if isinstance(last, BaseTabular):
+        check_is_fitted(last)
+        return column_gradients(last, _input_of_last_step(estimator, X), output)
+    task = _Task.of(estimator, X, output, f"{MLPS}, {TABULAR}")
     gradients, through = np.empty(task.rows.shape, task.network.dtype), task.new_pass()
     for part, x in task.parts():
         gradients[part] = through.backward(task.output_gradient(through.forward(x)))
@@ -177,11 +190,12 @@ class _Task(NamedTuple):
     chosen: int | None
 
     @classmethod
-    def of(cls, estimator, X, output):
+    def of(cls, estimator, X, output, expected=MLPS):
         """The task for the arguments of `input_gradients`."""
-        last = _last_step(estimator)
+        last = own_estimator(_last_step(estimator), f"estimator must be {expected}, or a Pipeline that ends in one")
         network = last._current_network()
-        chosen = _number_of(output, last, network.sizes[-1])
+        classes = last.classes_ if _has_classes(last) else None
+        chosen = number_of(output, classes, network.sizes[-1], "a label" if last._is_classifier else "an output")
         network, rows = last._with_rows(network, _input_of_last_step(estimator, X))
         return cls(last, network, rows_of(rows, network.dtype), chosen)
 
@@ -208,10 +222,8 @@ class _Task(NamedTuple):
 
 
 def _last_step(estimator):
-    """The fitted estimator of fastprop's in the place of an estimator, of a pipeline its last step."""
-    if isinstance(estimator, Pipeline):
-        return _last_step(estimator.steps[-1][1])
-    return own_estimator(estimator, "estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends in one")
+    """An estimator itself, of a pipeline its last step."""
+    return _last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def _input_of_last_step(estimator, X):
@@ -224,24 +236,6 @@ def _input_of_last_step(estimator, X):
 def _has_classes(estimator):
     """Whether the outputs are probabilities of classes, of which one is predicted."""
     return estimator._is_classifier and estimator._label_binarizer.y_type_ != "multilabel-indicator"
-
-
-def _number_of(output, estimator, n_outputs):
-    """The number of the class, the label or the output that is asked for; None for the class that is predicted."""
-    if _has_classes(estimator):
-        choices, default = estimator.classes_.tolist(), None
-        expected = f"one of the classes {choices}, or None for the class that is predicted"
-    else:
-        choices, default = range(n_outputs), 0 if n_outputs == 1 else None
-        what = "a label" if estimator._is_classifier else "an output"
-        expected = f"the number of {what}, from 0 to {n_outputs - 1}" if n_outputs > 1 else "0 or None, as there is one output"
-        if output is None and default is None:
-            raise ValueError(f"output must be {expected}; got None")
-    if output is None:
-        return default
-    if np.ndim(output) or output not in choices:
-        raise ValueError(f"output must be {expected}; got {output!r}")
-    return choices.index(output)
 
 
 def _predicted(estimator, outputs):

@@ -48,7 +48,7 @@ def legend_beside(ax, second=None, lowest=None):
     """A legend to the right of the Axes and of their second y axis, where it covers nothing; below where that is too narrow.
 
     A user's figure without a layout engine makes no room for it: there it is inside, above the lines of both axes. ``lowest`` is
-    the Axes with the labels of the x axis if that is another one.
+    the Axes with the labels of the x axis if that is another one. Returns the height that it takes from the Axes, in pixels.
     """
     from matplotlib import rcParams
 
@@ -58,13 +58,16 @@ def legend_beside(ax, second=None, lowest=None):
             other.get_legend().remove()
     if ax.figure.get_layout_engine() is None:
         (ax if second is None else second).legend(*entries, loc="best" if second is None else "center right")
-        return
+        return 0
     letter = rcParams["font.size"] / 72 * ax.figure.dpi
     right = letter + (0 if second is None else second.yaxis.get_tightbbox().x1 - second.bbox.x1)
     legend = _legend_outside(ax, entries, (1, 1), (right, 0))
-    if _full_width(ax) - right - legend.get_window_extent().width < NARROW * ax.figure.dpi:
-        legend.remove()
-        _legend_outside(lowest, entries, (0, 0), (0, lowest.xaxis.get_tightbbox().y0 - lowest.bbox.y0 - letter / 2))
+    if _full_width(ax) - right - legend.get_window_extent().width >= NARROW * ax.figure.dpi:
+        return 0
+    legend.remove()
+    legend = _legend_outside(lowest, entries, (0, 0), (0, lowest.xaxis.get_tightbbox().y0 - lowest.bbox.y0 - letter / 2))
+    # Where the figure is too low for it and the margin above is too small, the layout takes from the height of the Axes.
+    return max(0, -legend.get_window_extent().y0 - (ax.figure.bbox.y1 - ax.bbox.y1))
 
 
 def _legend_outside(ax, entries, corner, shift):

@@ -10,6 +10,7 @@ from ..nn import Module
 KIND_NAMES, ACTIVATION_NAMES, LINK_NAMES = (
     {code: name for name, code in codes(table).items()} for table in (KINDS, ACTIVATIONS, LINKS)
 )
+FLOPS_PER_WEIGHT = 4  # forward and back to the inputs, for each row
 
 
 class InputPass:

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
-
-from sklearn.base import is_classifier
-from sklearn.utils.validation import check_is_fitted
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from .drawing import WITH_LEGEND, axes_for, legend_beside, whole_numbers
+from .fitted_curves import curves_of
 from .loss_curve_axes import label_y, lowest_axes, rate_axes, score_axes, score_axes_of, y_label
+from .member_curves import draw_band, draw_best, is_of_members, mean_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from sklearn.base import BaseEstimator
 
-# An estimator's loss -> what it is measured in
-UNITS = {
-    "log_loss": "nats",
-    "squared_error": "half squared error",
-    "absolute_error": "absolute error",
-    "huber": "Huber",
-    "quantile": "pinball",
-    "poisson": "half Poisson deviance",
-    "gamma": "half gamma deviance",
-    "tweedie": "half Tweedie deviance",
-}
+# Of a network, or of each member of an ensemble
+Curve: TypeAlias = Sequence[float] | Sequence[Sequence[float]]
+
 LOSS, BOTH_LOSSES = "training loss", "training loss, validation loss dashed"
 SCORE = "validation {} (dashed, with dots)"
 # How far apart the dots on the line of the scores are, as a part of the Axes.
@@ -39,6 +31,9 @@ WITH_RATES = (8.0, 6.0)
 class LossCurveDisplay:
     """The learning curves of an MLP: training loss, and where there are any, validation loss, validation score, learning rate.
 
+    Of an ensemble of networks they are the mean of those members that were trained that long, in a band from the lowest to the
+    highest; a star is a member's best epoch.
+
     Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
     training loss is a solid line, its validation loss a dashed one, its validation score, on a second y axis, a dashed one with
     dots. Its learning rate is a solid line on a small Axes below, which takes its room from that of the losses; of runs with the
@@ -47,8 +42,8 @@ class LossCurveDisplay:
 
     Parameters
     ----------
-    loss_curve : sequence of float
-        The training loss of each epoch.
+    loss_curve : sequence of float, or sequence of these
+        The training loss of each epoch; of an ensemble for each member.
     validation_scores : sequence of float, optional
         The score of each epoch.
     name : str, optional
@@ -57,10 +52,12 @@ class LossCurveDisplay:
         What the loss is measured in.
     score_name : str, default='score'
         What the validation score is.
-    validation_losses : sequence of float, optional
-        The loss on validation data of each epoch.
+    validation_losses : sequence of float, or sequence of these, optional
+        The loss on validation data of each epoch; of an ensemble for each member.
     learning_rates : sequence of float, optional
         The learning rate of each epoch, for instance of its last step.
+    best_epochs : sequence of int, optional
+        Of an ensemble with validation losses the number of each member's best epoch, from 1.
 
     Attributes
     ----------
@@ -75,6 +72,8 @@ class LossCurveDisplay:
         The figure of the Axes.
     lines_ : list of matplotlib Line2D
         The line of the training loss, then those of the validation loss, the score and the learning rate, of what there is.
+    bands_ : list of matplotlib PolyCollection
+        The bands of an ensemble, of the training loss and of the validation loss; else empty.
 
     Examples
     --------
@@ -92,22 +91,25 @@ class LossCurveDisplay:
     rate_ax_: Axes | None
     figure_: Figure
     lines_: list[Line2D]
+    bands_: list[PolyCollection]
 
     def __init__(
         self,
-        loss_curve: Sequence[float],
+        loss_curve: Curve,
         validation_scores: Sequence[float] | None = None,
         *,
         name: str | None = None,
         unit: str | None = None,
         score_name: str = "score",
-        validation_losses: Sequence[float] | None = None,
+        validation_losses: Curve | None = None,
         learning_rates: Sequence[float] | None = None,
+        best_epochs: Sequence[int] | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.validation_losses = validation_losses
         self.validation_scores = validation_scores
         self.learning_rates = learning_rates
+        self.best_epochs = best_epochs
         self.name = name
         self.unit = unit
         self.score_name = score_name
@@ -127,15 +129,16 @@ class LossCurveDisplay:
 
         They are ``loss_curve_``, and where the estimator has them, ``validation_loss_curve_``, ``validation_scores_`` and
         ``learning_rate_curve_``. Scores with ``scoring='loss'`` are not drawn, as they are the validation loss with a minus.
+        Of an estimator for tables they are ``loss_curves_``, ``validation_loss_curves_`` and ``best_iters_``.
 
         Parameters
         ----------
-        estimator : MLPClassifier, MLPRegressor or Pipeline
-            Fitted with solver 'adam' or 'sgd', of fastprop or of scikit-learn; of a pipeline, the last step.
+        estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
+            An MLP fitted with solver 'adam' or 'sgd', of fastprop or of scikit-learn; of a pipeline, the last step.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare estimators.
         name : str, optional
-            For the legend; by default the name of the class.
+            For the legend; by default the name of the class, of an ensemble with the number of members.
         loss_kw : dict, optional
             Passed on to matplotlib's ``plot`` for the lines of the losses.
         score_kw : dict, optional
@@ -153,7 +156,7 @@ class LossCurveDisplay:
         NotFittedError
             The estimator was not fitted.
         TypeError
-            It is not an MLP.
+            It is none of these.
         ValueError
             It has no loss curve, because solver 'lbfgs' leaves none, or because no epoch was finished.
         ImportError
@@ -161,17 +164,8 @@ class LossCurveDisplay:
         """
         while hasattr(estimator, "steps"):
             estimator = estimator.steps[-1][1]
-        _check(estimator)
-        is_minus_loss = getattr(estimator, "scoring", None) == "loss"
-        display = cls(
-            estimator.loss_curve_,
-            None if is_minus_loss else getattr(estimator, "validation_scores_", None),
-            name=type(estimator).__name__ if name is None else name,
-            unit=UNITS.get(estimator.loss),
-            score_name=_score_name(estimator),
-            validation_losses=getattr(estimator, "validation_loss_curve_", None),
-            learning_rates=getattr(estimator, "learning_rate_curve_", None),
-        )
+        curves = curves_of(estimator)
+        display = cls(**curves if name is None else curves | {"name": name})
         return display.plot(ax, loss_kw=loss_kw, score_kw=score_kw, rate_kw=rate_kw)
 
     @classmethod
@@ -269,7 +263,7 @@ class LossCurveDisplay:
         ax = axes_for(self, ax, WITH_RATES if _has(self.learning_rates) else WITH_LEGEND)
         name = self.name if name is None else name
         self.score_ax_ = self.rate_ax_ = None
-        self.lines_ = []
+        self.lines_, self.bands_ = [], []
         self._draw_losses(ax, {"label": name} | (loss_kw or {}))
         run = {"color": self.lines_[0].get_color(), "label": "_" if name is None else f"_{name}"}
         if _has(self.validation_scores):
@@ -280,18 +274,28 @@ class LossCurveDisplay:
         if ax.get_xscale() == "linear":
             whole_numbers(ax.xaxis)
         if name is not None:
-            legend_beside(ax, score_axes_of(ax), lowest_axes(ax))
+            taken = legend_beside(ax, score_axes_of(ax), lowest_axes(ax))
+            for each in {ax, score_axes_of(ax)} - {None} if taken else ():
+                label_y(each, y_label(each), taken)
         return self
 
     def _draw_losses(self, ax, style):
-        training = _line(ax, self.loss_curve, style)
-        self.lines_.append(training)
+        self._draw_loss(ax, self.loss_curve, style)
         if _has(self.validation_losses):
-            validation = {"color": training.get_color(), "linestyle": "--", "label": "_"}
-            self.lines_.append(_line(ax, self.validation_losses, style | validation))
+            color = self.lines_[0].get_color()
+            self._draw_loss(ax, self.validation_losses, style | {"color": color, "linestyle": "--", "label": "_"})
+            if self.best_epochs is not None:
+                draw_best(ax, self.validation_losses, self.best_epochs, color)
         before, unit = y_label(ax), "" if self.unit is None else f" ({self.unit})"
         text = BOTH_LOSSES if _has(self.validation_losses) or before.startswith(BOTH_LOSSES) else LOSS
         label_y(ax, text + unit if before in ("", LOSS + unit, BOTH_LOSSES + unit) else text)
+
+    def _draw_loss(self, ax, curve, style):
+        has_members = is_of_members(curve)
+        line = _line(ax, mean_of(curve) if has_members else curve, style)
+        self.lines_.append(line)
+        if has_members:
+            self.bands_.append(draw_band(ax, curve, line.get_color()))
 
     def _draw_scores(self, ax, style):
         dashed = {"linestyle": "--", "marker": "o", "markersize": 4, "markevery": DOTS_EVERY}
@@ -309,29 +313,6 @@ class LossCurveDisplay:
             if _coincide(other, line):
                 other.set_linewidth(other.get_linewidth() + 2 * line.get_linewidth())
         label_y(ax, "learning rate")
-
-
-def _check(estimator):
-    """Fail unless there is a curve to draw."""
-    kind = type(estimator).__name__
-    if not (hasattr(estimator, "hidden_layer_sizes") and hasattr(estimator, "solver")):
-        raise TypeError(f"estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends with one; got {kind}")
-    check_is_fitted(estimator)
-    if not hasattr(estimator, "loss_curve_"):
-        raise ValueError(f"this {kind} has no loss curve: solver 'lbfgs' leaves none. Fit it with solver 'adam' or 'sgd'")
-    if not estimator.loss_curve_:
-        raise ValueError(f"the loss curve of this {kind} is empty: training ended in the first epoch")
-
-
-def _score_name(estimator):
-    """What an estimator's validation scores are."""
-    scoring = getattr(estimator, "scoring", None)
-    if scoring is None:
-        return "accuracy" if is_classifier(estimator) else "R²"
-    if isinstance(scoring, str):
-        return "R²" if scoring == "r2" else scoring.replace("_", " ")
-    name = getattr(scoring, "__name__", "")
-    return name.replace("_", " ") if name.isidentifier() else "score"
 
 
 def _has(values):

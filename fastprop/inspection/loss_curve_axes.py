@@ -28,13 +28,13 @@ def lowest_axes(ax):
     return _present(ax, RATES) or ax
 
 
-def label_y(ax, text):
-    """Label the y axis, on as many lines as the height of the Axes asks for."""
+def label_y(ax, text, taken=0):
+    """Label the y axis, on as many lines as the height of the Axes asks for, of which so many pixels are taken."""
     from matplotlib.textpath import text_to_path
 
     font = ax.yaxis.label.get_fontproperties()
     width = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
-    room = ax.bbox.height / ax.figure.dpi * 72  # points, as the width
+    room = max(0, ax.bbox.height - taken) / ax.figure.dpi * 72  # points, as the width
     ax.set_ylabel(text if width <= room else _wrapped(text, int(len(text) * room / width)))
 
 

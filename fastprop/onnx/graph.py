@@ -1,14 +1,14 @@
-"""The nodes of one estimator's network. Needs skl2onnx and onnx."""
+"""The nodes of a network. Needs skl2onnx and onnx."""
 
 import numpy as np
 from onnx import TensorProto
-from skl2onnx.common.data_types import guess_proto_type
 
 from ..estimators.scikit_learns_form import folded_weights
 from ..kernels.spec import KINDS
 from .activations import FORMULAS
 
-LINKS = {"identity": "Identity", "logistic": "Sigmoid", "exp": "Exp", "softmax": "Softmax"}
+LINKS = {"identity": "Identity", "logistic": "Sigmoid", "sigmoid": "Sigmoid", "exp": "Exp", "softmax": "Softmax"}
+FLOAT_TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE}
 
 
 class Graph:
@@ -17,26 +17,23 @@ class Graph:
     Attributes
     ----------
     dtype : type
-        float64 if the operator's input is double, else float32.
+        float32 or float64: of its numbers.
     opset : int
         The version of ONNX's operators that the model is for.
     """
 
-    def __init__(self, scope, operator, container):
-        self._scope, self._operator, self._container = scope, operator, container
-        is_double = guess_proto_type(operator.inputs[0].type) == TensorProto.DOUBLE
-        self.dtype, self.opset = np.float64 if is_double else np.float32, container.target_opset
+    def __init__(self, scope, container, dtype):
+        self._scope, self._container = scope, container
+        self.dtype, self.opset = dtype, container.target_opset
         self._numbers = {}
 
-    def network(self, output=None):
-        """The network's outputs (n, n_outputs_)."""
-        estimator = self._operator.raw_operator
-        # Of the present weights: a user may have assigned others than those that were learnt. In double until norms are folded in.
-        network = estimator._current_network().astype(np.float64)
+    def network(self, network, x, link, output=None):
+        """The outputs (n, n_outputs) of a network with a link for rows x."""
+        network = network.astype(np.float64)  # until norms are folded in
         for activation in network.activations:
             if not isinstance(activation, str):
                 raise ValueError(f"activation must have a name to be converted to ONNX; got {activation!r}")
-        x = self.as_number(self._operator.inputs[0].full_name)
+        x = self.as_number(x)
         folded = folded_weights(network) if network.normalization == "batch" else (network.coefs, network.intercepts)
         *hidden, last = zip(*folded, strict=True)
         for i, (parameters, activation) in enumerate(zip(hidden, network.activations, strict=True)):
@@ -44,35 +41,39 @@ class Graph:
             if network.normalization == "layer":
                 z = self._layer_norm(z, *network.norms[i], _epsilons(network)[i])
             x = FORMULAS[activation](self, z)
-        link = LINKS[estimator.out_activation_]
         # Before ONNX 13 Softmax is over all axes from `axis` on, which is the same for a matrix.
-        return self.node(link, [self._affine(x, *last)], output, **({"axis": 1} if link == "Softmax" else {}))
+        options = {"axis": 1} if link == "softmax" else {}
+        return self.node(LINKS[link], [self._affine(x, *last)], output, **options)
 
     def _affine(self, x, weight, bias):
-        return self.node("Gemm", [x, self._array("weight", weight), self._array("bias", bias)])
+        return self.node("Gemm", [x, self.array("weight", weight), self.array("bias", bias)])
 
     def _layer_norm(self, x, gamma, beta, epsilon):
         # A mean over each row is a product, in every version: ReduceMean has changed.
-        average = self._array("average", np.full((len(gamma), 1), 1 / len(gamma)))
+        average = self.array("average", np.full((len(gamma), 1), 1 / len(gamma)))
         centred = self.compute("Sub", x, self.node("MatMul", [x, average]))
         variance = self.node("MatMul", [self.compute("Mul", centred, centred), average])
         deviation = self.compute("Sqrt", self.compute("Add", variance, epsilon))
-        normed = self.compute("Mul", self.compute("Div", centred, deviation), self._array("gamma", gamma))
-        return self.compute("Add", normed, self._array("beta", beta))
+        normed = self.compute("Mul", self.compute("Div", centred, deviation), self.array("gamma", gamma))
+        return self.compute("Add", normed, self.array("beta", beta))
 
     def compute(self, kind, *inputs):
         """Add a node without attributes; its inputs are other nodes, or numbers."""
         return self.node(kind, [each if isinstance(each, str) else self._number(each) for each in inputs])
 
-    def as_number(self, x):
+    def as_number(self, x, output=None):
         """Add a conversion to float or double."""
-        return self.node("Cast", [x], to=self._float_type)
+        return self.node("Cast", [x], output, to=self._float_type)
 
     def node(self, kind, inputs, output=None, **attributes):
         """Add a node and return the name of its output, by default a new one."""
         output = output or self.new_name(kind.lower())
         self._container.add_node(kind, inputs, output, name=self._scope.get_unique_operator_name(kind), **attributes)
         return output
+
+    def array(self, name, values):
+        """Add an array of float or double."""
+        return self._initializer(name, self._float_type, values.shape, values.astype(self.dtype).ravel())
 
     def constant(self, name, values):
         """Add an array of integers or strings."""
@@ -86,10 +87,7 @@ class Graph:
 
     @property
     def _float_type(self):
-        return TensorProto.DOUBLE if self.dtype is np.float64 else TensorProto.FLOAT
-
-    def _array(self, name, values):
-        return self._initializer(name, self._float_type, values.shape, values.astype(self.dtype).ravel())
+        return FLOAT_TYPES[self.dtype]
 
     def _number(self, value):
         if value not in self._numbers:

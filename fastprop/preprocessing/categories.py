@@ -16,19 +16,26 @@ from .frames import Table
 
 @dataclass
 class Coding:
-    """Numbers for the categories of a column: first the frequent ones, sorted, then all others together, then missing."""
+    """Numbers for the categories of a column: first the frequent ones, sorted, then all others together, then missing.
+
+    ``frequencies`` has the share of each number in the rows of training data.
+    """
 
     categories: list[Any]
     has_infrequent: bool
     has_missing: bool
+    frequencies: list[float]
 
     @classmethod
     def fit(cls, column: Column, min_frequency: int) -> Self:
         """Of a column; categories with fewer rows than ``min_frequency`` are infrequent."""
         codes, categories = column.coded
         n_missing, *counts = np.bincount(codes + 1, minlength=len(categories) + 1).tolist()
-        frequent = [category for category, count in zip(categories, counts, strict=True) if count >= min_frequency]
-        return cls(sorted(frequent), any(0 < count < min_frequency for count in counts), n_missing > 0)
+        count_of = {category: count for category, count in zip(categories, counts, strict=True) if count >= min_frequency}
+        frequent = sorted(count_of)
+        n_infrequent = sum(count for count in counts if count < min_frequency)
+        n_rows = [count_of[category] for category in frequent] + [count for count in (n_infrequent, n_missing) if count]
+        return cls(frequent, n_infrequent > 0, n_missing > 0, [count / len(codes) for count in n_rows])
 
     @property
     def names(self) -> list[str]:
@@ -45,6 +52,11 @@ class Coding:
         unseen = len(self.categories) if self.has_infrequent else -1
         missing = len(self) - 1 if self.has_missing else -1
         return np.array([*(known.get(category, unseen) for category in categories), missing], dtype=np.intp)[codes]
+
+    def differences(self, column: Column) -> NDArray[np.float64]:
+        """One-hot rows less their mean in training data; 0 for what has no number."""
+        numbers = self.numbers(column)[:, None]
+        return np.where(numbers < 0, 0, (numbers == np.arange(len(self))) - np.array(self.frequencies))
 
 
 @dataclass
@@ -66,6 +78,9 @@ class OneHot(Encoding):
     def encode(self, table: Table, out: Floats) -> None:
         out[...] = self.coding.numbers(table[self.feature])
 
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        return self.coding.differences(table[self.feature])
+
 
 @dataclass
 class TwoCategories(Encoding):
@@ -81,6 +96,9 @@ class TwoCategories(Encoding):
 
     def encode(self, table: Table, out: Floats) -> None:
         out[...] = np.array([-0.5, 0.5, 0.0])[self.coding.numbers(table[self.feature])]
+
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        return self.coding.differences(table[self.feature]) @ [[-0.5], [0.5]]
 
 
 def category_columns(feature: int, column: Column, min_frequency: int) -> list[Encoding]:

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._param_validation import Options as Choices
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from ..annotations import ArrayLike, FloatDType, Floats, Integers, MatrixLike
+from ..annotations import ArrayLike, FloatDType, Floats, Integers, TableLike
 from ..decorators import fits
 from ..kernels import EncodedRows
 from ..kernels.encoded import columns_of
@@ -54,7 +54,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
         'standard' is z alone, without the piecewise linear encoding.
     n_bins : int, default=16
-        Number of quantiles for the edges of bins. Half as many come from the distinct numbers; equal edges are one.
+        Number of bins between quantiles of the numbers. Quantiles of the distinct numbers divide them into half as many more.
     min_frequency : int, default=10
         A category with fewer rows is a rare one.
     dtype : {np.float32, np.float64}, default=np.float32
@@ -81,7 +81,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     ['x0', 'x0_bin0', 'x0_bin1', 'x0_missing', 'x1_0.0', 'x1_1.0', 'x1_2.0']
     >>> print(encoder.transform(X[:2]).round(2))
     [[-0.49 -0.5  -0.5   0.    1.    0.    0.  ]
-     [ 0.    0.5  -0.5   0.    0.    1.    0.  ]]
+     [ 0.    0.5  -0.36  0.    0.    1.    0.  ]]
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -108,7 +108,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self.dtype = dtype
 
     @fits
-    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
         """Learn scales, edges and categories.
 
         Parameters
@@ -156,7 +156,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             kinds.append(NOTHING if column.is_empty else column.kind)
         self.columns_, self.is_categorical_, self._kinds = columns, is_categorical, kinds
 
-    def encode(self, X: MatrixLike) -> EncodedRows:
+    def encode(self, X: TableLike) -> EncodedRows:
         """The features of each row in compact form.
 
         Parameters
@@ -196,7 +196,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         if not self.is_categorical_[number]:
             column.numbers  # noqa: B018 (fails where one is infinite)
 
-    def transform(self, X: MatrixLike) -> Floats:
+    def transform(self, X: TableLike) -> Floats:
         """The features of each row.
 
         Parameters

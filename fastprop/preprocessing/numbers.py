@@ -42,6 +42,12 @@ class ScaledNumber(Encoding):
     def encode(self, table: Table, out: Floats) -> None:
         smooth_scaled(imputed(table[self.feature].numbers, self.median), self.median, self.scale, out)
 
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        x = table[self.feature].numbers[:, None]
+        with np.errstate(over="ignore", under="ignore"):
+            z = np.clip((x - self.median) / self.scale, -FARTHEST, FARTHEST)
+            return np.where(np.isnan(x), 0, (1 + (z / 3) ** 2) ** -1.5 / self.scale)
+
 
 @dataclass(eq=False)
 class PiecewiseLinear(Encoding):
@@ -54,11 +60,14 @@ class PiecewiseLinear(Encoding):
 
     @classmethod
     def fit(cls, feature: int, ordered: NDArray[np.float64], n_bins: int) -> Self:
-        """From a column's sorted numbers: edges at their quantiles, and at half as many of the distinct ones, so that a column that
-        is mostly one number has edges where it is another."""
+        """From a column's sorted numbers: edges near their quantiles, and half as many of the distinct ones, so that a column that
+        is mostly one number has edges where it is another. All but the first and the last edge are halfway between two
+        neighbouring numbers."""
         distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-        edges = [quantiles(ordered, np.linspace(0, 1, n_bins + 1)), quantiles(distinct, np.linspace(0, 1, n_bins // 2 + 1))]
-        return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique(np.concatenate(edges)))
+        near = [quantiles(values, np.arange(1, n) / n) for values, n in ((ordered, n_bins), (distinct, n_bins // 2)) if n > 1]
+        right = np.clip(np.searchsorted(distinct, np.concatenate([*near, []])), 1, len(distinct) - 1)
+        between = distinct[right - 1] / 2 + distinct[right] / 2
+        return cls(feature, float(quantiles(ordered, [0.5])[0]), np.unique([*between, ordered[0], ordered[-1]]))
 
     @property
     def n(self) -> int:
@@ -70,6 +79,13 @@ class PiecewiseLinear(Encoding):
 
     def encode(self, table: Table, out: Floats) -> None:
         piecewise_positions(imputed(table[self.feature].numbers, self.median), self.edges, out)
+
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        x, slopes = table[self.feature].numbers, np.zeros((len(table), self.n))
+        inside = np.flatnonzero((x >= self.edges[0]) & (x <= self.edges[-1]))
+        bins, widths = bins_of(x[inside], self.edges)
+        slopes[inside, bins] = 1 / widths
+        return slopes
 
 
 @dataclass
@@ -85,6 +101,9 @@ class MissingIndicator(Encoding):
 
     def encode(self, table: Table, out: Floats) -> None:
         out[...] = np.where(np.isnan(table[self.feature].numbers), 0, -1)
+
+    def slopes(self, table: Table) -> NDArray[np.float64]:
+        return np.zeros((len(table), 1))
 
 
 def number_columns(
@@ -116,11 +135,16 @@ def smooth_scaled(x: NDArray[np.float64], median: float, scale: float, out: Floa
 
 def piecewise_positions(x: NDArray[np.float64], edges: NDArray[np.float64], out: Floats) -> None:
     """The number of the bin that x lies in plus (x - left edge) / width; 0 and the number of bins for x outside of all."""
-    n_bins = len(edges) - 1
+    bins, widths = bins_of(x, edges)
     with np.errstate(over="ignore", under="ignore"):
-        widths = np.minimum(np.diff(edges), MAX)
-        bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, n_bins - 1)
-        out[...] = bins + np.clip((x - edges[bins]) / widths[bins], 0, 1)
+        out[...] = bins + np.clip((x - edges[bins]) / widths, 0, 1)
+
+
+def bins_of(x: NDArray[np.float64], edges: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The bin that each number lies in, the first or the last one for those outside of all, and its width."""
+    bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    with np.errstate(over="ignore"):
+        return bins, np.minimum(np.diff(edges), MAX)[bins]
 
 
 def imputed(x: NDArray[np.float64], median: float) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,14 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .. import loop
 from ..annotations import Floats, MatrixLike
 from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import named
-from ..estimators.validation import check_some_weight, host_array, unchanged_by_errors
+from ..estimators.validation import host_array, unchanged_by_errors
 from ..kernels import EncodedRows
-from ..kernels.encoded import columns_of
 from ..network import Network
 from ..preprocessing import TabularEncoder
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
@@ -38,34 +37,11 @@ from . import recipe
 from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, train
+from .rows import Rows, checked_weights, rows_with_weight, some_dimensions, weights_of_members, with_a_column
 from .targets import near_one
 
-
-class Rows(NamedTuple):
-    """Encoded rows with targets as the user gave them, and weights or None."""
-
-    x: EncodedRows
-    y: NDArray[Any]
-    sample_weight: Floats | None
-
-
-def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
-    """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
-    return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
-
-
-def checked_weights(sample_weight, name, y):
-    """Weights of rows, of which not all are 0."""
-    sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
-    check_some_weight(sample_weight)
-    return sample_weight
-
-
-def some_dimensions(y):
-    """y, if it is no single number or None."""
-    if y is None or np.isscalar(y) or getattr(y, "ndim", 1) == 0:
-        raise ValueError("y should be a 1d array, got an array of shape () instead.")
-    return y
+# Parameters of `TabularEncoder` that all encoders have in common
+SHARED = "categorical_features", "numeric_encoding", "min_frequency"
 
 
 class BaseTabular(CallbackMixin, BaseEstimator):
@@ -75,7 +51,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     hidden_layer_sizes: int | Sequence[int]
     categorical_features: CategoricalFeatures
     numeric_encoding: NumericEncoding
-    n_bins: int
+    n_bins: int | Sequence[int]
     min_frequency: int
     max_iter: int
     batch_size: int | Literal["auto"]
@@ -94,7 +70,8 @@ class BaseTabular(CallbackMixin, BaseEstimator):
 
     # Only once fitted; described in the estimators' docstrings.
     members_: list[Network]
-    encoder_: TabularEncoder
+    encoders_: list[TabularEncoder]
+    member_weights_: Floats
     loss_curves_: list[list[float]]
     validation_loss_curves_: list[list[float]]
     best_iters_: list[int]
@@ -105,8 +82,8 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        **{name: TabularEncoder._parameter_constraints[name] for name in ("categorical_features", "numeric_encoding")},
-        **{name: TabularEncoder._parameter_constraints[name] for name in ("n_bins", "min_frequency")},
+        **{name: TabularEncoder._parameter_constraints[name] for name in SHARED},
+        "n_bins": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -130,7 +107,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         Parameters
         ----------
         name : {'fast', 'accurate'}
-            'fast' is 16 epochs of two hidden layers, at about a third of the time; 'accurate' has the defaults.
+            'fast' is 16 epochs of two hidden layers, at about half of the time; 'accurate' has the defaults.
         **parameters
             Parameters of the estimator, which take the place of the preset's.
 
@@ -209,17 +186,21 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return sizes
 
     def _learn_encoding(self, table):
-        names = "categorical_features", "numeric_encoding", "n_bins", "min_frequency"
-        encoder = TabularEncoder(**{name: getattr(self, name) for name in names})
-        encoder._fit_table(table)
-        for estimator in (encoder, self):
-            table.name_features(estimator)
-        self.encoder_ = encoder
+        n_bins = np.atleast_1d(self.n_bins).tolist()
+        if not n_bins or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in n_bins):
+            raise ValueError(f"n_bins must be integers of at least 1; got {self.n_bins!r}")
+        if len(table) > recipe.ROWS_OF_ONE_VIEW or self.numeric_encoding != "piecewise_linear":
+            n_bins = [max(n_bins)]
+        self.encoders_ = []
+        for n in n_bins[: self.n_members]:
+            encoder = TabularEncoder(n_bins=n, **{name: getattr(self, name) for name in SHARED})
+            encoder._fit_table(table)
+            table.name_features(encoder)
+            self.encoders_.append(encoder)
+        table.name_features(self)
 
     def _encode(self, table):
-        rows = self.encoder_._encode_table(table)
-        # A network has at least one input.
-        return rows if rows.shape[1] else EncodedRows(np.zeros((len(rows), 1), rows.dtype), columns_of(["plain"], [1]))
+        return [with_a_column(encoder._encode_table(table)) for encoder in self.encoders_]
 
     def _given_rows(self, X, y, sample_weight):
         if X is None and y is None:
@@ -238,7 +219,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             x = self._encode(read_table(X, self, reset=False))
         with named("y_val"):
             y = self._checked_validation_targets(some_dimensions(host_array(y, "y_val")))
-            check_consistent_length(x.x, y)
+            check_consistent_length(x[0].x, y)
         if sample_weight is not None:
             with named("sample_weight_val"):
                 sample_weight = checked_weights(sample_weight, "sample_weight_val", y)
@@ -247,13 +228,12 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     def _train(self, rows, validation, goes_on, observer):
         random_state, began = check_random_state(self.random_state), time.monotonic()
         seeds = random_state.randint(2**31 - 1, size=self.n_members)
-        networks = self._networks(rows.x.shape[1], seeds, goes_on)
-        data = self._data(networks[0], rows)
-        pairs = self._rows_of_members(networks[0], rows, validation, random_state)
-        training = self._training(len(rows.y))
+        networks = self._networks(rows, seeds, goes_on)
+        data, training = self._data_of_members(networks, rows), self._training(len(rows.y))
+        parts = self._rows_of_members(networks, rows, validation, random_state)
         members = [
-            Member(network, data, own, held_out, self._scorer(held_rows), training, np.random.RandomState(seed))
-            for network, (own, held_out, held_rows), seed in zip(networks, pairs, seeds, strict=True)
+            Member(network, all_rows, own, held_out, score, training, np.random.RandomState(seed))
+            for network, all_rows, (own, held_out, score), seed in zip(networks, data, parts, seeds, strict=True)
         ]
         if observer is not None:
             observer.watch(members)
@@ -271,25 +251,27 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         vars(self).pop("validation_loss_curves_", None)
         if any(member.validation_losses for member in members):
             self.validation_loss_curves_ = [list(member.validation_losses) for member in members]
+        self.member_weights_ = weights_of_members([min(member.validation_losses, default=1.0) for member in members])
 
     def _refitted(self, rows, data, training, seeds, time_limit):
         """Networks trained on all rows, each for as many epochs as its best one; None if there was not the time for it."""
         if time_limit is not None and time_limit <= 0:
             return None
-        networks, every = self._networks(rows.x.shape[1], seeds, False), rows_with_weight(rows)
+        networks, every = self._networks(rows, seeds, False), rows_with_weight(rows)
         members = [
-            Member(network, data, every, None, None, training, np.random.RandomState(seed))
-            for network, seed in zip(networks, seeds, strict=True)
+            Member(network, all_rows, every, None, None, training, np.random.RandomState(seed))
+            for network, all_rows, seed in zip(networks, data, seeds, strict=True)
         ]
         return networks if self._run(members, self.best_iters_, time_limit) == "finished" else None
 
-    def _networks(self, n_inputs, seeds, goes_on):
-        sizes = [n_inputs, *self._hidden_layer_sizes()]
+    def _networks(self, rows, seeds, goes_on):
+        hidden = self._hidden_layer_sizes()
+        sizes = [(self._view(rows.x, member).shape[1], *hidden) for member in range(self.n_members)]
         if goes_on:
-            if [network.sizes[:-1] for network in self.members_] != [tuple(sizes)] * self.n_members:
+            if [network.sizes[:-1] for network in self.members_] != sizes:
                 raise ValueError("warm_start needs the n_members and hidden_layer_sizes of the last fit")
             return [copy.deepcopy(network) for network in self.members_]
-        networks = [self._make_network(sizes) for _ in seeds]
+        networks = [self._make_network(each) for each in sizes]
         for network, seed in zip(networks, seeds.tolist(), strict=True):
             network.initialize(np.random.RandomState(seed))
         return networks
@@ -309,47 +291,64 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             patience=recipe.PATIENCE if self.early_stopping else np.inf,
         )
 
-    def _data(self, network, rows) -> TrainingSet:
-        weights = None if rows.sample_weight is None else near_one(rows.sample_weight)
-        return network.training_set(rows.x, self._network_targets(rows.y), weights)
+    def _view(self, views, member):
+        """What of each encoder a member has, of those of all encoders."""
+        return views[member % len(views)]
 
-    def _rows_of_members(self, network, rows, validation, random_state):
-        """For each member (the rows to train on, those to validate on or None, the same as `Rows`)."""
-        every = rows_with_weight(rows)
-        if validation is not None or not self.early_stopping:
-            held_out = None if validation is None else self._data(network, validation)
-            return [(every, held_out, validation)] * self.n_members
-        rotates, made = len(every) <= recipe.ROWS_TO_ROTATE, {}
-        classes = self._classes_of_rows(rows.y[every])
-        pairs = []
-        for held in held_out_rows(len(every), self.validation_fraction, self.n_members, classes, rotates, random_state):
-            held, key = every[held], held.tobytes()
-            if key not in made:
-                weights = None if rows.sample_weight is None else rows.sample_weight[held]
-                held_rows = Rows(rows.x[held], rows.y[held], weights)
-                made[key] = np.setdiff1d(every, held, assume_unique=True), self._data(network, held_rows), held_rows
-            pairs.append(made[key])
-        return pairs
+    def _data_of_members(self, networks, rows) -> list[TrainingSet]:
+        """The data of each member, the same for those of one encoder."""
+        made = [self._data(network, x, rows.y, rows.sample_weight) for network, x in zip(networks, rows.x, strict=False)]
+        return [self._view(made, member) for member in range(self.n_members)]
 
-    def _scorer(self, held_out):
-        """The score of a network on validation `Rows`; None for the loss."""
-        if held_out is None or not self.early_stopping or self.scoring == "loss":
+    def _data(self, network, x, y, sample_weight) -> TrainingSet:
+        weights = None if sample_weight is None else near_one(sample_weight)
+        return network.training_set(x, self._network_targets(y), weights)
+
+    def _rows_of_members(self, networks, rows, validation, random_state):
+        """For each member (the rows to train on, those to validate on or None, the score that takes the place of their loss)."""
+        every, n_members = rows_with_weight(rows), self.n_members
+        if validation is None and not self.early_stopping:
+            return [(every, None, None)] * n_members
+        if validation is None:
+            rotates, classes = len(every) <= recipe.ROWS_OF_ONE_VIEW, self._classes_of_rows(rows.y[every])
+            held_out = held_out_rows(len(every), self.validation_fraction, n_members, classes, rotates, random_state)
+            places = [every[held] for held in held_out]
+        else:
+            places = [np.arange(len(validation.y))] * n_members
+        made, parts = {}, []
+        for member, held in enumerate(places):
+            view = member % len(rows.x)
+            if (key := (view, held.tobytes())) not in made:
+                own = every if validation is not None else np.setdiff1d(every, held, assume_unique=True)
+                made[key] = own, *self._validation(networks[member], (validation or rows), held, view)
+            parts.append(made[key])
+        return parts
+
+    def _validation(self, network, rows, held, view):
+        """(validation rows as a network's training set, the score of a network on them or None for the loss)."""
+        x, y = rows.x[view][held], rows.y[held]
+        weights = None if rows.sample_weight is None else rows.sample_weight[held]
+        return self._data(network, x, y, weights), self._score_on(x, y, weights, view)
+
+    def _score_on(self, x, y, sample_weight, view):
+        """The score of a network on validation rows; None for the loss."""
+        if not self.early_stopping or self.scoring == "loss":
             return None
         scorer = check_scoring(self, self.scoring)
-        weights = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
 
         def score(network):
-            value = scorer(self._alone(network), held_out.x, held_out.y, **weights)
+            value = scorer(self._alone(network, view), x, y, **weights)
             if math.isnan(value):
                 raise ValueError("early stopping needs a score of the validation rows, and scoring gives nan for them")
             return value
 
         return score
 
-    def _alone(self, network):
+    def _alone(self, network, view):
         """A fitted copy with one network, to be judged."""
         alone = copy.copy(self)
-        alone.members_ = [network]
+        alone.members_, alone.encoders_, alone.member_weights_ = [network], [self.encoders_[view]], np.ones(1)
         return alone
 
     def _run(self, members, n_epochs, time_limit, observer=None):
@@ -370,11 +369,11 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     def _outputs(self, X: MatrixLike | EncodedRows) -> Iterator[Floats]:
         """Each member's outputs, (n, n_outputs) float64."""
         check_is_fitted(self)
-        rows = X if isinstance(X, EncodedRows) else self._encode(read_table(X, self, reset=False))
+        views = [X] if isinstance(X, EncodedRows) else self._encode(read_table(X, self, reset=False))
         flops = 2 * self.members_[0].n_weights
-        n_threads = n_threads_of_call(self.n_jobs, len(rows), flops)
-        for network in self.members_:
-            yield loop.forward(network, rows, n_threads).astype(np.float64)
+        n_threads = n_threads_of_call(self.n_jobs, len(views[0]), flops)
+        for member, network in enumerate(self.members_):
+            yield loop.forward(network, self._view(views, member), n_threads).astype(np.float64)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

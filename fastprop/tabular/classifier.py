@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_y, column_or_1d
+from sklearn.utils.validation import _check_y, check_is_fitted, column_or_1d
 
 from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
@@ -35,7 +35,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     Parameters
     ----------
     n_members : int, default=8
-        Number of networks, whose outputs are averaged.
+        Number of networks. Their outputs are averaged, those of networks with a low validation loss with more weight.
     hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
         Number of units of each hidden layer, with SiLU.
     categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
@@ -43,17 +43,19 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         booleans or objects that are not numbers; in arrays none. None: no column.
     numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
         What numbers become, see `preprocessing.TabularEncoder`.
-    n_bins : int, default=16
-        Number of quantiles for the edges of the piecewise linear encoding's bins.
+    n_bins : int or sequence of int, default=(4, 8, 32, 64)
+        Number of quantiles for the edges of the piecewise linear encoding's bins. Of several numbers the members have the first,
+        the second, ... in turn: which is best depends on the table, and members that differ are better together. With more than
+        100,000 rows all have the largest.
     min_frequency : int, default=10
         A category with fewer rows is a rare one; rare ones are one category.
-    max_iter : int, default=32
+    max_iter : int, default=64
         Number of epochs, over which the learning rate falls to 0. With early stopping most trainings end before.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch. 'auto' is min(128, n_samples).
     learning_rate_init : float or 'auto', default='auto'
         The highest learning rate. 'auto' is 0.01.
-    weight_decay : float, default=0.0
+    weight_decay : float, default=0.1
         Decoupled weight decay, as in AdamW, of all weights but the biases.
     dropout : float, default=0.0
         Rate of dropout behind each hidden layer, in [0, 1).
@@ -71,7 +73,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The share of the rows that each member holds out, if no X_val is given. With at most 100,000 rows members hold out different
         ones, so that all rows are learnt from.
     early_stopping : bool, default=True
-        Whether each member keeps the weights of its best epoch and stops some epochs after it. False: the weights of the last one.
+        Whether each member keeps the weights of its best epoch and stops 6 epochs after it. False: the weights of the last one.
     refit : bool, default=False
         Whether to train again, on all rows, each member for as many epochs as its best one. Only with early stopping.
     max_time : float or None, default=None
@@ -90,9 +92,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     classes_ : ndarray, shape (n_classes,)
         The classes.
     members_ : list of Network
-        The networks. They take what ``encoder_.encode(X)`` gives, or the wide matrix of ``encoder_.transform(X)``.
-    encoder_ : TabularEncoder
-        What makes rows of the table's columns.
+        The networks. Member i takes what encoder ``encoders_[i % len(encoders_)]`` gives: ``encode(X)``, or ``transform(X)``.
+    member_weights_ : ndarray, shape (n_members,)
+        The weight of each member in the mean: its lowest validation loss to the power -4, over the sum of these numbers.
+    encoders_ : list of TabularEncoder
+        What makes rows of the table's columns, for each number of bins.
     loss_curves_ : list of list of float
         For each member the mean loss of each epoch.
     validation_loss_curves_ : list of list of float
@@ -138,12 +142,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         hidden_layer_sizes: int | Sequence[int] = (64, 64, 64),
         categorical_features: CategoricalFeatures = "from_dtype",
         numeric_encoding: NumericEncoding = "piecewise_linear",
-        n_bins: int = 16,
+        n_bins: int | Sequence[int] = (4, 8, 32, 64),
         min_frequency: int = 10,
-        max_iter: int = 32,
+        max_iter: int = 64,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate_init: float | Literal["auto"] = "auto",
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.1,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
@@ -265,8 +269,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ValueError
             As in `predict`.
         """
-        total: Any = sum(self._outputs(X))
-        mean = total / len(self.members_)
+        check_is_fitted(self)
+        mean: Any = sum(weight * outputs for weight, outputs in zip(self.member_weights_, self._outputs(X), strict=True))
         if len(self.classes_) <= 2:
             mean = np.hstack([1 - mean, mean]) if len(self.classes_) == 2 else np.ones_like(mean)
         return mean / mean.sum(axis=1, keepdims=True)

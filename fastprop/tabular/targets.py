@@ -59,9 +59,10 @@ class Scale:
             targets = (y / self.size - self.location) / self.deviation
         return np.clip(targets, -FARTHEST, FARTHEST)
 
-    def mean_and_std(self, outputs: Iterable[Floats]) -> tuple[Floats, Floats]:
-        """The mean of y over several networks' t, each within the range of training data, and the standard deviation."""
+    def mean_and_std(self, outputs: Iterable[Floats], weights: Floats) -> tuple[Floats, Floats]:
+        """The weighted mean of y over several networks' t, each within the range of training data, and the standard deviation."""
         low, high = self.lowest / self.size, self.highest / self.size
         relative = np.stack([np.clip(self.location + self.deviation * t, low, high) for t in outputs])
-        mean, std = relative.mean(axis=0), relative.std(axis=0)
+        mean = np.average(relative, axis=0, weights=weights)
+        std = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=weights))
         return np.clip(mean * self.size, self.lowest, self.highest), std * self.size

@@ -301,6 +301,19 @@ def test_what_is_no_estimator_is_refused(wrong, name):
         fastprop.to_sklearn(wrong)
 
 
+@pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
+def test_estimators_for_tables_have_no_counterpart(name):
+    estimator = getattr(fastprop, name)()
+    with pytest.raises(TypeError, match=f"^scikit-learn has no estimator that is a {name}$"):
+        fastprop.to_sklearn(estimator)
+    for obj, place in (
+        (make_pipeline(StandardScaler(), estimator), "steps[1][1]"),
+        (GridSearchCV(make_pipeline(fastprop.MLPRegressor(), estimator), {}), "estimator.steps[1][1]"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(f"scikit-learn has no estimator that is a {name}; it is obj.{place}")):
+            fastprop.to_sklearn(obj)
+
+
 def test_other_copies_are_not_converted():
     """Neither those of another thread during a conversion, nor those after one, even if it failed."""
     estimator, found = classifier(), []

@@ -361,7 +361,8 @@ def test_there_is_no_such_output(function, target, output, message):
 @pytest.mark.parametrize("function", [input_gradients, integrated_gradients])
 def test_what_is_no_fitted_estimator(function):
     X, y = problem("binary")
-    expected = "estimator must be an MLPClassifier, an MLPRegressor, or a Pipeline that ends in one; got "
+    tabular = "a TabularClassifier, a TabularRegressor, " if function is input_gradients else ""
+    expected = f"estimator must be an MLPClassifier, an MLPRegressor, {tabular}or a Pipeline that ends in one; got "
     for other in (LogisticRegression().fit(X, y), make_pipeline(StandardScaler()).fit(X), nn.Linear(4, 1), fastprop.MLPClassifier):
         with pytest.raises(TypeError, match=expected):
             function(other, X)

@@ -325,7 +325,9 @@ def test_errors(draw, module):
     with pytest.raises(ValueError, match="this MLPRegressor has no loss curve: solver 'lbfgs' leaves none"):
         draw(_fitted("MLPRegressor", module, solver="lbfgs", tol=1.0))
     for other in (LogisticRegression(), KMeans(), None):
-        with pytest.raises(TypeError, match="must be an MLPClassifier, an MLPRegressor, or a Pipeline"):
+        with pytest.raises(
+            TypeError, match="must be an MLPClassifier, an MLPRegressor, a TabularClassifier, a TabularRegressor, or a P"
+        ):
             draw(other)
     interrupted = _fitted(module=module)
     interrupted.loss_curve_ = []

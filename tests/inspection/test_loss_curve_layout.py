@@ -131,6 +131,23 @@ def test_in_a_narrow_figure_the_legend_is_below_and_labels_have_more_lines(rates
     assert box.y1 < display.figure_.axes[-1].bbox.y0
 
 
+@pytest.mark.parametrize("size", [(8, 4.8), (6, 4), (4, 4)], ids=str)
+@pytest.mark.parametrize("rates", [{}, RATES], ids=["", "rates"])
+def test_members(size, rates):
+    _, ax = plt.subplots(figsize=size, layout="constrained")
+    for name in ("an ensemble\n(mean and range of 2,\nbest epochs starred)", "another"):
+        curves = {"validation_losses": [LOSSES[::-1], LOSSES[2:]], "best_epochs": [1, 4], "unit": "half squared error"}
+        display = LossCurveDisplay([LOSSES, LOSSES[:4]], **curves, **rates, name=name).plot(ax)
+    _check_layout(display)
+
+
+def test_the_label_fits_beside_what_a_legend_below_leaves():
+    _, (ax, _) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
+    display = LossCurveDisplay(LOSSES, **VALIDATION, unit="half loss", name="a\nb\nc").plot(ax)
+    _check_layout(display)
+    assert "\n" in ax.get_ylabel()
+
+
 def test_in_a_narrow_figure_the_epochs_have_fewer_numbers():
     _, ax = plt.subplots(figsize=(2, 3), layout="constrained")
     display = LossCurveDisplay(np.arange(1, 5000)).plot(ax)

@@ -15,6 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from fastprop.preprocessing import TabularEncoder
 
 
+def midpoint(distinct, place):
+    """Halfway between the two neighbours, of sorted numbers, that have a place between them."""
+    return next((a + b) / 2 for a, b in pairwise(distinct) if place <= b)
+
+
 def number_of(value):
     """A cell as a float."""
     if isinstance(value, dt.timedelta):
@@ -31,8 +36,9 @@ def numeric_features(train, values, n_bins=16):
     train = np.array([number_of(v) for v in train])
     known = train[~np.isnan(train)]
     median, scale = np.median(known), np.quantile(known, 0.75) - np.quantile(known, 0.25)
-    edges = {*np.quantile(known, np.linspace(0, 1, n_bins + 1)), *np.quantile(np.unique(known), np.linspace(0, 1, n_bins // 2 + 1))}
-    edges = sorted(edges)
+    near = [np.quantile(known, i / n_bins) for i in range(1, n_bins)]
+    near += [np.quantile(np.unique(known), i / (n_bins // 2)) for i in range(1, n_bins // 2)]
+    edges = sorted({known.min(), known.max(), *(midpoint(np.unique(known), place) for place in near)})
     rows = []
     for value in map(number_of, values):
         x = median if np.isnan(value) else value

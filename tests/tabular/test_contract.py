@@ -57,15 +57,15 @@ def test_the_number_of_threads_changes_no_bit(data, make, assert_same, kind, opt
 @pytest.mark.parametrize("kind", ["multiclass", "one output"])
 def test_random_state(data, make, assert_same, kind):
     X, y = data(kind)
-    seeded = [make(kind, random_state=seed).fit(X, y) for seed in (0, 0, 1)]
+    seeded = [make(kind, n_bins=8, random_state=seed).fit(X, y) for seed in (0, 0, 1)]
     assert_same(*seeded[:2])
     assert (seeded[0].members_[0].params != seeded[2].members_[0].params).any()
     assert (seeded[0].members_[0].params != seeded[0].members_[1].params).any()
     generator = np.random.RandomState(0)
-    first = make(kind, random_state=generator).fit(X, y)
+    first = make(kind, n_bins=8, random_state=generator).fit(X, y)
     assert_same(first, seeded[0])
-    assert (first.members_[0].params != make(kind, random_state=generator).fit(X, y).members_[0].params).any()
-    unseeded = [make(kind, random_state=None).fit(X, y) for _ in range(2)]
+    assert (first.members_[0].params != make(kind, n_bins=8, random_state=generator).fit(X, y).members_[0].params).any()
+    unseeded = [make(kind, n_bins=8, random_state=None).fit(X, y) for _ in range(2)]
     assert (unseeded[0].members_[0].params != unseeded[1].members_[0].params).any()
 
 
@@ -122,11 +122,11 @@ def test_fit_changes_no_input(data, make, kind):
 def test_warm_start_goes_on(data, make, kind):
     X, y = data(kind, n=300)
     ours = make(kind, warm_start=True, early_stopping=False, max_iter=6, learning_rate_init=0.02).fit(X, y)
-    first, encoder, losses = [network.params.copy() for network in ours.members_], ours.encoder_, ours.loss_curves_
+    first, encoder, losses = [network.params.copy() for network in ours.members_], ours.encoders_, ours.loss_curves_
     before = ours.predict(X)
     other, _ = data(kind, n=300, seed=1)
     ours.fit(other, data(kind, n=300, seed=1)[1])
-    assert ours.encoder_ is encoder
+    assert ours.encoders_ is encoder
     assert ours.n_iter_ == 6
     for old, new in zip(losses, ours.loss_curves_, strict=True):
         assert new[0] < old[0]

@@ -149,7 +149,7 @@ def test_categorical_features_of_arrays(make, outputs):
     y = np.array(["a", "b"])[(X[:, 0] % 2).astype(int)]
     for given in ([0], [True, False], np.array([0])):
         ours = make("binary", categorical_features=given).fit(X, y)
-        assert ours.encoder_.is_categorical_.tolist() == [True, False]
+        assert ours.encoders_[0].is_categorical_.tolist() == [True, False]
     unseen = make("binary", categorical_features=[0], min_frequency=1).fit(X, y).predict_proba([[9.0, 0.0], [-1.0, 0.0]])
     np.testing.assert_array_equal(unseen[0], unseen[1])
 

@@ -34,7 +34,7 @@ def test_there_and_back(name, positive):
     scale = Scale.of(y, None, positive)
     targets = scale.network_targets(y)
     assert np.isfinite(targets).all()
-    mean, std = scale.mean_and_std([targets, targets])
+    mean, std = scale.mean_and_std([targets, targets], np.array([0.25, 0.75]))
     np.testing.assert_allclose(mean, y, rtol=1e-9, atol=1e-15 * np.abs(y).max() + SMALLEST)
     assert (std <= 1e-9 * np.abs(y).max() + SMALLEST).all()
     varies = name not in ("constant", "zeros")
@@ -51,12 +51,12 @@ def test_outputs_of_any_size(name):
     scale = Scale.of(y, None, False)
     far = np.full((3, 1), 3e38)
     for outputs, expected in (([far, far], y.max()), ([-far], y.min())):
-        mean, std = scale.mean_and_std(outputs)
+        mean, std = scale.mean_and_std(outputs, np.ones(len(outputs)))
         np.testing.assert_array_equal(mean, np.full((3, 1), expected))
         np.testing.assert_array_equal(std, np.zeros((3, 1)))
-    mean, std = scale.mean_and_std([far, -far])
-    np.testing.assert_allclose(mean, y.max() / 2 + y.min() / 2, atol=SMALLEST)
-    np.testing.assert_allclose(std, y.max() / 2 - y.min() / 2, atol=SMALLEST)
+    mean, std = scale.mean_and_std([far, -far], np.array([0.75, 0.25]))
+    np.testing.assert_allclose(mean, 0.75 * y.max() + 0.25 * y.min(), rtol=1e-12, atol=SMALLEST)
+    np.testing.assert_allclose(std, np.sqrt(3) / 4 * y.max() - np.sqrt(3) / 4 * y.min(), rtol=1e-7, atol=2 * SMALLEST)
 
 
 def test_targets_far_from_those_of_training():
