@@ -201,9 +201,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Numbers of any magnitude.
         sample_weight : array-like, shape (n_samples,), optional
-            The loss of each row is multiplied by its weight.
+            The loss of each row is multiplied by its weight. Rows of weight 0 are neither trained on nor held out.
         X_val : like X, shape (n_val, n_features), optional
-            Rows for validation. No member then holds out rows of X.
+            Rows for validation, with early stopping alone. No member then holds out rows of X.
         y_val : array-like, optional
             Their targets, as y; needed with X_val.
         sample_weight_val : array-like, shape (n_val,), optional

@@ -55,15 +55,14 @@ class Scale:
 
     def network_targets(self, y: Floats) -> Floats:
         """t of y."""
-        with np.errstate(over="ignore", under="ignore"):  # validation rows may be far from what the scale was made of
+        with np.errstate(over="ignore"):  # validation rows may be far from what the scale was made of
             targets = (y / self.size - self.location) / self.deviation
         return np.clip(targets, -FARTHEST, FARTHEST)
 
     def mean_and_std(self, outputs: Iterable[Floats], weights: Floats) -> tuple[Floats, Floats]:
         """The weighted mean of y over several networks' t, each within the range of training data, and the standard deviation."""
         low, high = self.lowest / self.size, self.highest / self.size
-        with np.errstate(over="ignore", under="ignore"):
-            relative = np.stack([np.clip(self.location + self.deviation * t, low, high) for t in outputs])
-            mean = np.average(relative, axis=0, weights=weights)
-            std = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=weights))
-            return np.clip(mean * self.size, self.lowest, self.highest), std * self.size
+        relative = np.stack([np.clip(self.location + self.deviation * t, low, high) for t in outputs])
+        mean = np.average(relative, axis=0, weights=weights)
+        std = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=weights))
+        return np.clip(mean * self.size, self.lowest, self.highest), std * self.size

@@ -196,6 +196,15 @@ def test_very_rare_classes(make, way):
     assert np.isfinite(found).all()
 
 
+def test_one_class_is_certain(make):
+    """However sure the networks are that it is not the second one."""
+    ours = make("binary").fit(np.arange(20.0)[:, None], ["only"] * 20)
+    for network in ours.members_:
+        network.intercepts[-1][...] = -1e4
+    np.testing.assert_array_equal(ours.predict_proba([[3.0]]), [[1.0]])
+    np.testing.assert_array_equal(ours.predict_log_proba([[3.0]]), [[0.0]])
+
+
 def test_classes_learnt_well(make):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
@@ -265,16 +274,19 @@ def test_columns_that_say_nothing(data, make, outputs, kind):
         assert (np.abs(found[0] - share) < 0.3 * scale).all()
 
 
-def test_rows_without_weight_count_for_nothing(data, make, assert_same):
-    """They are neither trained on nor held out; only the encoding has seen them."""
-    X, y = data("one output")
-    weight = np.where(np.arange(90) % 4 == 0, 1.0, 0.0)
-    elsewhere = np.where(weight == 0, 1e6, y)
-    ours, other = (make("one output").fit(X, targets, weight) for targets in (y, elsewhere))
-    assert ours.loss_curves_ == other.loss_curves_
-    assert all(loss > 0 for curve in ours.validation_loss_curves_ for loss in curve)
-    for a, b in zip(ours.members_, other.members_, strict=True):
-        np.testing.assert_array_equal(a.params, b.params)
+@pytest.mark.parametrize("way", [{}, {"early_stopping": False}, {"refit": True}], ids=str)
+@pytest.mark.parametrize("kind", ["multiclass", "one output", "two outputs"])
+def test_rows_without_weight_count_for_nothing(data, make, assert_same, kind, way):
+    """They are neither trained on nor held out. The encoding has seen them, but here they have nothing of their own."""
+    _, y = data(kind)
+    X = (np.arange(90) // 3 % 2)[:, None]
+    counts = np.arange(90) % 3 == 0
+    if kind == "multiclass":
+        y[~counts] = "a"
+    else:
+        y[~counts] = 1e9
+    ours, other = (make(kind, categorical_features=[0], batch_size=7, **way) for _ in range(2))
+    assert_same(ours.fit(X, y, counts.astype(float)), other.fit(X[counts], y[counts], np.ones(30)), X)
 
 
 @pytest.mark.parametrize("kind", ["binary", "one output"])

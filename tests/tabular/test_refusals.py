@@ -184,6 +184,11 @@ def test_parameters(kind, parameters):
             assert text.endswith(f"Got {value!r} instead.")
 
 
+def test_a_name_that_is_no_scorers_is_refused_where_no_score_is_needed():
+    with pytest.raises(ValueError, match="'bad' is not a valid scoring value"):
+        TabularRegressor(scoring="bad", early_stopping=False).fit(X, Y)
+
+
 @pytest.mark.parametrize(
     ("loss", "quantile", "y"),
     [
