@@ -183,10 +183,13 @@ class CatBoost(TableContender):
 
 
 class RealMLP(TableContender):
-    """RealMLP-TD-S, as its authors choose epochs for probabilities. Numbers must not be missing: medians are put in."""
+    """RealMLP-TD-S, for probabilities as its authors advise: epochs chosen by cross-entropy, targets not smoothed.
+
+    Numbers must not be missing: medians are put in.
+    """
 
     name, modules = "RealMLP-TD-S", ("pytabkit",)
-    kind, options = "RealMLP_TD_S", {"val_metric_name": "cross_entropy"}
+    kind, options = "RealMLP_TD_S", {"val_metric_name": "cross_entropy", "use_ls": False}
 
     def fit(self, X, y, X_val, y_val):
         import pytabkit
@@ -202,9 +205,9 @@ class RealMLP(TableContender):
 
 
 class TabM(RealMLP):
-    """TabM as pytabkit has it, with its defaults."""
+    """TabM as pytabkit has it, with its defaults but for what chooses the epoch."""
 
-    name, kind = "TabM", "TabM_D"
+    name, kind, options = "TabM", "TabM_D", {"val_metric_name": "cross_entropy"}
 
 
 OURS = (Accurate, Fast, PlainNetwork)
