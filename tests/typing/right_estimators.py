@@ -61,7 +61,7 @@ tabular = TabularClassifier(n_members=2, hidden_layer_sizes=5, max_iter=1, class
 assert_type(tabular.fit(X, y, X_val=X, y_val=y.tolist()), TabularClassifier)
 assert_type(tabular.predict_proba(X), Floats)
 assert_type(tabular.members_, list[Network])
-assert_type(tabular.encoder_, TabularEncoder)
+assert_type(tabular.encoders_, list[TabularEncoder])
 spread = TabularRegressor.from_preset("fast", n_members=2, max_iter=1).fit(csr_array(X), np.stack([y, y], axis=1))
 assert_type(spread, TabularRegressor)
 assert_type(spread.predict(X), Floats)
