@@ -19,16 +19,53 @@ struct block_head { size_t bytes; };
 
 static struct block_head *_Atomic kept_block;
 
+/* Whether blocks of whole huge pages come from the system itself. From malloc they would leave gaps in its heap: in a training of
+ * many calls, by two threads at a time, these grew beyond the size of the data. */
+#if defined(__linux__) && !SANITIZED
+#define MAPS_BLOCKS 1
+#else
+#define MAPS_BLOCKS 0
+#endif
+
+/* `size` bytes from a boundary of `unit` bytes on, of which size is a multiple; NULL where there is no memory. */
+static void *new_block(size_t size, size_t unit)
+{
+#if MAPS_BLOCKS
+    if (unit == HUGE_PAGE) {
+        char *mapped = mmap(NULL, size + unit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (mapped == MAP_FAILED)
+            return NULL;
+        const size_t before = -(uintptr_t)mapped % unit;
+        if (before)
+            munmap(mapped, before);
+        munmap(mapped + before + size, unit - before);
+        return mapped + before;
+    }
+#endif
+    return aligned_alloc(unit, size);
+}
+
+static void free_block(struct block_head *head)
+{
+#if MAPS_BLOCKS
+    const size_t size = head ? head->bytes + CACHE_LINE : 0;
+    if (size >= HUGE_PAGE) {
+        munmap(head, size);
+        return;
+    }
+#endif
+    free(head);
+}
+
 /* At least `bytes` bytes, beginning on a cache line, with undefined contents; NULL where there is no memory. */
 static void *take_block(size_t bytes)
 {
     struct block_head *head = atomic_exchange(&kept_block, NULL);
     if (!head || head->bytes < bytes) {
-        free(head);
-        const size_t wanted = bytes + CACHE_LINE;
-        const ptrdiff_t unit = wanted < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
-        const size_t size = (size_t)round_up((ptrdiff_t)wanted, unit);
-        if (!(head = aligned_alloc((size_t)unit, size)))
+        free_block(head);
+        const size_t wanted = bytes + CACHE_LINE, unit = wanted < HUGE_PAGE ? CACHE_LINE : HUGE_PAGE;
+        const size_t size = (size_t)round_up((ptrdiff_t)wanted, (ptrdiff_t)unit);
+        if (!(head = new_block(size, unit)))
             return NULL;
 #ifdef MADV_HUGEPAGE
         if (unit == HUGE_PAGE)
@@ -44,7 +81,7 @@ static void give_back(void *block)
     if (!block)
         return;
     struct block_head *head = (struct block_head *)((char *)block - CACHE_LINE);
-    free(head->bytes <= LARGEST_KEPT_BLOCK ? atomic_exchange(&kept_block, head) : head);
+    free_block(head->bytes <= LARGEST_KEPT_BLOCK ? atomic_exchange(&kept_block, head) : head);
 }
 
 /* A number of items for which there is no memory, but small enough that no sum of sizes in bytes overflows. */
