@@ -283,7 +283,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         auto = self.batch_size == "auto"
         return Training(
             max_iter=self.max_iter,
-            batch_size=min(recipe.BATCH_SIZE if auto else self.batch_size, n_rows),
+            batch_size=min(recipe.batch_size(n_rows) if auto else self.batch_size, n_rows),
             learning_rate=recipe.LEARNING_RATE if self.learning_rate_init == "auto" else self.learning_rate_init,
             weight_decay=self.weight_decay,
             dropout=self.dropout,

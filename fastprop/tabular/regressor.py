@@ -54,7 +54,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     max_iter : int, default=64
         Number of epochs, over which the learning rate falls to 0. With early stopping most trainings end before.
     batch_size : int or 'auto', default='auto'
-        Number of rows in a mini-batch. 'auto' is min(128, n_samples).
+        Number of rows in a mini-batch. 'auto' is 128, and n_samples / 8 of fewer than 1,024 rows, at least 16.
     learning_rate_init : float or 'auto', default='auto'
         The highest learning rate. 'auto' is 0.01.
     weight_decay : float, default=0.1
