@@ -329,5 +329,5 @@ def test_class_weight(data, make, assert_same):
     assert_same(balanced, make("multiclass", class_weight=by_hand).fit(X, y), X)
     weight = np.array([by_hand[label] for label in y])
     assert_same(balanced, make("multiclass").fit(X, y, weight), X)
-    heavy = make("multiclass", class_weight={"a": 100.0, "b": 1.0, "c": 1.0}, max_iter=30).fit(X, y).predict(X)
-    assert (heavy == "a").mean() > 0.8
+    heavy = make("multiclass", class_weight={"a": 100.0, "b": 1.0, "c": 1.0}).fit(X, y).predict(X)
+    assert (heavy == "a").mean() > 2 * (y == "a").mean()
