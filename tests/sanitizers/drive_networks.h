@@ -1,11 +1,11 @@
 /* What engine.c does with networks of one real type: see drive.h, which comes before. */
 
-/* A network, dense and sparse rows for it, and rows to validate with. */
+/* A network; dense, sparse and encoded rows for it; and rows to validate with. */
 struct FN(problem) {
     struct layer *layers;
     ptrdiff_t n_layers, n_params, n_buffers, *orders, *labels;
     int32_t *indptr, *indices;
-    STORED *x, *values;
+    STORED *x, *values, *encoded;
     REAL *weight, *params, *buffers;
     double *rates;
 };
@@ -28,12 +28,19 @@ static struct FN(problem) FN(make_problem)(int which)
     p.indptr = checked(calloc(ROWS + 1, sizeof *p.indptr));
     p.values = FN(values)(ROWS * FEATURES / 3);
     p.indices = checked(calloc(ROWS * FEATURES / 3, sizeof *p.indices));
+    p.encoded = FN(values)(ROWS * N_COLUMNS);
+    if (wrong_column(COLUMNS, N_COLUMNS, FEATURES) >= 0)
+        abort();
     int32_t n = 0;
     for (int i = 0; i < ROWS; i++) {
         for (int j = 0; j < FEATURES; j++)
             if ((i + j) % 3 == 0)
                 p.values[n] = p.x[i * FEATURES + j], p.indices[n++] = j;
         p.indptr[i + 1] = n;
+        for (int c = 0; c < N_COLUMNS; c++) /* some beyond the bins, and categories that are none */
+            FN(put_one)(&p.encoded[i * N_COLUMNS + c], COLUMNS[c].kind == ENCODING_PLAIN ? FN(get_one)(&p.x[i * FEATURES + c])
+                        : COLUMNS[c].kind == ENCODING_ONE_HOT ? (REAL)(i % (COLUMNS[c].n + 2) - 1)
+                        : (REAL)(i * 13 % (8 * COLUMNS[c].n + 16) - 8) / 8);
         p.labels[i] = i % CLASSES;
         p.weight[i] = (REAL)(i % 4) / 2; /* of some rows 0 */
     }
@@ -51,14 +58,18 @@ static struct FN(problem) FN(make_problem)(int which)
 static void FN(forget_problem)(struct FN(problem) *p)
 {
     free(p->layers), free(p->x), free(p->params), free(p->buffers), free(p->weight), free(p->labels), free(p->orders);
-    free(p->rates), free(p->indptr), free(p->values), free(p->indices);
+    free(p->rates), free(p->indptr), free(p->values), free(p->indices), free(p->encoded);
 }
 
 /* The first n rows. */
-static struct rows FN(first_rows)(const struct FN(problem) *p, int sparse, ptrdiff_t n, int weighted)
+static struct rows FN(first_rows)(const struct FN(problem) *p, enum form form, ptrdiff_t n, int weighted)
 {
-    return (struct rows){.x = sparse ? p->values : p->x, .indices = sparse ? p->indices : NULL, .indptr = sparse ? p->indptr : NULL,
-                         .n = n, .labels = p->labels, .sample_weight = weighted ? p->weight : NULL};
+    struct rows rows = {.x = p->x, .n = n, .labels = p->labels, .sample_weight = weighted ? p->weight : NULL};
+    if (form == SPARSE)
+        rows.x = p->values, rows.indices = p->indices, rows.indptr = p->indptr;
+    if (form == ENCODED)
+        rows.x = p->encoded, rows.columns = COLUMNS, rows.n_columns = N_COLUMNS;
+    return rows;
 }
 
 /* A training call: what it reads and, with memory of its own, what it writes. */
@@ -69,12 +80,12 @@ struct FN(task) {
     size_t state_bytes;
 };
 
-static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, int sparse, int optimizer, int with_options)
+static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, enum form form, int optimizer, int with_options)
 {
     *t = (struct FN(task)){.p = p, .step = with_options ? STEPS_BEFORE : 0,
                            .state_bytes = (size_t)(p->n_params * OPTIMIZER_SLOTS[optimizer]) * sizeof(REAL)};
     struct job *job = &t->job;
-    *job = (struct job){.data = FN(first_rows)(p, sparse, ROWS, with_options), .orders = p->orders, .n_epochs = EPOCHS,
+    *job = (struct job){.data = FN(first_rows)(p, form, ROWS, with_options), .orders = p->orders, .n_epochs = EPOCHS,
                         .n_visits = ROWS, .layers = p->layers, .n_layers = p->n_layers, .loss = SOFTMAX_CROSS_ENTROPY,
                         .gradient_scale = 1, .value_scale = 1, .alpha = 0.01, .optimizer = optimizer, .hyper = HYPER[optimizer],
                         .step = &t->step, .batch_size = BATCH};
@@ -88,7 +99,7 @@ static void FN(set_task)(struct FN(task) *t, const struct FN(problem) *p, int sp
         return;
     job->gradient_scale = 0.5, job->value_scale = 2, job->smoothing = 0.1, job->clip = 1e-3;
     job->rates = p->rates, job->exempt = 1, job->clip_norm = 0.3;
-    job->validation = FN(first_rows)(p, sparse, HELD_OUT, 1);
+    job->validation = FN(first_rows)(p, form, HELD_OUT, 1);
     job->validation_losses = checked(calloc(EPOCHS, sizeof(double)));
     job->best = checked(calloc(2, sizeof(double)));
     job->best[0] = (double)INFINITY;
@@ -124,11 +135,11 @@ static void FN(train)(struct FN(task) *t, int n_threads)
 }
 
 /* Every schedule, with threads that leave and join in: the number of threads decides the bits, and nothing else does. */
-static void FN(drive_training)(const struct FN(problem) *p, int sparse, int optimizer, int with_options, int n_threads)
+static void FN(drive_training)(const struct FN(problem) *p, enum form form, int optimizer, int with_options, int n_threads)
 {
     static const int schedules[][2] = {{SHARED, 0}, {REPLICATED, 0}, {SHARED, 3}, {REPLICATED, 2}, {AS_MEASURED, 0}};
     struct FN(task) first, again;
-    FN(set_task)(&first, p, sparse, optimizer, with_options);
+    FN(set_task)(&first, p, form, optimizer, with_options);
     FN(train)(&first, n_threads);
     const double *losses = first.job.losses;
     if (!(losses[EPOCHS - 1] < losses[0]) || first.step != STEPS + (with_options ? STEPS_BEFORE : 0))
@@ -144,7 +155,7 @@ static void FN(drive_training)(const struct FN(problem) *p, int sparse, int opti
     for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++) {
         force_schedule(schedules[i][0]);
         drill_crew(schedules[i][1]);
-        FN(set_task)(&again, p, sparse, optimizer, with_options);
+        FN(set_task)(&again, p, form, optimizer, with_options);
         FN(train)(&again, n_threads);
         if (!FN(is_same)(&again, &first))
             fault("not the same bits", "trained by another schedule");
@@ -155,23 +166,23 @@ static void FN(drive_training)(const struct FN(problem) *p, int sparse, int opti
     FN(forget_task)(&first);
 }
 
-static REAL *FN(predicted)(const struct FN(problem) *p, int sparse, const STORED *panels, int n_threads)
+static REAL *FN(predicted)(const struct FN(problem) *p, enum form form, const STORED *panels, int n_threads)
 {
-    const struct rows rows = FN(first_rows)(p, sparse, ROWS, 0);
+    const struct rows rows = FN(first_rows)(p, form, ROWS, 0);
     REAL *outputs = FN(array)(ROWS * CLASSES);
     if (FN(KERNELS).network_forward(&rows, p->layers, p->n_layers, p->params, p->buffers, panels, outputs, n_threads))
         fault("no memory", "network_forward");
     return outputs;
 }
 
-static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n_threads)
+static void FN(drive_predictions)(const struct FN(problem) *p, enum form form, int n_threads)
 {
-    const struct rows rows = FN(first_rows)(p, sparse, ROWS, 1);
+    const struct rows rows = FN(first_rows)(p, form, ROWS, 1);
     const ptrdiff_t n_packed = FN(KERNELS).n_packed(p->layers, p->n_layers);
-    REAL *outputs = FN(predicted)(p, sparse, NULL, n_threads), *gradient = FN(array)(p->n_params);
+    REAL *outputs = FN(predicted)(p, form, NULL, n_threads), *gradient = FN(array)(p->n_params);
     double loss;
     FN(numbers)("predicted", outputs, ROWS * CLASSES);
-    if (!sparse) {
+    if (form == DENSE) {
         STORED *panels = checked(aligned_alloc(CACHE_LINE, (size_t)round_up(n_packed * (ptrdiff_t)sizeof(STORED), CACHE_LINE)));
         FN(KERNELS).pack(p->layers, p->n_layers, p->params, panels);
         REAL *again = FN(predicted)(p, 0, panels, n_threads);
@@ -190,7 +201,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, int sparse, int n
 static void FN(set_tasks)(struct FN(task) *tasks, const struct FN(problem) *problems)
 {
     for (int i = 0; i < N_TASKS; i++)
-        FN(set_task)(&tasks[i], &problems[i % N_PROGRAMS], i / N_PROGRAMS % 2, i % N_OPTIMIZERS, i / N_OPTIMIZERS);
+        FN(set_task)(&tasks[i], &problems[i % N_PROGRAMS], (enum form)(i / N_PROGRAMS % N_FORMS), i % N_OPTIMIZERS, i / N_OPTIMIZERS);
 }
 
 /* train_jobs, against one after another; returns whether anything is wrong. */
@@ -283,12 +294,12 @@ static void FN(drive_networks)(void)
     struct FN(problem) problems[N_PROGRAMS];
     for (int which = 0; which < N_PROGRAMS; which++)
         problems[which] = FN(make_problem)(which);
-    for (int sparse = 0; sparse < 2; sparse++)
+    for (enum form form = 0; form < N_FORMS; form++)
         for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
             for (int which = 0; which < N_PROGRAMS; which++)
-                FN(drive_predictions)(&problems[which], sparse, n_threads);
+                FN(drive_predictions)(&problems[which], form, n_threads);
             for (int i = 0; i < 2 * N_OPTIMIZERS; i++)
-                FN(drive_training)(&problems[i % N_PROGRAMS], sparse, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
+                FN(drive_training)(&problems[i % N_PROGRAMS], form, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
         }
     FN(drive_callers)(problems);
     for (int which = 0; which < N_PROGRAMS; which++)

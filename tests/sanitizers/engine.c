@@ -70,6 +70,11 @@ static void *checked(void *memory)
 static void *copied(const void *from, size_t bytes) { return memcpy(checked(malloc(bytes + !bytes)), from, bytes); }
 
 enum { FEATURES = 21, HIDDEN = 37, CLASSES = 5, ROWS = 73, HELD_OUT = 19, BATCH = 16, EPOCHS = 3, MOST_THREADS = 4 };
+enum form { DENSE, SPARSE, ENCODED, N_FORMS }; /* of X */
+enum { N_COLUMNS = 7 };
+static const struct column COLUMNS[N_COLUMNS] = {{ENCODING_PLAIN, 0, 1}, {ENCODING_PIECEWISE_LINEAR, 1, 7}, {ENCODING_ONE_HOT, 8, 5},
+                                                 {ENCODING_PIECEWISE_LINEAR, 13, 1}, {ENCODING_ONE_HOT, 14, 1},
+                                                 {ENCODING_PLAIN, 15, 1}, {ENCODING_PIECEWISE_LINEAR, 16, 5}};
 enum { STEPS = EPOCHS * ((ROWS + BATCH - 1) / BATCH), STEPS_BEFORE = 2 };
 enum { N_TASKS = 2 * N_OPTIMIZERS }; /* of a call of train_jobs */
 
