@@ -129,7 +129,7 @@ MUTANTS = [
     (P + "numbers.py", "z = np.clip((x - median) / scale, {{-FARTHEST|-np.inf}}, FARTHEST)", P_TESTS + "magnitudes.py"),
     (P + "numbers.py", "(places - left) * {{np.minimum(b - a, MAX)|(b - a)}}, a, b)", P_TESTS + "magnitudes.py"),
     (P + "numbers.py", "ordered = np.concatenate([ends[:1], ordered, {{ends[1:]|ends[:0]}}])", P_TESTS + "encoder.py"),
-    (P + "categories.py", "if {{count >= min_frequency|count > min_frequency}}]", P_TESTS + "encoder.py"),
+    (P + "categories.py", "if {{count >= min_frequency|count > min_frequency}}}", P_TESTS + "encoder.py"),
     (P + "categories.py", "unseen = {{len(self.categories)|0}} if self.has_infrequent else -1", P_TESTS + "encoder.py"),
     (P + "columns.py", "np.append(self._distinct.missing, {{True|False}})[self._codes]", P_TESTS + "frames.py"),
     (P + "columns.py", "value.astimezone(UTC){{.replace(tzinfo=None)|.replace(tzinfo=None, hour=0)}}", P_TESTS + "encoder.py"),
