@@ -39,13 +39,8 @@ def given_rows(estimator, training, X=None, y=None, sample_weight=None):
 
     An error names what is missing or wrong.
     """
-    if X is None and y is None:
-        if sample_weight is not None:
-            raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+    if not are_given(X, y, sample_weight):
         return None
-    if X is None or y is None:
-        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
-        raise ValueError(f"{given} is provided, but {missing} was not provided.")
     with named("X_val"):
         X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=training[0].dtype)
     with named("y_val"):
@@ -61,6 +56,18 @@ def given_rows(estimator, training, X=None, y=None, sample_weight=None):
             sample_weight = _check_sample_weight(sample_weight, X)
             check_some_weight(sample_weight)
     return Rows(X, y, sample_weight)
+
+
+def are_given(X, y, sample_weight):
+    """Whether there are X_val and y_val; an error where one of them is missing to what is given."""
+    if X is None and y is None:
+        if sample_weight is not None:
+            raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+        return False
+    if X is None or y is None:
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    return True
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from .. import loop
 from ..annotations import Floats, MatrixLike
 from ..estimators.callbacks import CallbackMixin
-from ..estimators.held_out import named
+from ..estimators.held_out import are_given, named
 from ..estimators.validation import host_array, unchanged_by_errors
 from ..kernels import EncodedRows
 from ..network import Network
@@ -107,7 +107,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         Parameters
         ----------
         name : {'fast', 'accurate'}
-            'fast' is 16 epochs of two hidden layers, at about half of the time; 'accurate' has the defaults.
+            'fast' is 16 epochs of two hidden layers, at half to three quarters of the time; 'accurate' has the defaults.
         **parameters
             Parameters of the estimator, which take the place of the preset's.
 
@@ -203,13 +203,8 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return [with_a_column(encoder._encode_table(table)) for encoder in self.encoders_]
 
     def _given_rows(self, X, y, sample_weight):
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+        if not are_given(X, y, sample_weight):
             return None
-        if X is None or y is None:
-            given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
-            raise ValueError(f"{given} is provided, but {missing} was not provided.")
         if not self.early_stopping:
             raise ValueError(
                 "X_val and y_val are passed to fit while at the same time early_stopping is False. When passing X_val and y_val to "

@@ -163,12 +163,13 @@ def test_wrong_columns_are_refused():
 
 def test_columns_that_were_changed_are_refused(each_source, rows, problem):
     """The columns of `EncodedRows` are not checked again, except by the compiled code."""
+    if each_source.backend != "cython":
+        pytest.skip("has no addresses: the rows are made dense, by NumPy")
     given = problem(rows(5))
     given["x"].columns = table([(PLAIN, 1)] * 5 + [(PIECEWISE, 42)])
     given["x"].columns["offset"][5] = 40
-    if each_source.backend == "cython":
-        with pytest.raises(ValueError, match="columns must be the encodings of 47 values without gaps; column 5 is not"):
-            each_source.network_forward(given["x"], given["layers"], given["params"])
+    with pytest.raises(ValueError, match="columns must be the encodings of 47 values without gaps; column 5 is not"):
+        each_source.network_forward(given["x"], given["layers"], given["params"])
 
 
 def test_a_network_that_cannot_read_them_says_so(rows):
