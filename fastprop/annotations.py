@@ -1,6 +1,6 @@
 """The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +12,8 @@ from .kernels.annotations import ActivationName, FloatDType, Floats, Integers, L
 MatrixLike: TypeAlias = ArrayLike | Sparse
 # The same, or nested lists with strings and gaps.
 TableLike: TypeAlias = MatrixLike | Sequence[Sequence[Any]]
+# Chunks (X, y) or (X, y, sample_weight), to be read several times.
+ChunkSource: TypeAlias = Iterable[tuple[Any, ...]] | Callable[[], Iterable[tuple[Any, ...]]]
 # What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
 # NumPy imports numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
@@ -31,6 +33,7 @@ __all__ = [
     "ActivationName",
     "AnyLoss",
     "ArrayLike",
+    "ChunkSource",
     "FloatDType",
     "Floats",
     "Integers",

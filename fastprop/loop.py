@@ -153,19 +153,28 @@ class CompiledEpochs:
     def run(self, orders, losses):
         """Train for an epoch over each of ``orders`` (n_epochs, n_rows), and append the losses to a list, after an interrupt too if
         all was done."""
-        n_epochs, t, rates = len(orders), self.optimizer.t, self.rates(len(orders))
-        size = self._steps_per_call if n_epochs == 1 else self.n_steps
-        parts = range(0, self.n_steps, size)
-        means, shares = np.empty((len(parts), n_epochs)), np.empty(len(parts))
+        n_epochs, t, pieces = len(orders), self.optimizer.t, []
         try:
-            for i, start in enumerate(parts):
-                part = orders[:, start * self.batch_size : (start + size) * self.batch_size]
-                shares[i] = part.shape[1] / self.n_samples
-                self.train(part, means[i], rates if rates is None or len(parts) == 1 else rates[start : start + size])
-                interrupts.check()
+            self.train_pieces(orders, self.rates(n_epochs), pieces)
         finally:
             if self.optimizer.t == t + n_epochs * self.n_steps:
-                losses.extend((means[0] if len(parts) == 1 else shares @ means).tolist())
+                losses.extend(mean_losses(pieces))
+
+    def train_pieces(self, orders: Integers, rates: Any, pieces: list[tuple[int, Any]]) -> None:
+        """Train over ``orders`` with the factors ``rates`` of all their steps, or None; append (rows, mean losses) of each call."""
+        n_steps = -(-orders.shape[1] // self.batch_size)
+        size = self._steps_per_call if len(orders) == 1 else n_steps
+        for start in range(0, n_steps, size):
+            part, means = orders[:, start * self.batch_size : (start + size) * self.batch_size], np.empty(len(orders))
+            pieces.append((part.shape[1], means))
+            self.train(part, means, rates if rates is None or n_steps <= size else rates[start : start + size])
+            interrupts.check()
+
+
+def mean_losses(pieces):
+    """The mean loss of each epoch, of (rows, mean losses) of its pieces."""
+    rows, means = zip(*pieces, strict=True)
+    return means[0].tolist() if len(means) == 1 else (np.array(rows) / sum(rows) @ np.array(means)).tolist()
 
 
 class NetworkEpochs(CompiledEpochs):

@@ -25,12 +25,14 @@ from ..threads import n_threads_of_call, n_threads_of_prediction
 from ..training_set import float_dtype
 from ..warn import call
 from .callbacks import CallbackMixin, MLPObserver
+from .chunks import in_chunks
 from .held_out import VALIDATION, given_rows
 from .hidden import HiddenLayersMixin
 from .inputs import finite_rows, plain_rows
 from .interop import InteropMixin
 from .parameters import Parameters
 from .private_names import PrivateNamesMixin
+from .rows import InMemory
 from .stochastic import check_rows, clip, train
 from .stopping import HISTORY, OPTIONAL, History
 from .subclassing import SubclassingMixin
@@ -74,8 +76,19 @@ class BaseMLP(
     # What the two estimators differ in
 
     @abstractmethod
+    def _checked_arrays(self, X, y, reset):
+        """X as a float array, and y as scikit-learn validates it."""
+
+    @abstractmethod
     def _checked_input(self, X, y, incremental, reset):
-        """X as a float array, and y as `_encoded` gives it; may set attributes about classes."""
+        """`_checked_arrays`, and y as `_encoded` gives it; may set attributes about classes."""
+
+    @abstractmethod
+    def _use_summary(self, summary, classes):
+        """Set the attributes about classes by what all parts of the data have, a `parts.Summary`, and the classes given, or None.
+
+        Returns what replaces ``class_weight`` for the parts, or None.
+        """
 
     @abstractmethod
     def _encoded(self, y):
@@ -97,8 +110,8 @@ class BaseMLP(
     def _score_outputs(self, y, outputs, sample_weight):
         """The score for early stopping of a network's outputs, where y is in the form of `_encoded`."""
 
-    def _weights_of_rows(self, y, sample_weight, incremental):
-        """The weights of rows whose targets are y in the form of `_encoded`, or None."""
+    def _weights_of_rows(self, y, sample_weight, incremental, class_weight=None):
+        """The weights of rows whose targets are y in the form of `_encoded`, or None; class_weight may replace the parameter."""
         return sample_weight
 
     def _prepared_targets(self, y):
@@ -121,31 +134,46 @@ class BaseMLP(
         if replaced := self._replaced():
             self._check_scikit_learn_can(given)
             return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
+        arrays = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
+        return self._fit_to(partial(self._in_memory, *arrays, given, incremental), arrays, bool(given), incremental)
+
+    def _in_memory(self, X, y, sample_weight, given, incremental, reset):
+        """`InMemory` of the arguments of `_fit`."""
+        check = partial(self._checked_input, incremental=incremental, reset=reset)
+        X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._weights_of_rows(y, sample_weight, incremental)
+        if sample_weight is not None:
+            check_some_weight(sample_weight)
+        rows = given_rows(self, X.dtype, y[:1], *map(given.get, VALIDATION))
+        check_rows(self, X.shape[0], rows)
+        return InMemory(X, y, sample_weight, rows)
+
+    def _fit_chunks(self, source, classes, given):
+        """`_fit` to the chunks of a source; ``given`` has the arguments for validation that are not None."""
+        if replaced := self._replaced():
+            raise TypeError(f"fit_chunks runs compiled code, which does not call {', '.join(replaced)}")
+        return self._fit_to(partial(in_chunks, self, source, classes, given), (source, None, None), bool(given), False)
+
+    def _fit_to(self, check, as_given, has_validation, incremental):
+        """Fit to the rows, such as `InMemory`, that ``check(reset=...)`` returns; ``as_given`` are X, y and sample_weight."""
         hidden_layer_sizes = self._hidden_layer_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         n_hidden = len(hidden_layer_sizes) if first_pass else len(self.coefs_) - 1
-        self._check_parameters(n_hidden, incremental, bool(given))
+        self._check_parameters(n_hidden, incremental, has_validation)
         if not first_pass:
             self._check_norms()
-        as_given = X, y, sample_weight = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
-        check = partial(self._checked_input, incremental=incremental, reset=first_pass)
         with unchanged_by_errors(self):
-            X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
-            if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, X)
-            sample_weight = self._weights_of_rows(y, sample_weight, incremental)
-            if sample_weight is not None:
-                check_some_weight(sample_weight)
-            rows = given_rows(self, (X, y), *map(given.get, VALIDATION))
-            check_rows(self, X.shape[0], rows)
+            rows = check(reset=first_pass)
         observer = MLPObserver(self, *as_given, incremental) if self._has_callbacks else None
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            self._make_network(X, self._n_outputs(y), hidden_layer_sizes)
+            self._make_network(rows.n_features, rows.dtype, self._n_outputs(rows.example), hidden_layer_sizes)
         if self.solver == "lbfgs":
-            network = self._train_lbfgs(X, y, sample_weight, observer)
+            network = self._train_lbfgs(rows, observer)
         else:
-            network = train(self, X, y, sample_weight, rows, self._history(), incremental, observer)
+            network = train(self, rows, self._history(), incremental, observer)
         if not np.isfinite(network.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -170,13 +198,13 @@ class BaseMLP(
     def _n_outputs(self, y):
         return y.shape[1]
 
-    def _make_network(self, X, n_outputs, hidden_layer_sizes):
-        sizes = [X.shape[1], *hidden_layer_sizes, n_outputs]
+    def _make_network(self, n_features, dtype, n_outputs, hidden_layer_sizes):
+        sizes = [n_features, *hidden_layer_sizes, n_outputs]
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes)
         self.out_activation_ = self._out_activation()
         make, activation = network_type(self.activation)
         loss, hyper = self._loss_of_network()
-        network = make(sizes, activation, loss, X.dtype, hyper, self.normalization)
+        network = make(sizes, activation, loss, dtype, hyper, self.normalization)
         network.initialize(self._random_state)
         self._use_network(network)
         self.n_iter_ = self.t_ = 0
@@ -215,19 +243,19 @@ class BaseMLP(
             )
         return history
 
-    def _train_lbfgs(self, X, y, sample_weight, observer):
+    def _train_lbfgs(self, rows, observer):
         network = self._trainable_network()
         if observer is not None:
             observer.watch(network)
         result = train_lbfgs(
             network,
-            network.training_set(X, self._prepared_targets(y), sample_weight),
+            network.training_set(rows.X, self._prepared_targets(rows.y), rows.sample_weight),
             alpha=self.alpha,
             max_iter=self.max_iter,
             max_fun=self.max_fun,
             tol=self.tol,
             clip=clip(network),
-            n_threads=n_threads_of_call(self.n_jobs, X.shape[0], 6 * network.n_weights),
+            n_threads=n_threads_of_call(self.n_jobs, rows.X.shape[0], 6 * network.n_weights),
             observer=observer,
             time_limit=self.max_time,
         )

@@ -13,7 +13,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
-from ..annotations import ArrayLike, Floats, Integers, MatrixLike
+from ..annotations import ArrayLike, ChunkSource, Floats, Integers, MatrixLike
 from ..decorators import available_if, fits
 from .base import BaseMLP
 from .class_weights import weights_of_labels
@@ -268,6 +268,69 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         with self._validating(X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val):
             return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
+    @fits
+    def fit_chunks(
+        self,
+        source: ChunkSource,
+        *,
+        classes: ArrayLike | None = None,
+        X_val: MatrixLike | None = None,
+        y_val: MatrixLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train on rows that come in chunks, of which only one need be in memory: `fit` for data that do not fit into it.
+
+        The source is read once to look at all rows, and then once for each epoch. An epoch has the rows of a chunk in a new order,
+        and the chunks too if the source is a sequence; a mini-batch may have rows of two chunks. The stopping rule, the schedules
+        and ``warm_start`` are those of `fit`, and one chunk with all rows gives the bits of `fit`.
+
+        Parameters
+        ----------
+        source : sequence, iterable, or callable without arguments that returns an iterator
+            Gives the chunks ``(X, y)`` or ``(X, y, sample_weight)``, each as `fit` takes them, the same rows each time. Not a
+            generator, which can be read only once: pass the function that makes it. A chunk without rows is skipped.
+        classes : array-like, shape (n_classes,), optional
+            All classes there are; by default those in the source.
+        X_val : array-like or sparse matrix, shape (n_val, n_features), optional
+            Validation rows. Early stopping needs them, as no rows are held out here; without it they are only recorded.
+        y_val : array-like, shape (n_val,) or (n_val, n_labels), optional
+            Their labels, as y in `fit`; needed with X_val.
+        sample_weight_val : array-like, shape (n_val,), optional
+            Their weights.
+
+        Returns
+        -------
+        MLPClassifier
+            This estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the source, a chunk of it or another argument is not as described, chunks do not go together, or the source gives
+            another number of rows than at first. What the source raises is passed on. After an error in an epoch the estimator has
+            the weights of the last mini-batch and the history of the epochs before; with ``warm_start`` it can go on from there.
+
+        Notes
+        -----
+        Rows that are sorted, by class or by time, train badly in chunks: mix them when they are stored. If any chunk has weights,
+        the rows of those without count once.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import MLPClassifier
+        >>> def chunks():
+        ...     for seed in range(3):
+        ...         X = np.random.default_rng(seed).normal(size=(500, 2))
+        ...         yield X, X.sum(axis=1) > 0
+        ...
+        >>> model = MLPClassifier(random_state=0, max_iter=20, tol=0).fit_chunks(chunks)
+        >>> model.t_
+        30000
+        """
+        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        return self._fit_chunks(source, classes, {name: value for name, value in given.items() if value is not None})
+
     @available_if(lambda estimator: estimator._check_solver())
     @fits
     def partial_fit(
@@ -386,8 +449,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
+    def _checked_arrays(self, X, y, reset):
+        return training_data(self, X, y, reset)
+
     def _checked_input(self, X, y, incremental, reset):
-        X, y = training_data(self, X, y, reset)
+        X, y = self._checked_arrays(X, y, reset)
         y = raveled(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -398,6 +464,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             check_known_classes(y, self.classes_)
         return X, encode(self._label_binarizer, y)
 
+    def _use_summary(self, summary, classes):
+        labels = summary.targets
+        if classes is not None:
+            labels = labels.among(classes)
+        if hasattr(self, "classes_") and self.warm_start:
+            check_same_classes(labels.classes, self.classes_)
+        else:
+            self._label_binarizer, self.classes_ = labels.binarizer, labels.classes
+        return labels.balanced_weights(summary.n_rows) if self.class_weight == "balanced" else None
+
     def _encoded(self, y):
         y = raveled(y)
         check_known_classes(y, self.classes_)
@@ -406,10 +482,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _decoded(self, y):
         return decode(self._label_binarizer, y)
 
-    def _weights_of_rows(self, y, sample_weight, incremental):
-        if self.class_weight is None:
+    def _weights_of_rows(self, y, sample_weight, incremental, class_weight=None):
+        class_weight = self.class_weight if class_weight is None else class_weight
+        if class_weight is None:
             return sample_weight
-        weights = weights_of_labels(self.class_weight, self._decoded(y), self.classes_, incremental)
+        weights = weights_of_labels(class_weight, self._decoded(y), self.classes_, incremental)
         return weights if sample_weight is None else sample_weight * weights
 
     def _prepared_targets(self, y):

@@ -34,19 +34,19 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
-def given_rows(estimator, training, X=None, y=None, sample_weight=None):
-    """The `Rows` of X_val, y_val and sample_weight_val, of the same kind as the ``training`` X and y; None where there are none.
+def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None):
+    """The `Rows` of X_val, y_val and sample_weight_val, or None where there are none.
 
-    An error names what is missing or wrong.
+    ``dtype`` is that of X to train on, ``example`` a row of its y as it is encoded. An error names what is missing or wrong.
     """
     if not are_given(X, y, sample_weight):
         return None
     with named("X_val"):
-        X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=training[0].dtype)
+        X = validated(estimator, host_array(X, "X_val"), reset=False, dtype=dtype)
     with named("y_val"):
         y = raveled(_check_y(host_array(y, "y_val"), multi_output=True, y_numeric=not estimator._is_classifier))
         check_consistent_length(X, y)
-        expected = (X.shape[0], *estimator._decoded(training[1][:1]).shape[1:])
+        expected = (X.shape[0], *estimator._decoded(example).shape[1:])
         if y.shape != expected:
             raise ValueError(f"must have shape {expected} to go with y; got {y.shape}")
         y = estimator._encoded(y)

@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..annotations import ArrayLike, Floats, Integers, MatrixLike
+from ..annotations import ArrayLike, ChunkSource, Floats, Integers, MatrixLike
 from ..decorators import fits
 from ..kernels.spec import LOSSES
 from ..scikit_learns import is_patched, scikit_learns_class
@@ -285,6 +285,66 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return self._fit(X, y, sample_weight=sample_weight, incremental=False)
 
     @fits
+    def fit_chunks(
+        self,
+        source: ChunkSource,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train on rows that come in chunks, of which only one need be in memory: `fit` for data that do not fit into it.
+
+        The source is read once to look at all rows, and then once for each epoch. An epoch has the rows of a chunk in a new order,
+        and the chunks too if the source is a sequence; a mini-batch may have rows of two chunks. The stopping rule, the schedules
+        and ``warm_start`` are those of `fit`, and one chunk with all rows gives the bits of `fit`.
+
+        Parameters
+        ----------
+        source : sequence, iterable, or callable without arguments that returns an iterator
+            Gives the chunks ``(X, y)`` or ``(X, y, sample_weight)``, each as `fit` takes them, the same rows each time. Not a
+            generator, which can be read only once: pass the function that makes it. A chunk without rows is skipped.
+        X_val : array-like or sparse matrix, shape (n_val, n_features), optional
+            Validation rows. Early stopping needs them, as no rows are held out here; without it they are only recorded.
+        y_val : array-like, shape (n_val,) or (n_val, n_outputs), optional
+            Their targets, as y in `fit`; needed with X_val.
+        sample_weight_val : array-like, shape (n_val,), optional
+            Their weights.
+
+        Returns
+        -------
+        MLPRegressor
+            This estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the source, a chunk of it or another argument is not as described, chunks do not go together, or the source gives
+            another number of rows than at first. What the source raises is passed on. After an error in an epoch the estimator has
+            the weights of the last mini-batch and the history of the epochs before; with ``warm_start`` it can go on from there.
+
+        Notes
+        -----
+        Rows that are sorted, by class or by time, train badly in chunks: mix them when they are stored. If any chunk has weights,
+        the rows of those without count once.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import MLPRegressor
+        >>> def chunks():
+        ...     for seed in range(3):
+        ...         X = np.random.default_rng(seed).normal(size=(500, 2))
+        ...         yield X, X.sum(axis=1)
+        ...
+        >>> model = MLPRegressor(random_state=0, max_iter=20, tol=0).fit_chunks(chunks)
+        >>> model.t_
+        30000
+        """
+        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        return self._fit_chunks(source, None, {name: value for name, value in given.items() if value is not None})
+
+    @fits
     def partial_fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch, going on from the present weights and optimizer state.
 
@@ -389,9 +449,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         hyper = {name: getattr(self, own) for name, own in LOSS_HYPER[self.loss].items()}
         return self.loss, hyper or None
 
+    def _checked_arrays(self, X, y, reset):
+        return training_data(self, X, y, reset, y_numeric=True)
+
     def _checked_input(self, X, y, incremental, reset):
-        X, y = training_data(self, X, y, reset, y_numeric=True)
+        X, y = self._checked_arrays(X, y, reset)
         return X, self._encoded(y)
+
+    def _use_summary(self, summary, classes):
+        return None
 
     def _encoded(self, y):
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "biuf":

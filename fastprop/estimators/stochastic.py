@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,46 +13,44 @@ from .. import loop
 from ..network import Network
 from ..threads import n_threads_of_steps
 from ..warn import warn
-from .held_out import Rows, Validation, scorer_of, split_rows
+from .held_out import Validation, scorer_of
 from .interop import fastprops_optimizer
 from .schedules import Averages, Masks, follow, new_optimizer
 from .stopping import StoppingRule
 
 
-def train(estimator, X, y, sample_weight, given, history, incremental, observer):
+def train(estimator, source, history, incremental, observer):
     """Train an estimator for an epoch, or until it stops, with solvers other than 'lbfgs', and return its network.
 
-    X and y are in the form of `BaseMLP._checked_input`; ``given`` are `held_out.Rows` or None.
+    The source has checked rows, such as `rows.InMemory`.
     """
     network = estimator._trainable_network()
-    data = network.training_set(X, y, sample_weight)
-    rows, held_out = _rows_to_train_on(estimator, data, y, sample_weight, given)
-    batch_size = _batch_size(estimator, len(rows))
-    n_rows = _rows_of_epoch(estimator, len(rows), batch_size)
+    rows = source.begin(estimator, network)
+    batch_size = _batch_size(estimator, rows.n_rows)
+    n_rows = _rows_of_epoch(estimator, rows.n_rows, batch_size)
     n_threads = n_threads_of_steps(estimator.n_jobs, batch_size, network.n_weights)
     optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
-    history.expect(held_out is not None, optimizer.varies)
-    orders = loop.shuffled_orders(rows, estimator._random_state if estimator.shuffle else None)
+    history.expect(rows.held_out is not None, optimizer.varies)
     with averaged(estimator, network, optimizer) as judged:
-        validation = None if held_out is None else _validation(estimator, network, judged, held_out, history)
+        validation = None if rows.held_out is None else _validation(estimator, network, judged, rows.held_out, history)
         if observer is not None:
-            observer.watch(judged, history, validation, rows if held_out is not given else None)
+            observer.watch(judged, history, validation, rows.left_by_split)
         verdict = {"tol": estimator.tol, "n_iter_no_change": estimator.n_iter_no_change, "n_threads": n_threads}
-        verdict |= {"verbose": estimator.verbose, "says_more": given is not None or estimator.scoring is not None}
-        rule = StoppingRule(optimizer, history, n_rows, validation, **verdict)
-        runner = loop.NetworkEpochs(
+        says_more = source.given is not None or estimator.scoring is not None
+        rule = StoppingRule(optimizer, history, n_rows, validation, **verdict, verbose=estimator.verbose, says_more=says_more)
+        runner, orders = rows.epochs(
             network.sharing(dropout=_dropout(estimator, optimizer)) if optimizer.masks else network,
-            data,
             n_rows,
             optimizer.rule,
             lambda n_epochs, n_steps: optimizer.begin(history.n_samples_seen, n_rows, n_epochs, n_steps),
+            estimator._random_state if estimator.shuffle else None,
             batch_size=batch_size,
             n_threads=n_threads,
             **_options(estimator, network, optimizer),
         )
         n_epochs, limits = 1 if incremental else estimator.max_iter, {"observer": observer, "time_limit": estimator.max_time}
         try:
-            ending = loop.run_epochs(runner, partial(_first_rows, orders, n_rows), rule, n_epochs, **limits)
+            ending = loop.run_epochs(runner, orders, rule, n_epochs, **limits)
         finally:
             estimator._store(history)
     if validation is not None and validation.decides:
@@ -75,16 +72,6 @@ def clip(network):
     return float(np.finfo(network.dtype).eps)
 
 
-def _rows_to_train_on(estimator, data, y, sample_weight, given):
-    """(the numbers of the rows to train on, the `Rows` to validate on: the given ones, with early stopping the others, or None)."""
-    if not estimator.early_stopping or given is not None:
-        return np.arange(data.n_samples), given
-    # Only two classes are stratified, as in scikit-learn.
-    stratify = y if estimator._is_classifier and y.ndim == 2 and y.shape[1] == 1 else None
-    rows, others = split_rows(data.n_samples, estimator.validation_fraction, estimator._random_state, stratify)
-    return rows, Rows(data.rows[others], y[others], None if sample_weight is None else sample_weight[others])
-
-
 def _batch_size(estimator, n_samples):
     if estimator.batch_size == "auto":
         return min(200, n_samples)
@@ -104,11 +91,6 @@ def check_rows(estimator, n_samples, given):
 def _rows_of_epoch(estimator, n_rows, batch_size):
     """How many rows an epoch has: batch norm leaves out a last batch of a single row, which has no variance."""
     return n_rows - (estimator.normalization == "batch" and n_rows > 1 and n_rows % batch_size == 1)
-
-
-def _first_rows(orders, n_rows, n_epochs):
-    made = orders(n_epochs)
-    return made if made.shape[1] == n_rows else np.ascontiguousarray(made[:, :n_rows])
 
 
 def _optimizer(estimator, network, incremental):

@@ -1,0 +1,187 @@
+"""Rows that come in chunks, read anew for each epoch: what `BaseMLP._fit_chunks` trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import loop
+from ..training_set import is_sparse
+from .held_out import VALIDATION, Rows, given_rows, named
+from .parts import checked_part, summary_of
+from .rows import InMemory
+from .stochastic import check_rows
+
+
+class Source:
+    """The chunks that a user gives: ``(X, y)`` or ``(X, y, sample_weight)`` each.
+
+    Parameters
+    ----------
+    given : sequence, iterable, or callable without arguments that returns an iterator
+        What gives them, each time anew.
+    """
+
+    def __init__(self, given: Any) -> None:
+        one_pass = not callable(given) and hasattr(given, "__next__")
+        if one_pass or not (callable(given) or hasattr(given, "__iter__") or hasattr(given, "__getitem__")):
+            raise TypeError(
+                "source must be read again for each epoch: a sequence of chunks, an iterable that is not its own iterator, or a "
+                f"callable that returns an iterator; got {type(given).__name__}"
+            )
+        self._given = given
+        self.has_places = not isinstance(given, Mapping) and all(hasattr(given, name) for name in ("__len__", "__getitem__"))
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def read(self, places: Any = None) -> Iterator[tuple[int, tuple[Any, Any, Any]]]:
+        """(place, chunk) of each chunk with rows; of a sequence in the order of ``places``, if they are given."""
+        if places is not None:
+            chunks = ((int(place), self._given[int(place)]) for place in places)
+        else:
+            chunks = enumerate(self._given() if callable(self._given) else self._given)
+        for place, chunk in chunks:
+            if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
+                what = f"{len(chunk)} elements" if isinstance(chunk, (tuple, list)) else f"a {type(chunk).__name__}"
+                raise TypeError(f"chunk {place} of source must be (X, y) or (X, y, sample_weight); got {what}")
+            if _n_rows(chunk[1]):
+                yield place, (*chunk, None)[:3]
+
+
+def _n_rows(y):
+    return y.shape[0] if getattr(y, "shape", ()) else len(y) if hasattr(y, "__len__") else 1
+
+
+class InChunks:
+    """The checked chunks of a source, with the attributes of `rows.CheckedRows`."""
+
+    def __init__(self, source: Source, summary: Any, class_weight: Any, example: Any, given: Rows | None) -> None:
+        self._source, self.summary, self._class_weight = source, summary, class_weight
+        self.n_features, self.dtype, self.example, self.given = summary.n_features, summary.dtype, example, given
+
+    def begin(self, estimator, network):
+        return RowsOfChunks(self, estimator)
+
+    def read(self, estimator: Any, random_state: Any) -> Iterator[InMemory]:
+        """The chunks, checked: of a sequence in a new order that the random state draws, if there is one."""
+        draws = random_state is not None and self._source.has_places and len(self._source) > 1
+        for place, (X, y, weight) in self._source.read(random_state.permutation(len(self._source)) if draws else None):
+            with named(f"chunk {place} of source"):
+                X, y, weight = checked_part(estimator, X, y, weight, self._class_weight)
+            if weight is None and self.summary.has_weights:
+                weight = np.ones(len(y), self.dtype)
+            yield InMemory(X, y, weight, None)
+
+
+def in_chunks(estimator, source, classes, given, reset):
+    """`InChunks` of a user's source, which is read once; sets what `BaseMLP._checked_input` sets."""
+    source, summary, n_chunks = Source(source), None, 0
+    for place, chunk in source.read():
+        with named(f"chunk {place} of source"):
+            part = summary_of(estimator, *chunk, reset=reset)
+            summary, n_chunks = part if summary is None else summary.joined(part), n_chunks + 1
+    if summary is None:
+        raise ValueError("source has no rows")
+    if not summary.some_weight:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    summary.use(estimator, reset)
+    class_weight = estimator._use_summary(summary, classes)
+    example = estimator._encoded(summary.example)
+    rows = given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION))
+    if estimator.early_stopping and rows is None:
+        raise ValueError("early_stopping=True needs X_val and y_val here, as fit_chunks holds out no rows")
+    check_rows(estimator, summary.n_rows, rows)
+    return InChunks(source, summary, class_weight, example, rows)
+
+
+class RowsOfChunks:
+    """All rows of `InChunks`, as `rows.EpochRows`."""
+
+    left_by_split = None
+
+    def __init__(self, chunks: InChunks, estimator: Any) -> None:
+        self._chunks, self._estimator, self.n_rows, self.held_out = chunks, estimator, chunks.summary.n_rows, chunks.given
+
+    def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
+        read = partial(self._chunks.read, self._estimator, random_state)
+        return ChunkEpochs(read, network, n_rows, self.n_rows, optimizer, rates, random_state, **options), lambda n_epochs: None
+
+
+class ChunkEpochs:
+    """Epochs over chunks: each batch is trained on in a compiled call with those of the same chunk, or by itself where it spans
+    chunks."""
+
+    epochs_per_call = 1
+
+    def __init__(self, read, network, n_rows, n_all, optimizer, rates, random_state, *, batch_size, **options):
+        self._read, self._network, self._n_rows, self._n_all, self._optimizer = read, network, n_rows, n_all, optimizer
+        self._rates, self._batch_size, self._options = rates, batch_size, options
+        self._random_state, self._only_order = random_state, None
+
+    def run(self, orders, losses):
+        """Train for an epoch, and append its loss, after an interrupt too if all was done."""
+        n_steps, pieces = -(-self._n_rows // self._batch_size), []
+        end, rates = self._optimizer.t + n_steps, self._rates(1, n_steps)
+        try:
+            for rows, order in self._batches():
+                data = self._network.training_set(*rows[:3])
+                options = {"batch_size": self._batch_size, **self._options}
+                stretch = loop.NetworkEpochs(self._network, data, len(order), self._optimizer, **options)
+                here = None if rates is None else rates[n_steps - end + self._optimizer.t :][: stretch.n_steps]
+                stretch.train_pieces(order[None], here, pieces)
+        finally:
+            if self._optimizer.t == end:
+                losses.extend(loop.mean_losses(pieces))
+
+    def _batches(self):
+        """(rows, order) so that all orders, one after the other, are an epoch's batches."""
+        kept, n_kept, n_left, n_seen = [], 0, self._n_rows, 0
+        for rows in self._read():
+            n_seen += len(rows.y)
+            self._check_number(n_seen, n_seen <= self._n_all)
+            order = self._order(len(rows.y))[:n_left]
+            n_left -= len(order)
+            if kept:
+                first, order = np.split(order, [self._batch_size - n_kept])
+                kept, n_kept = [*kept, _taken(rows, first)], n_kept + len(first)
+                if n_kept == self._batch_size or not n_left:
+                    yield _joined(kept), np.arange(n_kept)
+                    kept, n_kept = [], 0
+            end = len(order) if not n_left else len(order) - len(order) % self._batch_size
+            if end:
+                yield rows, order[:end]
+            if end < len(order):
+                kept, n_kept = [_taken(rows, order[end:])], len(order) - end
+        self._check_number(n_seen, n_seen == self._n_all)
+
+    def _order(self, n):
+        """The order of a chunk's rows, of the only chunk one that continues the last epoch's, as in `loop.shuffled_orders`."""
+        orders = self._only_order
+        if orders is None:
+            orders = loop.shuffled_orders(np.arange(n), self._random_state)
+            if n == self._n_all:
+                self._only_order = orders
+        return orders(1)[0]
+
+    def _check_number(self, n_seen, is_right):
+        if not is_right:
+            raise ValueError(f"source must have the {self._n_all} rows that it had when it was first read; it has {n_seen} now")
+
+
+def _taken(rows, which):
+    return InMemory(rows.X[which], rows.y[which], None if rows.sample_weight is None else rows.sample_weight[which], None)
+
+
+def _joined(parts):
+    X, y, weight = zip(*(part[:3] for part in parts), strict=True)
+    if is_sparse(X[0]):
+        from scipy.sparse import vstack  # here, because importing it takes a while
+
+        X = vstack(X, format="csr")
+    else:
+        X = np.concatenate(X)
+    return InMemory(X, np.concatenate(y), None if weight[0] is None else np.concatenate(weight), None)

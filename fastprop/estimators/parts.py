@@ -1,0 +1,149 @@
+"""What training must know of data that come in parts before it begins: each part is looked at, and what was seen is joined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import _check_sample_weight
+
+from .targets import check_known_classes, raveled
+from .validation import host_array
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a classifier, sorted, and how many rows have each, also where a row has several."""
+
+    classes: NDArray[Any]
+    counts: NDArray[np.intp]
+    binarizer: LabelBinarizer
+
+    @classmethod
+    def of(cls, y: Any) -> Labels:
+        """Those of y as scikit-learn validates it."""
+        binarizer = LabelBinarizer().fit(y)
+        if binarizer.y_type_ == "multilabel-indicator":
+            return cls(binarizer.classes_, np.asarray(y.sum(axis=0), np.intp).ravel(), binarizer)
+        return cls(*np.unique(y, return_counts=True), binarizer)
+
+    @property
+    def are_several(self) -> bool:
+        """Whether a row has several labels."""
+        return self.binarizer.y_type_ == "multilabel-indicator"
+
+    def joined(self, other: Labels) -> Labels:
+        """Those of both."""
+        if self.are_several or other.are_several:
+            if not (self.are_several and other.are_several and len(self.classes) == len(other.classes)):
+                raise ValueError(f"y has {other._described()}; the rows before it have {self._described()}")
+            return Labels(self.classes, self.counts + other.counts, self.binarizer)
+        return _labels(unique_labels(self.classes, other.classes), self, other)
+
+    def among(self, classes: Any) -> Labels:
+        """These, where ``classes`` are all there are; an error names those that are not among them."""
+        if self.are_several:
+            return self
+        classes = unique_labels(classes)
+        check_known_classes(self.classes, classes)
+        return _labels(classes, self)
+
+    def _described(self):
+        return f"{len(self.classes)} labels in each row" if self.are_several else "one label in each row"
+
+    def balanced_weights(self, n_rows: int) -> Any:
+        """What ``class_weight='balanced'`` means for all rows, as a dict, or a list of dicts for several labels."""
+        if self.are_several:
+            return [_balanced({0: n_rows - n, 1: n}, n_rows) for n in self.counts.tolist()]
+        return _balanced(dict(zip(self.classes.tolist(), self.counts.tolist(), strict=True)), n_rows)
+
+
+def _labels(classes, *parts):
+    counts = np.zeros(len(classes), np.intp)
+    for each in parts:
+        counts[np.searchsorted(classes, each.classes)] += each.counts
+    return Labels(classes, counts, LabelBinarizer().fit(classes))
+
+
+def _balanced(counts, n_rows):
+    counts = {label: n for label, n in counts.items() if n}
+    return {label: n_rows / (len(counts) * float(n)) for label, n in counts.items()}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was seen of one part, or of several: ``targets`` are `Labels`, or of a regressor None; ``example`` is a row of y."""
+
+    n_rows: int
+    n_features: int
+    feature_names: tuple[str, ...] | None
+    dtype: np.dtype[Any]
+    has_weights: bool
+    some_weight: bool
+    targets: Labels | None
+    example: Any
+
+    def joined(self, other: Summary) -> Summary:
+        """What was seen of both; an error says in what ``other`` differs."""
+        if other.n_features != self.n_features:
+            raise ValueError(f"X has {other.n_features} features; the rows before it have {self.n_features}")
+        if other.feature_names != self.feature_names:
+            raise ValueError(f"X has the feature names {other.feature_names}; the rows before it have {self.feature_names}")
+        if self.targets is None and other.example.shape[1:] != self.example.shape[1:]:
+            raise ValueError(f"y has rows of shape {other.example.shape[1:]}; those before it have {self.example.shape[1:]}")
+        return Summary(
+            self.n_rows + other.n_rows,
+            self.n_features,
+            self.feature_names,
+            np.result_type(self.dtype, other.dtype),
+            self.has_weights or other.has_weights,
+            self.some_weight or other.some_weight,
+            None if self.targets is None or other.targets is None else self.targets.joined(other.targets),
+            self.example,
+        )
+
+    def use(self, estimator: Any, reset: bool) -> None:
+        """Set what scikit-learn's validation of X sets."""
+        if not reset:
+            return
+        estimator.n_features_in_ = self.n_features
+        vars(estimator).pop("feature_names_in_", None)
+        if self.feature_names is not None:
+            estimator.feature_names_in_ = np.array(self.feature_names, object)
+
+
+def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> Summary:
+    """What is seen of one part by the checks of ``fit``; without ``reset`` X must have the columns that the estimator knows.
+
+    The estimator stays as it is.
+    """
+    probe = object.__new__(type(estimator))
+    vars(probe).update(vars(estimator))
+    X, y = probe._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=reset)
+    y, names = raveled(y), getattr(probe, "feature_names_in_", None)
+    weight = None if sample_weight is None else _check_sample_weight(host_array(sample_weight, "sample_weight"), X)
+    if not estimator._is_classifier:
+        probe._encoded(y)
+    return Summary(
+        X.shape[0],
+        X.shape[1],
+        None if names is None else tuple(names.tolist()),
+        X.dtype,
+        weight is not None,
+        weight is None or bool(weight.any()),
+        Labels.of(y) if estimator._is_classifier else None,
+        y[:1],
+    )
+
+
+def checked_part(estimator: Any, X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
+    """A part as `rows.InMemory` has rows, for an estimator that knows the `Summary` of all of them."""
+    X, y = estimator._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=False)
+    y = estimator._encoded(y)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), X)
+    return X, y, estimator._weights_of_rows(y, sample_weight, incremental=True, class_weight=class_weight)

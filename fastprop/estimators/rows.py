@@ -1,0 +1,101 @@
+"""The rows of a fit: those that are checked, and those of them that an epoch has. `chunks` has rows that are not all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import loop
+from ..annotations import Floats
+from ..training_set import TrainingSet
+from .held_out import Rows, split_rows
+
+
+class CheckedRows(Protocol):
+    """What a fit is to learn from."""
+
+    n_features: int
+    """How many columns X has."""
+    dtype: np.dtype[Any]
+    """In which they are trained on."""
+    example: NDArray[Any]
+    """A row of y as `BaseMLP._encoded` gives it."""
+    given: Rows | None
+    """What to validate on, if that was given."""
+
+    def begin(self, estimator: Any, network: Any) -> EpochRows:
+        """The rows to train a network on: with early stopping some are held out, unless others are given."""
+
+
+class EpochRows(Protocol):
+    """What `stochastic.train` trains on."""
+
+    n_rows: int
+    """How many there are."""
+    held_out: Rows | None
+    """What to validate on."""
+    left_by_split: NDArray[np.intp] | None
+    """Which of the rows that were given remain for training; None for all."""
+
+    def epochs(
+        self, network: Any, n_rows: int, optimizer: Any, rates: Callable[[int, int], Any], random_state: Any, **options: Any
+    ) -> tuple[loop.Runner, Callable[[int], Any]]:
+        """The arguments ``runner`` and ``orders`` of `loop.run_epochs`, for epochs of n_rows of the rows.
+
+        A random state draws their order, or None keeps it; the other arguments are those of `loop.NetworkEpochs`.
+        """
+
+
+class InMemory(NamedTuple):
+    """Checked rows: X and y as from `BaseMLP._checked_input`, weights or None, and given `Rows` to validate on or None."""
+
+    X: Any
+    y: NDArray[Any]
+    sample_weight: Floats | None
+    given: Rows | None
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of X."""
+        return int(self.X.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """In which they are trained on."""
+        return self.X.dtype
+
+    @property
+    def example(self) -> NDArray[Any]:
+        """A row of y."""
+        return self.y[:1]
+
+    def begin(self, estimator, network):
+        data, rows, held_out = network.training_set(*self[:3]), None, self.given
+        if estimator.early_stopping and self.given is None:
+            # Only two classes are stratified, as in scikit-learn.
+            stratify = self.y if estimator._is_classifier and self.y.ndim == 2 and self.y.shape[1] == 1 else None
+            rows, others = split_rows(data.n_samples, estimator.validation_fraction, estimator._random_state, stratify)
+            held_out = Rows(data.rows[others], self.y[others], None if self.sample_weight is None else self.sample_weight[others])
+        return RowsOfSet(data, rows, held_out)
+
+
+class RowsOfSet:
+    """Rows of a `TrainingSet`."""
+
+    def __init__(self, data: TrainingSet, rows: NDArray[np.intp] | None, held_out: Rows | None) -> None:
+        self._data, self.left_by_split, self.held_out = data, rows, held_out
+        self.n_rows = data.n_samples if rows is None else len(rows)
+
+    def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
+        rows = np.arange(self.n_rows) if self.left_by_split is None else self.left_by_split
+        runner = loop.NetworkEpochs(network, self._data, n_rows, optimizer, rates, **options)
+        return runner, partial(_first_rows, loop.shuffled_orders(rows, random_state), n_rows)
+
+
+def _first_rows(orders, n_rows, n_epochs):
+    made = orders(n_epochs)
+    return made if made.shape[1] == n_rows else np.ascontiguousarray(made[:, :n_rows])
