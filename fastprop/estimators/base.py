@@ -154,6 +154,7 @@ class BaseMLP(
         """`_fit` to the chunks of a source; ``given`` has the arguments for validation that are not None."""
         if replaced := self._replaced():
             raise TypeError(f"fit_chunks runs compiled code, which does not call {', '.join(replaced)}")
+        self._check_has_batches("fit_chunks")
         return self._fit_to(partial(in_chunks, self, source, classes, given), (source, None, None), bool(given), False)
 
     def _fit_to(self, check, as_given, has_validation, incremental):

@@ -324,7 +324,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ...         X = np.random.default_rng(seed).normal(size=(500, 2))
         ...         yield X, X.sum(axis=1) > 0
         ...
-        >>> model = MLPClassifier(random_state=0, max_iter=20, tol=0).fit_chunks(chunks)
+        >>> model = MLPClassifier(learning_rate="cosine", max_iter=20, random_state=0).fit_chunks(chunks)
         >>> model.t_
         30000
         """

@@ -136,6 +136,10 @@ class Parameters:
     def _is_activation(one):
         return one in ACTIVATIONS if isinstance(one, str) else hasattr(one, "value") and hasattr(one, "derivative")
 
+    def _check_has_batches(self, what):
+        if self.solver == "lbfgs":
+            raise ValueError(f"{what} needs mini-batches: solver must be one of {list(STOCHASTIC)}; got 'lbfgs'")
+
     def _check_lbfgs(self, has_validation):
         values = {name: getattr(self, name) for name in ONLY_STOCHASTIC}
         on = {name: value for name, value in values.items() if value is not None and (name == "ema_decay" or np.any(value))}
@@ -145,6 +149,6 @@ class Parameters:
             on["normalization"] = "batch"
         if on:
             (name, value), *_ = on.items()
-            raise ValueError(f"{name}={value!r} needs mini-batches: solver must be one of {list(STOCHASTIC)}; got 'lbfgs'")
+            self._check_has_batches(f"{name}={value!r}")
         if has_validation:
             raise ValueError(f"X_val and y_val need epochs: solver must be one of {list(STOCHASTIC)}; got 'lbfgs'")

@@ -337,7 +337,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ...         X = np.random.default_rng(seed).normal(size=(500, 2))
         ...         yield X, X.sum(axis=1)
         ...
-        >>> model = MLPRegressor(random_state=0, max_iter=20, tol=0).fit_chunks(chunks)
+        >>> model = MLPRegressor(learning_rate="cosine", max_iter=20, random_state=0).fit_chunks(chunks)
         >>> model.t_
         30000
         """
