@@ -19,6 +19,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..annotations import Floats
+from ..collective.context import active, refuse
 from ..lbfgs import packed_spans, train_lbfgs, unpack
 from ..same_data import checked_once
 from ..threads import n_threads_of_call, n_threads_of_prediction
@@ -33,6 +34,7 @@ from .interop import InteropMixin
 from .parameters import Parameters
 from .private_names import PrivateNamesMixin
 from .rows import InMemory
+from .shares import in_shares
 from .stochastic import check_rows, clip, train
 from .stopping import HISTORY, OPTIONAL, History
 from .subclassing import SubclassingMixin
@@ -110,6 +112,14 @@ class BaseMLP(
     def _score_outputs(self, y, outputs, sample_weight):
         """The score for early stopping of a network's outputs, where y is in the form of `_encoded`."""
 
+    @abstractmethod
+    def _score_moments(self, y, outputs, sample_weight):
+        """A vector whose sum over parts of the rows gives `_score_of_moments` the score of all."""
+
+    @abstractmethod
+    def _score_of_moments(self, moments):
+        """What `_score_outputs` returns."""
+
     def _weights_of_rows(self, y, sample_weight, incremental, class_weight=None):
         """The weights of rows whose targets are y in the form of `_encoded`, or None; class_weight may replace the parameter."""
         return sample_weight
@@ -135,7 +145,15 @@ class BaseMLP(
             self._check_scikit_learn_can(given)
             return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
         arrays = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
-        return self._fit_to(partial(self._in_memory, *arrays, given, incremental), arrays, bool(given), incremental)
+        group = active()
+        if group is None:
+            check = partial(self._in_memory, *arrays, given, incremental)
+        else:
+            self._check_has_batches("training on several ranks")
+            if incremental:
+                refuse("partial_fit")
+            check = partial(in_shares, self, group, *arrays, given)
+        return self._fit_to(check, arrays, bool(given), incremental)
 
     def _in_memory(self, X, y, sample_weight, given, incremental, reset):
         """`InMemory` of the arguments of `_fit`."""
@@ -154,6 +172,7 @@ class BaseMLP(
         """`_fit` to the chunks of a source; ``given`` has the arguments for validation that are not None."""
         if replaced := self._replaced():
             raise TypeError(f"fit_chunks runs compiled code, which does not call {', '.join(replaced)}")
+        refuse("fit_chunks")
         self._check_has_batches("fit_chunks")
         return self._fit_to(partial(in_chunks, self, source, classes, given), (source, None, None), bool(given), False)
 

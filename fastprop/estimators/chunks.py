@@ -12,7 +12,7 @@ from .. import loop
 from ..training_set import is_sparse
 from .held_out import VALIDATION, Rows, given_rows, named
 from .parts import checked_part, summary_of
-from .rows import InMemory
+from .rows import EpochRows, InMemory
 from .stochastic import check_rows
 
 
@@ -98,10 +98,8 @@ def in_chunks(estimator, source, classes, given, reset):
     return InChunks(source, summary, class_weight, example, rows)
 
 
-class RowsOfChunks:
+class RowsOfChunks(EpochRows):
     """All rows of `InChunks`, as `rows.EpochRows`."""
-
-    left_by_split = None
 
     def __init__(self, chunks: InChunks, estimator: Any) -> None:
         self._chunks, self._estimator, self.n_rows, self.held_out = chunks, estimator, chunks.summary.n_rows, chunks.given

@@ -499,8 +499,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     def _score_outputs(self, y, outputs, sample_weight):
+        return np.average(self._hits(y, outputs), weights=sample_weight)
+
+    def _score_moments(self, y, outputs, sample_weight):
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        return np.array([weight[self._hits(y, outputs)].sum(dtype=np.float64), weight.sum(dtype=np.float64)])
+
+    def _score_of_moments(self, moments):
+        return float(moments[0] / moments[1])
+
+    def _hits(self, y, outputs):
+        """For each row whether the decision is right."""
         hits = decide(self._label_binarizer, outputs) == y
-        return np.average(hits if hits.ndim == 1 else hits.all(axis=1), weights=sample_weight)
+        return hits if hits.ndim == 1 else hits.all(axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -116,18 +116,22 @@ class Validation:
 
     def judge(self, n_threads: int) -> tuple[float, float]:
         """(mean loss, score) of the network now; the score is NaN where an output is not finite."""
-        network, data = self._network, self._data
-        logits = loop.forward(self._logits, data.rows, n_threads)
-        outputs, loss = np.empty_like(logits), (LOSS_CODES[network.loss], network._loss_hyper)
-        terms = network.sizes[-1] if network.loss == "squared_error" else 1
-        loss_sum = active.raw.loss_forward(*loss, logits, data.labels, data.targets, data.sample_weight, outputs, n_threads)
-        mean = loss_sum / terms / self._total if self._total else 0.0
+        mean, outputs = self._evaluate(n_threads)
         if not np.isfinite(outputs).all():
             return mean, math.nan
         score = float(self._score(mean, outputs))
         if self.decides and math.isnan(score):
             raise ValueError("early stopping needs a score of the validation rows, and scoring gives nan for them")
         return mean, score
+
+    def _evaluate(self, n_threads):
+        """(mean loss, outputs)."""
+        network, data = self._network, self._data
+        logits = loop.forward(self._logits, data.rows, n_threads)
+        outputs, loss = np.empty_like(logits), (LOSS_CODES[network.loss], network._loss_hyper)
+        terms = network.sizes[-1] if network.loss == "squared_error" else 1
+        loss_sum = active.raw.loss_forward(*loss, logits, data.labels, data.targets, data.sample_weight, outputs, n_threads)
+        return loss_sum / terms / self._total if self._total else 0.0, outputs
 
     def keep(self) -> None:
         """Keep the present parameters as the best ones."""

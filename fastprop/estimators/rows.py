@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from .. import loop
 from ..annotations import Floats
 from ..training_set import TrainingSet
-from .held_out import Rows, split_rows
+from .held_out import Rows, Validation, scorer_of, split_rows
 
 
 class CheckedRows(Protocol):
@@ -31,16 +32,19 @@ class CheckedRows(Protocol):
         """The rows to train a network on: with early stopping some are held out, unless others are given."""
 
 
-class EpochRows(Protocol):
+class EpochRows(ABC):
     """What `stochastic.train` trains on."""
 
     n_rows: int
     """How many there are."""
     held_out: Rows | None
     """What to validate on."""
-    left_by_split: NDArray[np.intp] | None
+    left_by_split: NDArray[np.intp] | None = None
     """Which of the rows that were given remain for training; None for all."""
+    speaks = True
+    """Whether this process prints and warns."""
 
+    @abstractmethod
     def epochs(
         self, network: Any, n_rows: int, optimizer: Any, rates: Callable[[int, int], Any], random_state: Any, **options: Any
     ) -> tuple[loop.Runner, Callable[[int], Any]]:
@@ -48,6 +52,15 @@ class EpochRows(Protocol):
 
         A random state draws their order, or None keeps it; the other arguments are those of `loop.NetworkEpochs`.
         """
+
+    def validation(self, estimator: Any, judged: Any, history: Any, decides: bool, best_params: Floats) -> Validation:
+        """How a network does on ``held_out``."""
+        rows = self.held_out
+        return Validation(judged, judged.training_set(*rows), scorer_of(estimator, rows, judged, history), decides, best_params)
+
+    def run(self, *arguments: Any, **limits: Any) -> str:
+        """`loop.run_epochs`."""
+        return loop.run_epochs(*arguments, **limits)
 
 
 class InMemory(NamedTuple):
@@ -83,7 +96,7 @@ class InMemory(NamedTuple):
         return RowsOfSet(data, rows, held_out)
 
 
-class RowsOfSet:
+class RowsOfSet(EpochRows):
     """Rows of a `TrainingSet`."""
 
     def __init__(self, data: TrainingSet, rows: NDArray[np.intp] | None, held_out: Rows | None) -> None:

@@ -9,11 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .. import loop
 from ..network import Network
 from ..threads import n_threads_of_steps
 from ..warn import warn
-from .held_out import Validation, scorer_of
 from .interop import fastprops_optimizer
 from .schedules import Averages, Masks, follow, new_optimizer
 from .stopping import StoppingRule
@@ -32,12 +30,13 @@ def train(estimator, source, history, incremental, observer):
     optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
     history.expect(rows.held_out is not None, optimizer.varies)
     with averaged(estimator, network, optimizer) as judged:
-        validation = None if rows.held_out is None else _validation(estimator, network, judged, rows.held_out, history)
+        validation = None if rows.held_out is None else _validation(estimator, network, judged, rows, history)
         if observer is not None:
             observer.watch(judged, history, validation, rows.left_by_split)
         verdict = {"tol": estimator.tol, "n_iter_no_change": estimator.n_iter_no_change, "n_threads": n_threads}
         says_more = source.given is not None or estimator.scoring is not None
-        rule = StoppingRule(optimizer, history, n_rows, validation, **verdict, verbose=estimator.verbose, says_more=says_more)
+        verdict |= {"verbose": estimator.verbose if rows.speaks else False, "says_more": says_more}
+        rule = StoppingRule(optimizer, history, n_rows, validation, **verdict)
         runner, orders = rows.epochs(
             network.sharing(dropout=_dropout(estimator, optimizer)) if optimizer.masks else network,
             n_rows,
@@ -50,13 +49,15 @@ def train(estimator, source, history, incremental, observer):
         )
         n_epochs, limits = 1 if incremental else estimator.max_iter, {"observer": observer, "time_limit": estimator.max_time}
         try:
-            ending = loop.run_epochs(runner, orders, rule, n_epochs, **limits)
+            ending = rows.run(runner, orders, rule, n_epochs, **limits)
         finally:
             estimator._store(history)
     if validation is not None and validation.decides:
         validation.restore(network)
         estimator._best_coefs, estimator._best_intercepts = estimator.coefs_, estimator.intercepts_
     _remember(optimizer, network)
+    if not rows.speaks:
+        return network
     if ending == "interrupted":
         warn("Training interrupted by user.")
     elif ending == "finished" and not incremental and not optimizer.has_planned_end:
@@ -131,12 +132,11 @@ def _options(estimator, network, optimizer):
     return options
 
 
-def _validation(estimator, network, judged, held_out, history):
+def _validation(estimator, network, judged, rows, history):
     best = getattr(estimator, "_best_coefs", estimator.coefs_), getattr(estimator, "_best_intercepts", estimator.intercepts_)
     is_current = best[0] is estimator.coefs_ or network.norms
     best_params = network.params.copy() if is_current else Network.from_arrays(*best).params
-    data, score = judged.training_set(*held_out), scorer_of(estimator, held_out, judged, history)
-    return Validation(judged, data, score, bool(estimator.early_stopping), best_params)
+    return rows.validation(estimator, judged, history, bool(estimator.early_stopping), best_params)
 
 
 # The exponential average of the weights: training changes the raw ones, and the estimator shows the average.

@@ -1,0 +1,10 @@
+"""Training on several processes: in a block ``with collective.mpi():`` each rank fits to its own rows, and all get one model.
+
+Each step sums the gradients of all ranks, so that the result is that of one process with all rows. MPI or torch owns the processes
+and the transport; other engines by a `Group` of your own and `use`.
+"""
+
+from .adapters import mpi, torch
+from .context import Group, use
+
+__all__ = ["Group", "mpi", "torch", "use"]

@@ -1,0 +1,97 @@
+"""The groups of MPI, by mpi4py, and of torch.distributed. Neither is imported before it is asked for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+from .context import Group, use
+
+
+class _MPI:
+    def __init__(self, communicator):
+        self._communicator = communicator
+        self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
+
+    def allreduce_(self, array):
+        from mpi4py import MPI
+
+        self._communicator.Allreduce(MPI.IN_PLACE, array)
+
+    def broadcast_(self, array):
+        self._communicator.Bcast(array)
+
+    def abort(self, reason):
+        self._communicator.Abort(1)
+
+
+class _Torch:
+    def __init__(self, group):
+        from torch import distributed
+
+        self._distributed, self._group = distributed, group
+        self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
+        self._root = 0 if group is None else distributed.get_global_rank(group, 0)
+
+    def allreduce_(self, array):
+        from torch import from_numpy
+
+        self._distributed.all_reduce(from_numpy(array), group=self._group)
+
+    def broadcast_(self, array):
+        from torch import from_numpy
+
+        self._distributed.broadcast(from_numpy(array), self._root, group=self._group)
+
+    def abort(self, reason):
+        # The others then lose their connections, and raise.
+        with suppress(RuntimeError, ValueError):
+            self._distributed.destroy_process_group(self._group)
+
+
+def mpi(communicator: Any = None) -> AbstractContextManager[Group]:
+    """A block in which fits train together over MPI, by mpi4py.
+
+    Start it with ``mpiexec -n 4 python -m mpi4py script.py``: after an error on one rank all end.
+
+    Parameters
+    ----------
+    communicator : mpi4py.MPI.Comm, optional
+        By default ``MPI.COMM_WORLD``.
+
+    Returns
+    -------
+    context manager
+        It gives the `Group`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If mpi4py is not installed: ``pip install "fastprop-mlp[mpi]"``.
+    """
+    if communicator is None:
+        from mpi4py import MPI
+
+        communicator = MPI.COMM_WORLD
+    return use(_MPI(communicator))
+
+
+def torch(group: Any = None) -> AbstractContextManager[Group]:
+    """A block in which fits train together over torch.distributed, where ``init_process_group("gloo")`` has been called.
+
+    Parameters
+    ----------
+    group : torch.distributed.ProcessGroup, optional
+        One for tensors on CPUs; by default the group of all processes.
+
+    Returns
+    -------
+    context manager
+        It gives the `Group`.
+
+    Raises
+    ------
+    ValueError
+        If there is no process group.
+    """
+    return use(_Torch(group))

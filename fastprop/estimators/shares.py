@@ -1,0 +1,217 @@
+"""Rows of which each rank of a `collective.Group` has a share: what `BaseMLP._fit` trains on in a block of `fastprop.collective`.
+
+All ranks take the same steps. In each they add up the gradient of their own rows, exchange the sums and make the same update.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import interrupts, loop
+from ..collective.agreement import agreed, of_rank_0, total
+from ..collective.context import Group, ends_together
+from ..training_calls import TrainingCalls
+from .held_out import VALIDATION, Rows, Validation, given_rows, scorer_of, split_rows
+from .parts import Summary, checked_part, summary_of
+from .rows import EpochRows, InMemory
+
+# Parameters that may differ from rank to rank
+OWN_PARAMETERS = {"n_jobs", "random_state", "verbose"}
+
+
+class InShares:
+    """The checked rows of this rank, ``own``, with the attributes of `rows.CheckedRows`; the others have ``sizes`` rows."""
+
+    def __init__(self, group: Group, own: InMemory, example: NDArray[Any]) -> None:
+        self._group, self._own, self.example = group, own, example
+        self.n_features, self.dtype, self.given = own.n_features, own.dtype, own.given
+
+    def begin(self, estimator, network):
+        """All ranks get the parameters of rank 0, and its random numbers except for the order of the rows."""
+        group, own = self._group, self._own
+        group.broadcast_(network.params)
+        (seed,) = of_rank_0(group, estimator._random_state.randint(2**31 - 1))
+        estimator._random_state = np.random.RandomState(int(seed))
+        random_state = np.random.RandomState([int(seed), group.rank])
+        data, rows, held_out = network.training_set(*own[:3]), np.arange(len(own.y)), own.given
+        if estimator.early_stopping and held_out is None:
+            rows, held_out = self._split(estimator.validation_fraction, random_state)
+        return RowsOfShare(group, data, rows, held_out, random_state)
+
+    def _split(self, fraction, random_state):
+        """(the rows to train on, the `Rows` held out); none of the few rows of a small share."""
+        n, own = len(self._own.y), self._own
+        rows, others = np.arange(n), np.empty(0, np.intp)
+        if math.ceil(n * fraction) > 1:
+            rows, others = split_rows(n, fraction, random_state, None)
+        (n_held_out,) = total(self._group, len(others))
+        if not n_held_out:
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        return rows, Rows(own.X[others], own.y[others], None if own.sample_weight is None else own.sample_weight[others])
+
+
+def in_shares(estimator, group, X, y, sample_weight, given, reset):
+    """`InShares` of the arguments of ``fit`` on each rank; sets what `BaseMLP._checked_input` sets. All ranks raise, or none."""
+
+    def look():
+        if estimator.normalization == "batch":
+            raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
+        parameters = {name: repr(value) for name, value in estimator.get_params().items() if name not in OWN_PARAMETERS}
+        part = summary_of(estimator, X, y, sample_weight, reset) if len(y) else None
+        return part, parameters, bool(given)
+
+    _, looks = agreed(group, look)
+    own, _ = agreed(group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
+    return InShares(group, own, estimator._encoded(_joined(looks).example))
+
+
+def _joined(looks):
+    parts = [part for part, _, _ in looks if part is not None]
+    if not parts:
+        raise ValueError("no rank has rows to train on")
+    return reduce(Summary.joined, parts)
+
+
+def _checked(estimator, X, y, sample_weight, given, reset, looks):
+    """`InMemory` of this rank's rows, as all ranks together have them."""
+    for rank, (_, parameters, _) in enumerate(looks):
+        for name, value in parameters.items():
+            if value != looks[0][1][name]:
+                first = looks[0][1][name]
+                raise ValueError(f"all ranks need the same parameters; {name} is {first} on rank 0, {value} on rank {rank}")
+    summary = _joined(looks)
+    if not summary.some_weight:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    summary.use(estimator, reset)
+    class_weight = estimator._use_summary(summary, None)
+    example = estimator._encoded(summary.example)
+    nothing = np.zeros((0, summary.n_features), summary.dtype), example[:0]
+    if len(y):
+        X, y, weight = checked_part(estimator, X, y, sample_weight, class_weight)
+    else:
+        (X, y), weight = nothing, None
+    if weight is None and (summary.has_weights or class_weight is not None or getattr(estimator, "class_weight", None) is not None):
+        weight = np.ones(len(y), summary.dtype)
+    rows = given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION))
+    if rows is None and any(has_validation for _, _, has_validation in looks):
+        rows = Rows(*nothing, None)
+    return InMemory(X.astype(summary.dtype, copy=False), y, weight, rows)
+
+
+class RowsOfShare(EpochRows):
+    """The rows of this rank. ``n_rows`` counts those of all ranks."""
+
+    def __init__(self, group, data, rows, held_out, random_state):
+        self._group, self._data, self._rows, self._random_state = group, data, rows, random_state
+        self.held_out, self.left_by_split = held_out, None if len(rows) == data.n_samples else rows
+        sizes = np.zeros(group.size)
+        sizes[group.rank] = len(rows)
+        group.allreduce_(sizes)
+        self._sizes = sizes.astype(np.intp)
+        self.n_rows, self.speaks = int(self._sizes.sum()), group.rank == 0
+
+    def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
+        orders = loop.shuffled_orders(self._rows, None if random_state is None else self._random_state)
+        runner = ShareEpochs(self._group, self._sizes, network, self._data, optimizer, rates, **options)
+        return runner, orders
+
+    def validation(self, estimator, judged, history, decides, best_params):
+        rows = self.held_out
+        data, score = judged.training_set(*rows), scorer_of(estimator, rows, judged, history)
+        return SharedValidation(self._group, estimator, rows, judged, data, score, decides, best_params)
+
+    def run(self, runner, orders, rule, n_epochs, *, observer, time_limit):
+        # What one rank decides by its clock or a callback must hold for all.
+        group = self._group
+        rule = _AgreedRule(group, rule, time_limit)
+        observer = None if observer is None else _AgreedObserver(group, observer)
+        with ends_together(group):
+            return loop.run_epochs(runner, orders, rule, n_epochs, observer=observer)
+
+
+class ShareEpochs:
+    """Epochs in which each batch has a share of each rank's rows, in proportion to how many it has."""
+
+    epochs_per_call = 1
+
+    def __init__(self, group, sizes, network, data, optimizer, rates, *, batch_size, average=None, **options):
+        self._group, self._sizes, self._network, self._optimizer, self._rates = group, sizes, network, optimizer, rates
+        self._n_steps, self._average = -(-int(sizes.sum()) // batch_size), average
+        self._calls = TrainingCalls(network, data, optimizer, batch_size=batch_size, average=average, **options)
+
+    def run(self, orders, losses):
+        """Train for an epoch, and append its loss."""
+        n_steps, group, params = self._n_steps, self._group, self._network.params
+        rates, sums, loss_sum = self._rates(1, n_steps), np.empty(len(params) + 2, params.dtype), 0.0
+        for step in range(n_steps):
+            begins, ends = self._sizes * step // n_steps, self._sizes * (step + 1) // n_steps
+            first_row, own = int((ends - begins)[: group.rank].sum()), slice(begins[group.rank], ends[group.rank])
+            self._calls.sums(orders[0, own], first_row, sums)
+            group.allreduce_(sums)
+            loss_sum += int((ends - begins).sum()) * self._calls.apply(sums, 1.0 if rates is None else rates[step])
+            interrupts.check()
+        # Processors of different kinds may round differently; what follows from the parameters must be the same everywhere.
+        for block in (params, self._optimizer.memory, self._average):
+            if block is not None:
+                group.broadcast_(block)
+        losses.extend(of_rank_0(group, loss_sum / int(self._sizes.sum())))
+
+
+class SharedValidation(Validation):
+    """Validation rows of which each rank has a share: the loss is that of all of them, and so is the estimator's own score. Other
+    scores are averaged over the ranks, by the weights of their rows."""
+
+    def __init__(self, group: Group, estimator: Any, rows: Rows, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._group, self._estimator, self._rows = group, estimator, rows
+
+    def judge(self, n_threads):
+        loss, outputs = self._evaluate(n_threads)
+        loss_sum, weight = total(self._group, loss * self._total, self._total)
+        moments = self._moments(loss, outputs)
+        if not np.isfinite(outputs).all():
+            moments[...] = math.nan
+        self._group.allreduce_(moments)
+        scoring = self._estimator.scoring
+        score = self._estimator._score_of_moments(moments) if scoring is None else float(moments[0] / moments[1])
+        return loss_sum / weight, score
+
+    def _moments(self, loss, outputs):
+        """What, added up over the ranks, gives the score."""
+        if self._estimator.scoring is None:
+            return self._estimator._score_moments(self._rows.y, outputs, self._rows.sample_weight)
+        return np.array([self._total * self._score(loss, outputs) if len(outputs) else 0.0, self._total])
+
+
+class _AgreedRule:
+    """A rule that stops where rank 0 stops, which alone looks at its clock."""
+
+    sure_epochs = 1
+
+    def __init__(self, group, rule, time_limit):
+        self._group, self._rule, self._end = group, rule, math.inf if time_limit is None else time.monotonic() + time_limit
+
+    def epoch_ends(self, loss, later):
+        stopped = self._rule.epoch_ends(loss, later) or time.monotonic() >= self._end
+        (stopped,) = of_rank_0(self._group, stopped)
+        return bool(stopped)
+
+
+class _AgreedObserver:
+    """An observer that stops all ranks where one stops."""
+
+    def __init__(self, group, observer):
+        self._group, self._observer = group, observer
+
+    def begin(self):
+        self._observer.begin()
+
+    def end(self):
+        (n_stopping,) = total(self._group, bool(self._observer.end()))
+        return n_stopping > 0
