@@ -665,6 +665,12 @@ class Network:
     def _train_epochs(self, job: Job, n_threads):
         kernels.active.raw.train_epochs(job, n_threads)
 
+    def _batch_sums(self, job: Job, first_row, sums, n_threads):
+        kernels.active.raw.batch_sums(job, first_row, sums, n_threads)
+
+    def _apply_sums(self, job: Job, sums, n_threads):
+        kernels.active.raw.apply_sums(job, sums, n_threads)
+
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""
         if isinstance(x, kernels.EncodedRows):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Where what changes from call to call stands in a job
 ORDERS, HYPER, RATES, STEP, LOSSES = map(Job._fields.index, ("orders", "hyper", "rates", "step", "losses"))
-NO_RATES = np.empty(0)
+NO_RATES, NO_ROWS = np.empty(0), np.empty(0, np.intp)
 
 
 class TrainingCalls:
@@ -160,6 +160,67 @@ class TrainingCalls:
         finally:
             self._optimizer.t = int(job.step[0])
 
+    def sums(self, order: Integers, first_row: int, sums: Floats) -> None:
+        """Compute the first half of a step that several processes make together: sums over this one's rows of the batch.
+
+        Parameters
+        ----------
+        order : ndarray of intp, shape (n,)
+            Rows of the data, as for `run`; there may be none. ``batch_size`` does not count.
+        first_row : int
+            Which row of the whole batch the first of them is. With ``optimizer.t`` it decides the masks of dropout, which in all
+            processes together are those of one process that has the whole batch.
+        sums : ndarray, shape (n_parameters + 2,), C-contiguous, of the network's dtype
+            Written: the gradient of the sum of the losses, without L2 term and not clipped; this sum as it is reported, with
+            ``value_scale``; and the number of rows, or the sum of their weights. Nothing else changes.
+
+        Raises
+        ------
+        ValueError
+            If the network has batch norms, which need the statistics of the whole batch.
+        """
+        first_row = checks.integer("first_row", first_row, 0, checks.MAX_STEP)
+        job, sums = self._half(sums, order)
+        self._network._batch_sums(job, first_row, sums, self._n_threads)
+
+    def apply(self, sums: Floats, rate: float = 1.0) -> float:
+        """Make the second half of the step: the update, the same one in every process.
+
+        Parameters
+        ----------
+        sums : ndarray, shape (n_parameters + 2,), C-contiguous, of the network's dtype
+            The total of what `sums` wrote in each process.
+        rate : float
+            Factor of the optimizer's lr in this step.
+
+        Returns
+        -------
+        float
+            The mean loss of the batch with its L2 term, before the update. Of a batch whose weights sum to zero it is 0; this counts
+            as a step, and changes nothing else.
+
+        Raises
+        ------
+        ValueError
+            If the network has batch norms.
+        """
+        job, sums = self._half(sums, NO_ROWS, np.array([_finite("rate", rate)]))
+        try:
+            self._network._apply_sums(job, sums, self._n_threads)
+        finally:
+            self._optimizer.t = int(job.step[0])
+        return float(job.losses[0])
+
+    def _half(self, sums, order, rates=None):
+        """The job of one batch, and a view of its sums."""
+        params = self._network._params
+        if self._network._buffers.size:
+            raise ValueError("a network with batch norms cannot train in two halves: they need the statistics of the whole batch")
+        sums = own_block("sums", sums, (len(params) + 2,), params.dtype)
+        others = {"the network's own block": params, "the optimizer's memory": self._memory, "the average": self._average}
+        _require_apart("sums", sums, others)
+        return self._job(order[np.newaxis], np.empty(1), rates), sums
+
     def _job(self, orders, losses, rates=None):
         """What `run` runs; its ``step`` then says how many steps are done."""
         optimizer, fields = self._optimizer, self._fields.copy()
@@ -225,10 +286,14 @@ def own_block(name, array, shape, dtype):
 def _block_apart(name, array, own, others):
     """`own_block` in the form of the network's own; it overlaps neither this nor the others, which are given as name -> array."""
     array = own_block(name, array, own.shape, own.dtype)
-    for what, other in ({"the network's own block": own} | others).items():
+    _require_apart(name, array, {"the network's own block": own} | others)
+    return array
+
+
+def _require_apart(name, array, others):
+    for what, other in others.items():
         if np.may_share_memory(array, other):
             raise ValueError(f"{name} must not be {what}")
-    return array
 
 
 def written(name, array):

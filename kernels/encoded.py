@@ -152,3 +152,15 @@ def without_encoding(job):
         if is_encoded(indices, indptr):
             job = job._replace(**{prefix + "x": expanded(x, indices), prefix + "indices": indptr})
     return job
+
+
+def one_batch_without_encoding(job):
+    """`without_encoding` of a job whose order is one batch: no more rows than that are made dense, as there is a call for each."""
+    if is_encoded(job.indices, job.indptr):
+        values = {name: getattr(job, name) for name in ("x", "labels", "targets", "sample_weight")}
+        chosen = {name: value[job.orders[0]] if value.size else value for name, value in values.items()}
+        order = np.arange(job.orders.shape[1], dtype=np.intp)[None]
+        for integers in (order, chosen["labels"]):
+            integers.setflags(write=False)
+        job = job._replace(orders=order, **chosen)
+    return without_encoding(job)

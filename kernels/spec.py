@@ -219,6 +219,8 @@ RAW = {
     "n_threads",
     "train_epochs": "job n_threads",
     "train_jobs": "jobs n_threads",
+    "batch_sums": "job first_row sums n_threads",
+    "apply_sums": "job sums n_threads",
     "all_finite": "x n_threads",
     "shuffle_orders": "rows random_state orders",
 }
@@ -278,6 +280,8 @@ int network_forward(const struct rows *x, const struct layer *layers, ptrdiff_t 
 int network_loss_gradient(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
     int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
 int train_epochs(const struct job *job, int n_threads)
+int batch_sums(const struct job *job, ptrdiff_t first_row, void *sums, int n_threads)
+int apply_sums(const struct job *job, const void *sums, int n_threads)
 """
 
 # What api.pxi offers to Cython modules of users, with the comments that it gets.

@@ -113,6 +113,12 @@ class LayeredNetwork(Network):
                     self._update(job, int(job.step[0]), first_step, n_threads)
             job.losses[epoch] = loss_sum / len(order)
 
+    def _batch_sums(self, job, first_row, sums, n_threads):
+        raise ValueError("a network with an activation of your own cannot train in two halves")
+
+    def _apply_sums(self, job, sums, n_threads):
+        self._batch_sums(job, 0, sums, n_threads)
+
     def _smoothed(self, labels, targets, smoothing):
         if labels.size:
             targets = np.zeros((len(labels), self.sizes[-1]), self.dtype)

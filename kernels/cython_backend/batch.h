@@ -48,10 +48,12 @@ static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(dat
 }
 
 /* What a thread of a training call reads and updates: the parameters and the optimizer's memory, shared or a copy of its own; their
- * moving average, of which there is but one, or NULL where another thread updates it; and where it finds the parts' gradients. */
+ * moving average, of which there is but one, or NULL where another thread updates it; and where it finds the gradients that it adds
+ * up: those of the parts, or one sum of all. */
 struct FN(replica) {
     REAL *params, *slots[2], *average;
-    const REAL **gradients; /* [n_parts] */
+    const REAL **gradients; /* [n_gradients] */
+    int n_gradients;
 };
 
 struct FN(validation);
@@ -63,12 +65,17 @@ struct FN(training) {
     struct FN(objective) objective;
     ptrdiff_t n_epochs, n_rows, batch_size;
     double alpha, gradient_scale, value_scale, smoothing;
-    /* train_epochs: */
+    /* train_epochs, and the last line apply_sums: */
     const struct job *job;
     struct FN(validation) *validation; /* or NULL */
     REAL *params, *slots[2], *statistics;
-    /* network_loss_gradient: */
+    /* network_loss_gradient and batch_sums: what they write, what the loss is divided by, and whose dropout masks there are */
     REAL *gradient;
+    double divisor;
+    ptrdiff_t update, first_row;
+    /* apply_sums: the gradient, then the loss; and the sum of the weights */
+    const REAL *sums;
+    double total_weight;
     /* how it is done: */
     struct FN(extent) extent;
     int n_parts;             /* shares of the work: the number of threads that was asked for */
@@ -128,18 +135,20 @@ static void FN(begin_encoded)(const struct FN(chunk) *c)
     memset(c->w->node_gradient, 0, (size_t)n_weights(layer) * sizeof(REAL));
 }
 
-/* A batch: rows [begin, end) of the order. Dropout has the masks of update number `update`, counted from 1; 0 means no dropout. */
+/* A batch: rows [begin, end) of the order. Dropout has the masks of update number `update`, counted from 1; 0 means no dropout. Where
+ * other processes have rows of the batch too, the first of these is row first_row of it. */
 struct FN(batch) {
-    ptrdiff_t begin, end, update;
+    ptrdiff_t begin, end, update, first_row;
 };
 
 /* The chunk of rows [begin, begin + rows) of a batch, with the parameters of `net`. */
 static struct FN(chunk) FN(chunk_of)(const struct FN(training) *t, const struct FN(network) *net, const struct FN(batch) *batch,
                                      ptrdiff_t begin, ptrdiff_t rows, int part)
 {
-    struct FN(chunk) c = {.net = net, .w = &t->workspaces[part], .rows = rows, .training = 1, .masks = {batch->update, begin}};
+    struct FN(chunk) c = {.net = net, .w = &t->workspaces[part], .rows = rows, .training = 1,
+                          .masks = {batch->update, batch->first_row + begin}, .first = batch->begin + begin};
     if (FN(is_direct)(&t->extent))
-        c.x = &t->data.x, c.order = t->data.order, c.first = batch->begin + begin;
+        c.x = &t->data.x, c.order = t->data.order;
     if (t->extent.sparse)
         c.first_delta = t->first_delta + begin * net->layers[0].n_out;
     return c;
@@ -147,7 +156,7 @@ static struct FN(chunk) FN(chunk_of)(const struct FN(training) *t, const struct 
 
 /* Bring a chunk's rows into its workspace, or sparse and encoded ones through the first row; returns the layer table's row that is
  * next. */
-static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
+static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(chunk) *c)
 {
     if (c->x) {
         if (t->extent.encoded && !c->accumulate)
@@ -155,16 +164,16 @@ static ptrdiff_t FN(begin_chunk)(const struct FN(training) *t, const struct FN(b
         FN(direct_linear_forward)(c);
         return 1;
     }
-    FN(gather_inputs)(c->net, &t->data, batch->begin + c->masks.first_row, c->rows, c->w);
+    FN(gather_inputs)(c->net, &t->data, c->first, c->rows, c->w);
     return 0;
 }
 
 /* Returns the chunk's loss sum, and overwrites the logits with the gradient with respect to them. */
-static double FN(chunk_loss)(const struct FN(training) *t, const struct FN(batch) *batch, const struct FN(chunk) *c)
+static double FN(chunk_loss)(const struct FN(training) *t, const struct FN(chunk) *c)
 {
     const ptrdiff_t n_out = FN(n_outputs)(c->net);
     REAL *logits = FN(finish_logits)(c->net, c->w, c->rows);
-    const struct FN(target_rows) targets = FN(gather_targets)(t, batch->begin + c->masks.first_row, c->rows, c->w);
+    const struct FN(target_rows) targets = FN(gather_targets)(t, c->first, c->rows, c->w);
     const double sum = FN(loss_rows)(&t->objective, logits, c->rows, n_out, targets, logits);
     FN(loss_gradient_rows)(&t->objective, logits, c->rows, n_out, targets, (REAL)t->gradient_scale, logits);
     return sum;
@@ -211,9 +220,9 @@ static double FN(part_gradient)(const struct FN(training) *t, const struct FN(ne
         const struct range here = share(mine.end - mine.begin, 1, (int)k, (int)n_chunks);
         struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin + here.begin, here.end - here.begin, part);
         c.accumulate = k > 0;
-        const ptrdiff_t next = FN(begin_chunk)(t, batch, &c);
+        const ptrdiff_t next = FN(begin_chunk)(t, &c);
         FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
-        sum += FN(chunk_loss)(t, batch, &c);
+        sum += FN(chunk_loss)(t, &c);
         struct FN(matrix) delta = FN(first_gradient)(&c);
         FN(backward_rows)(&c, net->n_layers - 2, &delta);
     }
@@ -236,7 +245,7 @@ static void FN(normalized_gradient)(struct FN(training) *t, const struct FN(netw
             const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
             ptrdiff_t next = at + 1;
             if (at < 0)
-                next = FN(begin_chunk)(t, batch, &c);
+                next = FN(begin_chunk)(t, &c);
             else
                 FN(batch_norm_layer_forward)(&c, at, &parts);
             stop = FN(forward_rows)(&c, next, FN(value_or_x)(&c, 0, (struct FN(matrix)){}));
@@ -250,7 +259,7 @@ static void FN(normalized_gradient)(struct FN(training) *t, const struct FN(netw
     for (int part = thread; part < t->n_parts; part += active) {
         const struct range mine = share(rows, 1, part, t->n_parts);
         const struct FN(chunk) c = FN(chunk_of)(t, net, batch, mine.begin, mine.end - mine.begin, part);
-        losses[part * t->losses_stride] += scale * FN(reported)(t, FN(chunk_loss)(t, batch, &c));
+        losses[part * t->losses_stride] += scale * FN(reported)(t, FN(chunk_loss)(t, &c));
     }
     at = net->n_layers - 1;
     do {

@@ -370,8 +370,9 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     return loss_mean
 
 
-# A job for the compiled kernels. Its arrays must live as long as it does: `given` is a spec.Job.
-cdef int fill_job(given, job_in_c *j) except -1:
+# A job for the compiled kernels. Its arrays must live as long as it does: `given` is a spec.Job. The order is one batch as a whole,
+# which may be empty, or is cut into batches.
+cdef int fill_job(given, job_in_c *j, bint one_batch=False) except -1:
     cdef cnp.ndarray layers = given.layers, params = given.params, buffers = given.buffers, orders = given.orders
     cdef cnp.ndarray hyper = given.hyper, rates = given.rates, state = given.state, step = given.step, losses = given.losses
     cdef cnp.ndarray validation_losses = given.validation_losses, best = given.best, average = given.average
@@ -394,7 +395,9 @@ cdef int fill_job(given, job_in_c *j) except -1:
     j.loss_hyper = <const double *>data(loss_hyper)
     j.step, j.losses = <ptrdiff_t *>cnp.PyArray_DATA(step), <double *>cnp.PyArray_DATA(losses)
     j.ema_decay, j.average = given.ema_decay, data(average)
-    n_steps = n_epochs * ((j.n_visits - 1) // j.batch_size + 1) if j.batch_size > 0 and j.n_visits > 0 else 0
+    if not one_batch and (j.batch_size < 1 or j.n_visits < 1):
+        raise ValueError(f"batch_size and the number of visits must be at least 1; got {j.batch_size} and {j.n_visits}")
+    n_steps = 1 if one_batch else n_epochs * ((j.n_visits - 1) // j.batch_size + 1)
     check_sizes("orders", n_epochs * j.n_visits, sizeof(ptrdiff_t), orders)
     check_sizes("state", OPTIMIZER_SLOTS[j.optimizer] * n_params, item, state)
     check_hyper(j.optimizer, hyper)
@@ -402,8 +405,6 @@ cdef int fill_job(given, job_in_c *j) except -1:
     check_sizes("step", 1, sizeof(ptrdiff_t), step)
     check_optional("average", n_params, item, average)
     check_sizes("losses", n_epochs, sizeof(double), losses)
-    if j.batch_size < 1 or j.n_visits < 1:
-        raise ValueError(f"batch_size and the number of visits must be at least 1; got {j.batch_size} and {j.n_visits}")
     j.validation_losses, j.best = <double *>data(validation_losses), <double *>cnp.PyArray_DATA(best)
     j.best_params, j.best_buffers = cnp.PyArray_DATA(best_params), data(best_buffers)
     if j.validation_losses != NULL:
@@ -424,6 +425,34 @@ def train_epochs(job, int n_threads):
     fill_job(job, &j)
     with nogil:
         status = k.train_epochs(&j, n_threads)
+    check_memory(status)
+
+
+# The size of the sums of a job's batch.
+cdef int check_sums(job, cnp.ndarray sums) except -1:
+    cdef cnp.ndarray params = job.params
+    return check_sizes("sums", cnp.PyArray_SIZE(params) + 2, cnp.PyArray_ITEMSIZE(params), sums)
+
+
+def batch_sums(job, ptrdiff_t first_row, cnp.ndarray sums, int n_threads):
+    cdef const kernels *k = kernels_for(job.params)
+    cdef job_in_c j
+    cdef int status
+    fill_job(job, &j, True)
+    check_sums(job, sums)
+    with nogil:
+        status = k.batch_sums(&j, first_row, cnp.PyArray_DATA(sums), n_threads)
+    check_memory(status)
+
+
+def apply_sums(job, cnp.ndarray sums, int n_threads):
+    cdef const kernels *k = kernels_for(job.params)
+    cdef job_in_c j
+    cdef int status
+    fill_job(job, &j, True)
+    check_sums(job, sums)
+    with nogil:
+        status = k.apply_sums(&j, cnp.PyArray_DATA(sums), n_threads)
     check_memory(status)
 
 

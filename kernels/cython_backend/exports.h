@@ -312,7 +312,8 @@ static int FN(network_loss_gradient)(const struct rows *data, const struct layer
                              .n_epochs = 1, .n_rows = data->n, .batch_size = data->n, .alpha = alpha, .gradient_scale = 1,
                              .value_scale = 1, .gradient = gradient};
     t.objective = FN(objective)(loss, loss_hyper, FN(n_outputs)(&t.net), clip);
-    if (FN(batch_weight)(&t.data, 0, data->n) == 0) {
+    t.divisor = FN(batch_weight)(&t.data, 0, data->n);
+    if (t.divisor == 0) {
         memset(gradient, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
         *loss_mean = 0;
         return 0;
@@ -320,19 +321,32 @@ static int FN(network_loss_gradient)(const struct rows *data, const struct layer
     return FN(run_training)(&t, FN(run_loss_gradient), n_threads, loss_mean);
 }
 
-static int FN(train_epochs)(const struct job *job, int n_threads)
+/* What the gradients of a job's batches need; they are of at most batch_size rows. */
+static struct FN(training) FN(gradients_of)(const struct job *job, ptrdiff_t batch_size)
 {
     const struct rows *data = &job->data;
-    const ptrdiff_t n_params = n_parameters(job->layers, job->n_layers), n_visits = job->n_visits;
     struct FN(training) t = {.net = {job->layers, job->n_layers, job->params},
                              .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, job->orders,
-                                      job->n_epochs * n_visits},
-                             .n_epochs = job->n_epochs, .n_rows = n_visits, .batch_size = min_size(job->batch_size, n_visits),
-                             .alpha = job->alpha, .gradient_scale = job->gradient_scale, .value_scale = job->value_scale,
-                             .smoothing = job->smoothing, .job = job, .params = job->params,
-                             .slots = {job->state, OPTIMIZER_SLOTS[job->optimizer] > 1 ? (REAL *)job->state + n_params : NULL},
-                             .statistics = job->buffers};
+                                      job->n_epochs * job->n_visits},
+                             .n_epochs = job->n_epochs, .n_rows = job->n_visits, .batch_size = min_size(batch_size, job->n_visits),
+                             .gradient_scale = job->gradient_scale, .value_scale = job->value_scale, .smoothing = job->smoothing};
     t.objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&t.net), job->clip);
+    return t;
+}
+
+/* And what their updates need. */
+static void FN(add_updates_of)(const struct job *job, struct FN(training) *t)
+{
+    const int has_second = OPTIMIZER_SLOTS[job->optimizer] > 1;
+    t->job = job, t->params = job->params, t->statistics = job->buffers, t->alpha = job->alpha;
+    t->slots[0] = job->state, t->slots[1] = has_second ? (REAL *)job->state + FN(n_params)(&t->net) : NULL;
+}
+
+static int FN(train_epochs)(const struct job *job, int n_threads)
+{
+    const ptrdiff_t n_visits = job->n_visits;
+    struct FN(training) t = FN(gradients_of)(job, job->batch_size);
+    FN(add_updates_of)(job, &t);
     struct FN(validation) validation = {};
     int status = 0;
     if (job->validation_losses) {
@@ -347,6 +361,34 @@ static int FN(train_epochs)(const struct job *job, int n_threads)
     for (ptrdiff_t i = 0; i < job->n_epochs; i++)
         job->losses[i] /= (double)n_visits;
     *job->step += job->n_epochs * ((n_visits + t.batch_size - 1) / t.batch_size);
+    return 0;
+}
+
+static int FN(batch_sums)(const struct job *job, ptrdiff_t first_row, void *sums, int n_threads)
+{
+    struct FN(training) t = FN(gradients_of)(job, job->n_visits);
+    REAL *after = (REAL *)sums + FN(n_params)(&t.net);
+    double loss = 0;
+    t.n_epochs = 1, t.gradient = sums, t.divisor = 1, t.update = *job->step + 1, t.first_row = first_row;
+    if (t.n_rows == 0)
+        memset(sums, 0, (size_t)FN(n_params)(&t.net) * sizeof(REAL));
+    else if (FN(run_training)(&t, FN(run_sums), n_threads, &loss))
+        return -1;
+    after[0] = (REAL)loss, after[1] = (REAL)FN(batch_weight)(&t.data, 0, t.n_rows);
+    return 0;
+}
+
+static int FN(apply_sums)(const struct job *job, const void *sums, int n_threads)
+{
+    struct FN(training) t = {.net = {job->layers, job->n_layers, job->params}, .n_epochs = 1, .n_rows = 1, .batch_size = 1,
+                             .sums = sums};
+    FN(add_updates_of)(job, &t);
+    double loss = 0;
+    t.total_weight = (double)t.sums[FN(n_params)(&t.net) + 1];
+    if (t.total_weight != 0 && FN(run_training)(&t, FN(run_apply), n_threads, &loss))
+        return -1;
+    job->losses[0] = t.total_weight != 0 ? loss / t.total_weight : 0;
+    *job->step += 1;
     return 0;
 }
 

@@ -200,10 +200,10 @@ struct FN(chunk) {
     int training;
     struct FN(masks) masks;
     int accumulate;          /* backward: add to w->gradient */
-    /* X, unless it is gathered or read where it lies: rows [first, first + rows) of the order, which may be NULL */
+    ptrdiff_t first;         /* rows [first, first + rows) of the order, which may be NULL */
+    /* X, unless it is gathered or read where it lies */
     const struct FN(features) *x;
     const ptrdiff_t *order;
-    ptrdiff_t first;
     REAL *first_delta;       /* backward with sparse X: where the first row's deltas go */
 };
 

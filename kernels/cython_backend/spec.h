@@ -135,6 +135,8 @@ struct kernels {
                                  int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
                                  int n_threads);
     int (*train_epochs)(const struct job *job, int n_threads);
+    int (*batch_sums)(const struct job *job, ptrdiff_t first_row, void *sums, int n_threads);
+    int (*apply_sums)(const struct job *job, const void *sums, int n_threads);
 };
 
 #define KERNEL_TABLE \
@@ -142,4 +144,4 @@ struct kernels {
     KERNEL(loss_backward), KERNEL(activation_forward), KERNEL(activation_backward), KERNEL(dropout), KERNEL(all_finite), \
     KERNEL(layer_norm_forward), KERNEL(layer_norm_backward), KERNEL(batch_norm_forward), KERNEL(batch_norm_backward), \
     KERNEL(batch_norm_inference), KERNEL(update), KERNEL(n_packed), KERNEL(pack), KERNEL(network_forward), \
-    KERNEL(network_loss_gradient), KERNEL(train_epochs)
+    KERNEL(network_loss_gradient), KERNEL(train_epochs), KERNEL(batch_sums), KERNEL(apply_sums)

@@ -92,3 +92,5 @@ cdef extern from "engine.h":
                                      const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
                                      int n_threads) noexcept nogil
         int (*train_epochs)(const job *job, int n_threads) noexcept nogil
+        int (*batch_sums)(const job *job, ptrdiff_t first_row, void *sums, int n_threads) noexcept nogil
+        int (*apply_sums)(const job *job, const void *sums, int n_threads) noexcept nogil

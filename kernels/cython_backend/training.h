@@ -1,4 +1,5 @@
-/* Whole epochs of training, and the loss and gradient of a whole data set. Included once for each real type. */
+/* Whole epochs of training; the two halves of one step, between which other processes' sums are added; and the loss and gradient of a
+ * whole data set. Included once for each real type. */
 
 /* A thread that begins, or slept, brings its copy up to date. It does so before the step's barrier, while the first thread
  * cannot change the original. */
@@ -28,6 +29,32 @@ static void FN(publish)(const struct FN(training) *t, ptrdiff_t step, int part)
     streams_done();
 }
 
+/* The second half of step number `step` of the call, in epoch number `epoch`: update this thread's parts of the parameters, from the
+ * sums of a batch that has total_weight. Its L2 terms count `scale` times. */
+static void FN(update_parts)(struct FN(training) *t, struct FN(replica) *replica, ptrdiff_t step, ptrdiff_t epoch,
+                             double total_weight, double scale, int thread, int active, struct stopwatch *watch)
+{
+    const int updating = t->replicated ? crew_size(&t->crew, active, step + 1) : active;
+    const int streams = !t->replicated && active > 1;
+    if (thread >= updating)
+        return; /* this thread will catch up; until then the first thread needs its workspace */
+    const double factor = FN(clipping_factor)(t, replica, total_weight, thread, active, watch);
+    const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
+    for (int part = 0; part < t->n_parts; part++) {
+        const int own = part % active == thread;
+        if (!own && !t->replicated)
+            continue;
+        replica->average = part % updating == thread ? t->job->average : NULL;
+        double squares = FN(update_stored)(t, replica, &change, part, streams);
+        if (t->extent.sparse)
+            squares += FN(update_features)(t, replica, &change, part);
+        if (thread == 0 || !t->replicated)
+            t->penalties[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
+    }
+    if (streams)
+        streams_done();
+}
+
 /* Step number `step` of the call as thread `thread` of `active`, which does the parts thread, thread + active, ... */
 static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, int active, struct stopwatch *watch)
 {
@@ -40,9 +67,9 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
         return;
     }
     const double scale = (double)(end - begin) / total_weight;
-    const struct FN(batch) batch = {begin, end, *t->job->step + step + 1};
+    const struct FN(batch) batch = {begin, end, *t->job->step + step + 1, 0};
     struct FN(replica) replica = t->replicas[thread];
-    const int publishes = t->replicated && active > 1, streams = !t->replicated && active > 1;
+    const int publishes = t->replicated && active > 1;
     struct FN(network) net = t->net;
     net.params = replica.params;
     if (net.plan.n_batch_norms)
@@ -58,24 +85,7 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
     if (thread == 0 && net.plan.n_batch_norms)
         FN(move_statistics)(&net, &t->workspaces[0], end - begin, t->statistics);
     crew_meet(&t->crew, thread, active, step, watch);
-    const int updating = t->replicated ? crew_size(&t->crew, active, step + 1) : active;
-    if (thread >= updating)
-        return; /* this thread will catch up; until then the first thread needs its workspace */
-    const double factor = FN(clipping_factor)(t, &replica, total_weight, thread, active, watch);
-    const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
-    for (int part = 0; part < t->n_parts; part++) {
-        const int own = part % active == thread;
-        if (!own && !t->replicated)
-            continue;
-        replica.average = part % updating == thread ? t->job->average : NULL;
-        double squares = FN(update_stored)(t, &replica, &change, part, streams);
-        if (t->extent.sparse)
-            squares += FN(update_features)(t, &replica, &change, part);
-        if (thread == 0 || !t->replicated)
-            t->penalties[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
-    }
-    if (streams)
-        streams_done();
+    FN(update_parts)(t, &replica, step, epoch, total_weight, scale, thread, active, watch);
 }
 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
@@ -106,39 +116,45 @@ static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
     set_float_mode(mode);
 }
 
-/* The mean gradient of one part of the parameters, from all parts' sums; returns its share of |weights|^2. */
-static double FN(add_up_gradient)(const struct FN(training) *t, double total_weight, int part)
+/* One part of the parameters of layer l whose gradient is stored. */
+static struct range FN(stored_share)(const struct FN(training) *t, ptrdiff_t l, int part)
 {
-    const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
-    double squares = 0;
-    for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
-        const struct layer *layer = &t->net.layers[l];
-        const ptrdiff_t begin = layer->offset + (l == 0 ? skip : 0), bias = layer->offset + n_weights(layer);
-        const struct range mine = share(bias + n_biases(layer) - begin, CACHE_LINE, part, t->n_parts);
-        for (ptrdiff_t i = begin + mine.begin; i < begin + mine.end; i++) {
-            REAL g = t->workspaces[0].gradient[i - skip];
-            for (int other = 1; other < t->n_parts; other++)
-                g += t->workspaces[other].gradient[i - skip];
-            const double p = i < bias ? (double)t->net.params[i] : 0;
-            squares += p * p;
-            t->gradient[i] = (REAL)(((double)g + t->alpha * p) / total_weight);
-        }
-    }
-    return squares;
+    const struct layer *layer = &t->net.layers[l];
+    const ptrdiff_t begin = layer->offset + (l == 0 ? FN(unstored)(&t->net, t->extent.sparse) : 0);
+    const struct range mine = share(layer->offset + n_weights(layer) + n_biases(layer) - begin, CACHE_LINE, part, t->n_parts);
+    return (struct range){begin + mine.begin, begin + mine.end};
 }
 
-/* add_up_gradient() for the first row's weights on sparse X. */
-static double FN(feature_gradients)(const struct FN(training) *t, double total_weight, int part)
+/* One part of the gradient, the sum of all parts' gradients of these parameters; on sparse X, also of one part of the features. */
+static void FN(add_up_gradient)(const struct FN(training) *t, int part)
 {
-    const ptrdiff_t n_out = t->net.layers[0].n_out;
-    const struct range mine = share(t->net.layers[0].n_in, 1, part, t->n_parts);
-    REAL *gradient = t->gradient + mine.begin * n_out;
-    const REAL *weight = t->net.params + mine.begin * n_out;
-    double squares = 0;
-    FN(sparse_weight_gradient)(&t->workspaces[part].columns, 0, mine.end - mine.begin, t->first_delta, n_out, gradient);
-    for (ptrdiff_t i = 0; i < (mine.end - mine.begin) * n_out; i++) {
-        squares += (double)weight[i] * (double)weight[i];
-        gradient[i] = (REAL)(((double)gradient[i] + t->alpha * (double)weight[i]) / total_weight);
+    const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse), n_out = t->net.layers[0].n_out;
+    for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
+        const struct range mine = FN(stored_share)(t, l, part);
+        const ptrdiff_t n = mine.end - mine.begin;
+        REAL *sum = t->gradient + mine.begin;
+        memcpy(sum, t->workspaces[0].gradient + (mine.begin - skip), (size_t)n * sizeof(REAL));
+        for (int other = 1; other < t->n_parts; other++) {
+            const REAL *gradient = t->workspaces[other].gradient + (mine.begin - skip);
+            for (ptrdiff_t i = 0; i < n; i++)
+                sum[i] += gradient[i];
+        }
+    }
+    if (!t->extent.sparse)
+        return;
+    const struct range features = share(t->net.layers[0].n_in, 1, part, t->n_parts);
+    FN(sparse_weight_gradient)(&t->workspaces[part].columns, 0, features.end - features.begin, t->first_delta, n_out,
+                               t->gradient + features.begin * n_out);
+}
+
+/* Make [begin, end) of the gradient, a sum, the mean gradient with L2 term, which parameters from `bias` on do not have. Adds the
+ * squares of the others to `squares`, and returns that. */
+static double FN(make_mean)(const struct FN(training) *t, struct range mine, ptrdiff_t bias, double squares)
+{
+    for (ptrdiff_t i = mine.begin; i < mine.end; i++) {
+        const double p = i < bias ? (double)t->net.params[i] : 0;
+        squares += p * p;
+        t->gradient[i] = (REAL)(((double)t->gradient[i] + t->alpha * p) / t->divisor);
     }
     return squares;
 }
@@ -146,26 +162,47 @@ static double FN(feature_gradients)(const struct FN(training) *t, double total_w
 static void FN(gradient_thread)(void *argument, int thread, int n_threads)
 {
     struct FN(training) *t = argument;
-    const struct FN(batch) batch = {0, t->n_rows, 0};
-    const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
+    const struct FN(batch) batch = {0, t->n_rows, t->update, t->first_row};
     struct stopwatch unused = {};
     if (t->net.plan.n_batch_norms)
-        FN(normalized_gradient)(t, &t->net, &batch, thread, n_threads, 1 / total_weight, t->losses, &unused);
+        FN(normalized_gradient)(t, &t->net, &batch, thread, n_threads, 1 / t->divisor, t->losses, &unused);
     else
         for (int part = thread; part < t->n_parts; part += n_threads)
-            t->losses[part * t->losses_stride] = FN(part_gradient)(t, &t->net, &batch, part) / total_weight;
+            t->losses[part * t->losses_stride] = FN(part_gradient)(t, &t->net, &batch, part) / t->divisor;
 }
 
 static void FN(add_up_thread)(void *argument, int thread, int n_threads)
 {
+    const struct FN(training) *t = argument;
+    for (int part = thread; part < t->n_parts; part += n_threads)
+        FN(add_up_gradient)(t, part);
+}
+
+static void FN(mean_gradient_thread)(void *argument, int thread, int n_threads)
+{
     struct FN(training) *t = argument;
-    const double total_weight = FN(batch_weight)(&t->data, 0, t->n_rows);
+    const struct layer *layers = t->net.layers;
     for (int part = thread; part < t->n_parts; part += n_threads) {
-        double squares = FN(add_up_gradient)(t, total_weight, part);
-        if (t->extent.sparse)
-            squares += FN(feature_gradients)(t, total_weight, part);
-        t->penalties[part * t->losses_stride] = 0.5 * t->alpha * squares / total_weight;
+        double squares = 0;
+        FN(add_up_gradient)(t, part);
+        for (ptrdiff_t l = 0; l < t->net.n_layers; l++)
+            squares = FN(make_mean)(t, FN(stored_share)(t, l, part), layers[l].offset + n_weights(&layers[l]), squares);
+        if (t->extent.sparse) {
+            const struct range features = share(layers[0].n_in, 1, part, t->n_parts);
+            const struct range weights = {features.begin * layers[0].n_out, features.end * layers[0].n_out};
+            squares += FN(make_mean)(t, weights, weights.end, 0);
+        }
+        t->penalties[part * t->losses_stride] = 0.5 * t->alpha * squares / t->divisor;
     }
+}
+
+static void FN(apply_thread)(void *argument, int thread, int n_threads)
+{
+    struct FN(training) *t = argument;
+    struct FN(replica) *replica = &t->replicas[thread];
+    struct stopwatch unused = {};
+    replica->gradients[0] = t->sums, replica->n_gradients = 1;
+    FN(update_parts)(t, replica, 0, 0, t->total_weight, 1, thread, n_threads, &unused);
 }
 
 /* The functions that run_training() runs: */
@@ -187,7 +224,25 @@ static void FN(run_epochs)(struct FN(training) *t, int n_threads)
 static void FN(run_loss_gradient)(struct FN(training) *t, int n_threads)
 {
     (t->net.plan.n_batch_norms ? run_together : run_parts)(FN(gradient_thread), t, n_threads);
+    run_parts(FN(mean_gradient_thread), t, n_threads);
+}
+
+static void FN(run_sums)(struct FN(training) *t, int n_threads)
+{
+    const float_mode mode = get_float_mode();
+    set_float_mode(without_subnormals(mode));
+    (t->net.plan.n_batch_norms ? run_together : run_parts)(FN(gradient_thread), t, n_threads);
     run_parts(FN(add_up_thread), t, n_threads);
+    set_float_mode(mode);
+}
+
+static void FN(run_apply)(struct FN(training) *t, int n_threads)
+{
+    const float_mode mode = get_float_mode();
+    set_float_mode(without_subnormals(mode));
+    t->losses[0] = (double)t->sums[FN(n_params)(&t->net)];
+    (t->job->clip_norm != 0 ? run_together : run_parts)(FN(apply_thread), t, n_threads);
+    set_float_mode(mode);
 }
 
 /* The largest possible number of sparse X's entries in one batch. */
@@ -230,7 +285,7 @@ static size_t FN(lay_out_training)(struct FN(training) *t, char *base)
             for (int slot = 0; slot < OPTIMIZER_SLOTS[t->job->optimizer]; slot++)
                 replica.slots[slot] = FN(cut)(base, &size, n_params);
         }
-        replica.gradients = cut(base, &size, (size_t)t->n_parts * sizeof(REAL *));
+        replica.gradients = cut(base, &size, (size_t)t->n_parts * sizeof(REAL *)), replica.n_gradients = t->n_parts;
         if (base)
             t->replicas[part] = replica;
         size += FN(lay_out)(&t->net, &t->extent, base ? base + size : NULL, base ? &t->workspaces[part] : &unused);
@@ -258,7 +313,7 @@ static int FN(run_training)(struct FN(training) *t, void (*run)(struct FN(traini
     t->n_parts = n_threads; /* even if there are fewer threads, so that the result is the same */
     t->extent = (struct FN(extent)){.rows = FN(rows_together)(t), .training = 1, .sparse = sparse,
                                     .encoded = encoded, .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
-    t->replicated = t->params && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
+    t->replicated = t->params && !t->sums && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
     t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
     const size_t sums_bytes = (size_t)(t->n_parts * t->losses_stride) * sizeof(double);
     char *block = take_block(FN(lay_out_training)(t, NULL));

@@ -48,7 +48,7 @@ static double FN(update_stored)(const struct FN(training) *t, const struct FN(re
                                 int part, int shared)
 {
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
-    struct FN(gradient) gradient = {.parts = replica->gradients, .n_parts = t->n_parts, .scale = (REAL)change->scale};
+    struct FN(gradient) gradient = {.parts = replica->gradients, .n_parts = replica->n_gradients, .scale = (REAL)change->scale};
     const struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
     double squares = 0;
     for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {
@@ -94,7 +94,7 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
 static double FN(gradient_squares)(const struct FN(training) *t, const struct FN(replica) *replica, double total_weight, int part)
 {
     const ptrdiff_t skip = FN(unstored)(&t->net, t->extent.sparse);
-    const struct FN(gradient) gradient = {.parts = replica->gradients, .n_parts = t->n_parts};
+    const struct FN(gradient) gradient = {.parts = replica->gradients, .n_parts = replica->n_gradients};
     const struct range mine = share(FN(n_params)(&t->net) - skip, CACHE_LINE, part, t->n_parts);
     double squares = 0;
     for (ptrdiff_t l = 0; l < t->net.n_layers; l++) {

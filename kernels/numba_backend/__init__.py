@@ -20,8 +20,8 @@ Compilation
     dtype, and for read-only and writable inputs apart. Numba caches the results in ``__pycache__``, or where NUMBA_CACHE_DIR says.
 
 Threads
-    `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient` and `train_epochs` share their work among
-    ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads`` alone, not on the size
+    `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient`, `train_epochs`, `batch_sums` and `apply_sums`
+    share their work among ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads`` alone, not on the size
     of the pool, so neither do the bits of a result. The pool starts with the first call that asks for more than one thread, as
     does the compilation of the parallel code. Jitted callers get the calling thread only: they have prange themselves. With the
     threading layer "workqueue", which Numba takes where neither TBB nor OpenMP is installed, no two threads of a program may make
@@ -42,15 +42,17 @@ from .normalization import (
     layer_norm_forward,
 )
 from .optimizers import update
-from .training import network_loss_gradient, train_epochs, train_jobs
+from .training import apply_sums, batch_sums, network_loss_gradient, train_epochs, train_jobs
 
 __all__ = [
     "activation_backward",
     "activation_forward",
     "all_finite",
+    "apply_sums",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "batch_sums",
     "bind_forward",
     "dropout",
     "layer_norm_backward",

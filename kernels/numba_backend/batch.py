@@ -102,8 +102,8 @@ def make_workspace(network, batch_size, labels, n_gradient, n_threads):
 
 
 @Threaded
-def run_batch(rows, step, data, objective, network, work, loss_sums, n_threads):
-    """All phases of the batch of update number ``step``; 0 drops nothing. Threads share the rows.
+def run_batch(rows, first_row, step, data, objective, network, work, loss_sums, n_threads):
+    """All phases of the rows from ``first_row`` on of the batch of update number ``step``; 0 drops nothing. Threads share the rows.
 
     Writes the sum of the losses of each thread's rows, and their gradients to a workspace that has some.
     """
@@ -112,7 +112,8 @@ def run_batch(rows, step, data, objective, network, work, loss_sums, n_threads):
         for index in prange(n_threads):
             thread = np.intp(index)  # which prange makes unsigned: everything would be compiled again
             first, last = share(len(rows), thread, n_threads)
-            loss_sums[thread] += _run_phase(phase, rows[first:last], first, step, data, objective, network, work, thread)
+            at = first_row + first
+            loss_sums[thread] += _run_phase(phase, rows[first:last], at, step, data, objective, network, work, thread)
         _finish_phase(phase, len(rows), network, work)
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit, prange
 
+from ..encoded import one_batch_without_encoding
 from ..spec import Rows
 from .activations import copy
 from .batch import Objective, make_network, make_workspace, run_batch, update_buffers, use_buffers
@@ -188,6 +189,16 @@ def _update_all(job, hyper, lr, factor, layers, current, total_weight, gradients
             squares[0, thread] = of_weights
 
 
+@Threaded
+def _apply(job, hyper, lr, layers, current, total_weight, gradients, blocks, squares, n_threads):
+    """The update by the sum of the gradients of a batch; the first of these may be overwritten."""
+    factor = -1.0
+    if job.clip_norm > 0:
+        _finish_gradients(layers, current, job.alpha, total_weight, gradients, gradients[0], squares, n_threads)
+        factor = _clip_factor(squares[1], job.clip_norm)
+    _update_all(job, hyper, lr, factor, layers, current, total_weight, gradients, blocks, squares, n_threads)
+
+
 @ThreadedOnRows
 def network_loss_gradient(
     x, indices, indptr, labels, targets, sample_weight, layers, params, loss, loss_hyper, alpha, clip, gradient, n_threads
@@ -205,7 +216,7 @@ def network_loss_gradient(
     objective, network = Objective(loss, loss_hyper, clip, 0.0, 1.0), make_network(layers, data, 0.0, params)
     work = make_workspace(network, len(rows), data.labels, len(params), n_threads)
     loss_sums, squares = np.empty(n_threads), np.empty((2, n_threads))
-    run_batch(rows, np.intp(0), data, objective, network, work, loss_sums, n_threads)
+    run_batch(rows, np.intp(0), np.intp(0), data, objective, network, work, loss_sums, n_threads)
     _finish_gradients(layers, params, alpha, total_weight, work.gradients, gradient, squares, n_threads)
     return _mean_loss(loss_sums, squares[0], layers, objective, 1.0, alpha, total_weight)
 
@@ -257,26 +268,62 @@ def train_epochs(job, n_threads):
             total_weight = _total_weight(data.sample_weight, rows)
             if total_weight == 0:
                 continue
-            run_batch(rows, job.step[0], data, objective, network, work, loss_sums, n_threads)
+            run_batch(rows, np.intp(0), job.step[0], data, objective, network, work, loss_sums, n_threads)
             update_buffers(len(rows), network, job.buffers)
-            factor = -1.0
-            if job.clip_norm > 0:
-                _finish_gradients(
-                    layers, current, job.alpha, total_weight, work.gradients, work.gradients[0], squares, n_threads
-                )  # fmt: skip
-                factor = _clip_factor(squares[1], job.clip_norm)
             lr = hyper[0] * (job.rates[job.step[0] - first_step - 1] if job.rates.size else 1.0)
-            _update_all(
-                job, hyper, lr, factor, layers, current, total_weight, work.gradients, blocks, squares, n_threads
-            )  # fmt: skip
+            _apply(job, hyper, lr, layers, current, total_weight, work.gradients, blocks, squares, n_threads)
             epoch_loss += _mean_loss(loss_sums, squares[0], layers, objective, job.value_scale, job.alpha, total_weight) * len(rows)
         job.losses[epoch] = epoch_loss / n_visits
         if job.validation_losses.size:
             hard = Objective(job.loss, loss_hyper, job.clip, 0.0, 1.0)
             trained = use_buffers(make_network(layers, validation, 0.0, validated), readonly(job.buffers))
             place = make_workspace(trained, max(1, len(held_out)), validation.labels, 0, n_threads)
-            run_batch(held_out, np.intp(0), validation, hard, trained, place, loss_sums, n_threads)
+            run_batch(held_out, np.intp(0), np.intp(0), validation, hard, trained, place, loss_sums, n_threads)
             _keep_best(epoch, loss_sums.sum(), _total_weight(validation.sample_weight, held_out), validated, job)
+
+
+@Threaded
+def _batch_sums(job, first_row, sums, n_threads):
+    """`batch_sums` of a job without encoded rows."""
+    check_job(job)
+    data = _readonly_rows(job.x, job.indices, job.indptr, job.labels, job.targets, job.sample_weight)
+    rows, layers, current, loss_hyper = readonly(job.orders)[0], readonly(job.layers), readonly(job.params), readonly(job.loss_hyper)
+    objective = Objective(job.loss, loss_hyper, job.clip, job.smoothing, job.gradient_scale)
+    network = make_network(layers, data, job.smoothing, current)
+    work = make_workspace(network, max(1, len(rows)), data.labels, len(current), n_threads)
+    loss_sums, n = np.empty(n_threads), len(current)
+    run_batch(rows, np.intp(first_row), job.step[0] + 1, data, objective, network, work, loss_sums, n_threads)
+    copy(work.gradients[0], sums[:n])
+    for thread in range(1, n_threads):
+        for i in range(n):
+            sums[i] += work.gradients[thread, i]
+    sums[n] = job.value_scale * loss_sums.sum() / loss_terms(job.loss, layers[len(layers) - 1].n_out)
+    sums[n + 1] = _total_weight(data.sample_weight, rows)
+
+
+@Threaded
+def _apply_sums(job, sums, n_threads):
+    """`apply_sums` of a job without encoded rows."""
+    check_job(job)
+    layers, current, hyper, n = readonly(job.layers), readonly(job.params), readonly(job.hyper), len(job.params)
+    total_weight, squares = np.float64(sums[n + 1]), np.empty((2, n_threads))
+    job.step[0] += 1
+    job.losses[0] = 0
+    if total_weight != 0:
+        gradients, blocks = sums[:n].copy().reshape(1, n), np.empty((n_threads, 2, UPDATE_BLOCK), current.dtype)
+        lr = hyper[0] * (job.rates[0] if job.rates.size else 1.0)
+        _apply(job, hyper, lr, layers, current, total_weight, gradients, blocks, squares, n_threads)
+        job.losses[0] = (sums[n] + job.alpha / 2 * squares[0].sum()) / total_weight
+
+
+def batch_sums(job, first_row, sums, n_threads):
+    """The first half of a step, sums over rows of its batch, as `reference.batch_sums` says it."""
+    _batch_sums(one_batch_without_encoding(job), first_row, sums, n_threads)
+
+
+def apply_sums(job, sums, n_threads):
+    """The second half of a step, the update, as `reference.apply_sums` says it."""
+    _apply_sums(one_batch_without_encoding(job), sums, n_threads)
 
 
 def train_jobs(jobs, n_threads):

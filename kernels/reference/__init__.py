@@ -29,16 +29,18 @@ from .normalization import (
     layer_norm_backward,
     layer_norm_forward,
 )
-from .training import train_epochs, train_jobs
+from .training import apply_sums, batch_sums, train_epochs, train_jobs
 from .updates import update
 
 __all__ = [
     "activation_backward",
     "activation_forward",
     "all_finite",
+    "apply_sums",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "batch_sums",
     "bind_forward",
     "dropout",
     "layer_norm_backward",

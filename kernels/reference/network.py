@@ -23,14 +23,15 @@ from .normalization import (
 
 
 class Pass:
-    """One batch on its way through a network. ``update`` numbers the masks of dropout, from 1; number 0 drops nothing.
+    """One batch on its way through a network. ``update`` numbers the masks of dropout, from 1; number 0 drops nothing. The rows are
+    those from ``first_row`` on of the batch.
 
     ``values[i]`` is what row i takes, and ``saved[i]`` what its backward needs besides. The buffers are only read: see
     `update_statistics`.
     """
 
-    def __init__(self, layers, params, buffers, training, update=0):
-        self.layers, self.training, self.update = layers, training, update
+    def __init__(self, layers, params, buffers, training, update=0, first_row=0):
+        self.layers, self.training, self.update, self.first_row = layers, training, update, first_row
         self.params, self.buffers = parameter_views(layers, params), buffer_views(layers, buffers)
         self.values, self.saved = [], [()] * len(layers)
 
@@ -79,12 +80,13 @@ class Pass:
         return formula(code)[1](da, z if code in FROM_Z else self.values[i + 1])
 
     def _dropout_forward(self, i, x):
-        layer, y = self.layers[i], np.empty_like(x)
-        rate = float(layer["rate"]) if self.training and self.update else 0.0
+        layer, rate = self.layers[i], float(self.layers[i]["rate"]) if self.training and self.update else 0.0
         if not rate:
             return x
-        dropout(x, stream_key(int(layer["seed"]), int(layer["stream"]) + self.update), drop_threshold(rate), 1 / (1 - rate), y, 1)
-        return y
+        key = stream_key(int(layer["seed"]), int(layer["stream"]) + self.update)
+        y = np.concatenate([np.zeros((self.first_row, x.shape[1]), x.dtype), x])
+        dropout(y, key, drop_threshold(rate), 1 / (1 - rate), y, 1)
+        return y[self.first_row :]
 
     def _dropout_backward(self, i, x, dy, deltas):
         return self._dropout_forward(i, dy)
@@ -173,31 +175,39 @@ def network_loss_gradient(
     require_known(layers, loss, loss_hyper)
     x = one_matrix(x, indices, indptr, layers)
     y = dense_targets(labels, targets, np.empty((x.shape[0], layers[-1]["n_out"]), x.dtype))
-    batch = Pass(layers, params, np.empty(0, params.dtype), training=True)
-    return loss_gradient(batch, x, y, sample_weight, params, loss, loss_hyper, alpha, clip, gradient)
-
-
-def loss_gradient(
-    batch, x, y, sample_weight, params, loss, loss_hyper, alpha, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0
-):
-    """`network_loss_gradient` of a `Pass`, with dense targets. The L2 term is not scaled."""
-    n = x.shape[0]
-    total_weight = float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else n
-    gradient[...] = 0
+    batch, total_weight = Pass(layers, params, np.empty(0, params.dtype), training=True), weight_of(sample_weight, x.shape[0])
     if total_weight == 0:
+        gradient[...] = 0
         return 0.0
-    delta, y = batch.forward(x), smoothed(loss, y, smoothing)
-    delta = np.array(delta)
+    loss_sum = sums_of_rows(batch, x, y, sample_weight, loss, loss_hyper, clip, gradient)
+    return mean_with_penalty(layers, params, gradient, loss_sum, total_weight, alpha)
+
+
+def sums_of_rows(
+    batch, x, y, sample_weight, loss, loss_hyper, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0
+):
+    """Write the gradient of the sum of the rows' losses, for a `Pass` and dense targets, and return this sum as it is reported."""
+    delta, y = np.array(batch.forward(x)), smoothed(loss, y, smoothing)
     value = clipped_loss(loss, loss_hyper, delta, y, sample_weight, clip, delta)
     loss_backward(loss, loss_hyper, delta, np.empty(0, np.intp), y, sample_weight, gradient_scale, delta, 1)
+    gradient[...] = 0
     batch.backward(delta, gradient)
-    penalty = 0.0
-    for layer, parameters, gradients in zip(batch.layers, batch.params, batch.gradients, strict=True):
+    return value_scale * value / loss_terms(loss, batch.layers)
+
+
+def mean_with_penalty(layers, params, gradient, loss_sum, total_weight, alpha):
+    """Make sums over rows means with L2 term: the gradient in place; the loss is returned."""
+    for layer, own, gradients in zip(layers, parameter_views(layers, params), parameter_views(layers, gradient), strict=True):
         if layer["kind"] == KINDS["linear"]:
-            gradients[0][...] += alpha * parameters[0]
-            penalty += alpha / 2 * float(np.vdot(parameters[0], parameters[0]))
+            gradients[0][...] += alpha * own[0]
+            loss_sum += alpha / 2 * float(np.vdot(own[0], own[0]))
     gradient /= total_weight
-    return (value_scale * value / loss_terms(loss, batch.layers) + penalty) / total_weight
+    return loss_sum / total_weight
+
+
+def weight_of(sample_weight, n):
+    """What the sums over n rows are divided by."""
+    return float(sample_weight.sum(dtype=np.float64)) if sample_weight.size else float(n)
 
 
 def loss_terms(loss, layers):

@@ -5,7 +5,7 @@ import numpy as np
 from ..layer_table import parameter_views
 from ..spec import KINDS
 from .losses import clipped_loss, dense_targets
-from .network import Pass, loss_gradient, loss_terms, one_matrix, require_known
+from .network import Pass, loss_terms, mean_with_penalty, one_matrix, require_known, sums_of_rows, weight_of
 from .updates import decayed_update
 
 
@@ -35,33 +35,72 @@ def train_epochs(job, n_threads):
     """
     require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     x, gradient = one_matrix(job.x, job.indices, job.indptr, job.layers), np.empty_like(job.params)
-    decays, first_step = _decaying(job) if job.exempt else True, int(job.step[0])
+    decays, first_step = _decaying(job), int(job.step[0])
     for epoch, order in enumerate(job.orders):
         epoch_loss = 0.0
         for start in range(0, len(order), job.batch_size):
             rows = order[start : start + job.batch_size]
-            labels, targets, weight = (v[rows] if v.size else v for v in (job.labels, job.targets, job.sample_weight))
-            y = dense_targets(labels, targets, np.empty((len(rows), job.layers[-1]["n_out"]), x.dtype))
-            job.step[0] += 1
-            step = int(job.step[0])
-            batch = Pass(job.layers, job.params, job.buffers, training=True, update=step)
-            options = job.smoothing, job.gradient_scale, job.value_scale
-            problem = job.params, job.loss, job.loss_hyper, job.alpha, job.clip, gradient
-            epoch_loss += len(rows) * loss_gradient(batch, x[rows], y, weight, *problem, *options)
-            if weight.size and weight.sum(dtype=np.float64) == 0:
-                continue
-            batch.update_statistics(len(rows))
-            _clip_norm(gradient, job.clip_norm)
-            hyper = job.hyper.copy()
-            if job.rates.size:
-                hyper[0] *= job.rates[step - first_step - 1]
-            slots = job.state[0], job.state[1] if len(job.state) > 1 else job.state[:0]
-            decayed_update(job.optimizer, job.params, gradient, *slots, hyper, step, decays)
-            if job.average.size:
-                _move_average(job.average, job.params, job.ema_decay, step)
+            batch, loss_sum, total_weight = _sums(job, x, rows, 0, gradient)
+            if total_weight != 0:
+                batch.update_statistics(len(rows))
+            epoch_loss += len(rows) * _apply(job, gradient, loss_sum, total_weight, first_step, decays)
         job.losses[epoch] = epoch_loss / len(order)
         if job.validation_losses.size:
             _validate(job, epoch)
+
+
+def batch_sums(job, first_row, sums, n_threads):
+    """The first half of a step of `train_epochs`, of which other processes do a share each: sums over rows of the batch.
+
+    Those are the rows ``orders[0]``, which may be none; ``orders`` is (1, n), and ``batch_size`` does not count. They are the rows
+    from ``first_row`` on of the whole batch, and have the masks of dropout that they have there. Writes to ``sums`` (n_params + 2,),
+    of the dtype of the parameters: the gradient of the sum of the losses, not divided and without L2 term; this sum as it is
+    reported, with ``value_scale``; the sum of the weights. Nothing of the job is written to. Not for batch norm, which would take
+    the statistics of these rows alone.
+    """
+    require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
+    x, rows = one_matrix(job.x, job.indices, job.indptr, job.layers), job.orders[0]
+    sums[...] = 0
+    if rows.size:
+        sums[-2:] = _sums(job, x, rows, first_row, sums[:-2])[1:]
+
+
+def apply_sums(job, sums, n_threads):
+    """The second half of a step of `train_epochs`: the update by ``sums``, the total of what `batch_sums` wrote for all shares.
+
+    Updates parameters, ``state``, ``average`` and ``step`` as after a batch that has this gradient and this weight, and writes its
+    mean loss with L2 term to ``losses`` (1,). A batch without weight is only counted. Rows and orders are not read.
+    """
+    require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
+    job.losses[0] = _apply(job, sums[:-2].copy(), float(sums[-2]), float(sums[-1]), int(job.step[0]), _decaying(job))
+
+
+def _sums(job, x, rows, first_row, gradient):
+    """Write the gradient of the loss sum of some rows; returns their `Pass`, the loss sum and the sum of the weights."""
+    labels, targets, weight = (v[rows] if v.size else v for v in (job.labels, job.targets, job.sample_weight))
+    y = dense_targets(labels, targets, np.empty((len(rows), job.layers[-1]["n_out"]), x.dtype))
+    batch = Pass(job.layers, job.params, job.buffers, training=True, update=int(job.step[0]) + 1, first_row=first_row)
+    options = job.smoothing, job.gradient_scale, job.value_scale
+    loss_sum = sums_of_rows(batch, x[rows], y, weight, job.loss, job.loss_hyper, job.clip, gradient, *options)
+    return batch, loss_sum, weight_of(weight, len(rows))
+
+
+def _apply(job, gradient, loss_sum, total_weight, first_step, decays):
+    """The update by the sums of a batch, in a call that began at first_step; returns the mean loss. Changes the gradient."""
+    job.step[0] += 1
+    step = int(job.step[0])
+    if total_weight == 0:
+        return 0.0
+    loss = mean_with_penalty(job.layers, job.params, gradient, loss_sum, total_weight, job.alpha)
+    _clip_norm(gradient, job.clip_norm)
+    hyper = job.hyper.copy()
+    if job.rates.size:
+        hyper[0] *= job.rates[step - first_step - 1]
+    slots = job.state[0], job.state[1] if len(job.state) > 1 else job.state[:0]
+    decayed_update(job.optimizer, job.params, gradient, *slots, hyper, step, decays)
+    if job.average.size:
+        _move_average(job.average, job.params, job.ema_decay, step)
+    return loss
 
 
 def train_jobs(jobs, n_threads):
@@ -73,7 +112,9 @@ def train_jobs(jobs, n_threads):
 
 
 def _decaying(job):
-    """True for the weights of linear rows."""
+    """What weight decay is for: everything, or the weights of linear rows."""
+    if not job.exempt:
+        return True
     decays = np.zeros(job.params.shape, bool)
     for layer, views in zip(job.layers, parameter_views(job.layers, decays), strict=True):
         if layer["kind"] == KINDS["linear"]:
