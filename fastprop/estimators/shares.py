@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from copy import deepcopy
 from functools import partial, reduce
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import interrupts, loop
-from ..collective.agreement import agreed, of_rank_0, total
+from ..collective.agreement import agreed, gathered, of_rank_0, total
 from ..collective.context import Group, ends_together
 from ..training_calls import TrainingCalls
 from .held_out import VALIDATION, Rows, Validation, given_rows, scorer_of, split_rows
@@ -36,9 +37,8 @@ class InShares:
         """All ranks get the parameters of rank 0, and its random numbers except for the order of the rows."""
         group, own = self._group, self._own
         group.broadcast_(network.params)
-        (seed,) = of_rank_0(group, estimator._random_state.randint(2**31 - 1))
-        estimator._random_state = np.random.RandomState(int(seed))
-        random_state = np.random.RandomState([int(seed), group.rank])
+        estimator._random_state, *_ = gathered(group, estimator._random_state if group.rank == 0 else None)
+        random_state = np.random.RandomState([deepcopy(estimator._random_state).randint(2**31 - 1), group.rank])
         data, rows, held_out = network.training_set(*own[:3]), np.arange(len(own.y)), own.given
         if estimator.early_stopping and held_out is None:
             rows, held_out = self._split(estimator.validation_fraction, random_state)

@@ -287,7 +287,12 @@ def _batch_sums(job, first_row, sums, n_threads):
     """`batch_sums` of a job without encoded rows."""
     check_job(job)
     data = _readonly_rows(job.x, job.indices, job.indptr, job.labels, job.targets, job.sample_weight)
-    rows, layers, current, loss_hyper = readonly(job.orders)[0], readonly(job.layers), readonly(job.params), readonly(job.loss_hyper)
+    rows, layers, current, loss_hyper = (
+        readonly(job.orders)[0],
+        readonly(job.layers),
+        readonly(job.params),
+        readonly(job.loss_hyper),
+    )
     objective = Objective(job.loss, loss_hyper, job.clip, job.smoothing, job.gradient_scale)
     network = make_network(layers, data, job.smoothing, current)
     work = make_workspace(network, max(1, len(rows)), data.labels, len(current), n_threads)

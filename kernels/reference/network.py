@@ -183,9 +183,7 @@ def network_loss_gradient(
     return mean_with_penalty(layers, params, gradient, loss_sum, total_weight, alpha)
 
 
-def sums_of_rows(
-    batch, x, y, sample_weight, loss, loss_hyper, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0
-):
+def sums_of_rows(batch, x, y, sample_weight, loss, loss_hyper, clip, gradient, smoothing=0.0, gradient_scale=1.0, value_scale=1.0):
     """Write the gradient of the sum of the rows' losses, for a `Pass` and dense targets, and return this sum as it is reported."""
     delta, y = np.array(batch.forward(x)), smoothed(loss, y, smoothing)
     value = clipped_loss(loss, loss_hyper, delta, y, sample_weight, clip, delta)
