@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -49,7 +50,7 @@ class _Torch:
             self._distributed.destroy_process_group(self._group)
 
 
-def mpi(communicator: Any = None) -> AbstractContextManager[Group]:
+def mpi(communicator: Any = None, checkpoint: str | os.PathLike[str] | None = None) -> AbstractContextManager[Group]:
     """A block in which fits train together over MPI, by mpi4py.
 
     Start it with ``mpiexec -n 4 python -m mpi4py script.py``: after an error on one rank all end.
@@ -58,6 +59,8 @@ def mpi(communicator: Any = None) -> AbstractContextManager[Group]:
     ----------
     communicator : mpi4py.MPI.Comm, optional
         By default ``MPI.COMM_WORLD``.
+    checkpoint : str or path, optional
+        As in `use`.
 
     Returns
     -------
@@ -73,16 +76,18 @@ def mpi(communicator: Any = None) -> AbstractContextManager[Group]:
         from mpi4py import MPI
 
         communicator = MPI.COMM_WORLD
-    return use(_MPI(communicator))
+    return use(_MPI(communicator), checkpoint)
 
 
-def torch(group: Any = None) -> AbstractContextManager[Group]:
+def torch(group: Any = None, checkpoint: str | os.PathLike[str] | None = None) -> AbstractContextManager[Group]:
     """A block in which fits train together over torch.distributed, where ``init_process_group("gloo")`` has been called.
 
     Parameters
     ----------
     group : torch.distributed.ProcessGroup, optional
         One for tensors on CPUs; by default the group of all processes.
+    checkpoint : str or path, optional
+        As in `use`.
 
     Returns
     -------
@@ -94,4 +99,4 @@ def torch(group: Any = None) -> AbstractContextManager[Group]:
     ValueError
         If there is no process group.
     """
-    return use(_Torch(group))
+    return use(_Torch(group), checkpoint)

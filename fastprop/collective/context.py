@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -61,13 +62,20 @@ class Group(Protocol):
         """
 
 
-_here: ContextVar[Group | None] = ContextVar("fastprop.collective", default=None)
+class Block(NamedTuple):
+    """A block of code whose fits belong to a group, and the path of their checkpoint or None."""
+
+    group: Group
+    checkpoint: str | os.PathLike[str] | None
 
 
-def active() -> Group | None:
-    """The group of the block that this code runs in, if it has several ranks."""
-    group = _here.get()
-    return group if group is not None and group.size > 1 else None
+_here: ContextVar[Block | None] = ContextVar("fastprop.collective", default=None)
+
+
+def active() -> Block | None:
+    """The block that this code runs in, if its group has several ranks or there is a checkpoint."""
+    block = _here.get()
+    return block if block is not None and (block.group.size > 1 or block.checkpoint is not None) else None
 
 
 def refuse(what: str) -> None:
@@ -81,13 +89,17 @@ class RankError(RuntimeError):
 
 
 @contextmanager
-def use(group: Group) -> Iterator[Group]:
+def use(group: Group, checkpoint: str | os.PathLike[str] | None = None) -> Iterator[Group]:
     """A block in which `MLPClassifier.fit` and `MLPRegressor.fit` train together with the other ranks of a group.
 
     Parameters
     ----------
     group : Group
         For the engines of `mpi` and `torch` these make it.
+    checkpoint : str or path, optional
+        A file that rank 0 replaces after epochs, at most once a second. If it is there when a fit begins, from one that was
+        killed, the fit goes on from it to the same result; after a fit without an error it is removed. It must belong to a fit with
+        the same parameters and numbers of rows, else that is an error.
 
     Yields
     ------
@@ -101,7 +113,7 @@ def use(group: Group) -> Iterator[Group]:
     """
     if not isinstance(group, Group):
         raise TypeError(f"group must have rank, size, allreduce_, broadcast_ and abort; got {type(group).__name__}")
-    token = _here.set(group)
+    token = _here.set(Block(group, checkpoint))
     try:
         with ends_together(group):
             yield group

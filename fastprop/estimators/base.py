@@ -145,14 +145,14 @@ class BaseMLP(
             self._check_scikit_learn_can(given)
             return self._fit_as_scikit_learn(replaced, X, y, sample_weight, incremental)
         arrays = host_array(X, "X"), host_array(y, "y"), host_array(sample_weight, "sample_weight")
-        group = active()
-        if group is None:
+        block = active()
+        if block is None:
             check = partial(self._in_memory, *arrays, given, incremental)
         else:
             self._check_has_batches("training on several ranks")
             if incremental:
                 refuse("partial_fit")
-            check = partial(in_shares, self, group, *arrays, given)
+            check = partial(in_shares, self, block, *arrays, given)
         return self._fit_to(check, arrays, bool(given), incremental)
 
     def _in_memory(self, X, y, sample_weight, given, incremental, reset):

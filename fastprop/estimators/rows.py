@@ -53,6 +53,9 @@ class EpochRows(ABC):
         A random state draws their order, or None keeps it; the other arguments are those of `loop.NetworkEpochs`.
         """
 
+    def resume(self, network: Any, optimizer: Any, history: Any) -> None:  # noqa: B027 - most have nothing to go on from
+        """Let a training that is about to begin go on where an earlier one was lost, if it was."""
+
     def validation(self, estimator: Any, judged: Any, history: Any, decides: bool, best_params: Floats) -> Validation:
         """How a network does on ``held_out``."""
         rows = self.held_out

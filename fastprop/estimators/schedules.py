@@ -5,6 +5,7 @@ The attributes have scikit-learn's names, as scripts read them.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +41,11 @@ class Averages:
     average: Floats
     raw: Floats
     shown: str
+
+
+def fingerprint(network):
+    """A digest of a network's parameters."""
+    return hashlib.sha256(network.params.tobytes()).hexdigest()
 
 
 class ScheduledOptimizer:

@@ -6,7 +6,9 @@ All ranks take the same steps. In each they add up the gradient of their own row
 from __future__ import annotations
 
 import math
+import os
 import time
+from contextlib import suppress
 from copy import deepcopy
 from functools import partial, reduce
 from typing import Any
@@ -16,21 +18,23 @@ from numpy.typing import NDArray
 
 from .. import interrupts, loop
 from ..collective.agreement import agreed, gathered, of_rank_0, total
-from ..collective.context import Group, ends_together
+from ..collective.context import Block, Group, ends_together
 from ..training_calls import TrainingCalls
+from .checkpoints import CheckpointFile, restore, stored
 from .held_out import VALIDATION, Rows, Validation, given_rows, scorer_of, split_rows
 from .parts import Summary, checked_part, summary_of
 from .rows import EpochRows, InMemory
 
 # Parameters that may differ from rank to rank
 OWN_PARAMETERS = {"n_jobs", "random_state", "verbose"}
+SECONDS_BETWEEN_SAVES = 1.0
 
 
 class InShares:
-    """The checked rows of this rank, ``own``, with the attributes of `rows.CheckedRows`; the others have ``sizes`` rows."""
+    """The checked rows of this rank, ``own``, with the attributes of `rows.CheckedRows`."""
 
-    def __init__(self, group: Group, own: InMemory, example: NDArray[Any]) -> None:
-        self._group, self._own, self.example = group, own, example
+    def __init__(self, block: Block, own: InMemory, example: NDArray[Any], problem: dict[str, Any]) -> None:
+        self._group, self._checkpoint, self._own, self.example, self._problem = *block, own, example, problem
         self.n_features, self.dtype, self.given = own.n_features, own.dtype, own.given
 
     def begin(self, estimator, network):
@@ -38,11 +42,12 @@ class InShares:
         group, own = self._group, self._own
         group.broadcast_(network.params)
         estimator._random_state, *_ = gathered(group, estimator._random_state if group.rank == 0 else None)
-        random_state = np.random.RandomState([deepcopy(estimator._random_state).randint(2**31 - 1), group.rank])
+        seed = deepcopy(estimator._random_state).randint(2**31 - 1)
+        saved = _Saved(group, self._checkpoint, self._problem | {"sizes": network.sizes, "dtype": network.dtype.name}, seed)
         data, rows, held_out = network.training_set(*own[:3]), np.arange(len(own.y)), own.given
         if estimator.early_stopping and held_out is None:
-            rows, held_out = self._split(estimator.validation_fraction, random_state)
-        return RowsOfShare(group, data, rows, held_out, random_state)
+            rows, held_out = self._split(estimator.validation_fraction, np.random.RandomState([saved.seed, group.rank]))
+        return RowsOfShare(group, saved, data, rows, held_out)
 
     def _split(self, fraction, random_state):
         """(the rows to train on, the `Rows` held out); none of the few rows of a small share."""
@@ -56,7 +61,7 @@ class InShares:
         return rows, Rows(own.X[others], own.y[others], None if own.sample_weight is None else own.sample_weight[others])
 
 
-def in_shares(estimator, group, X, y, sample_weight, given, reset):
+def in_shares(estimator, block, X, y, sample_weight, given, reset):
     """`InShares` of the arguments of ``fit`` on each rank; sets what `BaseMLP._checked_input` sets. All ranks raise, or none."""
 
     def look():
@@ -66,9 +71,10 @@ def in_shares(estimator, group, X, y, sample_weight, given, reset):
         part = summary_of(estimator, X, y, sample_weight, reset) if len(y) else None
         return part, parameters, bool(given)
 
-    _, looks = agreed(group, look)
-    own, _ = agreed(group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
-    return InShares(group, own, estimator._encoded(_joined(looks).example))
+    _, looks = agreed(block.group, look)
+    own, _ = agreed(block.group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
+    problem = looks[0][1] | {"rows of each rank": [0 if part is None else part.n_rows for part, _, _ in looks]}
+    return InShares(block, own, estimator._encoded(_joined(looks).example), problem)
 
 
 def _joined(looks):
@@ -107,8 +113,8 @@ def _checked(estimator, X, y, sample_weight, given, reset, looks):
 class RowsOfShare(EpochRows):
     """The rows of this rank. ``n_rows`` counts those of all ranks."""
 
-    def __init__(self, group, data, rows, held_out, random_state):
-        self._group, self._data, self._rows, self._random_state = group, data, rows, random_state
+    def __init__(self, group, saved, data, rows, held_out):
+        self._group, self._saved, self._data, self._rows = group, saved, data, rows
         self.held_out, self.left_by_split = held_out, None if len(rows) == data.n_samples else rows
         sizes = np.zeros(group.size)
         sizes[group.rank] = len(rows)
@@ -117,9 +123,16 @@ class RowsOfShare(EpochRows):
         self.n_rows, self.speaks = int(self._sizes.sum()), group.rank == 0
 
     def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
-        orders = loop.shuffled_orders(self._rows, None if random_state is None else self._random_state)
         runner = ShareEpochs(self._group, self._sizes, network, self._data, optimizer, rates, **options)
-        return runner, orders
+        return runner, partial(self._orders, random_state is not None)
+
+    def _orders(self, shuffles, n_epochs):
+        """The order of the next epoch, which depends on nothing but the seed and the numbers of rank and epoch."""
+        numbers = [self._saved.seed, self._group.rank, self._saved.n_epochs]
+        return loop.shuffled_orders(self._rows, np.random.RandomState(numbers) if shuffles else None)(1)
+
+    def resume(self, network, optimizer, history):
+        self._saved.attach(network, optimizer, history)
 
     def validation(self, estimator, judged, history, decides, best_params):
         rows = self.held_out
@@ -129,10 +142,53 @@ class RowsOfShare(EpochRows):
     def run(self, runner, orders, rule, n_epochs, *, observer, time_limit):
         # What one rank decides by its clock or a callback must hold for all.
         group = self._group
-        rule = _AgreedRule(group, rule, time_limit)
         observer = None if observer is None else _AgreedObserver(group, observer)
+        self._saved.resume_validation(rule.validation)
         with ends_together(group):
-            return loop.run_epochs(runner, orders, rule, n_epochs, observer=observer)
+            ending = loop.run_epochs(runner, orders, _AgreedRule(group, rule, time_limit, self._saved), n_epochs, observer=observer)
+        self._saved.finish()
+        return ending
+
+
+class _Saved:
+    """The checkpoint of a training, which rank 0 reads and writes; without a path nothing but the seed of the orders."""
+
+    def __init__(self, group, path, problem, seed):
+        self._group, self.seed, self._file, self._loaded, self._last = group, seed, None, None, -math.inf
+        if path is not None:
+            self._file = CheckpointFile(path, problem) if group.rank == 0 else None
+            self._loaded, *_ = agreed(group, lambda: self._file and self._file.load())[1]
+        if self._loaded is not None:
+            self.seed = self._loaded[1]["seed"]
+
+    @property
+    def n_epochs(self):
+        """How many epochs are done."""
+        return self._history.n_epochs
+
+    def attach(self, network, optimizer, history):
+        self._network, self._optimizer, self._history = network, optimizer, history
+        if self._loaded is not None:
+            restore(network, optimizer, history, *self._loaded)
+
+    def resume_validation(self, validation):
+        if self._loaded is not None and validation is not None:
+            validation.best_params[:] = self._loaded[0]["best_params"]
+
+    def save(self, validation):
+        """Write the file, unless that was less than a second ago."""
+        if self._file is None or time.monotonic() < self._last + SECONDS_BETWEEN_SAVES:
+            return
+        best = {} if validation is None else {"best_params": validation.best_params}
+        arrays, values = stored(self._network, self._optimizer, self._history)
+        self._file.save(arrays | best, values | {"seed": self.seed})
+        self._last = time.monotonic()
+
+    def finish(self):
+        """Remove the file."""
+        if self._file is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._file.path)
 
 
 class ShareEpochs:
@@ -194,11 +250,13 @@ class _AgreedRule:
 
     sure_epochs = 1
 
-    def __init__(self, group, rule, time_limit):
-        self._group, self._rule, self._end = group, rule, math.inf if time_limit is None else time.monotonic() + time_limit
+    def __init__(self, group, rule, time_limit, saved):
+        self._group, self._rule, self._saved = group, rule, saved
+        self._end = math.inf if time_limit is None else time.monotonic() + time_limit
 
     def epoch_ends(self, loss, later):
         stopped = self._rule.epoch_ends(loss, later) or time.monotonic() >= self._end
+        self._saved.save(self._rule.validation)
         (stopped,) = of_rank_0(self._group, stopped)
         return bool(stopped)
 

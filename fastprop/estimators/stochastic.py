@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from ..network import Network
 from ..threads import n_threads_of_steps
 from ..warn import warn
 from .interop import fastprops_optimizer
-from .schedules import Averages, Masks, follow, new_optimizer
+from .schedules import Averages, Masks, fingerprint, follow, new_optimizer
 from .stopping import StoppingRule
 
 
@@ -29,6 +28,7 @@ def train(estimator, source, history, incremental, observer):
     n_threads = n_threads_of_steps(estimator.n_jobs, batch_size, network.n_weights)
     optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
     history.expect(rows.held_out is not None, optimizer.varies)
+    rows.resume(network, optimizer, history)
     with averaged(estimator, network, optimizer) as judged:
         validation = None if rows.held_out is None else _validation(estimator, network, judged, rows, history)
         if observer is not None:
@@ -47,7 +47,8 @@ def train(estimator, source, history, incremental, observer):
             n_threads=n_threads,
             **_options(estimator, network, optimizer),
         )
-        n_epochs, limits = 1 if incremental else estimator.max_iter, {"observer": observer, "time_limit": estimator.max_time}
+        n_epochs = 1 if incremental else estimator.max_iter - history.n_epochs
+        limits = {"observer": observer, "time_limit": estimator.max_time}
         try:
             ending = rows.run(runner, orders, rule, n_epochs, **limits)
         finally:
@@ -166,8 +167,3 @@ def _remember(optimizer, network):
     """Note which parameters the estimator has after training."""
     if optimizer.averages is not None:
         optimizer.averages.shown = fingerprint(network)
-
-
-def fingerprint(network):
-    """A digest of a network's parameters."""
-    return hashlib.sha256(network.params.tobytes()).hexdigest()

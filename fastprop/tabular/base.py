@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from .. import loop
 from ..annotations import Floats, MatrixLike
+from ..collective.context import refuse
 from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import are_given, named
 from ..estimators.validation import host_array, unchanged_by_errors
@@ -152,6 +153,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     # Fitting
 
     def _fit(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
+        refuse(f"{type(self).__name__}.fit")
         goes_on = self.warm_start and hasattr(self, "members_")
         as_given = X, y, sample_weight
         with unchanged_by_errors(self):
