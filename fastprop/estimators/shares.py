@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from contextlib import suppress
 from copy import deepcopy
@@ -67,7 +68,8 @@ def in_shares(estimator, block, X, y, sample_weight, given, reset):
     def look():
         if estimator.normalization == "batch":
             raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
-        parameters = {name: repr(value) for name, value in estimator.get_params().items() if name not in OWN_PARAMETERS}
+        shared = {name: value for name, value in estimator.get_params().items() if name not in OWN_PARAMETERS}
+        parameters = {name: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value)) for name, value in shared.items()}
         part = summary_of(estimator, X, y, sample_weight, reset) if len(y) else None
         return part, parameters, bool(given)
 
