@@ -24,7 +24,7 @@ plt = pytest.importorskip("matplotlib.pyplot")
 
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 # What an example needs beside matplotlib.
-NEEDS = {"kernels_cython": "Cython", "kernels_njit": "numba", "pytorch_gradients": "torch"}
+NEEDS = {"kernels_cython": "Cython", "kernels_njit": "numba", "mpi_training": "mpi4py", "pytorch_gradients": "torch"}
 
 
 @pytest.fixture
@@ -253,3 +253,10 @@ def test_compiled_loops(run, python_loop, name, needs):
     np.testing.assert_allclose(found["losses"], losses, rtol=1e-9)
     for ours, theirs in zip(found["params"], params, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_mpi_training(run, capsys):
+    pytest.importorskip("mpi4py", reason="the example trains over MPI")
+    found = run("mpi_training")
+    assert found["accuracy"] > 0.95
+    assert "accuracy of the validation rows on 1 rank: " in capsys.readouterr().out
