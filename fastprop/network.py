@@ -27,6 +27,8 @@ from .training_calls import TrainingCalls, checked_threads, own_block, written
 from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
 CACHE_LINE = 64  # bytes
+# Rows that have to be converted for a prediction are converted so many numbers at a time.
+CONVERTED_AT_ONCE = 2**20
 # Attributes of a Network that are built into its layer table and its block of parameters.
 FIXED = ("sizes", "activation", "normalization", "loss", "coefs", "intercepts", "norms", "statistics")
 
@@ -395,7 +397,7 @@ class Network:
         Parameters
         ----------
         x : array-like or SciPy sparse matrix, shape (n, n_in)
-            Converted to the network's dtype.
+            Converted to the network's dtype, a large array a part at a time.
         n_threads : int
             Number of threads.
 
@@ -404,6 +406,11 @@ class Network:
         ndarray, shape (n, n_out)
             The link of the loss applied: probabilities, rates or predictions.
         """
+        is_large = isinstance(x, np.ndarray) and x.size > CONVERTED_AT_ONCE and x.shape[1:] == self.sizes[:1]
+        if is_large and (x.dtype != self.dtype or not x.flags.c_contiguous):
+            size = max(1, CONVERTED_AT_ONCE // x.shape[1])
+            parts = (aligned(x[start : start + size], self.dtype) for start in range(0, len(x), size))
+            return np.concatenate([self.forward(part, n_threads) for part in parts])
         n, rows = self._rows(x)
         outputs = np.empty((n, self.sizes[-1]), self.dtype)
         if n:
@@ -471,7 +478,8 @@ class Network:
         Returns
         -------
         TrainingSet
-            Arrays of floats that already fit are not copied. Class numbers, and where the entries of a sparse X are, always are.
+            Arrays of floats that already fit are not copied, nor are the ``indices`` of a CSR array: they may be memory maps. Class
+            numbers and the ``indptr`` of a CSR array always are.
         """
         n, rows = self._rows(x)
         labels, targets, weight = NO_LABELS, np.empty((0, 0), self.dtype), np.empty(0, self.dtype)

@@ -21,7 +21,7 @@ class TrainingSet(NamedTuple):
     Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
     its CSR form; encoded X is ``x`` (n, n_columns) with its table of columns as ``indices``. One of ``labels`` (n,) and ``targets``
     (n, n_out) is empty; ``problem`` is what a network must have in common with the one that the data were checked for. All integers
-    are read-only copies of what was given.
+    are read-only: copies of what was given, except the columns of sparse X, which the kernels check again when they read them.
     """
 
     x: Floats
@@ -68,14 +68,17 @@ def is_sparse(x):
 
 
 def one_matrix(x, indices, indptr, n_in):
-    """Rows in the form of the raw kernels as one object: a matrix, a SciPy CSR array or `EncodedRows`."""
+    """Rows in the form of the raw kernels as one object: a matrix, a SciPy CSR array or `EncodedRows`.
+
+    SciPy goes where the columns of a sparse array say, whatever they are: it gets private ones.
+    """
     if is_encoded(indices, indptr):
         return EncodedRows(x, indices)
     if not indptr.size:
         return x
     from scipy.sparse import csr_array  # here, because importing it takes a while
 
-    return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, n_in))
+    return csr_array((x[0], checks.private_columns(indices, n_in), indptr), shape=(len(indptr) - 1, n_in))
 
 
 def sparse_rows(name, x, n_in, params):
@@ -86,7 +89,7 @@ def sparse_rows(name, x, n_in, params):
     # SciPy converts without checking indices: it gets private copies that are checked.
     if x.format == "csc":
         shape, (_, (data, indices, indptr), _) = x.shape, checks.rows(name, x.T, x.shape[0], params)
-        x = csc_array((data[0], indices, indptr), shape=shape)
+        x = csc_array((data[0], checks.private_columns(indices, shape[0]), indptr), shape=shape)
     elif x.format == "coo":
         x = coo_array((x.data, (checks.private(x.row), checks.private(x.col))), shape=x.shape)  # checks them
     return checks.rows(name, x.tocsr(), n_in, params)[:2]

@@ -245,6 +245,18 @@ def private(array):
     return copy
 
 
+def _read_only(array):
+    """A read-only view of an array, or of a copy where it is not in C order and native byte order."""
+    view = np.require(array, array.dtype.newbyteorder("="), ["C", "A", "E"]).view()
+    view.setflags(write=False)
+    return view
+
+
+def private_columns(columns, n_in):
+    """A private copy of the checked columns of a CSR array, in [0, n_in) even where somebody has changed them since the check."""
+    return np.clip(columns, 0, min(n_in - 1, np.iinfo(columns.dtype).max))
+
+
 # Arrays that mean "not given" to the raw kernels. Read-only like arrays that are given, because Numba's types include that.
 NO_INDICES, NO_LABELS = private(np.empty(0, np.int32)), private(np.empty(0, INTP))
 
@@ -338,8 +350,12 @@ def rows(name, x, n_in, params, layers=None):
 
 
 def _compressed_rows(name, shape, data, columns, starts, n_in, params):
-    """The arrays of X in CSR form, checked, for the raw kernels."""
-    data, columns, starts = own_view(data), private(columns), private(starts)
+    """The arrays of X in CSR form, checked, for the raw kernels.
+
+    The starts of rows, which decide how much memory is needed, are a private copy. The columns, as many as the values, are not:
+    the kernels keep each one within n_in when they read it.
+    """
+    data, columns, starts = data.view(np.ndarray), _read_only(columns), private(starts)
     like(f"{name}.data", data, (data.size,), "params", params)
     if len(shape) != 2 or shape[1] != n_in:
         raise ValueError(f"{name} must have shape (n, {n_in}); got {shape}")

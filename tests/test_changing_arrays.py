@@ -1,4 +1,5 @@
-"""Arrays that another thread changes during a call: what is an address in compiled code is checked where nobody can change it.
+"""Arrays that another thread changes during a call: what is an address in compiled code is checked where nobody can change it, or
+when it is read.
 
 The fuzz run makes 150 calls, in a process of its own, so that a crash is a failed test. For a long run, say how many and which:
 ``FASTPROP_FUZZ_CALLS=20000 FASTPROP_FUZZ_SEED=1 pytest tests/test_changing_arrays.py -k fuzz``.
@@ -228,12 +229,27 @@ def test_integers_that_change_after_the_checks_change_nothing(given, at_the_raw_
     X, _, labels, order, layers, _ = arrays
 
     def change():  # to others that are valid, so that the process lives where they are read
-        X.indices[:], X.indptr[1:-1], labels[:], order[:], layers["code"][1] = 0, X.indptr[-1], 0, 0, TANH
+        X.indptr[1:-1], labels[:], order[:], layers["code"][1] = X.indptr[-1], 0, 0, TANH
 
     at_the_raw_call(change)
     for actual, value in zip(call(*arrays), expected, strict=True):
         np.testing.assert_array_equal(actual, value)
     assert not labels.any()
+
+
+ON_SPARSE_ROWS = [kernel_forward, kernel_gradient, kernel_epoch, network_forward, network_gradient, network_epoch]
+
+
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("call", ON_SPARSE_ROWS, ids=lambda call: call.__name__)
+def test_columns_that_leave_the_range_after_the_checks_are_taken_as_the_last(given, at_the_raw_call, call, index_dtype):
+    """They are not copied. The row of the weight behind the last is the bias: nothing crashes where it is read."""
+    last, arrays = given(index_dtype), given(index_dtype)
+    last[0].indices[:] = 7
+    expected = call(*last)
+    at_the_raw_call(lambda: arrays[0].indices.fill(8))
+    for actual, value in zip(call(*arrays), expected, strict=True):
+        np.testing.assert_array_equal(actual, value)
 
 
 @pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")

@@ -287,8 +287,8 @@ static void FN(update)(int optimizer, void *params, const void *grad, void *slot
 static int FN(network_forward)(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
                                const void *buffers, const void *panels, void *outputs, int n_threads)
 {
-    struct FN(prediction) p = {.net = {layers, n_layers, params, buffers, panels}, .x = FN(features)(x), .rows = x->n,
-                               .outputs = outputs};
+    struct FN(prediction) p = {.net = {layers, n_layers, params, buffers, panels}, .x = FN(features)(x, layers->n_in),
+                               .rows = x->n, .outputs = outputs};
     return FN(run_prediction)(&p, n_threads);
 }
 
@@ -308,7 +308,8 @@ static int FN(network_loss_gradient)(const struct rows *data, const struct layer
                                      double *loss_mean, int n_threads)
 {
     struct FN(training) t = {.net = {layers, n_layers, params},
-                             .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, NULL, data->n},
+                             .data = {FN(features)(data, layers->n_in), {data->labels, data->targets, data->sample_weight}, NULL,
+                                      data->n},
                              .n_epochs = 1, .n_rows = data->n, .batch_size = data->n, .alpha = alpha, .gradient_scale = 1,
                              .value_scale = 1, .gradient = gradient};
     t.objective = FN(objective)(loss, loss_hyper, FN(n_outputs)(&t.net), clip);
@@ -326,7 +327,7 @@ static struct FN(training) FN(gradients_of)(const struct job *job, ptrdiff_t bat
 {
     const struct rows *data = &job->data;
     struct FN(training) t = {.net = {job->layers, job->n_layers, job->params},
-                             .data = {FN(features)(data), {data->labels, data->targets, data->sample_weight}, job->orders,
+                             .data = {FN(features)(data, job->layers->n_in), {data->labels, data->targets, data->sample_weight}, job->orders,
                                       job->n_epochs * job->n_visits},
                              .n_epochs = job->n_epochs, .n_rows = job->n_visits, .batch_size = min_size(batch_size, job->n_visits),
                              .gradient_scale = job->gradient_scale, .value_scale = job->value_scale, .smoothing = job->smoothing};

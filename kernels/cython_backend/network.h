@@ -181,8 +181,11 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->node_gradient = FN(cut)(base, &size, e->training ? nodes : 0);
     w->node_sums = FN(cut)(base, &size, e->training && e->encoded ? net->layers[0].n_out : 0);
     w->columns.start = cut(base, &size, (size_t)(by_columns ? n_in + 1 : 0) * sizeof(ptrdiff_t));
-    w->columns.row = cut(base, &size, (size_t)(by_columns ? e->batch_entries : 0) * sizeof(int32_t));
-    w->columns.value = FN(cut_stored)(base, &size, by_columns ? e->batch_entries : 0);
+    w->columns.size = by_columns ? e->batch_entries : 0;
+    w->columns.row = cut(base, &size, (size_t)w->columns.size * sizeof(int32_t));
+    w->columns.value = FN(cut_stored)(base, &size, w->columns.size);
+    if (base)
+        memset(w->columns.row, 0, (size_t)w->columns.size * sizeof(int32_t));
     return size;
 }
 

@@ -12,28 +12,37 @@ struct FN(features) {
     const STORED *values;   /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
     const void *indices, *indptr;
     int wide;               /* indices and indptr are int64, not int32 */
+    size_t last_column;     /* n_in - 1 */
     const struct column *columns; /* encoded.h: values are (n, n_columns) */
     ptrdiff_t n_columns;
 };
 
-static struct FN(features) FN(features)(const struct rows *rows)
+static struct FN(features) FN(features)(const struct rows *rows, ptrdiff_t n_in)
 {
     if (rows->columns)
         return (struct FN(features)){.values = rows->x, .columns = rows->columns, .n_columns = rows->n_columns};
     if (!rows->indptr)
         return (struct FN(features)){.dense = rows->x};
-    return (struct FN(features)){.values = rows->x, .indices = rows->indices, .indptr = rows->indptr, .wide = rows->wide};
+    return (struct FN(features)){.values = rows->x, .indices = rows->indices, .indptr = rows->indptr, .wide = rows->wide,
+                                 .last_column = (size_t)n_in - 1};
 }
 
 ALWAYS_INLINE int FN(is_sparse)(const struct FN(features) *x) { return x->indptr != NULL; }
 ALWAYS_INLINE int FN(is_encoded)(const struct FN(features) *x) { return x->columns != NULL; }
 
-ALWAYS_INLINE ptrdiff_t FN(index_at)(const void *indices, int wide, ptrdiff_t i)
+ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row)
 {
-    return wide ? (ptrdiff_t)((const int64_t *)indices)[i] : (ptrdiff_t)((const int32_t *)indices)[i];
+    return x->wide ? (ptrdiff_t)((const int64_t *)x->indptr)[row] : (ptrdiff_t)((const int32_t *)x->indptr)[row];
 }
-ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row) { return FN(index_at)(x->indptr, x->wide, row); }
-ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at) { return FN(index_at)(x->indices, x->wide, at); }
+
+/* The indices are the caller's own array, checked before the call but not copied: each is read once, and one that somebody has put
+ * out of range since then is taken as the last column. The starts of rows are a copy. */
+ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at)
+{
+    const size_t column = x->wide ? (size_t)__atomic_load_n((const int64_t *)x->indices + at, __ATOMIC_RELAXED)
+                                  : (size_t)(ptrdiff_t)__atomic_load_n((const int32_t *)x->indices + at, __ATOMIC_RELAXED);
+    return (ptrdiff_t)(column < x->last_column ? column : x->last_column);
+}
 
 /* acc += the sum over the entries [begin, end) of value * matrix[column][0..n), the matrix rounded as if it were stored. vectors is a constant wherever this is inlined,
  * (vectors - 1) * LANES < n <= vectors * LANES; `far` says that the rows of the matrix lie beyond L2. */
@@ -100,9 +109,16 @@ static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *or
 /* The entries of a batch in a range of features, sorted by feature and then by the row's position in the batch. */
 struct FN(columns) {
     ptrdiff_t *start;        /* (features in the range + 1,) */
-    int32_t *row;
+    int32_t *row;            /* (size,), like value; always rows of a batch, also where nothing was put */
     STORED *value;
+    ptrdiff_t size;
 };
+
+/* As CSR rows, one for each feature, whose columns are rows of the batch. */
+ALWAYS_INLINE struct FN(features) FN(transposed)(const struct FN(columns) *columns)
+{
+    return (struct FN(features)){.values = columns->value, .indices = columns->row, .last_column = SIZE_MAX};
+}
 
 static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *order, ptrdiff_t first, ptrdiff_t rows,
                              struct range features, const struct FN(columns) *columns)
@@ -111,7 +127,8 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
     ptrdiff_t *start = columns->start;
     memset(start, 0, (size_t)(n + 1) * sizeof(ptrdiff_t));
     /* Counts are kept one place further on, so that their sums are where each feature's entries begin. Filling then moves each
-     * start to the end of its feature's entries, which is the start of the next one's. */
+     * start to the end of its feature's entries, which is the start of the next one's. Only where indices have changed since they
+     * were counted is it not, and then may come to the end of the memory. */
     for (int filling = 0; filling < 2; filling++) {
         for (ptrdiff_t i = 0; i < rows; i++) {
             const ptrdiff_t row = order ? order[first + i] : first + i;
@@ -120,7 +137,10 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
                 if (feature < 0 || feature >= n)
                     continue;
                 if (filling) {
-                    const ptrdiff_t to = start[feature]++;
+                    const ptrdiff_t to = start[feature];
+                    if (to == columns->size)
+                        continue;
+                    start[feature]++;
                     columns->row[to] = (int32_t)i;
                     columns->value[to] = x->values[at];
                 } else if (feature + 1 < n) {
@@ -141,7 +161,7 @@ static void FN(sort_columns)(const struct FN(features) *x, const ptrdiff_t *orde
 static void FN(sparse_weight_gradient)(const struct FN(columns) *columns, ptrdiff_t first, ptrdiff_t end, const REAL *delta,
                                        ptrdiff_t n_out, REAL *gradient)
 {
-    const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
+    const struct FN(features) transposed = FN(transposed)(columns);
     for (ptrdiff_t f = first; f < end; f++, gradient += n_out)
         FN(sum_rows)(&transposed, columns->start[f], columns->start[f + 1], delta, n_out, NULL, n_out, gradient, 1);
 }
@@ -167,7 +187,7 @@ ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct F
                                              const struct FN(columns) *columns, ptrdiff_t n, const REAL *delta, ptrdiff_t n_out,
                                              REAL l2, REAL scale, struct FN(updated) u)
 {
-    const struct FN(features) transposed = {.values = columns->value, .indices = columns->row};
+    const struct FN(features) transposed = FN(transposed)(columns);
     const struct FN(step) s = *step; /* a copy, which stores to the parameters cannot change */
     const ptrdiff_t registers = (n_out + LANES - 1) / LANES, panels = (registers + UPDATE_VECTORS - 1) / UPDATE_VECTORS;
     REAL *const average = u.average;

@@ -40,7 +40,8 @@ static int FN(prepare_validation)(struct FN(validation) *v, const struct job *jo
     const struct rows *rows = &job->validation;
     struct FN(workspace) unused;
     *v = (struct FN(validation)){.net = {.layers = job->layers, .n_layers = job->n_layers, .statistics = job->buffers},
-                                 .x = FN(features)(rows), .targets = {rows->labels, rows->targets, rows->sample_weight},
+                                 .x = FN(features)(rows, job->layers->n_in),
+                                 .targets = {rows->labels, rows->targets, rows->sample_weight},
                                  .rows = rows->n, .n_parts = n_threads};
     v->objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&v->net), job->clip);
     v->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, rows->n), .sparse = FN(is_sparse)(&v->x),

@@ -88,6 +88,12 @@ def forward_row(x, layers, i, params, with_relu, y):
 
 
 @jit
+def column_at(indices, at, n_in):
+    """The column of an entry of sparse X; in [0, n_in) also where somebody has changed the indices since they were checked."""
+    return min(max(np.intp(indices[at]), 0), n_in - 1)
+
+
+@jit
 def forward_sparse_row(x, indices, indptr, rows, layers, params, with_relu, y):
     """`forward_row` of the first row of a layer table, with X[rows] for sparse X: sums of rows of the weight."""
     n_in, n_out, offset = layers[0].n_in, layers[0].n_out, layers[0].offset
@@ -96,7 +102,7 @@ def forward_sparse_row(x, indices, indptr, rows, layers, params, with_relu, y):
         for j in range(n_out):
             y[i, j] = params[offset + n_in * n_out + j]
         for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            value, row = x[0, at], indices[at]
+            value, row = x[0, at], column_at(indices, at, n_in)
             for j in range(n_out):
                 y[i, j] += value * weight[row, j]
     if with_relu:
@@ -121,6 +127,6 @@ def backward_sparse_row(x, indices, indptr, rows, dy, layers, gradient):
     bias_backward(dy, True, vector(gradient, offset + n_in * n_out, n_out))
     for i in range(len(rows)):
         for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            value, row = x[0, at], indices[at]
+            value, row = x[0, at], column_at(indices, at, n_in)
             for j in range(n_out):
                 dweight[row, j] += value * dy[i, j]

@@ -9,6 +9,7 @@ import numpy as np
 from ..spec import KINDS
 from .activations import check_activation, check_link, copy, derivative_from_z, fused
 from .jit import UnknownNumber, jit
+from .linear import column_at
 
 LINEAR, ACTIVATION, DROPOUT, LAYER_NORM, BATCH_NORM, ADD, LINK = (
     KINDS[name] for name in ("linear", "activation", "dropout", "layer_norm", "batch_norm", "add", "link")
@@ -163,7 +164,7 @@ def add_sparse_rows(x, indices, indptr, rows, y):
     """y += X[rows] for sparse X."""
     for i in range(len(rows)):
         for at in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            y[i, indices[at]] += x[0, at]
+            y[i, column_at(indices, at, y.shape[1])] += x[0, at]
 
 
 @jit

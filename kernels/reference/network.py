@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..checks import NO_INDICES
+from ..checks import NO_INDICES, private_columns
 from ..encoded import expanded, is_encoded
 from ..layer_table import buffer_views, parameter_views
 from ..random_bits import drop_threshold, stream_key
@@ -143,10 +143,16 @@ def require_known(layers, loss=None, loss_hyper=None, optimizer=None):
 
 
 def one_matrix(x, indices, indptr, layers):
-    """X as one object, dense or sparse: from here on the same expressions do for both. Encoded X is made dense."""
+    """X as one object, dense or sparse: from here on the same expressions do for both. Encoded X is made dense.
+
+    SciPy goes where the columns of sparse X say, whatever they are: it gets private ones.
+    """
     if is_encoded(indices, indptr):
         return expanded(x, indices)
-    return csr_array((x[0], indices, indptr), shape=(len(indptr) - 1, layers[0]["n_in"])) if indptr.size else x
+    if not indptr.size:
+        return x
+    n_in = int(layers[0]["n_in"])
+    return csr_array((x[0], private_columns(indices, n_in), indptr), shape=(len(indptr) - 1, n_in))
 
 
 def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_threads):

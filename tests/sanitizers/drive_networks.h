@@ -289,6 +289,40 @@ static void FN(drive_callers)(const struct FN(problem) *problems)
     free(outputs);
 }
 
+/* Gives all entries one column after the other, some out of range, until `done`. */
+struct FN(meddler) {
+    const struct FN(problem) *p;
+    int done;
+};
+
+static void *FN(meddle)(void *argument)
+{
+    static const int32_t columns[] = {0, FEATURES - 1, -1, FEATURES / 2, INT32_MIN, 1, INT32_MAX, FEATURES};
+    struct FN(meddler) *m = argument;
+    for (int i = 0; !__atomic_load_n(&m->done, __ATOMIC_ACQUIRE); i++)
+        for (int32_t at = 0; at < m->p->indptr[ROWS]; at++)
+            __atomic_store_n(&m->p->indices[at], columns[i % 8], __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Columns that another thread changes: the results may be anything, but nothing beyond the arrays is read or written. */
+static void FN(drive_changing_columns)(const struct FN(problem) *p)
+{
+    struct FN(meddler) meddler = {p, 0};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, FN(meddle), &meddler))
+        abort();
+    for (int i = 0; i < 20; i++) {
+        struct FN(task) task;
+        FN(set_task)(&task, p, SPARSE, i % N_OPTIMIZERS, i % 3 == 0);
+        FN(train)(&task, 1 + i % MOST_THREADS);
+        FN(forget_task)(&task);
+        free(FN(predicted)(p, SPARSE, NULL, 1 + i % MOST_THREADS));
+    }
+    __atomic_store_n(&meddler.done, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+}
+
 static void FN(drive_networks)(void)
 {
     struct FN(problem) problems[N_PROGRAMS];
@@ -302,6 +336,8 @@ static void FN(drive_networks)(void)
                 FN(drive_training)(&problems[i % N_PROGRAMS], form, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
         }
     FN(drive_callers)(problems);
+    for (int which = 0; which < N_PROGRAMS; which++)
+        FN(drive_changing_columns)(&problems[which]);
     for (int which = 0; which < N_PROGRAMS; which++)
         FN(forget_problem)(&problems[which]);
 }
