@@ -1,15 +1,18 @@
 """What the tests of the estimators for tables share: small data, estimators that train for a moment, and what one has learnt."""
 
 import itertools
+import runpy
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.preprocessing import StandardScaler
 
 from fastprop import TabularClassifier, TabularRegressor
 from fastprop.tabular import recipe
 
+FRAMES = runpy.run_path(str(Path(__file__).parents[1] / "frames.py"))
+frame, columns, make_frame, pandas = (FRAMES[name] for name in ("frame", "columns", "make_frame", "pandas"))
 KINDS = ("binary", "multiclass", "one output", "two outputs")
 SMALL = {"n_members": 2, "max_iter": 3, "hidden_layer_sizes": (8, 6), "random_state": 0}
 
@@ -89,23 +92,3 @@ def outputs():
 def assert_same():
     """assert_same(ours, other, X=None): two estimators have learnt the same, to the bit."""
     return _assert_same
-
-
-def installed(library):
-    module = pytest.importorskip(library, reason=f"{library} is not installed")
-    some = module.table({"a": [1.0]}) if library == "pyarrow" else module.DataFrame({"a": [1.0]})
-    if not hasattr(StandardScaler().fit(some), "feature_names_in_"):
-        pytest.skip(f"this scikit-learn is too old to see the names of {library} {module.__version__}")
-    return module
-
-
-@pytest.fixture
-def pandas():
-    return installed("pandas")
-
-
-@pytest.fixture(params=["pandas", "polars", "pyarrow"])
-def make_frame(request):
-    """make_frame(columns): a frame of a library."""
-    module = installed(request.param)
-    return module.table if request.param == "pyarrow" else module.DataFrame

@@ -1,6 +1,5 @@
 """Tables of every kind, and targets of every kind: the same model whatever holds the data, and what is there at predict."""
 
-import datetime as dt
 import warnings
 
 import numpy as np
@@ -11,66 +10,22 @@ from sklearn.exceptions import DataConversionWarning
 from fastprop import TabularClassifier, TabularRegressor
 
 N = 60
-
-
-def gaps(values, every):
-    return [None if i % every == 1 else value for i, value in enumerate(values)]
-
-
-COLUMNS = {
-    "age": [float(i * i % 37) for i in range(N)],
-    "rooms": gaps([i % 5 for i in range(N)], 6),
-    "garden": [i % 3 == 0 for i in range(N)],
-    "lift": gaps([i % 4 == 0 for i in range(N)], 7),
-    "city": [("Rome", "Oslo", "Paris")[i % 3] for i in range(N)],
-    "street": gaps(["abc"[i * i % 7 % 3] for i in range(N)], 9),
-    "built": [dt.datetime(2020, 1, 1, 6) + dt.timedelta(days=i * i) for i in range(N)],
-    "sold": gaps([dt.datetime(2021, 1, 1) + dt.timedelta(days=i) for i in range(N)], 10),
-    "empty": [None] * N,
-}
 Y = [("no", "yes")[i * i % 37 > 18] for i in range(N)]
-STRINGS = ["city", "street"]
 
 
-def _pandas(conversion):
-    return lambda: conversion(pytest.importorskip("pandas", reason="pandas is not installed").DataFrame(COLUMNS))
+@pytest.fixture
+def by_pandas(pandas, columns):
+    return pandas.DataFrame(columns)
 
 
-def _polars(**schema):
-    polars = pytest.importorskip("polars", reason="polars is not installed")
-    return polars.DataFrame(COLUMNS).with_columns(polars.col(name).cast(getattr(polars, to)) for name, to in schema.items())
-
-
-def _pyarrow():
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(COLUMNS)
-
-
-FRAMES = {
-    "pandas": _pandas(lambda frame: frame),
-    "pandas objects": _pandas(lambda frame: frame.astype(object)),
-    "pandas nullable": _pandas(lambda frame: frame.convert_dtypes()),
-    "pandas categories": _pandas(lambda frame: frame.astype(dict.fromkeys(STRINGS, "category"))),
-    "polars": _polars,
-    "polars categories": lambda: _polars(city="Categorical", street="Categorical"),
-    "pyarrow": _pyarrow,
-}
-
-
-@pytest.fixture(scope="module")
-def by_pandas():
-    return FRAMES["pandas"]()
-
-
-@pytest.mark.parametrize("kind", FRAMES)
-def test_the_same_model_whatever_the_frame(make, assert_same, by_pandas, kind):
+def test_the_same_model_whatever_the_frame(make, assert_same, by_pandas, frame, columns):
     """Also where X_val is a frame of another kind, and for frames of other kinds at predict."""
-    frame = FRAMES[kind]()
     given = {"X_val": by_pandas, "y_val": Y}
     ours, other = make("binary").fit(frame, Y, **given), make("binary").fit(by_pandas, Y, **given)
     assert_same(ours, other, by_pandas)
     np.testing.assert_array_equal(ours.predict_proba(frame), other.predict_proba(by_pandas))
-    assert ours.feature_names_in_.tolist() == list(COLUMNS)
-    assert ours.n_features_in_ == len(COLUMNS)
+    assert ours.feature_names_in_.tolist() == list(columns)
+    assert ours.n_features_in_ == len(columns)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
