@@ -132,7 +132,6 @@ static void FN(begin_encoded)(const struct FN(chunk) *c)
 {
     const struct layer *layer = &c->net->layers[0];
     FN(make_nodes)(c->x, c->net->params + layer->offset, layer->n_out, c->w->nodes);
-    memset(c->w->node_gradient, 0, (size_t)n_weights(layer) * sizeof(REAL));
 }
 
 /* A batch: rows [begin, end) of the order. Dropout has the masks of update number `update`, counted from 1; 0 means no dropout. Where
@@ -187,8 +186,6 @@ static double FN(reported)(const struct FN(training) *t, double sum)
 
 static void FN(clear_gradient)(const struct FN(training) *t, int part)
 {
-    if (t->extent.encoded)
-        memset(t->workspaces[part].node_gradient, 0, (size_t)n_weights(&t->net.layers[0]) * sizeof(REAL));
     const ptrdiff_t n = FN(n_params)(&t->net) - FN(unstored)(&t->net, t->extent.sparse);
     memset(t->workspaces[part].gradient, 0, (size_t)n * sizeof(REAL));
 }

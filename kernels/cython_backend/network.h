@@ -96,7 +96,8 @@ struct FN(workspace) {
     ptrdiff_t *labels;
     REAL *gradient;          /* (n_params,), without the first row's weights where X is sparse */
     struct FN(columns) columns;
-    REAL *nodes, *node_gradient, *node_sums; /* encoded X: (n_in, n_out) of the first row, its gradient, and (n_out,) */
+    REAL *nodes, *node_gradient, *node_sums; /* encoded X: (n_in, n_out) of the first row, its gradient, which is zeros between two
+                                              * batches, and (n_out,) */
     STORED *delta;           /* where the gradient is while the parts of a batch meet */
     ptrdiff_t delta_stride;
 };
@@ -184,8 +185,10 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->columns.size = by_columns ? e->batch_entries : 0;
     w->columns.row = cut(base, &size, (size_t)w->columns.size * sizeof(int32_t));
     w->columns.value = FN(cut_stored)(base, &size, w->columns.size);
-    if (base)
+    if (base) {
         memset(w->columns.row, 0, (size_t)w->columns.size * sizeof(int32_t));
+        memset(w->node_gradient, 0, (size_t)(e->training ? nodes : 0) * sizeof(REAL));
+    }
     return size;
 }
 
