@@ -327,8 +327,8 @@ static struct FN(training) FN(gradients_of)(const struct job *job, ptrdiff_t bat
 {
     const struct rows *data = &job->data;
     struct FN(training) t = {.net = {job->layers, job->n_layers, job->params},
-                             .data = {FN(features)(data, job->layers->n_in), {data->labels, data->targets, data->sample_weight}, job->orders,
-                                      job->n_epochs * job->n_visits},
+                             .data = {FN(features)(data, job->layers->n_in), {data->labels, data->targets, data->sample_weight},
+                                      job->orders, job->n_epochs * job->n_visits},
                              .n_epochs = job->n_epochs, .n_rows = job->n_visits, .batch_size = min_size(batch_size, job->n_visits),
                              .gradient_scale = job->gradient_scale, .value_scale = job->value_scale, .smoothing = job->smoothing};
     t.objective = FN(objective)(job->loss, job->loss_hyper, FN(n_outputs)(&t.net), job->clip);
