@@ -1,0 +1,139 @@
+"""What data beyond memory and several processes cost: ``python bench/scaleout.py PART``.
+
+    memory [GIGABYTES] [FOLDER]   one epoch on a memory map of float32 rows, 10 GB by default in a new folder of the system's for
+                                  temporary files, and the peak of memory beyond the page cache
+    mpi                           a step on two ranks of one thread each, in units of one process with one thread
+
+Ranks are checked to have the parameters of one process before they are timed; times are medians of rounds that take turns.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fastprop import MLPClassifier, collective
+from fastprop.config import processor_name
+
+N_FEATURES, MEMORY_FEATURES = 50, 100
+N_ROWS, HIDDEN = 200_000, (256, 256, 256)
+BATCHES = (200, 512, 2048)
+ROUNDS = 5
+CHUNK = 200_000
+
+
+def memory(gigabytes="10", folder=None):
+    """Print the peak of anonymous memory in a fit to a memory map."""
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        n = int(float(gigabytes) * 1e9 / 4 / MEMORY_FEATURES)
+        X = np.lib.format.open_memmap(Path(made) / "X.npy", "w+", np.float32, (n, MEMORY_FEATURES))
+        y, rng = np.empty(n, np.int8), np.random.default_rng(0)
+        for start in range(0, n, CHUNK):
+            rows = X[start : start + CHUNK]
+            rows[...] = rng.standard_normal(rows.shape, np.float32)
+            y[start : start + CHUNK] = rows[:, :3].sum(axis=1) > 0
+        X.flush()
+        np.save(Path(made) / "y.npy", y)
+        del X, y
+        subprocess.run([sys.executable, __file__, "fit", made], check=True)
+
+
+def fit(folder):
+    """What `memory` measures, in a process of its own."""
+    warnings.simplefilter("ignore")
+    X, y = (np.load(Path(folder) / name, mmap_mode="r") for name in ("X.npy", "y.npy"))
+    MLPClassifier((32,), max_iter=1, random_state=0).fit(X[:1000], y[:1000])
+    before, began = anonymous(), time.perf_counter()
+    watch = Watch()
+    model = MLPClassifier((32,), max_iter=1, random_state=0).fit(X, y)
+    watch.end()
+    seconds, more = time.perf_counter() - began, (watch.peak - before) / 1e9
+    print(f"{X.nbytes / 1e9:.1f} GB, {len(X):,} rows: {more:.2f} GB more than before, {seconds:.0f} s an epoch")
+    print(f"accuracy of some rows {model.score(X[:CHUNK], y[:CHUNK]):.3f}; {processor_name()}")
+
+
+def anonymous():
+    """Memory of this process that is no page of a file, in bytes."""
+    with open("/proc/self/status") as status:
+        return sum(int(line.split()[1]) * 1024 for line in status if line.startswith(("RssAnon", "RssShmem")))
+
+
+class Watch:
+    """Looks at `anonymous` from a thread of its own."""
+
+    def __init__(self):
+        self.peak, self._running = 0, True
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def _look(self):
+        while self._running:
+            self.peak = max(self.peak, anonymous())
+            time.sleep(0.01)
+
+    def end(self):
+        self._running = False
+        self._thread.join()
+
+
+def problem():
+    """Rows, and labels of a linear model of them."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N_ROWS, N_FEATURES), np.float32)
+    return X, (X @ rng.standard_normal((N_FEATURES, 10), np.float32)).argmax(axis=1)
+
+
+def mpi():
+    """Print how many times as fast two ranks are, and one process."""
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    mpiexec = shutil.which("mpiexec", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]))
+    subprocess.run([mpiexec, "-n", "2", sys.executable, "-m", "mpi4py", __file__, "ranks"], env=environment, check=True)
+
+
+def ranks():
+    """What `mpi` measures, on each rank: epochs on both ranks and on rank 0 alone take turns."""
+    from mpi4py import MPI
+
+    world, alone = MPI.COMM_WORLD, MPI.COMM_SELF
+    X, y = problem()
+    half = slice(world.rank, None, world.size)
+    warnings.simplefilter("ignore")
+    if world.rank == 0:
+        print(f"{N_ROWS:,} rows, {N_FEATURES}-{'-'.join(map(str, HIDDEN))}-10, float32, {processor_name()}", flush=True)
+    for batch_size in BATCHES:
+        given = {"hidden_layer_sizes": HIDDEN, "batch_size": batch_size, "random_state": 0, "n_jobs": 1, "warm_start": True}
+        models = {"together": MLPClassifier(max_iter=1, **given), "alone": MLPClassifier(max_iter=1, **given)}
+        seconds = {"together": [], "alone": []}
+        for _ in range(ROUNDS):
+            for name, communicator, rows in (("together", world, half), ("alone", alone, slice(None))):
+                world.Barrier()
+                if name == "alone" and world.rank:
+                    continue
+                began = time.perf_counter()
+                with collective.mpi(communicator):
+                    models[name].fit(X[rows], y[rows])
+                seconds[name].append(time.perf_counter() - began)
+        if world.rank == 0:
+            scores = [model.score(X[:20_000], y[:20_000]) for model in models.values()]
+            assert abs(scores[0] - scores[1]) < 0.02, scores
+            together, one = (float(np.median(seconds[name][1:])) for name in ("together", "alone"))
+            steps = -(-N_ROWS // batch_size)
+            print(
+                f"batches of {batch_size}: {one / steps * 1e3:.2f} ms a step alone, {together / steps * 1e3:.2f} ms on two ranks, "
+                f"{one / together:.2f} times as fast",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    parts = {each.__name__: each for each in (memory, mpi, fit, ranks)}
+    if len(sys.argv) < 2 or sys.argv[1] not in parts:
+        sys.exit(__doc__)
+    parts[sys.argv[1]](*sys.argv[2:])
