@@ -22,6 +22,8 @@ NEEDS = {
     "Display": "matplotlib",
     "import matplotlib": "matplotlib",
     "import pandas": "pandas",
+    "import pyarrow": "pyarrow",
+    "collective.mpi": "mpi4py",
     "sklearn.callback": "sklearn.callback",
 }
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))

@@ -40,8 +40,8 @@ class Source:
 
     def read(self, places: Any = None) -> Iterator[tuple[int, tuple[Any, Any, Any]]]:
         """(place, chunk) of each chunk with rows; of a sequence in the order of ``places``, if they are given."""
-        if places is not None:
-            chunks = ((int(place), self._given[int(place)]) for place in places)
+        if self.has_places:  # also where only its length says that there are no more
+            chunks = ((place, self._given[place]) for place in (range(len(self)) if places is None else places.tolist()))
         else:
             chunks = enumerate(self._given() if callable(self._given) else self._given)
         for place, chunk in chunks:
