@@ -59,7 +59,7 @@ MUTANTS = [
     (C + "updates.h", "INFINITY ? {{fmin(1, t->job->clip_norm / (norm + 1e-6))|1}} : 1;", "tests/kernels/jobs"),
     (C + "updates.h", "(1 - job->ema_decay) / (1 - {{pow(job->ema_decay, number)|0}})", "tests/kernels/jobs"),
     (C + "optimizer.h", "{{gain == 1|0}} ? p : average", "tests/kernels/jobs"),
-    (C + "training.h", "replica.average = {{part % updating == thread|own}} ?", "tests/kernels/jobs"),
+    (C + "training.h", "replica->average = {{part % updating == thread|own}} ?", "tests/kernels/jobs"),
     (C + "updates.h", "(job->rates ? job->rates[{{step|0}}] : 1)", "tests/kernels/jobs"),
     (C + "validation.h", "if (loss {{<|>}} job->best[0]) {", "tests/kernels/jobs"),
     (C + "batch.h", "targets[i] = {{(1 - smoothing)|1}} * targets[i]", "tests/kernels/jobs"),

@@ -121,6 +121,7 @@ enum { SUM_ROWS = 128, SUM_VECTORS = 4 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 #define CACHE_LINE 64
+enum { DOUBLES_A_LINE = CACHE_LINE / sizeof(double) };
 #define HUGE_PAGE (2 * 1024 * 1024)
 
 /* Sanitizers see what the compiler reads and writes, and not what intrinsics do: simd.h then does without the latter. */

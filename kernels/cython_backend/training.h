@@ -29,27 +29,21 @@ static void FN(publish)(const struct FN(training) *t, ptrdiff_t step, int part)
     streams_done();
 }
 
-/* The second half of step number `step` of the call, in epoch number `epoch`: update this thread's parts of the parameters, from the
- * sums of a batch that has total_weight. Its L2 terms count `scale` times. */
-static void FN(update_parts)(struct FN(training) *t, struct FN(replica) *replica, ptrdiff_t step, ptrdiff_t epoch,
-                             double total_weight, double scale, int thread, int active, struct stopwatch *watch)
+/* Update a thread's parts of the parameters. The L2 terms of a batch count `scale` times in an epoch's penalties. */
+static void FN(update_parts)(const struct FN(training) *t, struct FN(replica) *replica, const struct FN(change) *change,
+                             double *penalties, double scale, int thread, int active, int updating)
 {
-    const int updating = t->replicated ? crew_size(&t->crew, active, step + 1) : active;
     const int streams = !t->replicated && active > 1;
-    if (thread >= updating)
-        return; /* this thread will catch up; until then the first thread needs its workspace */
-    const double factor = FN(clipping_factor)(t, replica, total_weight, thread, active, watch);
-    const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
     for (int part = 0; part < t->n_parts; part++) {
         const int own = part % active == thread;
         if (!own && !t->replicated)
             continue;
         replica->average = part % updating == thread ? t->job->average : NULL;
-        double squares = FN(update_stored)(t, replica, &change, part, streams);
+        double squares = FN(update_stored)(t, replica, change, part, streams);
         if (t->extent.sparse)
-            squares += FN(update_features)(t, replica, &change, part);
+            squares += FN(update_features)(t, replica, change, part);
         if (thread == 0 || !t->replicated)
-            t->penalties[part * t->losses_stride + epoch] += scale * 0.5 * t->alpha * squares;
+            penalties[part * t->losses_stride] += scale * 0.5 * t->alpha * squares;
     }
     if (streams)
         streams_done();
@@ -85,7 +79,12 @@ static void FN(train_batch)(struct FN(training) *t, ptrdiff_t step, int thread, 
     if (thread == 0 && net.plan.n_batch_norms)
         FN(move_statistics)(&net, &t->workspaces[0], end - begin, t->statistics);
     crew_meet(&t->crew, thread, active, step, watch);
-    FN(update_parts)(t, &replica, step, epoch, total_weight, scale, thread, active, watch);
+    const int updating = t->replicated ? crew_size(&t->crew, active, step + 1) : active;
+    if (thread >= updating)
+        return; /* this thread will catch up; until then the first thread needs its workspace */
+    const double factor = FN(clipping_factor)(t, &replica, total_weight, thread, active, watch);
+    const struct FN(change) change = FN(change_of)(t, step, total_weight, factor);
+    FN(update_parts)(t, &replica, &change, t->penalties + epoch, scale, thread, active, updating);
 }
 
 static void FN(train_epochs_thread)(void *argument, int thread, int n_threads)
@@ -196,13 +195,19 @@ static void FN(mean_gradient_thread)(void *argument, int thread, int n_threads)
     }
 }
 
+/* The update by sums in two regions, so that no thread waits for another one. */
+static void FN(square_sums_thread)(void *argument, int thread, int n_threads)
+{
+    const struct FN(training) *t = argument;
+    FN(square_parts)(t, &t->replicas[0], t->total_weight, thread, n_threads, t->norms);
+}
+
 static void FN(apply_thread)(void *argument, int thread, int n_threads)
 {
-    struct FN(training) *t = argument;
-    struct FN(replica) *replica = &t->replicas[thread];
-    struct stopwatch unused = {};
-    replica->gradients[0] = t->sums, replica->n_gradients = 1;
-    FN(update_parts)(t, replica, 0, 0, t->total_weight, 1, thread, n_threads, &unused);
+    const struct FN(training) *t = argument;
+    const struct FN(change) change = FN(change_of)(t, 0, t->total_weight, FN(factor_of)(t, t->norms));
+    struct FN(replica) replica = t->replicas[0];
+    FN(update_parts)(t, &replica, &change, t->penalties, 1, thread, n_threads, n_threads);
 }
 
 /* The functions that run_training() runs: */
@@ -241,7 +246,10 @@ static void FN(run_apply)(struct FN(training) *t, int n_threads)
     const float_mode mode = get_float_mode();
     set_float_mode(without_subnormals(mode));
     t->losses[0] = (double)t->sums[FN(n_params)(&t->net)];
-    (t->job->clip_norm != 0 ? run_together : run_parts)(FN(apply_thread), t, n_threads);
+    t->replicas[0].gradients[0] = t->sums, t->replicas[0].n_gradients = 1;
+    if (t->job->clip_norm != 0)
+        run_parts(FN(square_sums_thread), t, n_threads);
+    run_parts(FN(apply_thread), t, n_threads);
     set_float_mode(mode);
 }
 
@@ -314,7 +322,7 @@ static int FN(run_training)(struct FN(training) *t, void (*run)(struct FN(traini
     t->extent = (struct FN(extent)){.rows = FN(rows_together)(t), .training = 1, .sparse = sparse,
                                     .encoded = encoded, .batch_entries = sparse ? FN(most_batch_entries)(t) : 0};
     t->replicated = t->params && !t->sums && !sparse && replicates((size_t)FN(n_params)(&t->net) * sizeof(REAL), n_threads, n_steps);
-    t->losses_stride = round_up(t->n_epochs, CACHE_LINE / (ptrdiff_t)sizeof(double));
+    t->losses_stride = round_up(t->n_epochs, DOUBLES_A_LINE);
     const size_t sums_bytes = (size_t)(t->n_parts * t->losses_stride) * sizeof(double);
     char *block = take_block(FN(lay_out_training)(t, NULL));
     if (block) {

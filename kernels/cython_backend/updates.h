@@ -126,21 +126,36 @@ static double FN(gradient_squares)(const struct FN(training) *t, const struct FN
     return squares;
 }
 
-/* The factor of the gradient that keeps its norm: PyTorch's clip_grad_norm_. If threads share the parameters, all meet here. */
-static double FN(clipping_factor)(struct FN(training) *t, const struct FN(replica) *replica, double total_weight, int thread,
-                                  int active, struct stopwatch *watch)
+/* Write the squares of a thread's parts of the gradient to `norms`, each on its own cache lines. */
+static void FN(square_parts)(const struct FN(training) *t, const struct FN(replica) *replica, double total_weight, int thread,
+                             int active, double *norms)
 {
-    const ptrdiff_t stride = CACHE_LINE / (ptrdiff_t)sizeof(double);
-    double *norms = t->replicated ? t->norms + thread * t->n_parts * stride : t->norms, squares = 0;
+    for (int part = 0; part < t->n_parts; part++)
+        if (t->replicated || part % active == thread)
+            norms[part * DOUBLES_A_LINE] = FN(gradient_squares)(t, replica, total_weight, part);
+}
+
+/* The factor of the gradient that keeps its norm: PyTorch's clip_grad_norm_. From the squares of all parts, where it clips. */
+static double FN(factor_of)(const struct FN(training) *t, const double *norms)
+{
+    double squares = 0;
     if (t->job->clip_norm == 0)
         return 1;
     for (int part = 0; part < t->n_parts; part++)
-        if (t->replicated || part % active == thread)
-            norms[part * stride] = FN(gradient_squares)(t, replica, total_weight, part);
-    if (!t->replicated)
-        crew_wait(&t->crew, active, watch);
-    for (int part = 0; part < t->n_parts; part++)
-        squares += norms[part * stride];
+        squares += norms[part * DOUBLES_A_LINE];
     const double norm = sqrt(squares);
     return norm < (double)INFINITY ? fmin(1, t->job->clip_norm / (norm + 1e-6)) : 1;
+}
+
+/* This factor in a step. If threads share the parameters, all meet here. */
+static double FN(clipping_factor)(struct FN(training) *t, const struct FN(replica) *replica, double total_weight, int thread,
+                                  int active, struct stopwatch *watch)
+{
+    double *norms = t->replicated ? t->norms + thread * t->n_parts * DOUBLES_A_LINE : t->norms;
+    if (t->job->clip_norm == 0)
+        return 1;
+    FN(square_parts)(t, replica, total_weight, thread, active, norms);
+    if (!t->replicated)
+        crew_wait(&t->crew, active, watch);
+    return FN(factor_of)(t, norms);
 }

@@ -21,11 +21,11 @@ Compilation
 
 Threads
     `linear_forward`, `linear_backward`, `network_forward`, `network_loss_gradient`, `train_epochs`, `batch_sums` and `apply_sums`
-    share their work among ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads`` alone, not on the size
-    of the pool, so neither do the bits of a result. The pool starts with the first call that asks for more than one thread, as
-    does the compilation of the parallel code. Jitted callers get the calling thread only: they have prange themselves. With the
-    threading layer "workqueue", which Numba takes where neither TBB nor OpenMP is installed, no two threads of a program may make
-    calls with n_threads > 1 at the same time.
+    share their work among ``n_threads`` of Numba's pool; the others run in the calling thread. The shares depend on ``n_threads``
+    alone, not on the size of the pool, so neither do the bits of a result. The pool starts with the first call that asks for more
+    than one thread, as does the compilation of the parallel code. Jitted callers get the calling thread only: they have prange
+    themselves. With the threading layer "workqueue", which Numba takes where neither TBB nor OpenMP is installed, no two threads of
+    a program may make calls with n_threads > 1 at the same time.
 """
 
 from ..plain import all_finite, shuffle_orders

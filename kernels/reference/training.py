@@ -53,10 +53,10 @@ def batch_sums(job, first_row, sums, n_threads):
     """The first half of a step of `train_epochs`, of which other processes do a share each: sums over rows of the batch.
 
     Those are the rows ``orders[0]``, which may be none; ``orders`` is (1, n), and ``batch_size`` does not count. They are the rows
-    from ``first_row`` on of the whole batch, and have the masks of dropout that they have there. Writes to ``sums`` (n_params + 2,),
-    of the dtype of the parameters: the gradient of the sum of the losses, not divided and without L2 term; this sum as it is
-    reported, with ``value_scale``; the sum of the weights. Nothing of the job is written to. Not for batch norm, which would take
-    the statistics of these rows alone.
+    from ``first_row`` on of the whole batch, and have the masks of dropout that they have there. Writes to ``sums``
+    (n_params + 2,), of the dtype of the parameters: the gradient of the sum of the losses, not divided and without L2 term; this
+    sum as it is reported, with ``value_scale``; the sum of the weights. Nothing of the job is written to. Not for batch norm, which
+    would take the statistics of these rows alone.
     """
     require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     x, rows = one_matrix(job.x, job.indices, job.indptr, job.layers), job.orders[0]

@@ -288,12 +288,27 @@ def arrays(draw, dtype):
     }
 
 
+# What takes a job, or jobs, of the same arrays.
+OF_JOBS = {
+    "train_epochs": lambda job, sums: (job,),
+    "train_jobs": lambda job, sums: ([job],),
+    "batch_sums": lambda job, sums: (job, 0, sums),
+    "apply_sums": lambda job, sums: (job, sums),
+}
+
+
+def cases(arrays):
+    """[(name of a function, its arguments)], with all functions of jobs."""
+    return [*arrays.items(), *((name, arrays["train_epochs"]) for name in OF_JOBS if name not in arrays)]
+
+
 def called(backend, name, given, n_threads=1):
     """The raw function on these arguments; a job is made of those of the training loop, and what is bound is called."""
-    if name in ("train_epochs", "train_jobs"):
+    if name in OF_JOBS:
         fields = dict(given)
         job = new_job(spec.Rows(*(fields.pop(field) for field in spec.Rows._fields)), fields.pop("params"), **fields)
-        return getattr(backend.raw, name)(job if name == "train_epochs" else [job], n_threads)
+        sums = np.ones(len(job.params) + 2, job.params.dtype)
+        return getattr(backend.raw, name)(*OF_JOBS[name](job, sums), n_threads)
     result = getattr(backend.raw, name)(*(given[parameter] for parameter in spec.RAW[name].split()[:-1]), n_threads)
     return result() if name == "bind_forward" else result
 
@@ -306,7 +321,7 @@ WITH_NUMBERS = sorted({*TABLES, "layers", "job", "jobs"})
 
 def test_the_cases_are_all_functions_that_take_a_number(arrays):
     taking = {name for name, parameters in spec.RAW.items() if set(parameters.split()) & set(WITH_NUMBERS)}
-    assert taking == {*arrays, "train_jobs"}
+    assert taking == {*arrays, *OF_JOBS}
 
 
 def altered(given, changes):
@@ -331,7 +346,7 @@ def refuses(backend, name, given, message=None):
 
 
 def test_unknown_numbers_are_refused_and_change_nothing(backend, arrays):
-    for name, given in (*arrays.items(), ("train_jobs", arrays["train_epochs"])):
+    for name, given in cases(arrays):
         for parameter in set(TABLES) & set(given):
             others = set(spec.LINKS.values()) - set(TABLES["activation"].values()) if parameter == "activation" else ()
             for number in (*UNKNOWN, len(TABLES[parameter]), *others):
@@ -344,7 +359,7 @@ def test_unknown_numbers_in_layer_tables_are_refused_and_change_nothing(backend,
     changes = [{(i, "kind"): number} for i in (0, 1) for number in (*UNKNOWN, len(spec.KINDS))]
     changes += [{hidden: number} for number in (*UNKNOWN, len(spec.ACTIVATIONS), spec.LINKS["softmax"], spec.LINKS["exp"])]
     changes += [{link: number} for number in (*UNKNOWN, relu, spec.ACTIVATION_CODES["gelu"])]
-    for name, given in (*arrays.items(), ("train_jobs", arrays["train_epochs"])):
+    for name, given in cases(arrays):
         if "layers" not in given:
             continue
         for change in changes:
@@ -355,7 +370,7 @@ def test_unknown_numbers_in_layer_tables_are_refused_and_change_nothing(backend,
 
 def test_another_number_of_parameters_of_a_loss_is_refused_and_changes_nothing(backend, arrays):
     dense = {"labels": NO_LABELS, "targets": np.ones_like(arrays["loss_forward"]["outputs"])}
-    for name, given in (*arrays.items(), ("train_jobs", arrays["train_epochs"])):
+    for name, given in cases(arrays):
         for loss in spec.LOSSES.values() if "loss" in given else ():
             for n in set(range(4)) - {spec.n_loss_hyper(loss, 3)}:
                 wrong = {"loss": loss.code, "loss_hyper": np.full(n, 0.5)}

@@ -166,6 +166,53 @@ static void FN(drive_training)(const struct FN(problem) *p, enum form form, int 
     FN(forget_task)(&first);
 }
 
+/* One epoch, each step in halves, with n_shares of its batch; where there are several, the first is empty. */
+static void FN(train_in_halves)(struct FN(task) *t, ptrdiff_t n_shares, int n_threads)
+{
+    const ptrdiff_t n = t->p->n_params + 2;
+    REAL *sums = FN(array)(n), *total = FN(array)(n);
+    for (ptrdiff_t start = 0; start < ROWS; start += BATCH) {
+        const ptrdiff_t rows = min_size(BATCH, ROWS - start), first_step = t->step;
+        struct job job = t->job;
+        job.n_epochs = 1, job.rates = job.rates ? job.rates + start / BATCH : NULL;
+        memset(total, 0, (size_t)n * sizeof(REAL));
+        for (ptrdiff_t i = 0; i < n_shares; i++) {
+            const ptrdiff_t begin = i == 0 ? 0 : rows * (i - 1) / (n_shares - 1), end = n_shares == 1 ? rows : rows * i / (n_shares - 1);
+            job.orders = t->job.orders + start + begin, job.n_visits = i == 0 && n_shares > 1 ? 0 : end - begin;
+            if (FN(KERNELS).batch_sums(&job, begin, sums, n_threads) || t->step != first_step)
+                fault("no memory, or steps are counted", "batch_sums");
+            for (ptrdiff_t k = 0; k < n; k++)
+                total[k] += sums[k];
+        }
+        if (FN(KERNELS).apply_sums(&job, total, n_threads))
+            fault("no memory", "apply_sums");
+    }
+    free(sums), free(total);
+}
+
+/* Whether shares and whole batches end in the same place. */
+static void FN(drive_halves)(const struct FN(problem) *p, enum form form, int optimizer, int with_options, int n_threads)
+{
+    struct FN(task) whole, shared;
+    if (p->n_buffers) /* batch norms need the whole batch */
+        return;
+    FN(set_task)(&whole, p, form, optimizer, with_options);
+    whole.job.n_epochs = 1;
+    FN(train)(&whole, n_threads);
+    for (ptrdiff_t n_shares = 1; n_shares <= 3; n_shares++) {
+        FN(set_task)(&shared, p, form, optimizer, with_options);
+        FN(train_in_halves)(&shared, n_shares, n_threads);
+        const REAL *ours = shared.job.params, *theirs = whole.job.params;
+        for (ptrdiff_t i = 0; i < p->n_params; i++)
+            if (!(fabs((double)ours[i] - (double)theirs[i]) <= TOLERANCE * (1 + fabs((double)theirs[i]))))
+                fault("not the same parameters", "a step in halves");
+        if (shared.step != whole.step)
+            fault("not as many steps", "a step in halves");
+        FN(forget_task)(&shared);
+    }
+    FN(forget_task)(&whole);
+}
+
 static REAL *FN(predicted)(const struct FN(problem) *p, enum form form, const STORED *panels, int n_threads)
 {
     const struct rows rows = FN(first_rows)(p, form, ROWS, 0);
@@ -332,8 +379,10 @@ static void FN(drive_networks)(void)
         for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
             for (int which = 0; which < N_PROGRAMS; which++)
                 FN(drive_predictions)(&problems[which], form, n_threads);
-            for (int i = 0; i < 2 * N_OPTIMIZERS; i++)
+            for (int i = 0; i < 2 * N_OPTIMIZERS; i++) {
                 FN(drive_training)(&problems[i % N_PROGRAMS], form, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
+                FN(drive_halves)(&problems[i % N_PROGRAMS], form, i % N_OPTIMIZERS, i / N_OPTIMIZERS, n_threads);
+            }
         }
     FN(drive_callers)(problems);
     for (int which = 0; which < N_PROGRAMS; which++)
