@@ -1,0 +1,206 @@
+"""What DaskMLPClassifier and DaskMLPRegressor share: their own parameters, ``fit``, lazy predictions, the way to a plain one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import dask.array as da
+import numpy as np
+from dask import delayed
+from distributed import Client, get_client
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..collective.context import refuse
+from ..decorators import fits
+from ..estimators.interop import _copied
+from ..same_data import ATTRIBUTES
+from .partitions import blocks, is_lazy, partitions
+from .source import in_partitions
+
+Class = TypeVar("Class", bound=type)
+SyncEvery = int | Literal["epoch"]
+# The parameters that a plain estimator does not have
+OWN = ("client", "sync_every", "outer_momentum", "shuffle_partitions", "round_timeout", "checkpoint")
+FIRST_SECTION = "Parameters\n    ----------\n"
+
+
+def with_parameters_of(plain: type) -> Callable[[Class], Class]:
+    """Let a class have the signature and the docstring of a plain estimator behind its own: for scikit-learn and for readers."""
+
+    def decorate(cls):
+        own, theirs = (inspect.signature(each.__init__).parameters for each in (cls, plain))
+        keywords = [each.replace(kind=each.KEYWORD_ONLY) for name, each in theirs.items() if name != "self"]
+        own = [each for each in own.values() if each.kind != each.VAR_KEYWORD]
+        cls.__init__.__signature__ = inspect.Signature([*own, *keywords])
+        if cls.__doc__ and plain.__doc__:
+            _, _, rest = plain.__doc__.partition(FIRST_SECTION)
+            sections, _, _ = rest.partition("    Examples\n")
+            cls.__doc__ = f"{cls.__doc__.rstrip()}\n{sections.rstrip()}\n    "
+        return cls
+
+    return decorate
+
+
+class DaskMixin:
+    """Comes before the plain estimator, ``_plain``, among the bases."""
+
+    _plain: ClassVar[type]
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "client": [Client, None],
+        "sync_every": [StrOptions({"epoch"}), Interval(Integral, 1, None, closed="left")],
+        "outer_momentum": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "shuffle_partitions": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "round_timeout": [Interval(Real, 0, None, closed="neither"), None],
+        "checkpoint": [str, os.PathLike, None],
+    }
+
+    @fits
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on the partitions of X and y, from new weights unless ``warm_start`` is set.
+
+        Parameters
+        ----------
+        X : Dask array or dataframe, or list of delayed (X, y) or (X, y, sample_weight)
+            The rows to train on. Each partition is computed twice, unless it is persisted, and then kept on a worker in the form in
+            which it is trained on.
+        y : Dask array, dataframe or series, optional
+            The targets, in the partitions of X; with a list they are in its parts.
+        sample_weight : Dask array or series, optional
+            The loss of each row is multiplied by its weight.
+        X_val : array-like or Dask collection, optional
+            Validation rows, which the client's process gets. Early stopping needs them; without it they are only recorded.
+        y_val : array-like or Dask collection, optional
+            Their targets; needed with X_val.
+        sample_weight_val : array-like or Dask collection, optional
+            Their weights.
+
+        Returns
+        -------
+        self
+            This estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or an argument is not as described, or partitions do not go together; the partition is named.
+        RuntimeError
+            If a round fails for good: its data cannot be computed any more, or it took several workers with it. The estimator has
+            the weights of the last round that ended.
+        TimeoutError
+            If a round takes longer than ``round_timeout``; likewise.
+        """
+        name = type(self).__name__
+        if replaced := self._replaced():
+            raise TypeError(f"{name} runs compiled code, which does not call {', '.join(replaced)}")
+        refuse(f"{name}.fit")
+        self._check_has_batches(name)
+        client, tasks = self._the_client(), partitions(X, y, sample_weight)
+        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        given = {name: _here(value, client) for name, value in given.items() if value is not None}
+        check = partial(in_partitions, self, client, tasks, given)
+        return self._fit_to(check, (X, y, sample_weight), bool(given), False)
+
+    def predict(self, X: Any) -> Any:
+        """Predict as the plain estimator does; for a Dask array, dataframe or list of delayed X as a Dask array, lazily.
+
+        Parameters
+        ----------
+        X : array-like, Dask array or dataframe, or list of delayed parts
+            The rows to predict.
+
+        Returns
+        -------
+        ndarray or Dask array
+            A prediction for each row.
+        """
+        return self._lazily(X, "predict") if is_lazy(X) else super().predict(X)
+
+    def to_local(self) -> Any:
+        """This estimator as a plain one, without Dask.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            With copies of all parameters that it has and of everything that was learnt.
+        """
+        state = {name: value for name, value in self.__getstate__().items() if name not in OWN}
+        local = self._plain.__new__(self._plain)
+        local.__setstate__(_copied(state))
+        return local
+
+    @property
+    def partial_fit(self) -> Any:
+        """Not there; `to_local` has it."""
+        raise AttributeError(f"{type(self).__name__} has no partial_fit: to_local() has it, and fit goes on with warm_start=True")
+
+    @property
+    def fit_chunks(self) -> Any:
+        """Not there; `to_local` has it."""
+        raise AttributeError(f"{type(self).__name__} has no fit_chunks: to_local() has it, and fit takes a list of delayed (X, y)")
+
+    def _the_client(self):
+        try:
+            client = get_client() if self.client is None else self.client
+        except ValueError as error:
+            raise ValueError("client must be given, or a distributed.Client must be there; there is none") from error
+        if client.asynchronous:
+            raise ValueError("client must not be asynchronous, as fit returns when training has ended")
+        return client
+
+    def _bare(self):
+        """A plain estimator with the parameters and what checking data leaves on it."""
+        bare = self._plain(**{name: getattr(self, name) for name in self._plain._get_param_names()})
+        vars(bare).update({name: value for name, value in vars(self).items() if name in ATTRIBUTES})
+        return bare
+
+    def _lazily(self, X, method):
+        """The predictions of a plain estimator's method for a Dask collection."""
+        check_is_fitted(self)
+        local = self.to_local().drop_optimizer_state()
+        dtype = X.dtype if isinstance(X, da.Array) else np.result_type(*X.dtypes) if hasattr(X, "dtypes") else np.float64
+        nameless = copy.copy(local)
+        vars(nameless).pop("feature_names_in_", None)
+        example = getattr(nameless, method)(np.zeros((1, self.n_features_in_), dtype))
+        parts, model = blocks(X, "X"), delayed(local, traverse=False)
+        counts = X.chunks[0] if isinstance(X, da.Array) else [np.nan] * len(parts)
+        predicted = [delayed(_predicted)(model, method, part, example[:0]) for part in parts]
+        shapes = [(n, *example.shape[1:]) for n in counts]
+        arrays = [da.from_delayed(each, shape, example.dtype) for each, shape in zip(predicted, shapes, strict=True)]
+        return da.concatenate(arrays, allow_unknown_chunksizes=True)
+
+    # A client belongs to its process: what is stored or copied of an estimator does not have it, but a clone does.
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "client": None}
+
+    def __sklearn_clone__(self):
+        without = copy.copy(self)
+        made = BaseEstimator.__sklearn_clone__(without)
+        made.client = self.client
+        return made
+
+
+def _here(given, client):
+    """What is given, computed if it is a Dask collection."""
+    return client.compute(given).result() if hasattr(given, "__dask_graph__") else given
+
+
+def _predicted(model, method, rows, empty):
+    return getattr(model, method)(rows).astype(empty.dtype, copy=False) if rows.shape[0] else empty

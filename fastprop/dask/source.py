@@ -1,0 +1,237 @@
+"""Rows in the partitions of a Dask cluster: what `BaseMLP._fit_to` trains on, and the rounds in which that goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import dask
+import numpy as np
+from dask import delayed
+from dask.delayed import Delayed
+from distributed import Client, Future, wait
+
+from .. import loop
+from ..estimators.held_out import VALIDATION, given_rows, named
+from ..estimators.parts import Summary
+from ..estimators.rows import EpochRows
+from ..estimators.stochastic import _dropout, check_rows
+from ..warn import warn
+from . import partitions, rounds
+from .checkpoint import Saved, problem_of
+
+# Partitions differ by more than chance if the classes of this share of their rows had to be others.
+SKEW = 0.1
+KEPT = "The estimator has the weights of the last round that ended; with warm_start=True, fit goes on from them"
+
+
+class InPartitions:
+    """The checked partitions, with the attributes of `rows.CheckedRows`."""
+
+    def __init__(
+        self, client: Client, tasks: Sequence[tuple[int, Delayed]], counts: Sequence[int], summary: Summary, checks: Any, given: Any
+    ) -> None:
+        self.client, self.tasks, self.counts, self.summary, self.checks = client, tasks, counts, summary, checks
+        self.n_features, self.dtype, self.given = summary.n_features, summary.dtype, given
+        self.example = checks.estimator._encoded(summary.example)
+
+    def begin(self, estimator, network):
+        return RowsOfPartitions(self, estimator, network)
+
+
+def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], given: dict[str, Any], reset: bool) -> InPartitions:
+    """`InPartitions` of tasks that give ``(X, y, sample_weight)``; sets what `BaseMLP._checked_input` sets."""
+    bare = delayed(estimator._bare(), traverse=False)
+    looks = [delayed(partitions.seen)(task, place, bare, reset) for place, task in enumerate(tasks)]
+    found = [(place, seen) for place, seen in enumerate(client.gather(client.compute(looks))) if seen is not None]
+    if not found:
+        raise ValueError("X has no rows")
+    summary = found[0][1]
+    for place, seen in found[1:]:
+        with named(f"partition {place}"):
+            summary = summary.joined(seen)
+    if not summary.some_weight:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    summary.use(estimator, reset)
+    class_weight = estimator._use_summary(summary, None)
+    rows = given_rows(estimator, summary.dtype, estimator._encoded(summary.example), *map(given.get, VALIDATION))
+    if estimator.early_stopping and rows is None:
+        raise ValueError("early_stopping=True needs X_val and y_val here, as no rows of partitions are held out")
+    check_rows(estimator, summary.n_rows, rows)
+    if not estimator.shuffle_partitions and estimator._is_classifier:
+        _warn_of_skew([seen.targets for _, seen in found], summary.targets)
+    checks = partitions.Checks(estimator._bare(), class_weight, summary.dtype, summary.has_weights)
+    numbered = [(place, tasks[place]) for place, _ in found]
+    return InPartitions(client, numbered, [seen.n_rows for _, seen in found], summary, checks, rows)
+
+
+def _warn_of_skew(parts, everything):
+    """Warn where classes are spread over partitions otherwise than chance would."""
+    shares, n_moved, by_chance = everything.counts / everything.counts.sum(), 0.0, 0.0
+    for part in parts:
+        own, n = np.zeros(len(shares)), part.counts.sum()
+        own[np.searchsorted(everything.classes, part.classes)] = part.counts
+        n_moved += np.abs(own - n * shares).sum() / 2
+        by_chance += np.sqrt(2 / math.pi * n * shares * (1 - shares)).sum() / 2
+    if n_moved > SKEW * everything.counts.sum() + 2 * by_chance:
+        warn(
+            f"The partitions have different classes: {n_moved / everything.counts.sum():.0%} of their rows would have to be of "
+            "others to be alike. Weights that are averaged over such partitions are bad: set shuffle_partitions=True"
+        )
+
+
+class RowsOfPartitions(EpochRows):
+    """The rows of `InPartitions` as `rows.EpochRows`, dealt to parts at random where that is wanted."""
+
+    def __init__(self, checked: InPartitions, estimator: Any, network: Any) -> None:
+        self._client, self._estimator, self.held_out = checked.client, estimator, checked.given
+        self.n_rows = checked.summary.n_rows
+        seed = deepcopy(estimator._random_state).randint(2**31 - 1)
+        self._saved = Saved(estimator.checkpoint, problem_of(estimator, network, checked.counts), seed)
+        checks = delayed(checked.checks, traverse=False)
+        pieces = [
+            delayed(partitions.checked)(task, place, n, checks)
+            for (place, task), n in zip(checked.tasks, checked.counts, strict=True)
+        ]
+        self.sizes = list(checked.counts)
+        if (n_parts := self._n_parts(len(pieces))) is not None:
+            deal = delayed(partitions.dealt, nout=n_parts)
+            dealt = [deal(rows, place, n_parts, self._saved.seed) for place, rows in enumerate(pieces)]
+            self.sizes = sum(partitions.n_dealt(n, place, n_parts) for place, n in enumerate(self.sizes)).tolist()
+            pieces = [[rows[part] for rows in dealt] for part in range(n_parts)]
+        else:
+            pieces = [[rows] for rows in pieces]
+        network = delayed(network, traverse=False)
+        made = [delayed(partitions.ready)(network, each) for each, n in zip(pieces, self.sizes, strict=True) if n]
+        self.sizes = [n for n in self.sizes if n]
+        self.parts: list[Future] = self._client.compute(made)
+        wait(self.parts)
+        for part in self.parts:
+            if part.status != "finished":
+                part.result()
+
+    def _n_parts(self, n_partitions):
+        """Into how many parts rows are dealt, or None where they stay where they are."""
+        wanted = self._estimator.shuffle_partitions
+        n_parts = n_partitions if isinstance(wanted, (bool, np.bool_)) else int(wanted)
+        return None if wanted is False or n_parts == n_partitions == 1 else min(n_parts, self.n_rows)
+
+    def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
+        only, seed = None, None
+        if random_state is not None and len(self.parts) == 1:
+            only = loop.shuffled_orders(np.arange(self.n_rows), random_state)
+        elif random_state is not None:
+            seed = self._saved.seed
+        if self._estimator.n_jobs is None:
+            options["n_threads"] = 1  # a task has a thread of its worker
+        runner = Rounds(self, self._estimator, network, optimizer, rates, (only, seed), **options)
+        return runner, lambda n_epochs: None
+
+    def resume(self, network, optimizer, history):
+        self._saved.attach(network, optimizer, history, self._estimator.verbose)
+
+    def run(self, runner, orders, rule, n_epochs, **limits):
+        self._saved.resume(runner, rule.validation)
+        ending = loop.run_epochs(runner, orders, self._saved.rule(rule, runner), n_epochs, **limits)
+        if ending != "interrupted":
+            self._saved.finish()
+        return ending
+
+
+class Rounds:
+    """The runner for `loop.run_epochs`: an epoch is a round or several, each a task for every part."""
+
+    epochs_per_call = 1
+
+    def __init__(self, rows, estimator, network, optimizer, rates, orders, *, batch_size, average=None, **options):
+        self.network, self.optimizer, self.average, self.epoch = network, optimizer, average, 0
+        self._client, self._parts, self._timeout = rows._client, rows.parts, estimator.round_timeout
+        self._rates, (self._only, self._seed), self._n_rows = rates, orders, rows.n_rows
+        self._batch_size, self._n_steps = batch_size, -(-rows.n_rows // batch_size)
+        every = self._n_steps if estimator.sync_every == "epoch" else int(estimator.sync_every)
+        self._n_rounds = -(-self._n_steps // every)
+        self._options, self._spares = options, estimator.normalization == "batch"
+        self._dropout = _dropout(estimator, estimator._optimizer) if estimator._optimizer.masks else None
+        shares = [n / rows.n_rows for n in rows.sizes]
+        self.outer = rounds.OuterStep(estimator.outer_momentum, shares, estimator.solver)
+        batches = [rounds.batch_of(n, batch_size, rows.n_rows) for n in rows.sizes]
+        if self._spares and min(batches) < 2:
+            n = rows.sizes[int(np.argmin(batches))]
+            raise ValueError(
+                "normalization='batch' needs at least 2 rows of a mini-batch in each partition; with "
+                f"batch_size={batch_size}, one of {n} of the {rows.n_rows} rows has {min(batches)}"
+            )
+
+    def run(self, orders, losses):
+        """Train for an epoch, and append its loss."""
+        results, rates = [], self._rates(1, self._n_steps)
+        order = None if self._only is None else self._only(1)[0]
+        for number in range(self._n_rounds):
+            result = self._round(self._job(number, order, rates))
+            self._use(result)
+            results.append(result)
+        n_rows = [result.n_rows for result in results]
+        loss = results[0].loss if self._n_rounds == 1 else float(np.average([result.loss for result in results], weights=n_rows))
+        self.epoch += 1
+        losses.append(loss)
+
+    def skip(self, n_epochs):
+        """Go on as after so many epochs."""
+        self.epoch += n_epochs
+        if self._only is not None:
+            for _ in range(n_epochs):
+                self._only(1)
+
+    def _job(self, number, order, rates):
+        state = {name: value for name, value in self.optimizer.__getstate__().items() if name != "memory"}
+        return rounds.Job(
+            rule=type(self.optimizer),
+            rule_state=state,
+            options=self._options,
+            has_average=self.average is not None,
+            dropout=self._dropout,
+            rates=rates,
+            n_steps=self._n_steps,
+            batch_size=self._batch_size,
+            n_rows=self._n_rows,
+            spares_single_rows=self._spares,
+            seed=self._seed,
+            order=order,
+            epoch=self.epoch,
+            number=number,
+            n_rounds=self._n_rounds,
+        )
+
+    def _round(self, job):
+        """The mean `Result` of a round; the tasks depend on the parts alone and on what is sent along."""
+        average = () if self.average is None else (self.average,)
+        block = np.concatenate([self.network.params, self.optimizer.memory.ravel(), *average, self.network.buffers])
+        state = delayed((block, job), traverse=False)
+        results = [delayed(rounds.run)(part, place, state) for place, part in enumerate(self._parts)]
+        while len(results) > 1:
+            size = rounds.RESULTS_PER_MEAN
+            results = [delayed(rounds.mean)(results[start : start + size]) for start in range(0, len(results), size)]
+        # Parameters are sent with each round on purpose: what only workers have is lost with them.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            future = self._client.compute(results[0])
+        what = f"round {job.number + 1} of {job.n_rounds} of epoch {self.epoch + 1}"
+        try:
+            return future.result(self._timeout)
+        except Exception as error:
+            if isinstance(error, TimeoutError) and future.status == "pending":
+                raise TimeoutError(f"{what} took longer than round_timeout={self._timeout} seconds. {KEPT}") from error
+            raise RuntimeError(f"{what} failed, {type(error).__name__}: {error}. {KEPT}") from error
+        finally:
+            if not future.done():
+                future.cancel()
+
+    def _use(self, result):
+        network, rule = self.network, self.optimizer
+        params, memory, average, buffers = rounds.block_views(result.block, network, self.average is not None)
+        self.outer.make(network.params, params)
+        rule.memory[:], network.buffers[:] = memory, buffers
+        if average is not None:
+            self.average[:] = average
+        rule.t += result.n_steps
