@@ -120,9 +120,11 @@ def mean(results: Sequence[Result]) -> Result:
     block = block.copy()
     for each in results[1:]:
         weight, n_rows, n_steps = weight + each.weight, n_rows + each.n_rows, max(n_steps, each.n_steps)
-        if each.weight == weight:
+        if not each.weight:
+            pass
+        elif each.weight == weight:
             block[:] = each.block
-        elif each.weight:
+        else:
             block += (each.block - block) * block.dtype.type(each.weight / weight)
         if each.n_rows:
             loss += (each.loss - loss) * (each.n_rows / n_rows)

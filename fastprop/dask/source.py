@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -44,8 +45,9 @@ class InPartitions:
 def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], given: dict[str, Any], reset: bool) -> InPartitions:
     """`InPartitions` of tasks that give ``(X, y, sample_weight)``; sets what `BaseMLP._checked_input` sets."""
     bare = delayed(estimator._bare(), traverse=False)
-    looks = [delayed(partitions.seen)(task, place, bare, reset) for place, task in enumerate(tasks)]
-    found = [(place, seen) for place, seen in enumerate(client.gather(client.compute(looks))) if seen is not None]
+    looks = client.compute([delayed(partitions.seen)(task, place, bare, reset) for place, task in enumerate(tasks)])
+    with _released(looks):
+        found = [(place, seen) for place, seen in enumerate(client.gather(looks)) if seen is not None]
     if not found:
         raise ValueError("X has no rows")
     summary = found[0][1]
@@ -82,6 +84,19 @@ def _warn_of_skew(parts, everything):
         )
 
 
+@contextmanager
+def _released(futures, only_after_errors=False):
+    """A block after which the cluster may forget results, also where the traceback of an error keeps the futures."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not (done and only_after_errors):
+            for future in futures:
+                future.release()
+
+
 class RowsOfPartitions(EpochRows):
     """The rows of `InPartitions` as `rows.EpochRows`, dealt to parts at random where that is wanted."""
 
@@ -107,16 +122,18 @@ class RowsOfPartitions(EpochRows):
         made = [delayed(partitions.ready)(network, each) for each, n in zip(pieces, self.sizes, strict=True) if n]
         self.sizes = [n for n in self.sizes if n]
         self.parts: list[Future] = self._client.compute(made)
-        wait(self.parts)
-        for part in self.parts:
-            if part.status != "finished":
-                part.result()
+        with _released(self.parts, only_after_errors=True):
+            wait(self.parts)
+            for part in self.parts:
+                if part.status != "finished":
+                    part.result()
 
     def _n_parts(self, n_partitions):
         """Into how many parts rows are dealt, or None where they stay where they are."""
         wanted = self._estimator.shuffle_partitions
-        n_parts = n_partitions if isinstance(wanted, (bool, np.bool_)) else int(wanted)
-        return None if wanted is False or n_parts == n_partitions == 1 else min(n_parts, self.n_rows)
+        if isinstance(wanted, (bool, np.bool_)):
+            return n_partitions if wanted and n_partitions > 1 else None
+        return min(int(wanted), self.n_rows) if max(int(wanted), n_partitions) > 1 else None
 
     def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
         only, seed = None, None
@@ -126,7 +143,7 @@ class RowsOfPartitions(EpochRows):
             seed = self._saved.seed
         if self._estimator.n_jobs is None:
             options["n_threads"] = 1  # a task has a thread of its worker
-        runner = Rounds(self, self._estimator, network, optimizer, rates, (only, seed), **options)
+        runner = Rounds(self, self._estimator, network, n_rows, optimizer, rates, (only, seed), **options)
         return runner, lambda n_epochs: None
 
     def resume(self, network, optimizer, history):
@@ -134,7 +151,8 @@ class RowsOfPartitions(EpochRows):
 
     def run(self, runner, orders, rule, n_epochs, **limits):
         self._saved.resume(runner, rule.validation)
-        ending = loop.run_epochs(runner, orders, self._saved.rule(rule, runner), n_epochs, **limits)
+        with _released(self.parts):
+            ending = loop.run_epochs(runner, orders, self._saved.rule(rule, runner), n_epochs, **limits)
         if ending != "interrupted":
             self._saved.finish()
         return ending
@@ -145,17 +163,22 @@ class Rounds:
 
     epochs_per_call = 1
 
-    def __init__(self, rows, estimator, network, optimizer, rates, orders, *, batch_size, average=None, **options):
+    def __init__(self, rows, estimator, network, n_rows, optimizer, rates, orders, *, batch_size, average=None, **options):
         self.network, self.optimizer, self.average, self.epoch = network, optimizer, average, 0
         self._client, self._parts, self._timeout = rows._client, rows.parts, estimator.round_timeout
         self._rates, (self._only, self._seed), self._n_rows = rates, orders, rows.n_rows
-        self._batch_size, self._n_steps = batch_size, -(-rows.n_rows // batch_size)
+        self._batch_size, self._n_steps = batch_size, -(-n_rows // batch_size)
         every = self._n_steps if estimator.sync_every == "epoch" else int(estimator.sync_every)
         self._n_rounds = -(-self._n_steps // every)
         self._options, self._spares = options, estimator.normalization == "batch"
         self._dropout = _dropout(estimator, estimator._optimizer) if estimator._optimizer.masks else None
         shares = [n / rows.n_rows for n in rows.sizes]
         self.outer = rounds.OuterStep(estimator.outer_momentum, shares, estimator.solver)
+        if len(shares) > batch_size:
+            warn(
+                f"{len(shares)} partitions are more than the batch_size={batch_size} rows of a mini-batch, which they share: each step "
+                "has more rows. shuffle_partitions=n deals the rows into n partitions; one for each thread of the cluster is enough"
+            )
         batches = [rounds.batch_of(n, batch_size, rows.n_rows) for n in rows.sizes]
         if self._spares and min(batches) < 2:
             n = rows.sizes[int(np.argmin(batches))]
@@ -226,6 +249,7 @@ class Rounds:
         finally:
             if not future.done():
                 future.cancel()
+            future.release()
 
     def _use(self, result):
         network, rule = self.network, self.optimizer
