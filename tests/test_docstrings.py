@@ -19,6 +19,7 @@ IGNORED = {
 # Modules with their public names.
 PACKAGES = {
     "fastprop": None,
+    "fastprop.dask": None,
     "fastprop.inspection": None,
     "fastprop.kernels": None,
     "fastprop.nn": None,
@@ -59,6 +60,8 @@ def _is_documented(cls, name, member):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_numpydoc(package):
+    if package == "fastprop.dask":
+        pytest.importorskip("distributed", reason="dask and distributed are not installed")
     names = list(_names(package))
     assert names
     errors = [f"{name} {code}: {text}" for name in names for code, text in validate(name)["errors"] if code not in IGNORED]

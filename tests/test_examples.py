@@ -24,7 +24,13 @@ plt = pytest.importorskip("matplotlib.pyplot")
 
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 # What an example needs beside matplotlib.
-NEEDS = {"kernels_cython": "Cython", "kernels_njit": "numba", "mpi_training": "mpi4py", "pytorch_gradients": "torch"}
+NEEDS = {
+    "dask_cluster": "distributed",
+    "kernels_cython": "Cython",
+    "kernels_njit": "numba",
+    "mpi_training": "mpi4py",
+    "pytorch_gradients": "torch",
+}
 
 
 @pytest.fixture
@@ -260,3 +266,11 @@ def test_mpi_training(run, capsys):
     found = run("mpi_training")
     assert found["accuracy"] > 0.95
     assert "accuracy of the validation rows on 1 rank: " in capsys.readouterr().out
+
+
+@pytest.mark.full
+def test_dask_cluster(run, capsys):
+    pytest.importorskip("distributed", reason="the example trains on a Dask cluster")
+    found = run("dask_cluster")
+    assert found["accuracy"] > 0.95
+    assert "\nIteration 30, loss = " in capsys.readouterr().out

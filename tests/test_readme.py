@@ -24,6 +24,8 @@ NEEDS = {
     "import pandas": "pandas",
     "import pyarrow": "pyarrow",
     "collective.mpi": "mpi4py",
+    "import dask": "dask",
+    "from distributed": "distributed",
     "sklearn.callback": "sklearn.callback",
 }
 COMMANDS = dict(re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.*?)\n```$", TEXT, re.MULTILINE | re.DOTALL))

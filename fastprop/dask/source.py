@@ -176,8 +176,8 @@ class Rounds:
         self.outer = rounds.OuterStep(estimator.outer_momentum, shares, estimator.solver)
         if len(shares) > batch_size:
             warn(
-                f"{len(shares)} partitions are more than the batch_size={batch_size} rows of a mini-batch, which they share: each step "
-                "has more rows. shuffle_partitions=n deals the rows into n partitions; one for each thread of the cluster is enough"
+                f"{len(shares)} partitions are more than the batch_size={batch_size} rows of a mini-batch: a step has more. "
+                "shuffle_partitions=n deals the rows into n partitions; one for each thread of the cluster is enough"
             )
         batches = [rounds.batch_of(n, batch_size, rows.n_rows) for n in rows.sizes]
         if self._spares and min(batches) < 2:
