@@ -273,4 +273,4 @@ def test_dask_cluster(run, capsys):
     pytest.importorskip("distributed", reason="the example trains on a Dask cluster")
     found = run("dask_cluster")
     assert found["accuracy"] > 0.95
-    assert "\nIteration 30, loss = " in capsys.readouterr().out
+    assert "\nIteration 10, loss = " in capsys.readouterr().out

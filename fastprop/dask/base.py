@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import dask.array as da
 import numpy as np
-from dask import delayed
+from dask.delayed import delayed
 from distributed import Client, get_client
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -52,7 +52,13 @@ def with_parameters_of(plain: type) -> Callable[[Class], Class]:
 class DaskMixin:
     """Comes before the plain estimator, ``_plain``, among the bases."""
 
-    _plain: ClassVar[type]
+    client: Client | None
+    sync_every: SyncEvery
+    outer_momentum: float | str
+    shuffle_partitions: bool | int
+    round_timeout: float | None
+    checkpoint: str | os.PathLike[str] | None
+    _plain: ClassVar[Any]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "client": [Client, None],
         "sync_every": [StrOptions({"epoch"}), Interval(Integral, 1, None, closed="left")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,14 +16,14 @@ OF_THE_PROCESS = {"client", "checkpoint", "round_timeout", "verbose", "n_jobs", 
 LIMITS = {"max_iter", "max_time", "tol", "n_iter_no_change"}
 
 
-def problem_of(estimator: Any, network: Any, counts: list[int]) -> dict[str, Any]:
+def problem_of(estimator: Any, network: Any, counts: Sequence[int]) -> dict[str, Any]:
     """What a fit must have in common with the one that wrote the file."""
     parameters = {
         name: repr(value) for name, value in estimator.get_params(deep=False).items() if name not in OF_THE_PROCESS | LIMITS
     }
     if isinstance(estimator.random_state, np.random.RandomState):
         parameters["random_state"] = "a RandomState"
-    size = {"sizes": network.sizes, "dtype": network.dtype.name, "rows of each partition": counts}
+    size = {"sizes": network.sizes, "dtype": network.dtype.name, "rows of each partition": list(counts)}
     return parameters | size | {"samples seen before": getattr(estimator, "t_", 0)}
 
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
-from dask import delayed
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from distributed import Future
 from numpy.typing import NDArray
 

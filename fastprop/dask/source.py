@@ -10,9 +10,8 @@ from typing import Any
 
 import dask
 import numpy as np
-from dask import delayed
-from dask.delayed import Delayed
-from distributed import Client, Future, wait
+from dask.delayed import Delayed, delayed
+from distributed import Client, wait
 
 from .. import loop
 from ..estimators.held_out import VALIDATION, given_rows, named
@@ -114,14 +113,14 @@ class RowsOfPartitions(EpochRows):
         if (n_parts := self._n_parts(len(pieces))) is not None:
             deal = delayed(partitions.dealt, nout=n_parts)
             dealt = [deal(rows, place, n_parts, self._saved.seed) for place, rows in enumerate(pieces)]
-            self.sizes = sum(partitions.n_dealt(n, place, n_parts) for place, n in enumerate(self.sizes)).tolist()
+            self.sizes = np.sum([partitions.n_dealt(n, place, n_parts) for place, n in enumerate(self.sizes)], axis=0).tolist()
             pieces = [[rows[part] for rows in dealt] for part in range(n_parts)]
         else:
             pieces = [[rows] for rows in pieces]
         network = delayed(network, traverse=False)
         made = [delayed(partitions.ready)(network, each) for each, n in zip(pieces, self.sizes, strict=True) if n]
         self.sizes = [n for n in self.sizes if n]
-        self.parts: list[Future] = self._client.compute(made)
+        self.parts: list[Any] = self._client.compute(made)
         with _released(self.parts, only_after_errors=True):
             wait(self.parts)
             for part in self.parts:
