@@ -196,8 +196,8 @@ class TrainingCalls:
         Returns
         -------
         float
-            The mean loss of the batch with its L2 term, before the update. A batch whose weights sum to zero has loss 0; it counts
-            as a step, and changes nothing else.
+            The mean loss of the batch with its L2 term, before the update. A batch whose weights sum to zero has loss 0, counts as
+            a step, and changes nothing else.
 
         Raises
         ------

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 C = "kernels/cython_backend/"
 NUMBA = "kernels/numba_backend/"
 K, E, N, ORACLE = "tests/kernels/test_", "tests/estimators/test_", "tests/nn/test_", "tests/estimators/oracles/test_"
+HALVES = "tests/kernels/jobs/test_halves.py"
 P, P_TESTS = "fastprop/preprocessing/", "tests/preprocessing/test_"
 
 # (file, text of one place with {{original|fault}}, the tests that should find it)
@@ -63,6 +64,10 @@ MUTANTS = [
     (C + "updates.h", "(job->rates ? job->rates[{{step|0}}] : 1)", "tests/kernels/jobs"),
     (C + "validation.h", "if (loss {{<|>}} job->best[0]) {", "tests/kernels/jobs"),
     (C + "batch.h", "targets[i] = {{(1 - smoothing)|1}} * targets[i]", "tests/kernels/jobs"),
+    (C + "batch.h", ".masks = {batch->update, {{batch->first_row + begin|begin}}}", HALVES),
+    (C + "exports.h", "t.update = *job->step + {{1|2}}, t.first_row = first_row;", HALVES),
+    (C + "training.h", "apply_thread)(void *argument, int thread, int n_threads)\n{\n    const struct FN(training) *t = argument;\n"
+     "    const struct FN(change) change = FN(change_of)(t, 0, t->total_weight, {{FN(factor_of)(t, t->norms)|1}});", HALVES),
     # Numba's
     (NUMBA + "losses.py", "weighted += logits[i, labels[i]] - {{highest|0}}", K + "losses.py"),
     (NUMBA + "normalization.py", "{{mean_g - x_hat * mean_product|mean_product - x_hat * mean_g}})", K + "normalization.py"),
@@ -70,6 +75,7 @@ MUTANTS = [
     (NUMBA + "training.py", "validated = readonly(job.average) if {{job.average.size|False}} else current", "tests/kernels/jobs"),
     (NUMBA + "training.py", "scale, decay = result.dtype.type(1 / total_weight), result.dtype.type({{alpha / total_weight|alpha}})",
      K + "gradients.py::test_network_loss_gradient"),
+    (NUMBA + "training.py", "gradients, blocks = {{sums[:n].copy()|sums[:n]}}.reshape(1, n)", HALVES),
     # The public kernels' checks, shared by all back ends
     ("kernels/checks.py", "values.size and unsigned.max() {{>=|>}} limit:", K + "bad_input.py::test_labels_and_order"),
     ("kernels/checks.py", "and not ({{other == in_place_of|other}} and _same_memory", K + "bad_input.py::test_overlap"),
@@ -88,6 +94,7 @@ MUTANTS = [
     ("fastprop/loop.py", "shares[i] = {{part.shape[1] / self.n_samples|1 / len(parts)}}", E + "messages.py"),
     ("fastprop/network.py", "factor = {{2.0|6.0}} if name", E + "parity.py"),
     ("fastprop/lbfgs.py", "part, {{alpha / len(parts)|alpha}}, clip", E + "interrupt.py"),
+    ("fastprop/training_calls.py", "if {{self._network._buffers.size|False}}:", "tests/test_training_calls.py"),
     ("fastprop/threads.py", "max(1, available_cores() + {{1|0}} + n_jobs)", "tests/test_threads.py"),
     # Estimators
     ("fastprop/estimators/stochastic.py", "return min({{200|100}}, n_samples)", E + "parity.py"),
