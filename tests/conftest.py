@@ -2,12 +2,25 @@
 
 import functools
 import itertools
+import os
 import re
 import shutil
 import subprocess
 from typing import NamedTuple
 
 import pytest
+
+# Read when the libraries are loaded. Waiting threads of OpenMP (Numba's, scikit-learn's) and of NumPy's BLAS spin, which takes the
+# processor from the tests beside; products of the tests' size gain nothing from threads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """For `-n auto` as many as there are processors; each takes a gigabyte of memory, and collects all tests."""
+    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(n_processors, 8)
 
 
 def pytest_collection_modifyitems(items):

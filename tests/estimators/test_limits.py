@@ -130,7 +130,7 @@ def test_a_scoring_of_the_split_is_printed(data, no_convergence_warning, capsys)
     assert printed[2] == f"Validation score: {ours.validation_scores_[0]:f}"
 
 
-@pytest.mark.parametrize("options", [{"learning_rate": "one_cycle"}, {"warmup": 0.5}, {"learning_rate": lambda t: 1 - t}], ids=str)
+@pytest.mark.parametrize("options", [{"learning_rate": "one_cycle"}, {"warmup": 0.5}, {"learning_rate": lambda t: 1 - t}])
 def test_the_rates_of_a_schedule_are_printed(data, no_convergence_warning, capsys, options):
     X, y = data("one output")
     ours = _make("one output", max_iter=4, verbose=True, **options).fit(X, y)

@@ -140,7 +140,7 @@ def test_the_dtype_is_that_of_predictions(dtype):
     assert input_gradients(estimator, np.ones((2, N_FEATURES), int), "a").dtype == np.float64
 
 
-@pytest.mark.parametrize("form", [csr_array, csc_matrix, np.asfortranarray, lambda X: X[::-1][::-1], list], ids=str)
+@pytest.mark.parametrize("form", [csr_array, csc_matrix, np.asfortranarray, lambda X: X[::-1][::-1], list])
 def test_forms_of_x(form):
     estimator, X = fitted("multiclass")
     X[X < 0] = 0

@@ -4,6 +4,7 @@ The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to
 everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
 """
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -386,7 +387,7 @@ def pytest_collection_finish(session):
     """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
     tests_of = Counter(str(params_of(item).get("dtype")) for item in session.items if uses_numba(item))
     dtypes = [dtype for dtype in ("float64", "float32") if tests_of[dtype] > 100]
-    if not dtypes or session.config.option.collectonly:
+    if not dtypes or session.config.option.collectonly or os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
         return  # for a few tests it would be more than they need
     process = subprocess.Popen([sys.executable, __file__, *dtypes], stderr=subprocess.DEVNULL)
     session.config.add_cleanup(process.wait)  # the last one that is added is the first that is called

@@ -12,8 +12,6 @@ numba = pytest.importorskip("numba", reason="numba is not installed")
 if platform.machine().lower() not in ("x86_64", "amd64"):
     pytest.skip("the instructions are named as on x86-64", allow_module_level=True)
 
-from fastprop.kernels.numba_backend import activations, losses  # noqa: E402
-from fastprop.kernels.numba_backend.jit import OPTIONS  # noqa: E402
 from fastprop.kernels.spec import ACTIVATION_CODES, LOSS_CODES  # noqa: E402
 
 SUFFIX = {"float32": "ps", "float64": "pd"}
@@ -21,6 +19,8 @@ SUFFIX = {"float32": "ps", "float64": "pd"}
 
 def instructions(function, *arguments):
     """The names of all instructions of a function, and its listing: compiled for these arguments anew, as the cache has none."""
+    from fastprop.kernels.numba_backend.jit import OPTIONS
+
     compiled = numba.njit(**{**OPTIONS, "cache": False})(function.py_func)
     compiled(*arguments)
     (listing,) = compiled.inspect_asm().values()
@@ -38,6 +38,8 @@ def dtype(request):
 
 def test_relu_is_gated_without_branches_and_masked_stores(dtype):
     da, a = np.ones((4, 3), dtype), np.ones((4, 3), dtype)
+    from fastprop.kernels.numba_backend import activations  # compiles
+
     names, _ = instructions(activations.chain, ACTIVATION_CODES["relu"], da, a)
     assert has(names, r"cmp\w*", dtype)
     assert has(names, "mul", dtype)  # the other activations
@@ -48,6 +50,8 @@ def test_relu_is_gated_without_branches_and_masked_stores(dtype):
 
 def test_losses_call_no_library(dtype):
     """But the logarithm of Poisson's targets, most of which are 0."""
+    from fastprop.kernels.numba_backend import losses
+
     z, y = np.ones((20, 3), dtype), np.ones((20, 3), dtype)
     arguments = LOSS_CODES["binary_cross_entropy"], np.empty(0), z, y, np.empty(0, dtype)
     names, listing = instructions(losses._elementwise_loss, *arguments)

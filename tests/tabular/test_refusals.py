@@ -170,7 +170,7 @@ OTHER_VALUES = [
 ]
 
 
-@pytest.mark.parametrize("parameters", [*PARAMETERS, *OTHER_VALUES], ids=str)
+@pytest.mark.parametrize("parameters", [*PARAMETERS, *OTHER_VALUES], ids=lambda given: str(given).partition(" at ")[0])
 @pytest.mark.parametrize("kind", PAIRS)
 def test_parameters(kind, parameters):
     ours, theirs = words_of_both(kind, lambda model: model.fit(X, LABELS), parameters)

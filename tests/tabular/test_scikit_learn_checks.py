@@ -42,7 +42,7 @@ OPTIONS = {
     ],
 }
 CASES = [(make, given) for make, options in OPTIONS.items() for given in options]
-IDS = [f"{make.__name__}-{given}" for make, given in CASES]
+IDS = [f"{make.__name__}-{given}".partition(" at ")[0] for make, given in CASES]
 
 # Of HistGradientBoosting, scikit-learn expects the same of these.
 WEIGHTS_LIKE_ROWS = ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data")
