@@ -46,7 +46,7 @@ needs no cluster: `to_local` gives an `MLPClassifier`.
 if __name__ == "__main__":  # the workers import this file
     X, y = spirals(N_ROWS, seed=0)
     X_val, y_val = spirals(2000, seed=1)
-    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
         model = DaskMLPClassifier(hidden_layer_sizes=(64, 64), activation="silu", learning_rate="cosine", max_iter=30)
         model.set_params(learning_rate_init=0.01, random_state=0, verbose=True)
         n = N_ROWS // N_PARTITIONS

@@ -11,10 +11,9 @@ from dask.delayed import Delayed, delayed
 from distributed import Future
 from numpy.typing import NDArray
 
-from ..estimators.chunks import _joined, _taken
 from ..estimators.held_out import named
-from ..estimators.parts import checked_part, summary_of
-from ..estimators.rows import InMemory
+from ..estimators.parts import Summary, checked_part, summary_of
+from ..estimators.rows import InMemory, joined
 from ..network import Network
 from ..training_set import TrainingSet, aligned
 
@@ -93,12 +92,11 @@ def _n_rows(part):
 
 
 class Checks(NamedTuple):
-    """What all partitions are checked with: ``dtype`` is their common one; weights are there if any has some."""
+    """What all partitions are checked with."""
 
     estimator: Any
+    summary: Summary
     class_weight: Any
-    dtype: np.dtype[Any]
-    has_weights: bool
 
 
 def checked(part: Any, place: int, n_rows: int, checks: Checks) -> InMemory:
@@ -108,17 +106,14 @@ def checked(part: Any, place: int, n_rows: int, checks: Checks) -> InMemory:
             f"partition {place} must have the {n_rows} rows that it had when it was first computed; got {_n_rows(part)}"
         )
     with named(f"partition {place}"):
-        X, y, weight = checked_part(checks.estimator, *part, checks.class_weight)
-    if weight is None and checks.has_weights:
-        weight = np.ones(len(y), checks.dtype)
-    return InMemory(X.astype(checks.dtype, copy=False), y, weight, None)
+        return checked_part(checks.estimator, part, checks.summary, checks.class_weight)
 
 
 def dealt(rows: InMemory, place: int, n_parts: int, seed: int) -> list[InMemory]:
     """The rows dealt at random into so many parts, whose numbers of rows are those of `n_dealt`."""
     order = np.random.default_rng((seed, place)).permutation(len(rows.y))
     ends = np.cumsum(n_dealt(len(rows.y), place, n_parts))
-    return [_taken(rows, order[end - n : end]) for n, end in zip(n_dealt(len(rows.y), place, n_parts), ends, strict=True)]
+    return [rows.taken(order[end - n : end]) for n, end in zip(n_dealt(len(rows.y), place, n_parts), ends, strict=True)]
 
 
 def n_dealt(n_rows: int, place: int, n_parts: int) -> NDArray[np.intp]:
@@ -137,7 +132,7 @@ class Part(NamedTuple):
 
 def ready(network: Network, pieces: Sequence[InMemory]) -> Part:
     """The pieces one after the other as a `Part`."""
-    rows = _joined([piece for piece in pieces if len(piece.y)])
+    rows = joined([piece for piece in pieces if len(piece.y)])
     return Part(network, network.training_set(rows.X, rows.y, rows.sample_weight))
 
 

@@ -14,16 +14,18 @@ from dask.delayed import Delayed, delayed
 from distributed import Client, wait
 
 from .. import loop
-from ..estimators.held_out import VALIDATION, given_rows, named
-from ..estimators.parts import Summary
+from ..estimators.checkpoints import LIMITS, Checkpoint, CheckpointFile, described
+from ..estimators.held_out import named
+from ..estimators.parts import Known, check_validation, known
 from ..estimators.rows import EpochRows
-from ..estimators.stochastic import _dropout, check_rows
+from ..estimators.stochastic import masks_of_dropout
 from ..warn import warn
 from . import partitions, rounds
-from .checkpoint import Saved, problem_of
 
 # Partitions differ by more than chance if the classes of this share of their rows had to be others.
 SKEW = 0.1
+# Parameters that may be others when a fit goes on from a checkpoint
+OF_THE_PROCESS = {"client", "checkpoint", "round_timeout", "verbose", "n_jobs", "warm_start"}
 KEPT = "The estimator has the weights of the last round that ended; with warm_start=True, fit goes on from them"
 
 
@@ -31,11 +33,11 @@ class InPartitions:
     """The checked partitions, with the attributes of `rows.CheckedRows`."""
 
     def __init__(
-        self, client: Client, tasks: Sequence[tuple[int, Delayed]], counts: Sequence[int], summary: Summary, checks: Any, given: Any
+        self, client: Client, tasks: Sequence[tuple[int, Delayed]], counts: Sequence[int], everything: Known, checks: Any
     ) -> None:
-        self.client, self.tasks, self.counts, self.summary, self.checks = client, tasks, counts, summary, checks
-        self.n_features, self.dtype, self.given = summary.n_features, summary.dtype, given
-        self.example = checks.estimator._encoded(summary.example)
+        self.client, self.tasks, self.counts, self.checks = client, tasks, counts, checks
+        self.summary, _, self.example, self.given = everything
+        self.n_features, self.dtype = self.summary.n_features, self.summary.dtype
 
     def begin(self, estimator, network):
         return RowsOfPartitions(self, estimator, network)
@@ -53,19 +55,13 @@ def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], give
     for place, seen in found[1:]:
         with named(f"partition {place}"):
             summary = summary.joined(seen)
-    if not summary.some_weight:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    summary.use(estimator, reset)
-    class_weight = estimator._use_summary(summary, None)
-    rows = given_rows(estimator, summary.dtype, estimator._encoded(summary.example), *map(given.get, VALIDATION))
-    if estimator.early_stopping and rows is None:
-        raise ValueError("early_stopping=True needs X_val and y_val here, as no rows of partitions are held out")
-    check_rows(estimator, summary.n_rows, rows)
+    everything = known(estimator, summary, reset, given)
+    check_validation(estimator, everything, f"{type(estimator).__name__}.fit")
     if not estimator.shuffle_partitions and estimator._is_classifier:
         _warn_of_skew([seen.targets for _, seen in found], summary.targets)
-    checks = partitions.Checks(estimator._bare(), class_weight, summary.dtype, summary.has_weights)
+    checks = partitions.Checks(estimator._bare(), summary, everything.class_weight)
     numbered = [(place, tasks[place]) for place, _ in found]
-    return InPartitions(client, numbered, [seen.n_rows for _, seen in found], summary, checks, rows)
+    return InPartitions(client, numbered, [seen.n_rows for _, seen in found], everything, checks)
 
 
 def _warn_of_skew(parts, everything):
@@ -103,7 +99,8 @@ class RowsOfPartitions(EpochRows):
         self._client, self._estimator, self.held_out = checked.client, estimator, checked.given
         self.n_rows = checked.summary.n_rows
         seed = deepcopy(estimator._random_state).randint(2**31 - 1)
-        self._saved = Saved(estimator.checkpoint, problem_of(estimator, network, checked.counts), seed)
+        file = None if estimator.checkpoint is None else CheckpointFile(estimator.checkpoint, _problem(estimator, network, checked))
+        self._saved = Checkpoint(file, None if file is None else file.load(), seed)
         checks = delayed(checked.checks, traverse=False)
         pieces = [
             delayed(partitions.checked)(task, place, n, checks)
@@ -149,12 +146,36 @@ class RowsOfPartitions(EpochRows):
         self._saved.attach(network, optimizer, history, self._estimator.verbose)
 
     def run(self, runner, orders, rule, n_epochs, **limits):
-        self._saved.resume(runner, rule.validation)
+        runner.resume(self._saved.n_epochs, self._saved.resume(rule.validation).get("velocity"))
         with _released(self.parts):
-            ending = loop.run_epochs(runner, orders, self._saved.rule(rule, runner), n_epochs, **limits)
+            ending = loop.run_epochs(runner, orders, _SavingRule(self._saved, rule, runner), n_epochs, **limits)
         if ending != "interrupted":
             self._saved.finish()
         return ending
+
+
+def _problem(estimator, network, checked):
+    """What a fit must have in common with the one that wrote a checkpoint."""
+    parameters = described(estimator, OF_THE_PROCESS | LIMITS)
+    if isinstance(estimator.random_state, np.random.RandomState):
+        parameters["random_state"] = "a RandomState"
+    size = {"sizes": network.sizes, "dtype": network.dtype.name, "rows of each partition": list(checked.counts)}
+    return parameters | size | {"samples seen before": getattr(estimator, "t_", 0)}
+
+
+class _SavingRule:
+    """A rule that saves what goes on."""
+
+    sure_epochs = 1
+
+    def __init__(self, saved, rule, runner):
+        self._saved, self._rule, self._runner = saved, rule, runner
+
+    def epoch_ends(self, loss, later):
+        stops, velocity = self._rule.epoch_ends(loss, later), self._runner.outer.velocity
+        if not stops:
+            self._saved.save(self._rule.validation, **({} if velocity is None else {"velocity": velocity}))
+        return stops
 
 
 class Rounds:
@@ -170,7 +191,7 @@ class Rounds:
         every = self._n_steps if estimator.sync_every == "epoch" else int(estimator.sync_every)
         self._n_rounds = -(-self._n_steps // every)
         self._options, self._spares = options, estimator.normalization == "batch"
-        self._dropout = _dropout(estimator, estimator._optimizer) if estimator._optimizer.masks else None
+        self._dropout = masks_of_dropout(estimator, estimator._optimizer) if estimator._optimizer.masks else None
         shares = [n / rows.n_rows for n in rows.sizes]
         self.outer = rounds.OuterStep(estimator.outer_momentum, shares, estimator.solver)
         if len(shares) > batch_size:
@@ -199,9 +220,9 @@ class Rounds:
         self.epoch += 1
         losses.append(loss)
 
-    def skip(self, n_epochs):
+    def resume(self, n_epochs, velocity):
         """Go on as after so many epochs."""
-        self.epoch += n_epochs
+        self.epoch, self.outer.velocity = n_epochs, velocity
         if self._only is not None:
             for _ in range(n_epochs):
                 self._only(1)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,11 +17,14 @@ from numpy.typing import NDArray
 
 from ..files import replacing
 from ..network import Network
+from .held_out import Validation
 from .schedules import Averages, Masks, ScheduledOptimizer, fingerprint
 from .stopping import History
 
 # The number of the format, which a later version may have to know.
 VERSION = 1
+# Parameters that may be others when a fit goes on
+LIMITS = {"max_iter", "max_time", "tol", "n_iter_no_change"}
 
 
 class CheckpointFile:
@@ -58,9 +66,72 @@ class CheckpointFile:
         return arrays, header["values"]
 
 
-def stored(network: Network, optimizer: ScheduledOptimizer, history: History) -> Any:
+class Checkpoint:
+    """What a training saves after epochs, and goes on from; without a file nothing but the seed of its orders.
+
+    Parameters
+    ----------
+    file : CheckpointFile or None
+        None where there is none, or another process writes it.
+    loaded : (dict, dict) or None
+        What the file had.
+    seed : int
+        For a training that begins anew.
+    pause : float
+        The least number of seconds between two savings.
+    """
+
+    def __init__(self, file: CheckpointFile | None, loaded: Any, seed: int, pause: float = 0.0) -> None:
+        self._file, self._loaded, self._pause, self._last = file, loaded, pause, -math.inf
+        self.seed: int = seed if loaded is None else loaded[1]["seed"]
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs are done."""
+        return self._history.n_epochs
+
+    def attach(self, network: Network, optimizer: ScheduledOptimizer, history: History, verbose: bool | int) -> None:
+        """Watch a training that has not begun, which goes on as the file says."""
+        self._network, self._optimizer, self._history = network, optimizer, history
+        if self._loaded is None:
+            return
+        _restore(network, optimizer, history, *self._loaded)
+        if verbose:
+            print(f"Going on after iteration {history.n_epochs}, from a checkpoint")
+
+    def resume(self, validation: Validation | None) -> dict[str, NDArray[Any]]:
+        """Let a validation go on, too; returns all arrays of the file."""
+        arrays: dict[str, NDArray[Any]] = {} if self._loaded is None else self._loaded[0]
+        if arrays and validation is not None:
+            validation.best_params[:], validation.best_buffers[:] = arrays["best_params"], arrays["best_buffers"]
+        return arrays
+
+    def save(self, validation: Validation | None, **more: NDArray[Any]) -> None:
+        """Write the file, unless that was just done, with more arrays."""
+        if self._file is None or time.monotonic() < self._last + self._pause:
+            return
+        arrays, values = _stored(self._network, self._optimizer, self._history)
+        if validation is not None:
+            more |= {"best_params": validation.best_params, "best_buffers": validation.best_buffers}
+        self._file.save(arrays | more, values | {"seed": self.seed})
+        self._last = time.monotonic()
+
+    def finish(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._file.path)
+
+
+def described(estimator: Any, without: Collection[str]) -> dict[str, str]:
+    """What is written for each parameter of an estimator, the same in every process."""
+    parameters = estimator.get_params(deep=False).items()
+    return {name: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value)) for name, value in parameters if name not in without}
+
+
+def _stored(network: Network, optimizer: ScheduledOptimizer, history: History) -> Any:
     """(arrays, values) of a training between two epochs, for `CheckpointFile.save`."""
-    arrays = {"params": network.params, "memory": optimizer.rule.memory}
+    arrays = {"params": network.params, "memory": optimizer.rule.memory, "buffers": network.buffers}
     values = {"t": optimizer.t, "n_epochs": optimizer.n_epochs, "history": asdict(history)}
     if optimizer.masks is not None:
         values["masks"] = vars(optimizer.masks)
@@ -71,10 +142,10 @@ def stored(network: Network, optimizer: ScheduledOptimizer, history: History) ->
     return arrays, values
 
 
-def restore(network: Network, optimizer: ScheduledOptimizer, history: History, arrays: Any, values: Any) -> None:
-    """Let a training that has not begun go on from what `stored` returned."""
+def _restore(network: Network, optimizer: ScheduledOptimizer, history: History, arrays: Any, values: Any) -> None:
+    """Let a training that has not begun go on from what `_stored` returned."""
     network.params[:] = arrays["params"]
-    optimizer.rule.memory[...] = arrays["memory"]
+    optimizer.rule.memory[...], network.buffers[:] = arrays["memory"], arrays["buffers"]
     optimizer.rule.t, optimizer.n_epochs = values["t"], values["n_epochs"]
     if "masks" in values:
         optimizer.masks = Masks(**values["masks"])

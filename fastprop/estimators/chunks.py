@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import loop
-from ..training_set import is_sparse
-from .held_out import VALIDATION, Rows, given_rows, named
-from .parts import checked_part, summary_of
-from .rows import EpochRows, InMemory
-from .stochastic import check_rows
+from .held_out import named
+from .parts import Known, check_validation, checked_part, known, summary_of
+from .rows import EpochRows, InMemory, joined
 
 
 class Source:
@@ -59,9 +57,10 @@ def _n_rows(y):
 class InChunks:
     """The checked chunks of a source, with the attributes of `rows.CheckedRows`."""
 
-    def __init__(self, source: Source, summary: Any, class_weight: Any, example: Any, given: Rows | None) -> None:
-        self._source, self.summary, self._class_weight = source, summary, class_weight
-        self.n_features, self.dtype, self.example, self.given = summary.n_features, summary.dtype, example, given
+    def __init__(self, source: Source, everything: Known) -> None:
+        self._source, self._known = source, everything
+        self.summary, _, self.example, self.given = everything
+        self.n_features, self.dtype = self.summary.n_features, self.summary.dtype
 
     def begin(self, estimator, network):
         return RowsOfChunks(self, estimator)
@@ -69,33 +68,24 @@ class InChunks:
     def read(self, estimator: Any, random_state: Any) -> Iterator[InMemory]:
         """The chunks, checked: of a sequence in a new order that the random state draws, if there is one."""
         draws = random_state is not None and self._source.has_places and len(self._source) > 1
-        for place, (X, y, weight) in self._source.read(random_state.permutation(len(self._source)) if draws else None):
+        for place, chunk in self._source.read(random_state.permutation(len(self._source)) if draws else None):
             with named(f"chunk {place} of source"):
-                X, y, weight = checked_part(estimator, X, y, weight, self._class_weight)
-            if weight is None and self.summary.has_weights:
-                weight = np.ones(len(y), self.dtype)
-            yield InMemory(X, y, weight, None)
+                rows = checked_part(estimator, chunk, *self._known[:2])
+            yield rows
 
 
 def in_chunks(estimator, source, classes, given, reset):
     """`InChunks` of a user's source, which is read once; sets what `BaseMLP._checked_input` sets."""
-    source, summary, n_chunks = Source(source), None, 0
+    source, summary = Source(source), None
     for place, chunk in source.read():
         with named(f"chunk {place} of source"):
             part = summary_of(estimator, *chunk, reset=reset)
-            summary, n_chunks = part if summary is None else summary.joined(part), n_chunks + 1
+            summary = part if summary is None else summary.joined(part)
     if summary is None:
         raise ValueError("source has no rows")
-    if not summary.some_weight:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    summary.use(estimator, reset)
-    class_weight = estimator._use_summary(summary, classes)
-    example = estimator._encoded(summary.example)
-    rows = given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION))
-    if estimator.early_stopping and rows is None:
-        raise ValueError("early_stopping=True needs X_val and y_val here, as fit_chunks holds out no rows")
-    check_rows(estimator, summary.n_rows, rows)
-    return InChunks(source, summary, class_weight, example, rows)
+    everything = known(estimator, summary, reset, given, classes)
+    check_validation(estimator, everything, "fit_chunks")
+    return InChunks(source, everything)
 
 
 class RowsOfChunks(EpochRows):
@@ -145,15 +135,15 @@ class ChunkEpochs:
             n_left -= len(order)
             if kept:
                 first, order = np.split(order, [self._batch_size - n_kept])
-                kept, n_kept = [*kept, _taken(rows, first)], n_kept + len(first)
+                kept, n_kept = [*kept, rows.taken(first)], n_kept + len(first)
                 if n_kept == self._batch_size or not n_left:
-                    yield _joined(kept), np.arange(n_kept)
+                    yield joined(kept), np.arange(n_kept)
                     kept, n_kept = [], 0
             end = len(order) if not n_left else len(order) - len(order) % self._batch_size
             if end:
                 yield rows, order[:end]
             if end < len(order):
-                kept, n_kept = [_taken(rows, order[end:])], len(order) - end
+                kept, n_kept = [rows.taken(order[end:])], len(order) - end
         self._check_number(n_seen, n_seen == self._n_all)
 
     def _order(self, n):
@@ -168,18 +158,3 @@ class ChunkEpochs:
     def _check_number(self, n_seen, is_right):
         if not is_right:
             raise ValueError(f"source must have the {self._n_all} rows that it had when it was first read; it has {n_seen} now")
-
-
-def _taken(rows, which):
-    return InMemory(rows.X[which], rows.y[which], None if rows.sample_weight is None else rows.sample_weight[which], None)
-
-
-def _joined(parts):
-    X, y, weight = zip(*(part[:3] for part in parts), strict=True)
-    if is_sparse(X[0]):
-        from scipy.sparse import vstack  # here, because importing it takes a while
-
-        X = vstack(X, format="csr")
-    else:
-        X = np.concatenate(X)
-    return InMemory(X, np.concatenate(y), None if weight[0] is None else np.concatenate(weight), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_sample_weight
 
+from .held_out import VALIDATION, Rows, given_rows
+from .rows import InMemory
+from .stochastic import check_rows
 from .targets import check_known_classes, raveled
 from .validation import host_array
 
@@ -140,10 +143,44 @@ def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool =
     )
 
 
-def checked_part(estimator: Any, X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
-    """A part as `rows.InMemory` has rows, for an estimator that knows the `Summary` of all of them."""
+class Known(NamedTuple):
+    """What is known of all parts when training begins.
+
+    ``class_weight`` replaces the parameter, if it is not None; ``example`` is a row of y as the estimator encodes it, and ``given``
+    are the rows to validate on, or None.
+    """
+
+    summary: Summary
+    class_weight: Any
+    example: NDArray[Any]
+    given: Rows | None
+
+
+def known(estimator: Any, summary: Summary, reset: bool, given: dict[str, Any], classes: Any = None) -> Known:
+    """`Known` of parts that were seen, and of the given validation rows and classes; sets what `BaseMLP._checked_input` sets."""
+    if not summary.some_weight:
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    summary.use(estimator, reset)
+    class_weight = estimator._use_summary(summary, classes)
+    example = estimator._encoded(summary.example)
+    return Known(summary, class_weight, example, given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION)))
+
+
+def check_validation(estimator: Any, everything: Known, what: str) -> None:
+    """Fail where early stopping has no rows, as ``what`` holds out none, or batch norm a batch of one."""
+    if estimator.early_stopping and everything.given is None:
+        raise ValueError(f"early_stopping=True needs X_val and y_val here, as {what} holds out no rows")
+    check_rows(estimator, everything.summary.n_rows, everything.given)
+
+
+def checked_part(estimator: Any, part: Any, summary: Summary, class_weight: Any) -> InMemory:
+    """A part (X, y, weights or None) as a network takes it; if another one has weights, those of this one are 1."""
+    X, y, sample_weight = part
     X, y = estimator._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=False)
     y = estimator._encoded(y)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), X)
-    return X, y, estimator._weights_of_rows(y, sample_weight, incremental=True, class_weight=class_weight)
+    elif summary.has_weights:
+        sample_weight = np.ones(len(y), summary.dtype)
+    sample_weight = estimator._weights_of_rows(y, sample_weight, incremental=True, class_weight=class_weight)
+    return InMemory(X.astype(summary.dtype, copy=False), y, sample_weight, None)

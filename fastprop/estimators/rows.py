@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import loop
 from ..annotations import Floats
-from ..training_set import TrainingSet
+from ..training_set import TrainingSet, is_sparse
 from .held_out import Rows, Validation, scorer_of, split_rows
 
 
@@ -89,6 +89,10 @@ class InMemory(NamedTuple):
         """A row of y."""
         return self.y[:1]
 
+    def taken(self, which: NDArray[np.intp]) -> InMemory:
+        """Copies of some of the rows."""
+        return InMemory(self.X[which], self.y[which], None if self.sample_weight is None else self.sample_weight[which], None)
+
     def begin(self, estimator, network):
         data, rows, held_out = network.training_set(*self[:3]), None, self.given
         if estimator.early_stopping and self.given is None:
@@ -97,6 +101,18 @@ class InMemory(NamedTuple):
             rows, others = split_rows(data.n_samples, estimator.validation_fraction, estimator._random_state, stratify)
             held_out = Rows(data.rows[others], self.y[others], None if self.sample_weight is None else self.sample_weight[others])
         return RowsOfSet(data, rows, held_out)
+
+
+def joined(parts: Sequence[InMemory]) -> InMemory:
+    """The rows of parts, one after the other."""
+    X, y, weight = zip(*(part[:3] for part in parts), strict=True)
+    if is_sparse(X[0]):
+        from scipy.sparse import vstack  # here, because importing it takes a while
+
+        X = vstack(X, format="csr")
+    else:
+        X = np.concatenate(X)
+    return InMemory(X, np.concatenate(y), None if weight[0] is None else np.concatenate(weight), None)
 
 
 class RowsOfSet(EpochRows):

@@ -6,10 +6,7 @@ All ranks take the same steps. In each they add up the gradient of their own row
 from __future__ import annotations
 
 import math
-import os
-import re
 import time
-from contextlib import suppress
 from copy import deepcopy
 from functools import partial, reduce
 from typing import Any
@@ -21,9 +18,9 @@ from .. import interrupts, loop
 from ..collective.agreement import agreed, gathered, of_rank_0, total
 from ..collective.context import Block, Group, ends_together
 from ..training_calls import TrainingCalls
-from .checkpoints import CheckpointFile, restore, stored
-from .held_out import VALIDATION, Rows, Validation, given_rows, scorer_of, split_rows
-from .parts import Summary, checked_part, summary_of
+from .checkpoints import LIMITS, Checkpoint, CheckpointFile, described
+from .held_out import Rows, Validation, scorer_of, split_rows
+from .parts import Summary, checked_part, known, summary_of
 from .rows import EpochRows, InMemory
 
 # Parameters that may differ from rank to rank
@@ -44,11 +41,19 @@ class InShares:
         group.broadcast_(network.params)
         estimator._random_state, *_ = gathered(group, estimator._random_state if group.rank == 0 else None)
         seed = deepcopy(estimator._random_state).randint(2**31 - 1)
-        saved = _Saved(group, self._checkpoint, self._problem | {"sizes": network.sizes, "dtype": network.dtype.name}, seed)
+        saved = self._saved({"sizes": network.sizes, "dtype": network.dtype.name}, seed)
         data, rows, held_out = network.training_set(*own[:3]), np.arange(len(own.y)), own.given
         if estimator.early_stopping and held_out is None:
             rows, held_out = self._split(estimator.validation_fraction, np.random.RandomState([saved.seed, group.rank]))
-        return RowsOfShare(group, saved, data, rows, held_out)
+        return RowsOfShare(group, estimator, saved, data, rows, held_out)
+
+    def _saved(self, form, seed):
+        """The `Checkpoint`, which rank 0 reads and writes."""
+        file, loaded = None, None
+        if self._checkpoint is not None:
+            file = CheckpointFile(self._checkpoint, self._problem | form) if self._group.rank == 0 else None
+            _, (loaded, *_) = agreed(self._group, lambda: file and file.load())
+        return Checkpoint(file, loaded, seed, SECONDS_BETWEEN_SAVES)
 
     def _split(self, fraction, random_state):
         """(the rows to train on, the `Rows` held out); none of the few rows of a small share."""
@@ -68,15 +73,15 @@ def in_shares(estimator, block, X, y, sample_weight, given, reset):
     def look():
         if estimator.normalization == "batch":
             raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
-        shared = {name: value for name, value in estimator.get_params().items() if name not in OWN_PARAMETERS}
-        parameters = {name: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value)) for name, value in shared.items()}
         part = summary_of(estimator, X, y, sample_weight, reset) if len(y) else None
-        return part, parameters, bool(given)
+        return part, described(estimator, OWN_PARAMETERS), bool(given)
 
     _, looks = agreed(block.group, look)
-    own, _ = agreed(block.group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
-    problem = looks[0][1] | {"rows of each rank": [0 if part is None else part.n_rows for part, _, _ in looks]}
-    return InShares(block, own, estimator._encoded(_joined(looks).example), problem)
+    (own, example), _ = agreed(block.group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
+    problem = described(estimator, OWN_PARAMETERS | LIMITS) | {
+        "rows of each rank": [0 if part is None else part.n_rows for part, _, _ in looks]
+    }
+    return InShares(block, own, example, problem)
 
 
 def _joined(looks):
@@ -87,36 +92,26 @@ def _joined(looks):
 
 
 def _checked(estimator, X, y, sample_weight, given, reset, looks):
-    """`InMemory` of this rank's rows, as all ranks together have them."""
+    """(`InMemory` of this rank's rows, a row of y), as all ranks together have them."""
     for rank, (_, parameters, _) in enumerate(looks):
         for name, value in parameters.items():
             if value != looks[0][1][name]:
                 first = looks[0][1][name]
                 raise ValueError(f"all ranks need the same parameters; {name} is {first} on rank 0, {value} on rank {rank}")
-    summary = _joined(looks)
-    if not summary.some_weight:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    summary.use(estimator, reset)
-    class_weight = estimator._use_summary(summary, None)
-    example = estimator._encoded(summary.example)
-    nothing = np.zeros((0, summary.n_features), summary.dtype), example[:0]
-    if len(y):
-        X, y, weight = checked_part(estimator, X, y, sample_weight, class_weight)
-    else:
-        (X, y), weight = nothing, None
-    if weight is None and (summary.has_weights or class_weight is not None or getattr(estimator, "class_weight", None) is not None):
-        weight = np.ones(len(y), summary.dtype)
-    rows = given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION))
+    everything = known(estimator, _joined(looks), reset, given)
+    summary, class_weight, example, rows = everything
+    nothing = InMemory(np.zeros((0, summary.n_features), summary.dtype), example[:0], None, None)
     if rows is None and any(has_validation for _, _, has_validation in looks):
-        rows = Rows(*nothing, None)
-    return InMemory(X.astype(summary.dtype, copy=False), y, weight, rows)
+        rows = Rows(*nothing[:3])
+    own = checked_part(estimator, (X, y, sample_weight), summary, class_weight) if len(y) else nothing
+    return own._replace(given=rows), example
 
 
 class RowsOfShare(EpochRows):
     """The rows of this rank. ``n_rows`` counts those of all ranks."""
 
-    def __init__(self, group, saved, data, rows, held_out):
-        self._group, self._saved, self._data, self._rows = group, saved, data, rows
+    def __init__(self, group, estimator, saved, data, rows, held_out):
+        self._group, self._estimator, self._saved, self._data, self._rows = group, estimator, saved, data, rows
         self.held_out, self.left_by_split = held_out, None if len(rows) == data.n_samples else rows
         sizes = np.zeros(group.size)
         sizes[group.rank] = len(rows)
@@ -134,7 +129,7 @@ class RowsOfShare(EpochRows):
         return loop.shuffled_orders(self._rows, np.random.RandomState(numbers) if shuffles else None)(1)
 
     def resume(self, network, optimizer, history):
-        self._saved.attach(network, optimizer, history)
+        self._saved.attach(network, optimizer, history, self.speaks and self._estimator.verbose)
 
     def validation(self, estimator, judged, history, decides, best_params):
         rows = self.held_out
@@ -145,52 +140,11 @@ class RowsOfShare(EpochRows):
         # What one rank decides by its clock or a callback must hold for all.
         group = self._group
         observer = None if observer is None else _AgreedObserver(group, observer)
-        self._saved.resume_validation(rule.validation)
+        self._saved.resume(rule.validation)
         with ends_together(group):
             ending = loop.run_epochs(runner, orders, _AgreedRule(group, rule, time_limit, self._saved), n_epochs, observer=observer)
         self._saved.finish()
         return ending
-
-
-class _Saved:
-    """The checkpoint of a training, which rank 0 reads and writes; without a path nothing but the seed of the orders."""
-
-    def __init__(self, group, path, problem, seed):
-        self._group, self.seed, self._file, self._loaded, self._last = group, seed, None, None, -math.inf
-        if path is not None:
-            self._file = CheckpointFile(path, problem) if group.rank == 0 else None
-            self._loaded, *_ = agreed(group, lambda: self._file and self._file.load())[1]
-        if self._loaded is not None:
-            self.seed = self._loaded[1]["seed"]
-
-    @property
-    def n_epochs(self):
-        """How many epochs are done."""
-        return self._history.n_epochs
-
-    def attach(self, network, optimizer, history):
-        self._network, self._optimizer, self._history = network, optimizer, history
-        if self._loaded is not None:
-            restore(network, optimizer, history, *self._loaded)
-
-    def resume_validation(self, validation):
-        if self._loaded is not None and validation is not None:
-            validation.best_params[:] = self._loaded[0]["best_params"]
-
-    def save(self, validation):
-        """Write the file, unless that was less than a second ago."""
-        if self._file is None or time.monotonic() < self._last + SECONDS_BETWEEN_SAVES:
-            return
-        best = {} if validation is None else {"best_params": validation.best_params}
-        arrays, values = stored(self._network, self._optimizer, self._history)
-        self._file.save(arrays | best, values | {"seed": self.seed})
-        self._last = time.monotonic()
-
-    def finish(self):
-        """Remove the file."""
-        if self._file is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(self._file.path)
 
 
 class ShareEpochs:

@@ -38,7 +38,7 @@ def train(estimator, source, history, incremental, observer):
         verdict |= {"verbose": estimator.verbose if rows.speaks else False, "says_more": says_more}
         rule = StoppingRule(optimizer, history, n_rows, validation, **verdict)
         runner, orders = rows.epochs(
-            network.sharing(dropout=_dropout(estimator, optimizer)) if optimizer.masks else network,
+            network.sharing(dropout=masks_of_dropout(estimator, optimizer)) if optimizer.masks else network,
             n_rows,
             optimizer.rule,
             lambda n_epochs, n_steps: optimizer.begin(history.n_samples_seen, n_rows, n_epochs, n_steps),
@@ -115,7 +115,7 @@ def _optimizer(estimator, network, incremental):
     return optimizer
 
 
-def _dropout(estimator, optimizer):
+def masks_of_dropout(estimator, optimizer):
     """What `Network.sharing` takes as dropout."""
     seeds, n_updates = optimizer.masks.seeds, optimizer.masks.n_updates
     rates = np.broadcast_to(estimator.dropout, len(seeds)).tolist()

@@ -110,8 +110,8 @@ def test_after_a_kill_the_checkpoint_leads_to_the_same_model(two_ranks, monkeypa
     monkeypatch.setattr(ShareEpochs, "run", killed)
     two_ranks.run(checkpointed)
     assert path.exists()
-    other = failed(two_ranks, lambda group: checkpointed_with(group, path, **{**given, "max_iter": 9}))
-    assert all("fit.npz belongs to another fit: max_iter" in error or "RankError" in error for error in other), other
+    other = failed(two_ranks, lambda group: checkpointed_with(group, path, **{**given, "alpha": 9}))
+    assert all("fit.npz belongs to another fit: alpha" in error or "RankError" in error for error in other), other
     monkeypatch.setattr(ShareEpochs, "run", run)
     got, other = two_ranks.fitted(checkpointed)
     assert not path.exists()

@@ -16,7 +16,7 @@ N_WORKERS = 2
 
 @pytest.fixture(scope="session")
 def cluster():
-    options = {"n_workers": N_WORKERS, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": N_WORKERS, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with LocalCluster(**options, memory_limit=0) as cluster:
         yield cluster
 
