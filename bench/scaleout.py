@@ -2,9 +2,10 @@
 
     memory [GIGABYTES] [FOLDER]   one epoch on a memory map of float32 rows, 10 GB by default in a new folder of the system's for
                                   temporary files, and the peak of memory beyond the page cache
-    mpi                           a step on two ranks of one thread each, in units of one process with one thread
+    mpi                           a step on two ranks of one thread each, and on one process with one thread
+    dask                          an epoch on two workers of one thread each, and on one process; what a round of Dask costs
 
-Ranks are checked to have the parameters of one process before they are timed; times are medians of rounds that take turns.
+What is compared learns the same thing equally well, which is checked, and takes turns; times are medians of the rounds.
 """
 
 import os
@@ -132,8 +133,44 @@ def ranks():
             )
 
 
+def dask():
+    """Print how many times as fast two workers are, and one process; and the cost of a round on hardly any rows."""
+    import dask.array as da
+    from distributed import Client
+
+    from fastprop.dask import DaskMLPClassifier
+
+    warnings.simplefilter("ignore")
+    X, y = problem()
+    lazy = da.from_array(X, chunks=(N_ROWS // 2, -1)), da.from_array(y, chunks=N_ROWS // 2)
+    few = [array[:2000].rechunk({0: 1000}) for array in lazy]
+    given = {"hidden_layer_sizes": HIDDEN, "batch_size": 512, "random_state": 0, "tol": 0.0, "n_jobs": 1}
+    seconds = {"alone": [], "together": [], "rounds": []}
+    print(f"{N_ROWS:,} rows, {N_FEATURES}-{'-'.join(map(str, HIDDEN))}-10, float32, batches of 512, {processor_name()}", flush=True)
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0):
+        for _ in range(ROUNDS):
+            models = {}
+            for name, kind, data, n_epochs in (
+                ("alone", MLPClassifier, (X, y), 6),
+                ("together", DaskMLPClassifier, lazy, 6),
+                ("rounds", DaskMLPClassifier, few, 21),
+            ):
+                # The first epoch also prepares the data; the others are what is timed.
+                times = []
+                for epochs in (1, n_epochs):
+                    began = time.perf_counter()
+                    models[name] = kind(max_iter=epochs, **given).fit(*data)
+                    times.append(time.perf_counter() - began)
+                seconds[name].append((times[1] - times[0]) / (n_epochs - 1))
+            scores = [models[name].score(X[:20_000], y[:20_000]) for name in ("alone", "together")]
+            assert abs(scores[0] - scores[1]) < 0.03, scores
+    alone, together, rounds = (float(np.median(seconds[name])) for name in ("alone", "together", "rounds"))
+    print(f"an epoch: {alone:.2f} s alone, {together:.2f} s on two workers, {alone / together:.2f} times as fast")
+    print(f"an epoch of 2,000 rows, which is a round: {rounds * 1e3:.0f} ms")
+
+
 if __name__ == "__main__":
-    parts = {each.__name__: each for each in (memory, mpi, fit, ranks)}
+    parts = {each.__name__: each for each in (memory, mpi, dask, fit, ranks)}
     if len(sys.argv) < 2 or sys.argv[1] not in parts:
         sys.exit(__doc__)
     parts[sys.argv[1]](*sys.argv[2:])
