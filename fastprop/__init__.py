@@ -28,7 +28,7 @@ _HOMES = {
     "unpatch_sklearn": ".patch",
 }
 
-_PACKAGES = ("inspection", "kernels", "nn", "preprocessing")
+_PACKAGES = ("collective", "inspection", "kernels", "nn", "preprocessing")
 
 __all__ = [*_HOMES, *_PACKAGES]
 

@@ -1,5 +1,6 @@
 """What ``fastprop/__init__.py`` loads when it is asked for, for those who do not run it: type checkers and editors."""
 
+from . import collective as collective
 from . import inspection as inspection
 from . import kernels as kernels
 from . import nn as nn
@@ -24,6 +25,7 @@ __all__ = [
     "Network",
     "TabularClassifier",
     "TabularRegressor",
+    "collective",
     "fit_many",
     "inspection",
     "kernels",

@@ -16,9 +16,12 @@ IGNORED = {
     "SA01",  # See Also
     "EX01",  # or an example
 }
+# A protocol has the parameters of typing's own __init__, which nobody calls.
+EXCUSED = {("fastprop.collective.Group", "PR01")}
 # Modules with their public names.
 PACKAGES = {
     "fastprop": None,
+    "fastprop.collective": None,
     "fastprop.dask": None,
     "fastprop.inspection": None,
     "fastprop.kernels": None,
@@ -64,7 +67,8 @@ def test_numpydoc(package):
         pytest.importorskip("distributed", reason="dask and distributed are not installed")
     names = list(_names(package))
     assert names
-    errors = [f"{name} {code}: {text}" for name in names for code, text in validate(name)["errors"] if code not in IGNORED]
+    found = [(name, *error) for name in names for error in validate(name)["errors"]]
+    errors = [f"{name} {code}: {text}" for name, code, text in found if code not in IGNORED and (name, code) not in EXCUSED]
     assert not errors, "\n".join(errors)
 
 
