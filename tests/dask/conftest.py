@@ -82,8 +82,9 @@ def same_weights():
 
     def same(one, other):
         assert one.loss_curve_ == other.loss_curve_
-        for ours, theirs in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        for name in ("coefs_", "intercepts_", "running_means_", "running_vars_"):
+            for ours, theirs in zip(getattr(one, name, []), getattr(other, name, []), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
     return same
 

@@ -35,8 +35,6 @@ def test_one_partition_has_the_bits_of_the_plain_fit(client, rows, options, same
     same_weights(ours, plain)
     assert (ours.n_iter_, ours.t_, ours.best_loss_) == (plain.n_iter_, plain.t_, plain.best_loss_)
     assert getattr(ours, "learning_rate_curve_", None) == getattr(plain, "learning_rate_curve_", None)
-    for one, other in zip(getattr(ours, "running_vars_", []), getattr(plain, "running_vars_", []), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_one_partition_of_a_regressor_with_weights_and_early_stopping(client, rows, options, same_weights):
@@ -194,10 +192,10 @@ def test_batch_norm_needs_two_rows_of_a_batch(client, rows, options):
 
 
 def test_more_partitions_than_rows_of_a_batch(client, lazy, options):
-    X, y = (array.rechunk({0: 10}) for array in lazy)
-    with pytest.warns(UserWarning, match="60 partitions are more than the batch_size=40 rows .* shuffle_partitions=n deals"):
-        DaskMLPClassifier(**options | {"max_iter": 1}).fit(X, y)
-    DaskMLPClassifier(**options | {"max_iter": 1}, shuffle_partitions=3).fit(X, y)
+    parameters = options | {"max_iter": 1, "batch_size": 3}
+    with pytest.warns(UserWarning, match="4 partitions are more than the batch_size=3 rows .* shuffle_partitions=n deals"):
+        DaskMLPClassifier(**parameters).fit(*lazy)
+    DaskMLPClassifier(shuffle_partitions=3, **parameters).fit(*lazy)
 
 
 def bad(X, y, place, what):
