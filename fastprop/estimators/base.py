@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..annotations import Floats
 from ..collective.context import active, refuse
@@ -38,7 +38,7 @@ from .shares import in_shares
 from .stochastic import check_rows, clip, train
 from .stopping import HISTORY, OPTIONAL, History
 from .subclassing import SubclassingMixin
-from .validation import check_some_weight, host_array, unchanged_by_errors, validated
+from .validation import check_some_weight, checked_weights, host_array, unchanged_by_errors, validated
 from .weights import NoKernelError, WeightsMixin, network_type
 
 
@@ -159,11 +159,8 @@ class BaseMLP(
         """`InMemory` of the arguments of `_fit`."""
         check = partial(self._checked_input, incremental=incremental, reset=reset)
         X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weights_of_rows(y, sample_weight, incremental)
-        if sample_weight is not None:
-            check_some_weight(sample_weight)
+        sample_weight = self._weights_of_rows(y, checked_weights(sample_weight, X, of_a_part=True), incremental)
+        check_some_weight(sample_weight is None or sample_weight.any())
         rows = given_rows(self, X.dtype, y[:1], *map(given.get, VALIDATION))
         check_rows(self, X.shape[0], rows)
         return InMemory(X, y, sample_weight, rows)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length
+from sklearn.utils.validation import _check_y, check_consistent_length
 
 from .. import loop
 from ..annotations import Floats
@@ -20,7 +20,7 @@ from ..kernels.spec import LOSS_CODES
 from ..network import Network
 from ..training_set import TrainingSet
 from .targets import raveled
-from .validation import check_some_weight, host_array, validated
+from .validation import checked_weights, host_array, validated
 
 # Arguments of ``fit``
 VALIDATION = ("X_val", "y_val", "sample_weight_val")
@@ -51,10 +51,7 @@ def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None):
             raise ValueError(f"must have shape {expected} to go with y; got {y.shape}")
         y = estimator._encoded(y)
     with named("sample_weight_val"):
-        sample_weight = host_array(sample_weight, "sample_weight_val")
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-            check_some_weight(sample_weight)
+        sample_weight = checked_weights(sample_weight, X, "sample_weight_val")
     return Rows(X, y, sample_weight)
 
 

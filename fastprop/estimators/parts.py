@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import _check_sample_weight
 
 from .held_out import VALIDATION, Rows, given_rows
 from .rows import InMemory
 from .stochastic import check_rows
 from .targets import check_known_classes, raveled
-from .validation import host_array
+from .validation import check_some_weight, checked_weights, host_array
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool =
     vars(probe).update(vars(estimator))
     X, y = probe._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=reset)
     y, names = raveled(y), getattr(probe, "feature_names_in_", None)
-    weight = None if sample_weight is None else _check_sample_weight(host_array(sample_weight, "sample_weight"), X)
+    weight = checked_weights(sample_weight, X, of_a_part=True)
     if not estimator._is_classifier:
         probe._encoded(y)
     return Summary(
@@ -158,8 +157,7 @@ class Known(NamedTuple):
 
 def known(estimator: Any, summary: Summary, reset: bool, given: dict[str, Any], classes: Any = None) -> Known:
     """`Known` of parts that were seen, and of the given validation rows and classes; sets what `BaseMLP._checked_input` sets."""
-    if not summary.some_weight:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
+    check_some_weight(summary.some_weight)
     summary.use(estimator, reset)
     class_weight = estimator._use_summary(summary, classes)
     example = estimator._encoded(summary.example)
@@ -178,9 +176,8 @@ def checked_part(estimator: Any, part: Any, summary: Summary, class_weight: Any)
     X, y, sample_weight = part
     X, y = estimator._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=False)
     y = estimator._encoded(y)
-    if sample_weight is not None:
-        sample_weight = _check_sample_weight(host_array(sample_weight, "sample_weight"), X)
-    elif summary.has_weights:
+    sample_weight = checked_weights(sample_weight, X, of_a_part=True)
+    if sample_weight is None and summary.has_weights:
         sample_weight = np.ones(len(y), summary.dtype)
     sample_weight = estimator._weights_of_rows(y, sample_weight, incremental=True, class_weight=class_weight)
     return InMemory(X.astype(summary.dtype, copy=False), y, sample_weight, None)

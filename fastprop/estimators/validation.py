@@ -1,9 +1,10 @@
 """What users pass as X, y and weights, on its way to NumPy: tensors, and errors that name the array or the column."""
 
 from contextlib import contextmanager
+from inspect import signature
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..training_set import FLOAT_DTYPES
 from .inputs import plain_training_data
@@ -19,9 +20,23 @@ def host_array(array, name):
         raise TypeError(f"{name} cannot be converted to a NumPy array: {error}") from error
 
 
-def check_some_weight(sample_weight):
-    """Fail where all weights of rows are zero, which scikit-learn 1.7 does not look for."""
-    if not sample_weight.any():
+# scikit-learn 1.9 refuses weights that are all zero, unless it is told not to.
+ALL_ZERO = {name: True for name in signature(_check_sample_weight).parameters if name == "allow_all_zero_weights"}
+
+
+def checked_weights(sample_weight, X, name="sample_weight", of_a_part=False):
+    """The weights of the rows of X as an array, or None; those of a part of the rows may all be zero."""
+    if sample_weight is None:
+        return None
+    sample_weight = _check_sample_weight(host_array(sample_weight, name), X, **ALL_ZERO)
+    if not of_a_part:
+        check_some_weight(sample_weight.any())
+    return sample_weight
+
+
+def check_some_weight(there_is_some):
+    """Fail unless there is a row with weight."""
+    if not there_is_some:
         raise ValueError("Sample weights must contain at least one non-zero number.")
 
 

@@ -24,7 +24,7 @@ from ..annotations import Floats, MatrixLike
 from ..collective.context import refuse
 from ..estimators.callbacks import CallbackMixin
 from ..estimators.held_out import are_given, named
-from ..estimators.validation import host_array, unchanged_by_errors
+from ..estimators.validation import checked_weights, host_array, unchanged_by_errors
 from ..kernels import EncodedRows
 from ..network import Network
 from ..preprocessing import TabularEncoder
@@ -38,7 +38,7 @@ from . import recipe
 from .callbacks import MembersObserver
 from .folds import held_out_rows
 from .members import Member, Training, orders_of_members, train
-from .rows import Rows, checked_weights, rows_with_weight, some_dimensions, weights_of_members, with_a_column
+from .rows import Rows, rows_with_weight, some_dimensions, weights_of_members, with_a_column
 from .targets import near_one
 
 # Parameters of `TabularEncoder` that all encoders have in common
@@ -161,8 +161,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             table = read_table(X, self, reset=not goes_on)
             y = self._checked_targets(some_dimensions(host_array(y, "y")))
             check_consistent_length(table, y)
-            if sample_weight is not None:
-                sample_weight = checked_weights(sample_weight, "sample_weight", y)
+            sample_weight = checked_weights(sample_weight, y, "sample_weight")
             self._learn_targets(y, sample_weight, reset=not goes_on)
             sample_weight = self._weights_of_rows(y, sample_weight)
             if not goes_on:
@@ -217,9 +216,8 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         with named("y_val"):
             y = self._checked_validation_targets(some_dimensions(host_array(y, "y_val")))
             check_consistent_length(x[0].x, y)
-        if sample_weight is not None:
-            with named("sample_weight_val"):
-                sample_weight = checked_weights(sample_weight, "sample_weight_val", y)
+        with named("sample_weight_val"):
+            sample_weight = checked_weights(sample_weight, y, "sample_weight_val")
         return Rows(x, y, sample_weight)
 
     def _train(self, rows, validation, goes_on, observer):

@@ -329,7 +329,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return sample_weight
         weights = weights_of_labels(self.class_weight, y, self.classes_, False)
         weights = weights if sample_weight is None else sample_weight * weights
-        check_some_weight(weights)
+        check_some_weight(weights.any())
         return weights
 
     def _make_network(self, sizes):

@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight
 
 from ..annotations import ArrayLike, Floats
-from ..estimators.validation import check_some_weight, host_array
 from ..kernels import EncodedRows
 from ..kernels.encoded import columns_of
 from . import recipe
@@ -26,13 +24,6 @@ class Rows(NamedTuple):
 def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
     """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
     return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
-
-
-def checked_weights(sample_weight, name, y):
-    """Weights of rows, of which not all are 0."""
-    sample_weight = _check_sample_weight(host_array(sample_weight, name), y)
-    check_some_weight(sample_weight)
-    return sample_weight
 
 
 def some_dimensions(y):

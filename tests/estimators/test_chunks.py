@@ -288,3 +288,11 @@ def test_an_empty_chunk_is_skipped():
     got = MLPClassifier(**SIZES, shuffle=False).fit_chunks([chunks[0], (DIGITS[:0], DIGIT[:0]), *chunks[1:]])
     expected = MLPClassifier(**SIZES, shuffle=False).fit_chunks(chunks)
     np.testing.assert_array_equal(weights(got), weights(expected))
+
+
+def test_a_chunk_may_have_no_weight():
+    chunks = [(X, y, np.ones(len(y)) * (place != 1)) for place, (X, y) in enumerate(pieces(DIGITS, DIGIT, size=600))]
+    weight = np.concatenate([chunk[2] for chunk in chunks])
+    got = MLPClassifier(**SIZES, shuffle=False).fit_chunks(chunks)
+    expected = MLPClassifier(**SIZES, shuffle=False).fit(DIGITS, DIGIT, weight)
+    np.testing.assert_allclose(weights(got), weights(expected), rtol=1e-10, atol=1e-12)
