@@ -29,6 +29,13 @@ ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"],
 }
+ISA_FLAGS["avx512bf16"] = [*ISA_FLAGS["avx512"], "-mavx512bf16"]
+# The real types of a module beside float32 and float64, or instead of them: see dispatch.py.
+MACROS = {
+    "baseline": {"HAS_BFLOAT16": "1"},
+    "avx2": {"HAS_BFLOAT16": "1"},
+    "avx512bf16": {"HAS_BFLOAT16": "1", "HAS_FLOATS": "0"},
+}
 FLAGS = os.environ.get("FASTPROP_BUILD_FLAGS", "").split()
 
 
@@ -40,7 +47,7 @@ def extension(isa):
         include_dirs=[numpy.get_include(), str(SOURCES)],
         extra_compile_args=COMMON + ISA_FLAGS[isa] + FLAGS,
         extra_link_args=["-pthread", *FLAGS],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *MACROS.get(isa, {}).items()],
     )
 
 

@@ -7,6 +7,7 @@ from .spec import Job, Rows
 
 # What has no default must be given.
 DEFAULTS = {
+    "bfloat16": False,
     "loss_hyper": np.empty(0),
     "gradient_scale": 1.0,
     "value_scale": 1.0,

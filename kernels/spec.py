@@ -145,6 +145,9 @@ class Rows(NamedTuple):
 class Job(NamedTuple):
     """A call of the training loop: what `train_epochs` of a back end reads and writes. See `reference.train_epochs`."""
 
+    # Whether values between layers, and the factors of their products, are bfloat16. Parameters are float32 then, and dense rows
+    # bits of bfloat16 in uint16.
+    bfloat16: bool
     # Data: as in `Rows`
     x: Any
     indices: Any

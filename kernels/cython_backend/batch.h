@@ -42,7 +42,9 @@ static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(dat
     for (ptrdiff_t i = 0; i < rows; i++) {
         STORED *x = to.at + i * to.stride;
         FN(fetch_row)(data, begin + i, n_in);
-        FN(pack_columns)(data->x.dense + FN(row_at)(data, begin + i) * n_in, 0, 1, n_in, 0, x);
+        const STORED *from = data->x.dense + FN(row_at)(data, begin + i) * n_in;
+        for (ptrdiff_t j = 0; j < n_in; j += LANES)
+            FN(put)(x + j, FN(get_upto)(from + j, n_in - j));
         FN(put_one)(x + n_in, 1);
     }
 }

@@ -1,6 +1,6 @@
-# The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and `_avx512.pyx` include, each compiled with its own
-# flags. Signatures are those of ../reference/. Arrays are C-contiguous and of one real type, checked by the caller
-# (../public.py); here they become pointers, and the GIL is released.
+# The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and the others include, each compiled with its own flags.
+# Signatures are those of ../reference/. Arrays are C-contiguous and of one real type, checked by the caller (../public.py); here
+# they become pointers, and the GIL is released. Values of bfloat16 are in arrays of uint16, beside parameters of float32.
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -15,8 +15,9 @@ cnp.import_array()
 include "spec.pxi"
 
 cdef extern from "engine.h":
-    const kernels KERNELS_f32
-    const kernels KERNELS_f64
+    const kernels *FLOAT_KERNELS
+    const kernels *DOUBLE_KERNELS
+    const kernels *BFLOAT16_KERNELS
     const int OPTIMIZER_SLOTS[]
     const int OPTIMIZER_HYPER[]
     enum: CACHE_LINE, N_COMMON_HYPER, SOFTMAX_CROSS_ENTROPY
@@ -47,11 +48,16 @@ cdef cnp.ndarray NOTHING = cnp.PyArray_EMPTY(1, &NO_ITEMS, cnp.NPY_INT32, 0)
 
 cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
     cdef int number = cnp.PyArray_TYPE(array)
-    if number == cnp.NPY_FLOAT32:
-        return &KERNELS_f32
-    if number == cnp.NPY_FLOAT64:
-        return &KERNELS_f64
-    raise TypeError(f"expected float32 or float64, got {array.dtype}")
+    cdef const kernels *found = (FLOAT_KERNELS if number == cnp.NPY_FLOAT32 else DOUBLE_KERNELS if number == cnp.NPY_FLOAT64
+                                 else BFLOAT16_KERNELS if number == cnp.NPY_UINT16 else NULL)
+    if found == NULL:
+        raise TypeError(f"this module has no kernels for {array.dtype}")
+    return found
+
+
+# The bytes of a parameter beside an array of values.
+cdef inline ptrdiff_t real_size(cnp.ndarray values) noexcept:
+    return sizeof(float) if cnp.PyArray_TYPE(values) == cnp.NPY_UINT16 else cnp.PyArray_ITEMSIZE(values)
 
 
 # The array's data, or NULL where it is empty, which means "not given".
@@ -74,11 +80,12 @@ cdef int check_memory(int status) except -1:
 def linear_forward(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, int activation, cnp.ndarray a, int n_threads):
     cdef const kernels *k = kernels_for(x)
     cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    cdef ptrdiff_t real = real_size(x)
     cdef int status
     check_code("activation", is_activation(activation), activation)
     check_sizes("x", rows * n_in, item, x)
-    check_sizes("weight", n_in * n_out, item, weight)
-    check_sizes("bias", n_out, item, bias)
+    check_sizes("weight", n_in * n_out, real, weight)
+    check_sizes("bias", n_out, real, bias)
     check_sizes("a", rows * n_out, item, a)
     with nogil:
         status = k.linear_forward(cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(bias), rows, n_in,
@@ -91,14 +98,15 @@ def linear_backward(cnp.ndarray da, cnp.ndarray x, cnp.ndarray weight, cnp.ndarr
     cdef const kernels *k = kernels_for(x)
     cdef void *dx_data = data(dx)
     cdef ptrdiff_t rows = x.shape[0], n_in = weight.shape[0], n_out = weight.shape[1], item = cnp.PyArray_ITEMSIZE(x)
+    cdef ptrdiff_t real = real_size(x)
     cdef int status
     check_code("activation", is_activation(activation), activation)
     check_sizes("da, a", rows * n_out, item, da, a)
     check_sizes("x", rows * n_in, item, x)
-    check_sizes("weight", n_in * n_out, item, weight)
+    check_sizes("weight", n_in * n_out, real, weight)
     check_optional("dx", rows * n_in, item, dx)
-    check_sizes("dweight", n_in * n_out, item, dweight)
-    check_sizes("dbias", n_out, item, dbias)
+    check_sizes("dweight", n_in * n_out, real, dweight)
+    check_sizes("dbias", n_out, real, dbias)
     with nogil:
         status = k.linear_backward(cnp.PyArray_DATA(da), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(a),
                                    rows, n_in, n_out, activation, accumulate, dx_data,
@@ -283,6 +291,8 @@ cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, c
     cdef const layer *first = <const layer *>cnp.PyArray_DATA(layers)
     cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
     cdef rows r
+    if cnp.PyArray_SIZE(indices) or cnp.PyArray_SIZE(indptr):
+        check_sizes("x", cnp.PyArray_SIZE(x), real_size(x), x)  # only dense rows can be bfloat16
     r.x, r.indices, r.indptr = cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), data(indptr)
     r.wide = cnp.PyArray_ITEMSIZE(indptr) == 8
     r.n = cnp.PyArray_SIZE(indptr) - 1 if r.indptr != NULL else x.shape[0]
@@ -293,7 +303,7 @@ cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, c
         check_columns(indices, first.n_in)
     if r.indptr == NULL:
         check_sizes("x", r.n * (first.n_in if r.columns == NULL else r.n_columns), item, x)
-    check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, item)
+    check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, real_size(x))
     return r
 
 
@@ -370,6 +380,15 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     return loss_mean
 
 
+# The kernels that a job asks for.
+cdef const kernels *kernels_for_job(job) except NULL:
+    if not job.bfloat16:
+        return kernels_for(job.params)
+    if BFLOAT16_KERNELS == NULL:
+        raise TypeError("this module has no kernels for bfloat16")
+    return BFLOAT16_KERNELS
+
+
 # A job for the compiled kernels. Its arrays must live as long as it does: `given` is a spec.Job. The order is one batch as a whole,
 # which may be empty, or is cut into batches.
 cdef int fill_job(given, job_in_c *j, bint one_batch=False) except -1:
@@ -419,7 +438,7 @@ cdef int fill_job(given, job_in_c *j, bint one_batch=False) except -1:
 
 
 def train_epochs(job, int n_threads):
-    cdef const kernels *k = kernels_for(job.params)
+    cdef const kernels *k = kernels_for_job(job)
     cdef job_in_c j
     cdef int status
     fill_job(job, &j)
@@ -435,7 +454,7 @@ cdef int check_sums(job, cnp.ndarray sums) except -1:
 
 
 def batch_sums(job, ptrdiff_t first_row, cnp.ndarray sums, int n_threads):
-    cdef const kernels *k = kernels_for(job.params)
+    cdef const kernels *k = kernels_for_job(job)
     cdef job_in_c j
     cdef int status
     fill_job(job, &j, True)
@@ -446,7 +465,7 @@ def batch_sums(job, ptrdiff_t first_row, cnp.ndarray sums, int n_threads):
 
 
 def apply_sums(job, cnp.ndarray sums, int n_threads):
-    cdef const kernels *k = kernels_for(job.params)
+    cdef const kernels *k = kernels_for_job(job)
     cdef job_in_c j
     cdef int status
     fill_job(job, &j, True)
@@ -466,7 +485,7 @@ def train_jobs(jobs, int n_threads):
         if filled == NULL or tables == NULL or statuses == NULL:
             check_memory(-1)
         for i in range(n):
-            tables[i] = kernels_for(jobs[i].params)
+            tables[i] = kernels_for_job(jobs[i])
             fill_job(jobs[i], &filled[i])
         with nogil:
             train_jobs_in_c(tables, filled, n, statuses, n_threads)

@@ -95,7 +95,7 @@ static void FN(add_node_gradient)(const struct FN(features) *x, ptrdiff_t n_out,
 
 /* out[0..n) = start[0..n) + the product of a row, `x`, with the weights. vectors is a constant wherever this is inlined,
  * (vectors - 1) * LANES < n <= vectors * LANES. */
-ALWAYS_INLINE void FN(encoded_product)(const int vectors, const struct FN(features) *columns, const STORED *x, const REAL *weight,
+ALWAYS_INLINE void FN(encoded_product)(const int vectors, const struct FN(features) *columns, const REAL *x, const REAL *weight,
                                        const REAL *nodes, ptrdiff_t stride, const REAL *start, ptrdiff_t n, void *out, int real)
 {
     const ptrdiff_t last = n - (vectors - 1) * LANES;
@@ -104,12 +104,12 @@ ALWAYS_INLINE void FN(encoded_product)(const int vectors, const struct FN(featur
         acc[j] = FN(load_upto)(start + j * LANES, j == vectors - 1 ? last : LANES);
     for (ptrdiff_t c = 0; c < columns->n_columns; c++) {
         struct FN(entry) entry;
-        if (!FN(entry_of)(&columns->columns[c], FN(get_one)(x + c), &entry))
+        if (!FN(entry_of)(&columns->columns[c], x[c], &entry))
             continue;
         const REAL *w = weight + entry.at * stride, *node = nodes + entry.at * stride;
         UNROLL for (int j = 0; j < vectors; j++) {
             const ptrdiff_t left = j == vectors - 1 ? last : LANES;
-            acc[j] += entry.value * FN(rounded)(FN(load_upto)(w + j * LANES, left));
+            acc[j] += entry.value * FN(load_upto)(w + j * LANES, left);
             if (entry.node)
                 acc[j] += FN(load_upto)(node + j * LANES, left);
         }
@@ -119,7 +119,7 @@ ALWAYS_INLINE void FN(encoded_product)(const int vectors, const struct FN(featur
 }
 
 /* Add a row's share to the gradients of weights and nodes. */
-ALWAYS_INLINE void FN(add_encoded_gradient)(const int vectors, const struct FN(features) *columns, const STORED *x,
+ALWAYS_INLINE void FN(add_encoded_gradient)(const int vectors, const struct FN(features) *columns, const REAL *x,
                                             const STORED *delta, ptrdiff_t n, ptrdiff_t stride, REAL *gradient, REAL *nodes)
 {
     const ptrdiff_t last = n - (vectors - 1) * LANES;
@@ -128,7 +128,7 @@ ALWAYS_INLINE void FN(add_encoded_gradient)(const int vectors, const struct FN(f
         d[j] = FN(get_upto)(delta + j * LANES, j == vectors - 1 ? last : LANES);
     for (ptrdiff_t c = 0; c < columns->n_columns; c++) {
         struct FN(entry) entry;
-        if (!FN(entry_of)(&columns->columns[c], FN(get_one)(x + c), &entry))
+        if (!FN(entry_of)(&columns->columns[c], x[c], &entry))
             continue;
         REAL *g = gradient + entry.at * stride, *node = nodes + entry.at * stride;
         UNROLL for (int j = 0; j < vectors; j++) {
@@ -161,7 +161,7 @@ static void FN(encoded_forward)(const struct FN(features) *x, const ptrdiff_t *o
 {
 #define PRODUCT(v) FN(encoded_product)(v, x, row, weight + j, nodes + j, n_out, bias + j, width, FN(skip)(to, real, j), real)
     for (ptrdiff_t i = 0; i < rows; i++) {
-        const STORED *row = x->values + (order ? order[first + i] : first + i) * x->n_columns;
+        const REAL *row = x->values + (order ? order[first + i] : first + i) * x->n_columns;
         void *to = FN(skip)(out, real, i * out_stride);
         ENCODED_PANELS(n_out, PRODUCT);
     }
@@ -174,7 +174,8 @@ static void FN(encoded_gradient)(const struct FN(features) *x, const ptrdiff_t *
 {
 #define ADD(v) FN(add_encoded_gradient)(v, x, row, from + j, width, n_out, gradient + j, nodes + j)
     for (ptrdiff_t i = 0; i < rows; i++) {
-        const STORED *row = x->values + (order ? order[first + i] : first + i) * x->n_columns, *from = delta + i * delta_stride;
+        const REAL *row = x->values + (order ? order[first + i] : first + i) * x->n_columns;
+        const STORED *from = delta + i * delta_stride;
         ENCODED_PANELS(n_out, ADD);
     }
 #undef ADD

@@ -1,4 +1,4 @@
-/* The compiled kernels for one instruction set, both real types.
+/* The compiled kernels for one instruction set, of its real types.
  *
  *   spec.h         enumerations and structures, made from ../spec.py
  *   platform.h     registers and tile of the instruction set
@@ -11,7 +11,7 @@
  *   jobs.h         several trainings at a time
  *   real_f32.h     float, and what it means for simd.h and vmath.h
  *   real_f64.h     double, likewise
- *   real_bf16.h    float, with values stored as bfloat16: no module has it yet, tests/sanitizers/ compiles and runs it
+ *   real_bf16.h    float, with values stored as bfloat16
  *   per_real.h     includes what follows, once for each of them:
  *     simd.h           one register
  *     storage.h        numbers in memory: REAL, or a narrower type
@@ -37,8 +37,17 @@
  *     training.h       the training loop
  *     exports.h        the table for Cython
  *     hardware.h       loops for bench/ to time
+ *
+ * setup.py defines which real types a module has. That for AVX512-BF16 has only bfloat16: the others' code would be AVX-512's.
  */
 #pragma once
+
+#ifndef HAS_FLOATS
+#define HAS_FLOATS 1
+#endif
+#ifndef HAS_BFLOAT16
+#define HAS_BFLOAT16 0
+#endif
 
 #include "spec.h"
 #include "platform.h"
@@ -50,8 +59,27 @@
 #include "schedule.h"
 #include "jobs.h"
 
+#if HAS_FLOATS
 #include "real_f32.h"
 #include "per_real.h"
 
 #include "real_f64.h"
 #include "per_real.h"
+#endif
+
+#if HAS_BFLOAT16
+#include "real_bf16.h"
+#include "per_real.h"
+#endif
+
+/* The kernels of each real type, NULL where the module does not have it: for Cython. */
+#if HAS_FLOATS
+static const struct kernels *const FLOAT_KERNELS = &KERNELS_f32, *const DOUBLE_KERNELS = &KERNELS_f64;
+#else
+static const struct kernels *const FLOAT_KERNELS = NULL, *const DOUBLE_KERNELS = NULL;
+#endif
+#if HAS_BFLOAT16
+static const struct kernels *const BFLOAT16_KERNELS = &KERNELS_bf16;
+#else
+static const struct kernels *const BFLOAT16_KERNELS = NULL;
+#endif

@@ -24,7 +24,7 @@ static void FN(pack_and_run_panel)(struct FN(panel) *p, ptrdiff_t rows, const ST
     const ptrdiff_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     p->packed = packed;
     FN(packing_tiles)[rows / n_tiles - 1](p, a, NULL, c);
-    p->b = packed, p->b_stride = PANEL;
+    p->b = packed, p->b_stride = PANEL * PAIR;
     FN(run_panel)(p, TILE_VECTORS, rows, 1, a, NULL, c);
 }
 
@@ -39,7 +39,7 @@ static void FN(fetch_and_run_panel)(const struct FN(panel) *p, ptrdiff_t rows, c
 /* Stored numbers that a product needs for copies: of a panel, or for a shallow one of all weights. */
 static ptrdiff_t FN(packed_size)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    return max_size(max_size(n_in, n_out) * PANEL, SHALLOW_DEPTH * round_up(max_size(n_in, n_out), LANES));
+    return max_size(round_up(max_size(n_in, n_out), PAIR) * PANEL, SHALLOW_DEPTH * round_up(max_size(n_in, n_out), LANES));
 }
 
 /* The forward product for few outputs, which would leave a register mostly empty: dot products along the inputs. LANES of them are
@@ -132,10 +132,6 @@ static void FN(forward_product)(const STORED *x, ptrdiff_t x_stride, ptrdiff_t r
     const ptrdiff_t n = columns.end - columns.begin;
     p.b = FN(as_stored)(weight + columns.begin), p.start = bias + columns.begin;
     if (FN(shallow)(n_in)) {
-        if (!STORED_IS_REAL) {
-            FN(pack_panel)(weight + columns.begin, n_out, n_in, n, packed);
-            p.b = packed, p.b_stride = round_up(n, LANES);
-        }
         FN(shallow_products)[n_in - 1](&p, rows, n, x, NULL, FN(skip)(c, real, columns.begin));
         return;
     }
@@ -152,7 +148,7 @@ static void FN(forward_product)(const STORED *x, ptrdiff_t x_stride, ptrdiff_t r
     const int once = STORED_IS_REAL && rows <= TILE_ROWS; /* every panel is read by one tile */
     for (ptrdiff_t j = done; j < columns.end; j += PANEL) {
         const ptrdiff_t width = min_size(PANEL, columns.end - j), vectors = (width + LANES - 1) / LANES;
-        const STORED *ready = panels ? panels + j * n_in : NULL;
+        const STORED *ready = panels ? panels + j * round_up(n_in, PAIR) : NULL;
         REAL start[PANEL]; /* the bias in whole registers */
         void *to = FN(skip)(c, real, j);
         if (!ready && width < PANEL && !(once && width % LANES == 0)) {
@@ -161,8 +157,8 @@ static void FN(forward_product)(const STORED *x, ptrdiff_t x_stride, ptrdiff_t r
         }
         p.b = ready ? ready : FN(as_stored)(weight + j);
         p.unpacked = weight + j;
-        p.b_stride = ready ? vectors * LANES : n_out;
-        p.b_next = panels ? PANEL * n_in : PANEL;
+        p.b_stride = ready ? vectors * LANES * PAIR : n_out;
+        p.b_next = panels ? PANEL * round_up(n_in, PAIR) : PANEL;
         p.last = width - (vectors - 1) * LANES;
         p.start = bias + j;
         if (p.last < LANES) {
@@ -195,7 +191,7 @@ static void FN(input_gradient)(const STORED *dz, ptrdiff_t dz_stride, ptrdiff_t 
     for (ptrdiff_t j = 0; j < n_in; j += PANEL) {
         ptrdiff_t width = min_size(PANEL, n_in - j), vectors = (width + LANES - 1) / LANES;
         p.last = width - (vectors - 1) * LANES;
-        p.b_stride = vectors * LANES;
+        p.b_stride = vectors * LANES * PAIR;
         FN(pack_transposed_panel)(weight + j * n_out, n_out, n_out, width, packed);
         FN(run_panel)(&p, vectors, rows, 0, dz, gate ? gate + j : NULL, dx + j);
     }
@@ -216,7 +212,8 @@ static int FN(gradient_transposed)(ptrdiff_t n_in, ptrdiff_t n_out)
 static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
 {
     const ptrdiff_t strip = min_size(STRIP_BYTES / (ptrdiff_t)sizeof(STORED), CHUNK_ROWS * round_up(n_out, PANEL));
-    const ptrdiff_t transposed = FN(gradient_transposed)(n_in, n_out) ? n_out * round_up(n_in, LANES) : 0;
+    const ptrdiff_t copies = STORED_IS_REAL ? 0 : CHUNK_ROWS * (round_up(n_out, LANES) + PANEL);
+    const ptrdiff_t transposed = FN(gradient_transposed)(n_in, n_out) ? n_out * round_up(n_in, LANES) + copies : 0;
     return max_size(strip + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS, transposed);
 }
 
@@ -231,9 +228,10 @@ static ptrdiff_t FN(gradient_scratch)(ptrdiff_t n_in, ptrdiff_t n_out)
 static void FN(weight_gradient)(const STORED *x, ptrdiff_t x_stride, const STORED *dz, ptrdiff_t dz_stride, ptrdiff_t rows,
                                 ptrdiff_t n_in, ptrdiff_t n_out, int accumulate, REAL *dweight, STORED *scratch)
 {
-    struct FN(panel) p = {.depth = rows, .a_stride = x_stride, .b_stride = dz_stride, .c_stride = n_out,
+    const ptrdiff_t depth = round_up(rows, PAIR);
+    struct FN(panel) p = {.depth = depth, .a_stride = x_stride, .b_stride = dz_stride, .c_stride = n_out,
                           .epilogue = STORE, .start = FN(zeros), .accumulate = accumulate};
-    const int pack = rows * (n_in + n_out) * (ptrdiff_t)sizeof(STORED) > PACK_BYTES;
+    const int pack = PAIR > 1 || rows * (n_in + n_out) * (ptrdiff_t)sizeof(STORED) > PACK_BYTES;
     if (!pack && rows >= ROWS_TO_HALVE && rows * (x_stride + PANEL) * (ptrdiff_t)sizeof(STORED) > L1_BYTES) {
         const ptrdiff_t half = rows / 2;
         FN(weight_gradient)(x, x_stride, dz, dz_stride, half, n_in, n_out, accumulate, dweight, scratch);
@@ -242,12 +240,12 @@ static void FN(weight_gradient)(const STORED *x, ptrdiff_t x_stride, const STORE
         return;
     }
     const ptrdiff_t n_tiles = (n_in + TILE_ROWS - 1) / TILE_ROWS, together = pack ? TILES_TOGETHER : 1;
-    const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(STORED) / max_size(1, rows) / PANEL * PANEL; /* at least 20 panels */
+    const ptrdiff_t strip = STRIP_BYTES / (ptrdiff_t)sizeof(STORED) / max_size(1, depth) / PANEL * PANEL; /* at least 20 panels */
     STORED *packed_dz = scratch + TILES_TOGETHER * CHUNK_ROWS * TILE_COLUMNS;
     for (ptrdiff_t first = 0; first < n_out; first += strip) {
         const ptrdiff_t end = min_size(n_out, first + strip);
         for (ptrdiff_t j = first; pack && j < end; j += PANEL)
-            FN(pack_columns)(dz + j, dz_stride, rows, min_size(PANEL, end - j), PANEL, packed_dz + (j - first) * rows);
+            FN(pack_columns)(dz + j, dz_stride, rows, min_size(PANEL, end - j), PANEL, packed_dz + (j - first) * depth);
         for (ptrdiff_t t = 0; t < n_tiles; t += together) {
             const ptrdiff_t n = min_size(together, n_tiles - t);
             ptrdiff_t begin[TILES_TOGETHER + 1];
@@ -255,17 +253,17 @@ static void FN(weight_gradient)(const STORED *x, ptrdiff_t x_stride, const STORE
             for (ptrdiff_t i = 0; i <= n; i++)
                 begin[i] = n_in * (t + i) / n_tiles;
             for (ptrdiff_t i = 0; i < n; i++)
-                a[i] = pack ? scratch + i * rows * TILE_COLUMNS : x + begin[i];
-            for (ptrdiff_t k = 0; pack && k < rows; k++) /* row by row: neighbouring tiles share cache lines */
+                a[i] = pack ? scratch + i * depth * TILE_COLUMNS : x + begin[i];
+            for (ptrdiff_t k = 0; pack && k < rows; k += PAIR) /* row by row: neighbouring tiles share cache lines */
                 for (ptrdiff_t i = 0; i < n; i++)
-                    FN(pack_columns)(x + k * x_stride + begin[i], 0, 1, min_size(TILE_COLUMNS, n_in - begin[i]), 0,
-                                     scratch + (i * rows + k) * TILE_COLUMNS);
+                    FN(pack_columns)(x + k * x_stride + begin[i], x_stride, min_size(PAIR, rows - k),
+                                     min_size(TILE_COLUMNS, n_in - begin[i]), 0, scratch + (i * depth + k) * TILE_COLUMNS);
             for (ptrdiff_t j = first; j < end; j += PANEL) {
                 const ptrdiff_t width = min_size(PANEL, end - j), vectors = (width + LANES - 1) / LANES;
                 p.last = width - (vectors - 1) * LANES;
-                p.b = pack ? packed_dz + (j - first) * rows : dz + j;
+                p.b = pack ? packed_dz + (j - first) * depth : dz + j;
                 if (pack)
-                    p.a_stride = TILE_COLUMNS, p.b_stride = PANEL;
+                    p.a_stride = TILE_COLUMNS * PAIR, p.b_stride = PANEL * PAIR;
                 for (ptrdiff_t i = 0; i < n; i++)
                     FN(transposed_tiles)[vectors - 1][begin[i + 1] - begin[i] - 1](&p, a[i], NULL, dweight + begin[i] * n_out + j);
             }
@@ -281,23 +279,31 @@ static void FN(padded_weight_gradient)(const STORED *x, ptrdiff_t x_stride, cons
         FN(weight_gradient)(x, x_stride, dz, dz_stride, rows, n_in, n_out, accumulate, dweight, (STORED *)scratch);
         return;
     }
-    const ptrdiff_t padded = round_up(n_in, LANES);
-    struct FN(panel) p = {.depth = rows, .a_stride = dz_stride, .b_stride = x_stride, .c_stride = padded, .last = LANES,
+    const ptrdiff_t padded = round_up(n_in, LANES), depth = round_up(rows, PAIR);
+    struct FN(panel) p = {.depth = depth, .a_stride = dz_stride, .b_stride = x_stride, .c_stride = padded, .last = LANES,
                           .epilogue = STORE, .start = FN(zeros)};
     const ptrdiff_t n_tiles = (n_out + TILE_ROWS - 1) / TILE_ROWS;
     ptrdiff_t done = 0;
-    if (n_out == 1 && dz_stride == 1) /* dz^T is a row */
+    STORED *packed_x = (STORED *)(scratch + n_out * padded), *packed_dz = packed_x + CHUNK_ROWS * PANEL;
+    if (PAIR > 1) {
+        FN(pack_columns)(dz, dz_stride, rows, n_out, round_up(n_out, LANES), packed_dz);
+        dz = packed_dz, p.a_stride = round_up(n_out, LANES) * PAIR, p.b_stride = PANEL * PAIR;
+    }
+    if (STORED_IS_REAL && n_out == 1 && dz_stride == 1) /* dz^T is a row */
         for (const ptrdiff_t wide = THIN_REGISTERS * LANES; done + wide <= padded; done += wide) {
             p.b = x + done;
             FN(thin_tiles)[0](&p, dz, NULL, scratch + done);
         }
-    for (ptrdiff_t j = done; j < padded; j += PANEL)
+    for (ptrdiff_t j = done; j < padded; j += PANEL) {
+        const ptrdiff_t vectors = min_size(TILE_VECTORS, (padded - j) / LANES);
+        p.b = PAIR > 1 ? packed_x : x + j;
+        if (PAIR > 1)
+            FN(pack_columns)(x + j, x_stride, rows, vectors * LANES, PANEL, packed_x);
         for (ptrdiff_t t = 0; t < n_tiles; t++) {
             const ptrdiff_t begin = n_out * t / n_tiles, height = n_out * (t + 1) / n_tiles - begin;
-            p.b = x + j;
-            FN(transposed_tiles)[min_size(TILE_VECTORS, (padded - j) / LANES) - 1][height - 1](&p, dz + begin, NULL,
-                                                                                              scratch + begin * padded + j);
+            FN(transposed_tiles)[vectors - 1][height - 1](&p, dz + begin * PAIR, NULL, scratch + begin * padded + j);
         }
+    }
     for (ptrdiff_t k = 0; k < n_in; k++)
         for (ptrdiff_t j = 0; j < n_out; j++)
             dweight[k * n_out + j] = scratch[j * padded + k] + (accumulate ? dweight[k * n_out + j] : 0);

@@ -184,7 +184,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
     w->columns.start = cut(base, &size, (size_t)(by_columns ? n_in + 1 : 0) * sizeof(ptrdiff_t));
     w->columns.size = by_columns ? e->batch_entries : 0;
     w->columns.row = cut(base, &size, (size_t)w->columns.size * sizeof(int32_t));
-    w->columns.value = FN(cut_stored)(base, &size, w->columns.size);
+    w->columns.value = FN(cut)(base, &size, w->columns.size);
     if (base) {
         memset(w->columns.row, 0, (size_t)w->columns.size * sizeof(int32_t));
         memset(w->node_gradient, 0, (size_t)(e->training ? nodes : 0) * sizeof(REAL));

@@ -50,6 +50,13 @@
 #undef REAL
 #undef STORED
 #undef STORED_IS_REAL
+#undef STORED_MASK
+#undef STORED_MASK_LOAD
+#undef STORED_MASK_STORE
+#undef ADD_PAIRS
+#undef PAIR
+#undef FACTOR
+#undef FACTORS
 #undef STORED_BITS
 #undef WIDEN
 #undef NARROW

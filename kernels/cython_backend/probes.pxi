@@ -36,7 +36,7 @@ cdef extern from "engine.h":
 
 def measure_peak(cnp.ndarray factor_and_term, Py_ssize_t repeats, int n_threads):
     """Multiply-adds on registers in the dtype of an array of two numbers: (operations done, a number made by them)."""
-    cdef bint single = kernels_for(factor_and_term) == &KERNELS_f32
+    cdef bint single = kernels_for(factor_and_term) == FLOAT_KERNELS
     cdef const void *values = cnp.PyArray_DATA(factor_and_term)
     cdef double done, result = 0
     with nogil:
@@ -46,7 +46,7 @@ def measure_peak(cnp.ndarray factor_and_term, Py_ssize_t repeats, int n_threads)
 
 def measure_bandwidth(cnp.ndarray values, Py_ssize_t repeats, int n_threads):
     """Read an array ``repeats`` times: (bytes read, repeats times the sum of the last thread's part)."""
-    cdef bint single = kernels_for(values) == &KERNELS_f32
+    cdef bint single = kernels_for(values) == FLOAT_KERNELS
     cdef const void *start = cnp.PyArray_DATA(values)
     cdef ptrdiff_t n = cnp.PyArray_SIZE(values)
     cdef double done, result = 0

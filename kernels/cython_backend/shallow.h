@@ -5,7 +5,7 @@
  * to SHALLOW_DEPTH this is faster than tiles: docs/tuning.md, products of little depth.
  */
 
-ALWAYS_INLINE int FN(shallow)(ptrdiff_t depth) { return depth > 0 && depth <= SHALLOW_DEPTH; }
+ALWAYS_INLINE int FN(shallow)(ptrdiff_t depth) { return STORED_IS_REAL && depth > 0 && depth <= SHALLOW_DEPTH; }
 
 /* c[rows][left] = epilogue(start + a b) at column j; rows, depth, epilogue and whether there is a start are constants wherever
  * this is inlined. `left` is LANES or, for the last columns, fewer. */

@@ -9,7 +9,7 @@
 /* X: dense, sparse or encoded. */
 struct FN(features) {
     const STORED *dense;    /* (n, n_in); NULL for the other two */
-    const STORED *values;   /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
+    const REAL *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
     const void *indices, *indptr;
     int wide;               /* indices and indptr are int64, not int32 */
     size_t last_column;     /* n_in - 1 */
@@ -44,14 +44,14 @@ ALWAYS_INLINE ptrdiff_t FN(column)(const struct FN(features) *x, ptrdiff_t at)
     return (ptrdiff_t)(column < x->last_column ? column : x->last_column);
 }
 
-/* acc += the sum over the entries [begin, end) of value * matrix[column][0..n), the matrix rounded as if it were stored. vectors is a constant wherever this is inlined,
+/* acc += the sum over the entries [begin, end) of value * matrix[column][0..n). vectors is a constant wherever this is inlined,
  * (vectors - 1) * LANES < n <= vectors * LANES; `far` says that the rows of the matrix lie beyond L2. */
 ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct FN(features) *x, ptrdiff_t begin, ptrdiff_t end,
                                 const REAL *matrix, ptrdiff_t stride, ptrdiff_t n, VEC acc[SPARSE_VECTORS])
 {
     const ptrdiff_t last = n - (vectors - 1) * LANES;
     for (ptrdiff_t at = begin; at < end; at++) {
-        const REAL value = FN(get_one)(x->values + at);
+        const REAL value = x->values[at];
         const REAL *row = matrix + FN(column)(x, at) * stride;
         if (far) {
             const REAL *ahead = matrix + FN(column)(x, min_size(at + ROWS_AHEAD, end - 1)) * stride;
@@ -59,7 +59,7 @@ ALWAYS_INLINE void FN(add_rows)(const int vectors, const int far, const struct F
                 __builtin_prefetch(ahead + j * LANES);
         }
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[j] += value * FN(rounded)(FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES));
+            acc[j] += value * FN(load_upto)(row + j * LANES, j == vectors - 1 ? last : LANES);
     }
 }
 
@@ -110,7 +110,7 @@ static void FN(sparse_forward)(const struct FN(features) *x, const ptrdiff_t *or
 struct FN(columns) {
     ptrdiff_t *start;        /* (features in the range + 1,) */
     int32_t *row;            /* (size,), like value; always rows of a batch, also where nothing was put */
-    STORED *value;
+    REAL *value;
     ptrdiff_t size;
 };
 

@@ -13,28 +13,38 @@ typedef STORED_BITS FN(stored_vec) __attribute__((vector_size(VECTOR_BYTES / siz
 typedef STORED_BITS FN(unaligned_stored_vec)
     __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL) * sizeof(STORED)), aligned(__alignof__(STORED)), may_alias));
 
-ALWAYS_INLINE VEC FN(get)(const STORED *p) { return WIDEN(*(const FN(unaligned_stored_vec) *)p); }
-ALWAYS_INLINE void FN(put)(STORED *p, VEC v) { *(FN(unaligned_stored_vec) *)p = NARROW(v); }
-
-/* The first `count` lanes, as load_first() and store_first(). */
-ALWAYS_INLINE VEC FN(get_upto)(const STORED *p, ptrdiff_t left)
+/* The first lanes, as load_upto() and store_upto(). */
+ALWAYS_INLINE FN(stored_vec) FN(get_bits)(const STORED *p, ptrdiff_t left)
 {
-    FN(stored_vec) bits = {};
     if (left >= LANES)
-        return FN(get)(p);
+        return *(const FN(unaligned_stored_vec) *)p;
+#if defined(STORED_MASK_LOAD) && !SANITIZED
+    return (FN(stored_vec))STORED_MASK_LOAD(p, left);
+#else
+    FN(stored_vec) bits = {};
     memcpy(&bits, p, (size_t)left * sizeof(STORED));
-    return WIDEN(bits);
+    return bits;
+#endif
 }
 
-ALWAYS_INLINE void FN(put_upto)(STORED *p, VEC v, ptrdiff_t left)
+ALWAYS_INLINE void FN(put_bits)(STORED *p, FN(stored_vec) bits, ptrdiff_t left)
 {
-    const FN(stored_vec) bits = NARROW(v);
-    memcpy(p, &bits, (size_t)min_size(left, LANES) * sizeof(STORED));
+    if (left >= LANES)
+        *(FN(unaligned_stored_vec) *)p = bits;
+    else
+#if defined(STORED_MASK_STORE) && !SANITIZED
+        STORED_MASK_STORE(p, left, bits);
+#else
+        memcpy(p, &bits, (size_t)left * sizeof(STORED));
+#endif
 }
 
+ALWAYS_INLINE VEC FN(get)(const STORED *p) { return WIDEN(FN(get_bits)(p, LANES)); }
+ALWAYS_INLINE void FN(put)(STORED *p, VEC v) { FN(put_bits)(p, NARROW(v), LANES); }
+ALWAYS_INLINE VEC FN(get_upto)(const STORED *p, ptrdiff_t left) { return WIDEN(FN(get_bits)(p, left)); }
+ALWAYS_INLINE void FN(put_upto)(STORED *p, VEC v, ptrdiff_t left) { FN(put_bits)(p, NARROW(v), left); }
 ALWAYS_INLINE REAL FN(get_one)(const STORED *p) { return WIDEN((FN(stored_vec)){p->bits})[0]; }
 ALWAYS_INLINE void FN(put_one)(STORED *p, REAL s) { p->bits = NARROW(FN(broadcast)(s))[0]; }
-ALWAYS_INLINE VEC FN(rounded)(VEC v) { return WIDEN(NARROW(v)); }
 #else
 #define STORED REAL
 #define STORED_IS_REAL 1
@@ -44,8 +54,78 @@ ALWAYS_INLINE VEC FN(get_upto)(const REAL *p, ptrdiff_t left) { return FN(load_u
 ALWAYS_INLINE void FN(put_upto)(REAL *p, VEC v, ptrdiff_t left) { FN(store_upto)(p, v, left); }
 ALWAYS_INLINE REAL FN(get_one)(const REAL *p) { return *p; }
 ALWAYS_INLINE void FN(put_one)(REAL *p, REAL s) { *p = s; }
-ALWAYS_INLINE VEC FN(rounded)(VEC v) { return v; }
 #endif
+
+/* A product's factors. The processor adds up the products of two bfloat16 pairs in one step, so a tile takes PAIR numbers at a time
+ * along the inner dimension: as many as there are in the place of one REAL. Factor is PAIR numbers of one row of A; FACTORS is a
+ * register with such numbers of PAIR rows of B, for LANES columns. The numbers of a pair lie side by side: in rows of A by
+ * themselves, in B because packing brings them there. With STORED as REAL a factor is a number. */
+#define PAIR ((ptrdiff_t)(sizeof(REAL) / sizeof(STORED)))
+#if STORED_IS_REAL
+#define FACTOR REAL
+#define FACTORS VEC
+ALWAYS_INLINE REAL FN(factor)(const REAL *p, ptrdiff_t n) { (void)n; return *p; }
+ALWAYS_INLINE VEC FN(add_products)(VEC sum, REAL factor, VEC factors) { return sum + factor * factors; }
+ALWAYS_INLINE VEC FN(pair_up)(const REAL *p, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t left)
+{
+    (void)stride, (void)n;
+    return FN(load_upto)(p, left);
+}
+ALWAYS_INLINE VEC FN(pair_up_stored)(const REAL *p, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t left)
+{
+    return FN(pair_up)(p, stride, n, left);
+}
+ALWAYS_INLINE VEC FN(row_of_factors)(const REAL *p, ptrdiff_t left) { return FN(load_upto)(p, left); }
+#else
+#define FACTOR UNSIGNED
+#define FACTORS UNSIGNED_VEC
+
+/* The n numbers at p, n <= PAIR, and zeros behind them. */
+ALWAYS_INLINE UNSIGNED FN(factor)(const STORED *p, ptrdiff_t n)
+{
+    UNSIGNED bits = 0;
+    memcpy(&bits, p, (size_t)n * sizeof(STORED));
+    return bits;
+}
+
+ALWAYS_INLINE VEC FN(add_products)(VEC sum, UNSIGNED factor, UNSIGNED_VEC factors)
+{
+    const UNSIGNED_VEC all = factor - (UNSIGNED_VEC){};
+#ifdef ADD_PAIRS
+    return ADD_PAIRS(sum, all, factors);
+#else
+    sum += (VEC)(all << 16) * (VEC)(factors << 16);
+    return sum + (VEC)(all & 0xffff0000) * (VEC)(factors & 0xffff0000);
+#endif
+}
+
+ALWAYS_INLINE UNSIGNED_VEC FN(interleave)(FN(stored_vec) first, FN(stored_vec) second)
+{
+    return __builtin_convertvector(first, UNSIGNED_VEC) | __builtin_convertvector(second, UNSIGNED_VEC) << 16;
+}
+
+/* `left` columns of n rows, n <= PAIR, and zeros for what is missing: rounded, or stored already. */
+ALWAYS_INLINE UNSIGNED_VEC FN(pair_up)(const REAL *p, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t left)
+{
+    return FN(interleave)(NARROW(FN(load_upto)(p, left)), n > 1 ? NARROW(FN(load_upto)(p + stride, left)) : (FN(stored_vec)){});
+}
+ALWAYS_INLINE UNSIGNED_VEC FN(pair_up_stored)(const STORED *p, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t left)
+{
+    return FN(interleave)(FN(get_bits)(p, left), n > 1 ? FN(get_bits)(p + stride, left) : (FN(stored_vec)){});
+}
+
+/* Up to LANES factors of one row, of `left` numbers, rounded. */
+ALWAYS_INLINE UNSIGNED_VEC FN(row_of_factors)(const REAL *p, ptrdiff_t left)
+{
+    const FN(stored_vec) halves[PAIR] = {NARROW(FN(load_upto)(p, left)),
+                                         left > LANES ? NARROW(FN(load_upto)(p + LANES, left - LANES)) : (FN(stored_vec)){}};
+    UNSIGNED_VEC v;
+    memcpy(&v, halves, sizeof v);
+    return v;
+}
+#endif
+ALWAYS_INLINE FACTORS FN(get_factors)(const STORED *packed) { return (FACTORS)FN(load)((const REAL *)packed); }
+ALWAYS_INLINE void FN(put_factors)(STORED *packed, FACTORS v) { FN(store)((REAL *)packed, (VEC)v); }
 
 /* REAL numbers for who reads STORED, which must be the same type: most products may read weights where they are. */
 ALWAYS_INLINE const STORED *FN(as_stored)(const REAL *p) { return (const STORED *)p; }

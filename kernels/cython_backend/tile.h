@@ -11,14 +11,14 @@
  */
 
 struct FN(panel) {
-    const STORED *b;        /* B(k, j) = b[k * b_stride + j], whole registers readable */
+    const STORED *b;        /* B(k, j) = b[k * b_stride + j], whole registers readable; in pairs B(k..k+1, j) = b[k / 2 * b_stride + 2 * j] */
     const REAL *unpacked;   /* B for a tile that packs */
     ptrdiff_t b_stride;
     ptrdiff_t b_next;       /* from this panel to the next one, for a tile that fetches that */
     STORED *packed;         /* where a tile that packs copies B to, row after row */
     const REAL *start;      /* what every row of C starts from (whole registers readable) */
-    ptrdiff_t depth;        /* number of k */
-    ptrdiff_t a_stride;     /* from a row of A to the next, or from a column to the next where A is transposed */
+    ptrdiff_t depth;        /* number of k; where A is transposed, a multiple of PAIR */
+    ptrdiff_t a_stride;     /* from a row of A to the next, or from a column, or pair of columns, to the next where A is transposed */
     ptrdiff_t c_stride;
     ptrdiff_t gate_stride;
     ptrdiff_t last;         /* columns in the last register, 1..LANES; only these are stored */
@@ -57,24 +57,25 @@ ALWAYS_INLINE void FN(finish_tile)(const int rows, const int vectors, const enum
             acc[i * vectors + j] = FN(finish)(epilogue, acc[i * vectors + j], gate + i * gate_stride + j * LANES);
 }
 
-/* acc += A(:, k) B(k, :), where a, and b or unpacked, point to k. */
-ALWAYS_INLINE void FN(tile_step)(const int rows, const int vectors, const int kind, const STORED *restrict a, ptrdiff_t a_stride,
-                                 const STORED *restrict b, const REAL *restrict unpacked, const char *next,
-                                 STORED *restrict packed, VEC *acc)
+/* acc += A(:, k) B(k, :) for n numbers k, at most PAIR, where a, and b or unpacked, point to the first. */
+ALWAYS_INLINE void FN(tile_step)(const int n, const int rows, const int vectors, const int kind, const STORED *restrict a,
+                                 ptrdiff_t a_stride, const STORED *restrict b, ptrdiff_t b_stride, const REAL *restrict unpacked,
+                                 const char *next, STORED *restrict packed, VEC *acc)
 {
-    VEC row[TILE_ROWS * TILE_VECTORS];
+    FACTORS row[TILE_ROWS * TILE_VECTORS];
     UNROLL for (int j = 0; j < vectors; j++)
-        row[j] = kind == PACKING ? FN(rounded)(FN(load)(unpacked + j * LANES)) : FN(get)(b + j * LANES);
+        row[j] = kind == PACKING ? FN(pair_up)(unpacked + j * LANES, b_stride, n, LANES) : FN(get_factors)(b + j * LANES * PAIR);
     if (kind == PACKING)
         UNROLL for (int j = 0; j < vectors; j++)
-            FN(put)(packed + j * LANES, row[j]);
-    if (kind == PACKING || kind == FETCHING)
+            FN(put_factors)(packed + j * LANES * PAIR, row[j]);
+    const int rows_of_next = kind == PACKING ? n : kind == FETCHING;
+    UNROLL for (int k = 0; k < rows_of_next; k++)
         UNROLL for (int j = 0; j < vectors * VECTOR_BYTES; j += CACHE_LINE)
-            __builtin_prefetch(next + j, 0, L2_CACHE);
+            __builtin_prefetch(next + k * b_stride * (ptrdiff_t)sizeof(REAL) + j, 0, L2_CACHE);
     UNROLL for (int i = 0; i < rows; i++) {
-        const REAL s = FN(get_one)(a + (kind == TRANSPOSED ? i : i * a_stride));
+        const FACTOR s = FN(factor)(a + (kind == TRANSPOSED ? i * PAIR : i * a_stride), n);
         UNROLL for (int j = 0; j < vectors; j++)
-            acc[i * vectors + j] += s * row[j];
+            acc[i * vectors + j] = FN(add_products)(acc[i * vectors + j], s, row[j]);
     }
 }
 
@@ -83,12 +84,12 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
                             const STORED *restrict a, const STORED *gate, void *c)
 {
     VEC acc[TILE_ROWS * TILE_VECTORS];
-    const ptrdiff_t depth = p->depth, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
-    const ptrdiff_t a_step = kind == TRANSPOSED ? a_stride : 1, packed_step = kind == PACKING ? vectors * LANES : 0;
+    const ptrdiff_t steps = p->depth / PAIR, a_stride = p->a_stride, b_stride = p->b_stride, last = p->last;
+    const ptrdiff_t a_step = kind == TRANSPOSED ? a_stride : PAIR, packed_step = kind == PACKING ? vectors * LANES * PAIR : 0;
     const int real = STORED_IS_REAL || kind == TRANSPOSED;
     const STORED *restrict b = p->b;
     const REAL *restrict unpacked = p->unpacked;
-    const ptrdiff_t b_bytes = b_stride * (ptrdiff_t)(kind == PACKING ? sizeof(REAL) : sizeof(STORED));
+    const ptrdiff_t b_bytes = b_stride * (ptrdiff_t)(kind == PACKING ? PAIR * sizeof(REAL) : sizeof(STORED));
     const char *next = kind == PACKING ? (const char *)(unpacked + vectors * LANES) : (const char *)(b + p->b_next);
     STORED *restrict packed = p->packed;
     UNROLL for (int i = 0; i < rows; i++)
@@ -100,10 +101,10 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
                 __builtin_prefetch((char *)((REAL *)c + i * p->c_stride) + j, 1);
 
 #define STEPS \
-    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, next += b_bytes, packed += packed_step) { \
-        FN(tile_step)(rows, vectors, kind, a, a_stride, b, unpacked, next, packed, acc); \
+    for (ptrdiff_t k = 0; k < steps; k++, a += a_step, next += b_bytes, packed += packed_step) { \
+        FN(tile_step)(PAIR, rows, vectors, kind, a, a_stride, b, b_stride, unpacked, next, packed, acc); \
         if (kind == PACKING) \
-            unpacked += b_stride; \
+            unpacked += PAIR * b_stride; \
         else \
             b += b_stride; \
     }
@@ -113,6 +114,8 @@ ALWAYS_INLINE void FN(tile)(const int rows, const int vectors, const int kind, c
         STEPS;
     }
 #undef STEPS
+    if (PAIR > 1 && kind != TRANSPOSED && steps * PAIR < p->depth)
+        FN(tile_step)(1, rows, vectors, kind, a, a_stride, b, b_stride, unpacked, next, packed, acc);
     /* Only a weight gradient is added to what is there, only an input gradient has gates, and PACKING and FETCHING have whole
      * panels. Code for combinations that do not occur would make the module much larger. */
     if (kind == TRANSPOSED && p->accumulate)

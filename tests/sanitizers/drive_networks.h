@@ -5,8 +5,8 @@ struct FN(problem) {
     struct layer *layers;
     ptrdiff_t n_layers, n_params, n_buffers, *orders, *labels;
     int32_t *indptr, *indices;
-    STORED *x, *values, *encoded;
-    REAL *weight, *params, *buffers;
+    STORED *x;
+    REAL *values, *encoded, *weight, *params, *buffers;
     double *rates;
 };
 
@@ -26,21 +26,21 @@ static struct FN(problem) FN(make_problem)(int which)
     p.orders = checked(calloc(EPOCHS * ROWS, sizeof *p.orders));
     p.rates = checked(calloc(STEPS, sizeof *p.rates));
     p.indptr = checked(calloc(ROWS + 1, sizeof *p.indptr));
-    p.values = FN(values)(ROWS * FEATURES / 3);
+    p.values = FN(array)(ROWS * FEATURES / 3);
     p.indices = checked(calloc(ROWS * FEATURES / 3, sizeof *p.indices));
-    p.encoded = FN(values)(ROWS * N_COLUMNS);
+    p.encoded = FN(array)(ROWS * N_COLUMNS);
     if (wrong_column(COLUMNS, N_COLUMNS, FEATURES) >= 0)
         abort();
     int32_t n = 0;
     for (int i = 0; i < ROWS; i++) {
         for (int j = 0; j < FEATURES; j++)
             if ((i + j) % 3 == 0)
-                p.values[n] = p.x[i * FEATURES + j], p.indices[n++] = j;
+                p.values[n] = FN(get_one)(&p.x[i * FEATURES + j]), p.indices[n++] = j;
         p.indptr[i + 1] = n;
         for (int c = 0; c < N_COLUMNS; c++) /* some beyond the bins, and categories that are none */
-            FN(put_one)(&p.encoded[i * N_COLUMNS + c], COLUMNS[c].kind == ENCODING_PLAIN ? FN(get_one)(&p.x[i * FEATURES + c])
-                        : COLUMNS[c].kind == ENCODING_ONE_HOT ? (REAL)(i % (COLUMNS[c].n + 2) - 1)
-                        : (REAL)(i * 13 % (8 * COLUMNS[c].n + 16) - 8) / 8);
+            p.encoded[i * N_COLUMNS + c] = COLUMNS[c].kind == ENCODING_PLAIN ? FN(get_one)(&p.x[i * FEATURES + c])
+                                           : COLUMNS[c].kind == ENCODING_ONE_HOT ? (REAL)(i % (COLUMNS[c].n + 2) - 1)
+                                           : (REAL)(i * 13 % (8 * COLUMNS[c].n + 16) - 8) / 8;
         p.labels[i] = i % CLASSES;
         p.weight[i] = (REAL)(i % 4) / 2; /* of some rows 0 */
     }

@@ -7,9 +7,8 @@
  * with its exact size, so that a sanitizer sees the first byte beyond. The exit status is 0 when all checks passed. .ci/sanitizers
  * and .ci/aarch64 build and run it. */
 #define _GNU_SOURCE /* as Python.h does */
+#define HAS_BFLOAT16 1
 #include "engine.h"
-#include "real_bf16.h"
-#include "per_real.h"
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
