@@ -23,6 +23,7 @@ from .kernels.checks import NO_INDICES, NO_LABELS
 from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans, views_of
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
 from .optim import Optimizer
+from .precision import Precision
 from .training_calls import TrainingCalls, checked_threads, own_block, written
 from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
@@ -580,6 +581,7 @@ class Network:
         value_scale: float = 1.0,
         ema_decay: float = 0.0,
         average: Floats | None = None,
+        precision: Precision = None,
         validation: TrainingSet | None = None,
         validation_losses: NDArray[np.float64] | None = None,
         best: NDArray[np.float64] | None = None,
@@ -627,10 +629,16 @@ class Network:
             ``(1 - d) / (1 - d**s) * (params - average)``. So it is the mean of the parameters after updates i = 1, ..., s with
             weights ``d**(s - i)``, whatever it held before the first update. A batch whose weights sum to zero leaves it as it is;
             where the first batch may be one, the parameters should be in it at first.
+        precision : {'bfloat16'}, optional
+            Allows products of layers to read numbers rounded to bfloat16, which takes less time where the processor has the
+            instructions (``fastprop info`` says so): the rows, the values between layers, the weights and the gradients with
+            respect to values. Sums, parameters, optimizer, norms and losses stay float32. Only for networks of float32. Networks
+            and batches for which float32 is as fast train in float32.
         validation : TrainingSet, optional
             From `training_set`: the rows for ``validation_losses``. With ``average`` they go through the averaged parameters.
         validation_losses : ndarray of float64, shape (n_epochs,), C-contiguous
-            Needed for ``validation``. Written: the loss of these rows after each epoch, without L2 term and smoothing.
+            Needed for ``validation``. Written: the loss of these rows after each epoch, without L2 term and smoothing, with the
+            products that training has.
         best : ndarray of float64, shape (2,), optional
             The lowest validation loss so far, infinity at first, and the number of steps when it was reached; updated.
         best_params : ndarray, shape of `params`, optional
@@ -647,7 +655,7 @@ class Network:
             raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
         options = {"alpha": alpha, "clip": clip, "smoothing": smoothing, "clip_norm": clip_norm, "exempt": exempt}
         options |= {"gradient_scale": gradient_scale, "value_scale": value_scale, "ema_decay": ema_decay, "average": average}
-        options["n_threads"] = n_threads
+        options |= {"precision": precision, "n_threads": n_threads}
         calls = TrainingCalls(self, data, optimizer, batch_size=batch_size, **options)
         if rates is not None:
             rates = np.array(rates, np.float64)
@@ -671,13 +679,13 @@ class Network:
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
 
     def _train_epochs(self, job: Job, n_threads):
-        kernels.active.raw.train_epochs(job, n_threads)
+        kernels.active.raw_for(job).train_epochs(job, n_threads)
 
     def _batch_sums(self, job: Job, first_row, sums, n_threads):
-        kernels.active.raw.batch_sums(job, first_row, sums, n_threads)
+        kernels.active.raw_for(job).batch_sums(job, first_row, sums, n_threads)
 
     def _apply_sums(self, job: Job, sums, n_threads):
-        kernels.active.raw.apply_sums(job, sums, n_threads)
+        kernels.active.raw_for(job).apply_sums(job, sums, n_threads)
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""

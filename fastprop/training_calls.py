@@ -15,6 +15,7 @@ from .kernels import checks
 from .kernels.job import VALIDATION, new_job
 from .kernels.spec import CROSS_ENTROPIES, LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
 from .optim import Optimizer
+from .precision import Precision, rows_in_bfloat16, trains_in_bfloat16
 from .training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class TrainingCalls:
         At least 1.
     n_threads : int
         Number of threads.
-    alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale, ema_decay, average
+    alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale, ema_decay, average, precision
         As in `Network.train_epochs`.
     """
 
@@ -61,6 +62,7 @@ class TrainingCalls:
         value_scale: float = 1.0,
         ema_decay: float = 0.0,
         average: Floats | None = None,
+        precision: Precision = None,
     ) -> None:
         network._check_data(data)
         self._network, self._optimizer, self._n_threads = network, optimizer, checked_threads(n_threads)
@@ -75,9 +77,11 @@ class TrainingCalls:
             self._average = _block_apart("average", average, network._params, {"the optimizer's memory": self._memory})
         elif ema_decay:
             raise ValueError(f"average must be given where ema_decay is not 0; got None and {ema_decay!r}")
+        self._bfloat16 = trains_in_bfloat16(precision, network._layers, data.arrays, network.dtype, batch_size)
         job = new_job(
-            data.arrays,
+            self._rows(data),
             network._params,
+            bfloat16=self._bfloat16,
             orders=None,
             layers=network._layers,
             buffers=network._buffers,
@@ -139,7 +143,7 @@ class TrainingCalls:
         for name, block, own in (("best_params", best_params, network._params), ("best_buffers", best_buffers, network._buffers)):
             others = {"the average": self._average}
             fields[name] = np.empty_like(own) if block is None else _block_apart(name, block, own, others)
-        fields |= zip(VALIDATION, validation.arrays, strict=True)
+        fields |= zip(VALIDATION, self._rows(validation), strict=True)
         self._fields = list(Job._make(self._fields)._replace(**fields))
 
     def run(self, orders: Integers, losses: NDArray[np.float64], rates: NDArray[np.float64] | None = None) -> None:
@@ -211,6 +215,10 @@ class TrainingCalls:
             self._optimizer.t = int(job.step[0])
         return float(job.losses[0])
 
+    def _rows(self, data):
+        """Data in the form in which the products read them."""
+        return rows_in_bfloat16(data.arrays) if self._bfloat16 else data.arrays
+
     def _half(self, sums, order, rates=None):
         """The job of one batch, and a view of its sums."""
         params = self._network._params
@@ -246,7 +254,10 @@ def run_together(calls: Sequence[TrainingCalls], arguments: Sequence[tuple[Any, 
     """
     jobs = [each._job(*own) for each, own in zip(calls, arguments, strict=True)]
     try:
-        kernels.active.raw.train_jobs(jobs, checked_threads(n_threads))
+        for bfloat16 in (False, True):
+            alike = [job for job in jobs if job.bfloat16 == bfloat16]
+            if alike:
+                kernels.active.raw_for(alike[0]).train_jobs(alike, checked_threads(n_threads))
     finally:
         for each, job in zip(calls, jobs, strict=True):
             each._optimizer.t = int(job.step[0])

@@ -385,7 +385,7 @@ def output(name, out, shape, first, inputs, in_place_of=None):
     ``inputs`` is a dict name -> array of the caller's arrays as they were given, not of copies; of them, ``out`` may be exactly
     the one named by ``in_place_of``.
     """
-    dtype = FLOATS[first.dtype.char]
+    dtype = FLOATS.get(first.dtype.char, first.dtype)  # in native byte order
     if out is None:
         return np.empty(shape, dtype)
     _require_ndarray(name, out)

@@ -21,23 +21,33 @@ IsaName: TypeAlias = Literal["baseline", "avx2", "avx512"]
 
 
 class Candidate(NamedTuple):
-    """One way to run the raw kernels; ``isa`` is None where the back end has no choice of instruction sets."""
+    """One way to run the raw kernels; ``isa`` is None where the back end has no choice of instruction sets.
+
+    ``bfloat16`` are the modules that may have its kernels of bfloat16, best first.
+    """
 
     backend: BackendName
     isa: IsaName | None
     module: str
+    bfloat16: tuple[str, ...]
 
     def __str__(self) -> str:
         return self.backend if self.isa is None else f"{self.backend} {self.isa}"
 
 
-# Best first. The compiled modules come from one source; a processor may lack the instructions of the first two.
+def _compiled(isa):
+    return f".cython_backend._{isa}"
+
+
+# Best first. The compiled modules come from one source; a processor may lack the instructions of the first two. Of the instruction
+# sets only avx512bf16 multiplies bfloat16. That module has nothing else, because the rest would be that of avx512; and avx512 does
+# not have bfloat16, because avx2 does it without the instruction.
 REGISTRY = (
-    Candidate("cython", "avx512", ".cython_backend._avx512"),
-    Candidate("cython", "avx2", ".cython_backend._avx2"),
-    Candidate("cython", "baseline", ".cython_backend._baseline"),
-    Candidate("numba", None, ".numba_backend"),
-    Candidate("reference", None, ".reference"),
+    Candidate("cython", "avx512", _compiled("avx512"), (_compiled("avx512bf16"), _compiled("avx2"), _compiled("baseline"))),
+    Candidate("cython", "avx2", _compiled("avx2"), (_compiled("avx2"),)),
+    Candidate("cython", "baseline", _compiled("baseline"), (_compiled("baseline"),)),
+    Candidate("numba", None, ".numba_backend", (".reference",)),
+    Candidate("reference", None, ".reference", (".reference",)),
 )
 BACKENDS = tuple(dict.fromkeys(candidate.backend for candidate in REGISTRY))
 ISAS = tuple(candidate.isa for candidate in REGISTRY if candidate.isa)
@@ -55,7 +65,7 @@ THREAD_ENVIRONMENT = (
 
 
 def cpu_features():
-    """The instruction sets of `ISAS` that this processor has beyond the baseline, as the compiled baseline module sees them."""
+    """The instruction sets, of `ISAS` and avx512bf16, that this processor has, as the compiled baseline module sees them."""
     return frozenset(_import(".cython_backend._baseline").supported_isas())
 
 
@@ -68,12 +78,23 @@ def _import(module):
         raise ImportError(f"{__package__}{module} is not there") from error
 
 
-def _import_raw(candidate):
-    """The module with the raw kernels of a candidate; an ImportError says why it cannot run here."""
+def _import_raw(module):
+    """A module of `REGISTRY`; an ImportError says why it cannot run here."""
     # Asked before the import: the first instructions of a module may be ones that the processor lacks.
-    if candidate.isa not in (None, "baseline") and candidate.isa not in cpu_features():
-        raise ImportError(f"this processor lacks {candidate.isa}")
-    return _import(candidate.module)
+    _, compiled, isa = module.partition(_compiled(""))
+    if compiled and isa != "baseline" and isa not in cpu_features():
+        raise ImportError(f"this processor lacks {isa}")
+    return _import(module)
+
+
+def _import_bfloat16(candidate):
+    """The first module with a candidate's kernels of bfloat16 that can run here."""
+    for module in candidate.bfloat16:
+        try:
+            return _import_raw(module)
+        except ImportError as error:
+            obstacle = error
+    raise obstacle
 
 
 def _obstacle(candidate):
@@ -81,7 +102,7 @@ def _obstacle(candidate):
     if candidate.backend == "numba":
         return None if util.find_spec("numba") else "numba is not installed"
     try:
-        _import_raw(candidate)
+        _import_raw(candidate.module)
     except ImportError as error:
         return str(error)
     return None
@@ -163,7 +184,8 @@ def _first(candidates):
 
 @functools.cache
 def _kernels(candidate):
-    return Kernels(_import_raw(candidate), candidate.backend, candidate.isa)
+    load_bfloat16 = functools.partial(_import_bfloat16, candidate)
+    return Kernels(_import_raw(candidate.module), candidate.backend, candidate.isa, load_bfloat16)
 
 
 def _choose() -> tuple[Kernels, str]:
@@ -186,18 +208,28 @@ def describe() -> dict[str, Any]:
     Returns
     -------
     dict
-        'backend' and 'isa' of the active kernels; 'why', in words; 'unavailable', see `unavailable`; 'n_cpus', the usable cores;
-        'environment', the variables that were read; 'versions' of the libraries, None where one is not installed.
+        'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16', the instruction set that multiplies it, or what does
+        so without; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment', the variables that were read;
+        'versions' of the libraries, None where one is not installed.
     """
     return {
         "backend": active.backend,
         "isa": active.isa,
         "why": why,
+        "bfloat16": _describe_bfloat16(),
         "unavailable": unavailable(),
         "n_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "environment": {name: os.environ[name] for name in ENVIRONMENT + THREAD_ENVIRONMENT if name in os.environ},
         "versions": {name: _version(name) for name in ("numpy", "scipy", "scikit-learn", "numba")},
     }
+
+
+def _describe_bfloat16():
+    name = getattr(active.bfloat16, "ISA", None)
+    if name == "avx512bf16":
+        return name
+    by = {None: "NumPy, very slow", "baseline": "baseline, slow"}.get(name, f"{name}, slower than float32")
+    return f"emulated ({by})"
 
 
 def _version(distribution):

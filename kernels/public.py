@@ -5,6 +5,8 @@ One object is one back end, so that nothing here knows which back ends exist; `d
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from .public_layers import LayerKernels
 from .public_normalization import NormalizationKernels
 from .public_regression import RegressionLossKernels
 from .public_updates import UpdateKernels
-from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Rows
+from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Job, Rows
 
 
 class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateKernels):
@@ -38,10 +40,32 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         The name of the back end, as in `dispatch`.
     isa : str or None
         The instruction set of a back end that is compiled for several.
+    load_bfloat16 : callable, optional
+        Without arguments; returns the module for bfloat16. Without it, there is none but ``raw``.
     """
 
-    def __init__(self, raw: Any, backend: str, isa: str | None) -> None:
-        self.raw, self.backend, self.isa = raw, backend, isa
+    def __init__(self, raw: Any, backend: str, isa: str | None, load_bfloat16: Callable[[], Any] | None = None) -> None:
+        self.raw, self.backend, self.isa, self._load_bfloat16 = raw, backend, isa, load_bfloat16
+
+    @cached_property
+    def bfloat16(self) -> Any:
+        """The unchecked functions for arrays and jobs of bfloat16; few need them, so the module is imported when asked for."""
+        return self.raw if self._load_bfloat16 is None else self._load_bfloat16()
+
+    def raw_for(self, job: Job) -> Any:
+        """The unchecked functions for a job.
+
+        Parameters
+        ----------
+        job : spec.Job
+            Which may ask for bfloat16.
+
+        Returns
+        -------
+        module
+            ``raw`` or ``bfloat16``.
+        """
+        return self.bfloat16 if job.bfloat16 else self.raw
 
     def __repr__(self) -> str:
         return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"

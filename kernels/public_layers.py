@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import checks
+import numpy as np
+
+from . import checks, public_bfloat16
 from .annotations import ActivationName, Floats
+from .bfloat16 import is_bfloat16
 from .random_bits import MASK_64, drop_threshold, stream_key
 from .spec import ACTIVATION_CODES
 
@@ -28,14 +31,17 @@ class LayerKernels:
     ) -> Floats:
         """Affine map and activation: ``a = f(x @ weight + bias)``.
 
+        x may also be bfloat16: of the package ml_dtypes, or its bits as uint16. Products then read x and the weight rounded to
+        bfloat16, sums and bias are float32, and a is rounded and has the dtype of x.
+
         Parameters
         ----------
-        x : ndarray, shape (n, n_in), float32 or float64
+        x : ndarray, shape (n, n_in), float32, float64 or bfloat16
             The inputs, one row for each sample.
         weight : ndarray, shape (n_in, n_out), dtype of x
-            The transpose of PyTorch's weight.
+            The transpose of PyTorch's weight. Beside bfloat16 it may be float32.
         bias : ndarray, shape (n_out,), dtype of x
-            Added to every row.
+            Added to every row. Beside bfloat16 it may be float32.
         activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
             f, with PyTorch's formulas and default constants: identity is z, relu max(z, 0), sigmoid 1 / (1 + exp(-z)), tanh
             tanh(z), leaky_relu z above 0 and 0.01 z below, elu z above 0 and exp(z) - 1 below, selu 1.0507 times (z above 0 and
@@ -64,6 +70,8 @@ class LayerKernels:
         (2020) for mish.
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
+        if isinstance(x, np.ndarray) and is_bfloat16(x):
+            return public_bfloat16.linear_forward(self, x, weight, bias, code, out, n_threads)
         n, n_in = checks.matrix("x", x)
         n_out = checks.columns("weight", weight, n_in, "x", x)
         checks.like("bias", bias, (n_out,), "x", x)
@@ -92,14 +100,17 @@ class LayerKernels:
         f' is computed from a for identity (1), relu (1 where a > 0, else 0), sigmoid (a (1 - a)) and tanh (1 - a^2), and from z for
         the other activations. For relu it is 0 at a = 0 and where a is NaN.
 
+        da, x and a may also be bfloat16, as in `linear_forward`. Then dz is rounded to bfloat16 as well, sums are float32, dx is
+        bfloat16, and dweight and dbias are float32.
+
         Parameters
         ----------
-        da : ndarray, shape (n, n_out), float32 or float64
+        da : ndarray, shape (n, n_out), float32, float64 or bfloat16
             Gradient of the loss with respect to a.
         x : ndarray, shape (n, n_in), dtype of da
             Input of the forward.
         weight : ndarray, shape (n_in, n_out), dtype of da
-            Weight of the forward.
+            Weight of the forward. Beside bfloat16 it may be float32.
         a : ndarray, shape (n, n_out), dtype of da
             For identity, relu, sigmoid and tanh the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
             softplus z = x @ weight + bias, which `linear_forward` gives with the activation identity; `activation_forward` then
@@ -138,16 +149,19 @@ class LayerKernels:
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
-        n, n_out = checks.matrix("da", da)
-        n_in = checks.columns("x", x, n, "da", da)
-        checks.like("weight", weight, (n_in, n_out), "da", da)
-        checks.like("a", a, (n, n_out), "da", da)
         need_dx, accumulate = checks.flag("need_dx", need_dx), checks.flag("accumulate", accumulate)
         n_threads = checks.threads(n_threads)
         if dx is not None and not need_dx:
             raise ValueError("dx must not be given with need_dx=False; got an array")
         if accumulate and (dweight is None or dbias is None):
             raise ValueError("dweight and dbias must be given with accumulate=True; got None")
+        if isinstance(da, np.ndarray) and is_bfloat16(da):
+            outputs = dx, dweight, dbias
+            return public_bfloat16.linear_backward(self, da, x, weight, a, code, accumulate, need_dx, *outputs, n_threads)
+        n, n_out = checks.matrix("da", da)
+        n_in = checks.columns("x", x, n, "da", da)
+        checks.like("weight", weight, (n_in, n_out), "da", da)
+        checks.like("a", a, (n, n_out), "da", da)
         inputs = {"da": da, "x": x, "weight": weight, "a": a}
         raw_dx = checks.output("dx", dx, (n, n_in) if need_dx else (0, 0), da, inputs)
         dweight = checks.output("dweight", dweight, (n_in, n_out), da, inputs | {"dx": dx})

@@ -186,7 +186,8 @@ class BaseMLP(
         observer = MLPObserver(self, *as_given, incremental) if self._has_callbacks else None
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            self._make_network(rows.n_features, rows.dtype, self._n_outputs(rows.example), hidden_layer_sizes)
+            dtype = np.dtype(np.float32) if self.precision else rows.dtype
+            self._make_network(rows.n_features, dtype, self._n_outputs(rows.example), hidden_layer_sizes)
         if self.solver == "lbfgs":
             network = self._train_lbfgs(rows, observer)
         else:

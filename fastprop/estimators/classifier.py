@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from ..annotations import ArrayLike, ChunkSource, Floats, Integers, MatrixLike
 from ..decorators import available_if, fits
+from ..precision import Precision
 from .base import BaseMLP
 from .class_weights import weights_of_labels
 from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
@@ -119,6 +120,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     label_smoothing : float, default=0.0
         With e, in [0, 1), the target probabilities y in training are ``(1 - e) y + e / K``; K is the number of classes, 2 for two
         classes and for each of several labels.
+    precision : {'bfloat16'} or None, default=None
+        'bfloat16' trains in float32, whatever the dtype of X, and allows the layers' products to read numbers rounded to bfloat16:
+        up to 1.8 times as fast where the processor has the instructions, as ``fastprop info`` says. Sums, weights, optimizer, norms
+        and losses stay float32, and so do predictions and ``validation_scores_``. It is an allowance: networks that are no faster
+        so are trained in float32. Not with 'lbfgs'.
 
     Attributes
     ----------
@@ -223,6 +229,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_time: float | None = None,
         class_weight: ClassWeight = None,
         label_smoothing: float = 0.0,
+        precision: Precision = None,
     ) -> None:
         self._set_parameters(locals())
 

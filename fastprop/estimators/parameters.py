@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOpt
 from sklearn.utils._param_validation import Options as Choices
 
 from ..annotations import Integers
+from ..precision import Precision
 from .learning_rates import SHAPES, ScheduleName
 from .weights import ACTIVATIONS, ActivationName
 
@@ -26,7 +27,7 @@ Scoring: TypeAlias = str | Callable[..., float] | None
 
 STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop")
 # What only has a meaning where training goes in mini-batches
-ONLY_STOCHASTIC = ("dropout", "weight_decay", "clip_norm", "warmup", "ema_decay")
+ONLY_STOCHASTIC = ("dropout", "weight_decay", "clip_norm", "warmup", "ema_decay", "precision")
 
 
 class Parameters:
@@ -68,6 +69,7 @@ class Parameters:
     ema_decay: float | None = None
     scoring: Scoring = None
     max_time: float | None = None
+    precision: Precision = None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -103,6 +105,7 @@ class Parameters:
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
         "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "precision": [StrOptions({"bfloat16"}), None],
     }
 
     def _set_parameters(self, given: dict[str, Any]) -> None:

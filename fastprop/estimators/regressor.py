@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..annotations import ArrayLike, ChunkSource, Floats, Integers, MatrixLike
 from ..decorators import fits
 from ..kernels.spec import LOSSES
+from ..precision import Precision
 from ..scikit_learns import is_patched, scikit_learns_class
 from .base import BaseMLP
 from .parameters import Activations, LearningRate, Parameters, Scoring, SolverName
@@ -135,6 +136,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Of ``loss='huber'``, above 0, in units of y: larger errors count linearly.
     tweedie_power : float, default=1.5
         Of ``loss='tweedie'``, between 1 and 2: the variance is proportional to this power of the mean.
+    precision : {'bfloat16'} or None, default=None
+        'bfloat16' trains in float32, whatever the dtype of X, and allows the layers' products to read numbers rounded to bfloat16:
+        up to 1.8 times as fast where the processor has the instructions, as ``fastprop info`` says. Sums, weights, optimizer, norms
+        and losses stay float32, and so do predictions and ``validation_scores_``. It is an allowance: networks that are no faster
+        so are trained in float32. Not with 'lbfgs'.
 
     Attributes
     ----------
@@ -238,6 +244,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         quantile: float | Sequence[float] = 0.5,
         huber_delta: float = 1.0,
         tweedie_power: float = 1.5,
+        precision: Precision = None,
     ) -> None:
         self._set_parameters(locals())
 

@@ -125,7 +125,7 @@ def masks_of_dropout(estimator, optimizer):
 def _options(estimator, network, optimizer):
     """The options of `Network.train_epochs`."""
     options = {"alpha": estimator.alpha, "clip": clip(network), "clip_norm": estimator.clip_norm or 0.0}
-    options["smoothing"] = getattr(estimator, "label_smoothing", 0.0)
+    options |= {"smoothing": getattr(estimator, "label_smoothing", 0.0), "precision": estimator.precision}
     if estimator.weight_decay:
         options["exempt"] = True
     if estimator.ema_decay is not None:

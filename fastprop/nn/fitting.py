@@ -35,6 +35,7 @@ class Problem(NamedTuple):
     batch_size: int
     clip_norm: float
     validation_data: Any
+    precision: Any = None
 
 
 class LayeredEpochs:

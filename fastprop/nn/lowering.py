@@ -3,14 +3,15 @@
 import numpy as np
 
 from .. import loop
-from ..kernels import checks, n_buffers
+from ..kernels import active, checks, n_buffers
 from ..kernels.checks import NO_INDICES
 from ..kernels.job import new_job
 from ..kernels.layer_table import buffer_views, parameter_spans
 from ..kernels.spec import KINDS, OPTIMIZER_CODES, Rows
+from ..precision import rows_in_bfloat16, trains_in_bfloat16
 from ..threads import FLOPS_PER_WEIGHT
 from ..training_set import is_sparse, sparse_rows
-from .arrays import matrix, raw
+from .arrays import matrix
 from .errors import NotPlain
 from .evaluation import of_validation_data
 from .parameter import one_block
@@ -94,6 +95,8 @@ class CompiledEpochs(loop.CompiledEpochs):
         lowered = self._lowered()
         problem.loss.hyper(lowered.n_out)
         self._rows, self._validation, self.validation_losses = self._checked(lowered, X, problem.y), None, []
+        dtype = lowered.params.dtype
+        self._bfloat16 = trains_in_bfloat16(problem.precision, lowered.layers, self._rows, dtype, problem.batch_size)
         if validation_data is not None:
             with of_validation_data():
                 self._validation = self._checked(lowered, *validation_data)
@@ -103,6 +106,9 @@ class CompiledEpochs(loop.CompiledEpochs):
         per_row, per_update = lowered.flops(self._rows.x.size / max(1, shape[0]))
         n_evaluated = len(validation_data[1]) / 3 if validation_data is not None else 0  # rows that only go forward
         per_update += per_row * n_evaluated * problem.batch_size / max(1, shape[0])
+        if self._bfloat16:
+            self._rows = rows_in_bfloat16(self._rows)
+            self._validation = None if self._validation is None else rows_in_bfloat16(self._validation)
         super().__init__(problem.optimizer, shape[0], problem.batch_size, problem.batch_size * per_row + per_update)
 
     def use_threads(self, n_threads):
@@ -136,6 +142,7 @@ class CompiledEpochs(loop.CompiledEpochs):
         job = new_job(
             self._rows,
             lowered.params,
+            bfloat16=self._bfloat16,
             orders=np.ascontiguousarray(orders, np.intp),
             layers=lowered.layers,
             buffers=lowered.buffers,
@@ -153,7 +160,7 @@ class CompiledEpochs(loop.CompiledEpochs):
             **self._validated(validation_losses),
         )
         try:
-            raw.train_epochs(job, self._n_threads)
+            active.raw_for(job).train_epochs(job, self._n_threads)
         finally:
             lowered.advance(optimizer, int(step[0]) - optimizer.t)
         self.validation_losses += validation_losses.tolist()

@@ -27,6 +27,7 @@ from ..estimators.held_out import are_given, named
 from ..estimators.validation import checked_weights, host_array, unchanged_by_errors
 from ..kernels import EncodedRows
 from ..network import Network
+from ..precision import Precision
 from ..preprocessing import TabularEncoder
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..preprocessing.frames import read_table
@@ -68,6 +69,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     random_state: int | np.random.RandomState | None
     verbose: int
     warm_start: bool
+    precision: Precision
 
     # Only once fitted; described in the estimators' docstrings.
     members_: list[Network]
@@ -99,6 +101,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
+        "precision": [StrOptions({"bfloat16"}), None],
     }
 
     @classmethod
@@ -286,6 +289,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             ema_decay=recipe.EMA_DECAY,
             beta_2=recipe.BETA_2,
             warmup=recipe.WARMUP,
+            precision=self.precision,
             patience=recipe.PATIENCE if self.early_stopping else np.inf,
         )
 

@@ -19,6 +19,7 @@ from ..estimators.class_weights import weights_of_labels
 from ..estimators.targets import check_same_classes
 from ..estimators.validation import check_some_weight
 from ..network import Network
+from ..precision import Precision
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..warn import call
 from . import recipe
@@ -86,6 +87,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Whether to show a progress bar.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one. Encoding and, in regression, scale then stay as they are.
+    precision : {'bfloat16'} or None, default=None
+        'bfloat16' allows the products of all layers but the first to read numbers rounded to bfloat16: faster where the processor
+        has the instructions, as ``fastprop info`` says. Sums, weights, optimizer and losses stay float32, and so do predictions. It
+        is an allowance: networks that are no faster so are trained in float32.
 
     Attributes
     ----------
@@ -161,6 +166,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         warm_start: bool = False,
+        precision: Precision = None,
     ) -> None:
         self.n_members = n_members
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -185,6 +191,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.precision = precision
 
     @fits
     def fit(

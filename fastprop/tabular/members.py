@@ -15,6 +15,7 @@ from .. import interrupts, loop, optim
 from ..annotations import Integers
 from ..estimators.learning_rates import Schedule
 from ..network import Network
+from ..precision import Precision
 from ..training_calls import TrainingCalls, run_together
 from ..training_set import TrainingSet
 from . import recipe
@@ -37,6 +38,7 @@ class Training:
     ema_decay: float
     beta_2: float
     warmup: float
+    precision: Precision
     patience: float
 
 
@@ -95,7 +97,7 @@ class Member:
         optimizer = optim.AdamW(network, lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay)
         self._optimizer, self._n_steps = optimizer, -(-orders.n_rows // training.batch_size)
         options = {"batch_size": training.batch_size, "smoothing": training.smoothing, "exempt": True}
-        options |= {"ema_decay": training.ema_decay, "average": self._average}
+        options |= {"ema_decay": training.ema_decay, "average": self._average, "precision": training.precision}
         self._calls = self._last_calls = TrainingCalls(learning, data, optimizer, **options)
         self._validation_loss, self._lowest = np.empty(1), np.array([math.inf, 0])
         self._calls_keep_the_best = validation is not None and score is None

@@ -16,6 +16,7 @@ from ..annotations import ArrayLike, Floats, MatrixLike
 from ..decorators import fits
 from ..estimators.targets import raveled
 from ..network import Network
+from ..precision import Precision
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from . import recipe
 from .base import BaseTabular
@@ -86,6 +87,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Whether to show a progress bar.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last one. Encoding and, in regression, scale then stay as they are.
+    precision : {'bfloat16'} or None, default=None
+        'bfloat16' allows the products of all layers but the first to read numbers rounded to bfloat16: faster where the processor
+        has the instructions, as ``fastprop info`` says. Sums, weights, optimizer and losses stay float32, and so do predictions. It
+        is an allowance: networks that are no faster so are trained in float32.
 
     Attributes
     ----------
@@ -157,6 +162,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         warm_start: bool = False,
+        precision: Precision = None,
     ) -> None:
         self.n_members = n_members
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -180,6 +186,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.precision = precision
 
     @fits
     def fit(

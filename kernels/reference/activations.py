@@ -9,6 +9,7 @@ import math
 import numpy as np
 from scipy.special import erfc, expit
 
+from ..bfloat16 import BITS, rounded, rounded_bits, widened
 from ..spec import ACTIVATIONS, LINKS, codes
 
 LEAKY_SLOPE = 0.01
@@ -63,6 +64,8 @@ _LINKS = {"identity": _FORMULAS["identity"][0], "sigmoid": expit, "exp": np.exp,
 _BY_CODE = {code: _FORMULAS[name] for name, code in codes(ACTIVATIONS).items()}
 # Numbers of activations whose derivative is taken from z
 FROM_Z = {a.code for a in ACTIVATIONS.values() if a.derivative == "z"}
+# Numbers of activations that are part of a product
+FUSED = {ACTIVATIONS["identity"].code, ACTIVATIONS["relu"].code}
 _LINK_BY_CODE = {code: _LINKS[name] for name, code in LINKS.items()}
 
 
@@ -83,18 +86,32 @@ def apply_link(code, logits):
 
 
 def linear_forward(x, weight, bias, activation, a, n_threads):
-    """a = f(x @ weight + bias)."""
+    """a = f(x @ weight + bias).
+
+    x and a may be bits of bfloat16, as uint16. Weights are then float32 and rounded for the product.
+    """
+    if x.dtype == BITS:
+        x, weight = widened(x), rounded(weight)
+        z = x @ weight + bias
+        a[...] = rounded_bits(formula(activation)[0](z if activation in FUSED else rounded(z)))
+        return
     a[...] = formula(activation)[0](x @ weight + bias)
 
 
 def linear_backward(da, x, weight, a, activation, accumulate, dx, dweight, dbias, n_threads):
     """dz = da * f'(z); dx = dz @ weight.T, dweight (+)= x.T @ dz, dbias (+)= sum of dz over the rows.
 
-    ``a`` is a, or z for an activation whose derivative the specification takes from z.
+    ``a`` is a, or z for an activation whose derivative the specification takes from z. da, x, a and dx may be bits of bfloat16, as
+    in `linear_forward`; dz is then rounded too.
     """
+    bfloat16 = da.dtype == BITS
+    if bfloat16:
+        da, x, a, weight = widened(da), widened(x), widened(a), rounded(weight)
     dz = formula(activation)[1](da, a)
+    if bfloat16:
+        dz = rounded(dz)
     if dx.size:
-        dx[...] = dz @ weight.T
+        dx[...] = rounded_bits(dz @ weight.T) if bfloat16 else dz @ weight.T
     dweight[...] = x.T @ dz + (dweight if accumulate else 0)
     dbias[...] = dz.sum(axis=0) + (dbias if accumulate else 0)
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..bfloat16 import BITS, rounded, widened
 from ..checks import NO_INDICES, private_columns
 from ..encoded import expanded, is_encoded
 from ..layer_table import buffer_views, parameter_views
@@ -24,14 +25,16 @@ from .normalization import (
 
 class Pass:
     """One batch on its way through a network. ``update`` numbers the masks of dropout, from 1; number 0 drops nothing. The rows are
-    those from ``first_row`` on of the batch.
+    those from ``first_row`` on of the batch. With ``bfloat16`` all values but logits, gradients with respect to values, and weights
+    in products are rounded to it; with a first row that is ``direct``, as it takes sparse or encoded X, its weights are not.
 
     ``values[i]`` is what row i takes, and ``saved[i]`` what its backward needs besides. The buffers are only read: see
     `update_statistics`.
     """
 
-    def __init__(self, layers, params, buffers, training, update=0, first_row=0):
+    def __init__(self, layers, params, buffers, training, update=0, first_row=0, bfloat16=False, direct=False):
         self.layers, self.training, self.update, self.first_row = layers, training, update, first_row
+        self.bfloat16, self.direct = bfloat16, direct
         self.params, self.buffers = parameter_views(layers, params), buffer_views(layers, buffers)
         self.values, self.saved = [], [()] * len(layers)
 
@@ -39,17 +42,19 @@ class Pass:
         """The logits."""
         self.values = [x]
         for i in range(len(self.layers) - 1):
-            self.values.append(self._kind(i, "forward")(i, self.values[i]))
+            value = self._kind(i, "forward")(i, self.values[i])
+            logits = i == len(self.layers) - 2 and self.layers[i]["kind"] == KINDS["linear"]
+            self.values.append(value if logits else self._stored(value))
         return self.values[-1]
 
     def backward(self, delta, gradient):
         """Write the gradient over the parameters, given that over the logits."""
         self.gradients = parameter_views(self.layers, gradient)
         deltas = [0] * len(self.layers)  # with respect to each value
-        deltas[-1] = delta
+        deltas[-1] = self._stored(delta)
         for i in range(len(self.layers) - 2, -1, -1):
             delta = self._kind(i, "backward")(i, self.values[i], deltas[i + 1], deltas)
-            deltas[i] = deltas[i] + delta  # read after the call: an `add` may have written it
+            deltas[i] = self._stored(deltas[i] + delta)  # read after the call: an `add` may have written it
 
     def update_statistics(self, n):
         """Move the running statistics towards those of the batch of n rows."""
@@ -60,16 +65,23 @@ class Pass:
                 for running, new in zip(buffers, (mean, variance), strict=True):
                     running[...] = keep * running + gain * new
 
+    def _stored(self, value):
+        return rounded(value) if self.bfloat16 and np.ndim(value) else value
+
+    def _weight(self, i):
+        """The weights of a linear row as its products read them."""
+        weight = self.params[i][0]
+        return weight if i == 0 and self.direct else self._stored(weight)
+
     def _kind(self, i, direction):
         return getattr(self, f"_{_KIND_NAMES[int(self.layers[i]['kind'])]}_{direction}")
 
     def _linear_forward(self, i, x):
-        weight, bias = self.params[i]
-        return x @ weight + bias
+        return x @ self._weight(i) + self.params[i][1]
 
     def _linear_backward(self, i, x, dy, deltas):
         dx = np.empty(x.shape if i else (0, 0), dy.dtype)
-        linear_backward(dy, x, self.params[i][0], dy, 0, False, dx, *self.gradients[i], 1)
+        linear_backward(dy, x, self._weight(i), dy, 0, False, dx, *self.gradients[i], 1)
         return dx if i else 0
 
     def _activation_forward(self, i, z):
@@ -143,10 +155,12 @@ def require_known(layers, loss=None, loss_hyper=None, optimizer=None):
 
 
 def one_matrix(x, indices, indptr, layers):
-    """X as one object, dense or sparse: from here on the same expressions do for both. Encoded X is made dense.
+    """X as one object, dense or sparse: from here on the same expressions do for both. Encoded X is made dense, bits float32.
 
     SciPy goes where the columns of sparse X say, whatever they are: it gets private ones.
     """
+    if x.dtype == BITS:
+        return widened(x)
     if is_encoded(indices, indptr):
         return expanded(x, indices)
     if not indptr.size:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..bfloat16 import BITS
 from ..layer_table import parameter_views
 from ..spec import KINDS
 from .losses import clipped_loss, dense_targets
@@ -32,6 +33,10 @@ def train_epochs(job, n_threads):
     `network_forward`, in units of ``value_scale``, with ``clip`` but without L2 term and smoothing. Where it is below ``best[0]``,
     it replaces it, the number of steps replaces ``best[1]``, and parameters and running statistics are copied to ``best_params``
     and ``best_buffers``. Where ``average`` is given, it takes the place of the parameters in this.
+
+    With ``bfloat16`` the values between rows, the gradients with respect to them and the weights in products are rounded to it, in
+    training and validation; everything else is float32. Dense X is then the bits of bfloat16, as uint16. Sparse and encoded X are
+    float32, and so are the weights by which they are multiplied.
     """
     require_known(job.layers, job.loss, job.loss_hyper, job.optimizer)
     x, gradient = one_matrix(job.x, job.indices, job.indptr, job.layers), np.empty_like(job.params)
@@ -79,7 +84,8 @@ def _sums(job, x, rows, first_row, gradient):
     """Write the gradient of the loss sum of some rows; returns their `Pass`, the loss sum and the sum of the weights."""
     labels, targets, weight = (v[rows] if v.size else v for v in (job.labels, job.targets, job.sample_weight))
     y = dense_targets(labels, targets, np.empty((len(rows), job.layers[-1]["n_out"]), x.dtype))
-    batch = Pass(job.layers, job.params, job.buffers, training=True, update=int(job.step[0]) + 1, first_row=first_row)
+    how = {"update": int(job.step[0]) + 1, "first_row": first_row, "bfloat16": job.bfloat16, "direct": job.x.dtype != BITS}
+    batch = Pass(job.layers, job.params, job.buffers, training=True, **how)
     options = job.smoothing, job.gradient_scale, job.value_scale
     loss_sum = sums_of_rows(batch, x[rows], y, weight, job.loss, job.loss_hyper, job.clip, gradient, *options)
     return batch, loss_sum, weight_of(weight, len(rows))
@@ -136,7 +142,8 @@ def _move_average(average, params, decay, step):
 def _validate(job, epoch):
     x = one_matrix(job.validation_x, job.validation_indices, job.validation_indptr, job.layers)
     params = job.average if job.average.size else job.params
-    logits = Pass(job.layers, params, job.buffers, training=False).forward(x)
+    how = {"bfloat16": job.bfloat16, "direct": job.validation_x.dtype != BITS}
+    logits = Pass(job.layers, params, job.buffers, training=False, **how).forward(x)
     y = dense_targets(job.validation_labels, job.validation_targets, logits)
     weight, nothing = job.validation_weight, np.empty((0, 0), logits.dtype)
     total = float(weight.sum(dtype=np.float64)) if weight.size else x.shape[0]

@@ -1,0 +1,78 @@
+"""Training in bfloat16: where it is allowed and where it is faster, and the data for it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from .kernels import checks
+from .kernels.annotations import Layers
+from .kernels.bfloat16 import rounded_bits
+from .kernels.spec import KINDS, Rows
+
+Precision: TypeAlias = Literal["bfloat16"] | None
+PRECISIONS = (None, "bfloat16")
+
+# Products in float32 may be faster where a network has fewer weights than this, or a batch fewer rows. Layers with fewer inputs or
+# outputs than FEWEST_UNITS do not count: their products have no long sums. The processor is no part of the rule, so that a model does
+# not depend on it. docs/tuning.md, where bfloat16 pays.
+FEWEST_WEIGHTS, FEWEST_ROWS, FEWEST_UNITS = 1500, 32, 8
+
+
+def trains_in_bfloat16(precision: Precision, layers: Layers, rows: Rows, dtype: np.dtype[Any], batch_size: int) -> bool:
+    """Whether a precision that is allowed is also faster.
+
+    Parameters
+    ----------
+    precision : {'bfloat16'} or None
+        What is allowed.
+    layers : ndarray of `kernels.spec.LAYER`
+        The network's layer table.
+    rows : spec.Rows
+        The rows to train on.
+    dtype : dtype
+        That of the parameters.
+    batch_size : int
+        Rows in a mini-batch.
+
+    Returns
+    -------
+    bool
+        Whether products are to read bfloat16.
+
+    Raises
+    ------
+    ValueError
+        If there is no such precision, or it does not go with the dtype.
+    """
+    checks.option("precision", precision, dict.fromkeys(PRECISIONS))
+    if precision is None:
+        return False
+    if dtype != np.float32:
+        raise ValueError(f"precision={precision!r} is for networks of float32; got {np.dtype(dtype).name}")
+    # No such product reads sparse and encoded rows.
+    linear = layers[layers["kind"] == KINDS["linear"]][int(_is_direct(rows)) :]
+    deep = np.minimum(linear["n_in"], linear["n_out"]) >= FEWEST_UNITS
+    return int(linear["n_in"] @ (linear["n_out"] * deep)) >= FEWEST_WEIGHTS and batch_size >= FEWEST_ROWS
+
+
+def rows_in_bfloat16(rows: Rows) -> Rows:
+    """The rows for products that read bfloat16: dense X rounded. Sparse and encoded X stay: no such product reads them.
+
+    Parameters
+    ----------
+    rows : spec.Rows
+        In float32.
+
+    Returns
+    -------
+    spec.Rows
+        With the same targets and weights.
+    """
+    return rows if _is_direct(rows) else rows._replace(x=rounded_bits(rows.x))
+
+
+def _is_direct(rows):
+    """Whether X is sparse or encoded."""
+    return bool(rows.indices.size or rows.indptr.size)
