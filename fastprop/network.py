@@ -20,6 +20,7 @@ from .annotations import ActivationName, ArrayLike, FloatDType, Floats, Integers
 from .kernels import checks
 from .kernels.annotations import Layers, LossHyper
 from .kernels.checks import NO_INDICES, NO_LABELS
+from .kernels.job import raw_for
 from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans, views_of
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
 from .optim import Optimizer
@@ -679,13 +680,13 @@ class Network:
         return kernels.active.raw.network_loss_gradient(*data.arrays, *problem, gradient, n_threads)
 
     def _train_epochs(self, job: Job, n_threads):
-        kernels.active.raw_for(job).train_epochs(job, n_threads)
+        raw_for(kernels.active, job).train_epochs(job, n_threads)
 
     def _batch_sums(self, job: Job, first_row, sums, n_threads):
-        kernels.active.raw_for(job).batch_sums(job, first_row, sums, n_threads)
+        raw_for(kernels.active, job).batch_sums(job, first_row, sums, n_threads)
 
     def _apply_sums(self, job: Job, sums, n_threads):
-        kernels.active.raw_for(job).apply_sums(job, sums, n_threads)
+        raw_for(kernels.active, job).apply_sums(job, sums, n_threads)
 
     def _rows(self, x):
         """(n, (x, indices, indptr)): the number of rows, and the rows in the form of the raw kernels."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .annotations import Floats, Integers
 from .kernels import checks
-from .kernels.job import VALIDATION, new_job
+from .kernels.job import VALIDATION, new_job, raw_for
 from .kernels.spec import CROSS_ENTROPIES, LOSS_CODES, OPTIMIZER_CODES, OPTIMIZERS, Job
 from .optim import Optimizer
 from .precision import Precision, rows_in_bfloat16, trains_in_bfloat16
@@ -257,7 +257,7 @@ def run_together(calls: Sequence[TrainingCalls], arguments: Sequence[tuple[Any, 
         for bfloat16 in (False, True):
             alike = [job for job in jobs if job.bfloat16 == bfloat16]
             if alike:
-                kernels.active.raw_for(alike[0]).train_jobs(alike, checked_threads(n_threads))
+                raw_for(kernels.active, alike[0]).train_jobs(alike, checked_threads(n_threads))
     finally:
         for each, job in zip(calls, jobs, strict=True):
             each._optimizer.t = int(job.step[0])

@@ -43,3 +43,8 @@ def new_job(rows, params, *, validation=None, **given):
     if validation is not None:
         fields |= zip(VALIDATION, validation, strict=True)
     return Job(**fields)
+
+
+def raw_for(kernels, job):
+    """The module of raw functions of `Kernels` that does a job, which may ask for bfloat16."""
+    return kernels.bfloat16 if job.bfloat16 else kernels.raw

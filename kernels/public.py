@@ -19,7 +19,7 @@ from .public_layers import LayerKernels
 from .public_normalization import NormalizationKernels
 from .public_regression import RegressionLossKernels
 from .public_updates import UpdateKernels
-from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Job, Rows
+from .spec import LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES, OPTIMIZERS, Rows
 
 
 class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateKernels):
@@ -51,21 +51,6 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
     def bfloat16(self) -> Any:
         """The unchecked functions for arrays and jobs of bfloat16; few need them, so the module is imported when asked for."""
         return self.raw if self._load_bfloat16 is None else self._load_bfloat16()
-
-    def raw_for(self, job: Job) -> Any:
-        """The unchecked functions for a job.
-
-        Parameters
-        ----------
-        job : spec.Job
-            Which may ask for bfloat16.
-
-        Returns
-        -------
-        module
-            ``raw`` or ``bfloat16``.
-        """
-        return self.bfloat16 if job.bfloat16 else self.raw
 
     def __repr__(self) -> str:
         return f"<Kernels: {self.backend}{f' {self.isa}' if self.isa else ''}>"

@@ -145,9 +145,6 @@ class Rows(NamedTuple):
 class Job(NamedTuple):
     """A call of the training loop: what `train_epochs` of a back end reads and writes. See `reference.train_epochs`."""
 
-    # Whether values between layers, and the factors of their products, are bfloat16. Parameters are float32 then, and dense rows
-    # bits of bfloat16 in uint16.
-    bfloat16: bool
     # Data: as in `Rows`
     x: Any
     indices: Any
@@ -161,6 +158,9 @@ class Job(NamedTuple):
     layers: Any
     params: Any
     buffers: Any
+    # Whether values between layers, and the factors of their products, are bfloat16. Parameters are float32 then, and dense rows
+    # are bits of bfloat16 in uint16.
+    bfloat16: bool
     # Loss: number; its parameters, float64 as `n_loss_hyper` counts them; factors of its gradient and of its reported value; label
     # smoothing; probabilities reported as clipped; L2 term
     loss: int

@@ -5,7 +5,7 @@ import numpy as np
 from .. import loop
 from ..kernels import active, checks, n_buffers
 from ..kernels.checks import NO_INDICES
-from ..kernels.job import new_job
+from ..kernels.job import new_job, raw_for
 from ..kernels.layer_table import buffer_views, parameter_spans
 from ..kernels.spec import KINDS, OPTIMIZER_CODES, Rows
 from ..precision import rows_in_bfloat16, trains_in_bfloat16
@@ -160,7 +160,7 @@ class CompiledEpochs(loop.CompiledEpochs):
             **self._validated(validation_losses),
         )
         try:
-            active.raw_for(job).train_epochs(job, self._n_threads)
+            raw_for(active, job).train_epochs(job, self._n_threads)
         finally:
             lowered.advance(optimizer, int(step[0]) - optimizer.t)
         self.validation_losses += validation_losses.tolist()

@@ -32,7 +32,9 @@ def close_but_not_equal(actual, expected):
     assert 1e-6 < difference < 0.1, difference
 
 
-@pytest.mark.parametrize("options", [{}, {"activation": "tanh"}, {"normalization": "batch", "dropout": 0.1, "solver": "adamw"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"activation": "tanh"}, {"normalization": "batch", "dropout": 0.1, "solver": "adamw"}], ids=str
+)
 def test_accuracy_and_losses_are_those_of_float32(digits, options):
     X, y = digits
     scores, losses = [], []
@@ -50,13 +52,21 @@ def test_accuracy_and_losses_are_those_of_float32(digits, options):
 def test_small_networks_train_in_float32(digits):
     X, y = digits
     for small in ({"hidden_layer_sizes": 5}, {"batch_size": 20}):
-        models = [MLPClassifier(**ALLOWED | small | {"precision": precision}).fit(X[:200], y[:200]) for precision in (None, "bfloat16")]
+        models = [
+            MLPClassifier(**ALLOWED | small | {"precision": precision}).fit(X[:200], y[:200]) for precision in (None, "bfloat16")
+        ]
         np.testing.assert_array_equal(*map(params, models))
 
 
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "pays"),
-    [([64, 32, 10], 100, True), ([64, 32, 10], 31, False), ([64, 22, 4], 100, False), ([6, 1000, 3], 100, False), ([64, 24], 32, True)],
+    [
+        ([64, 32, 10], 100, True),
+        ([64, 32, 10], 31, False),
+        ([64, 22, 4], 100, False),
+        ([6, 1000, 3], 100, False),
+        ([64, 24], 32, True),
+    ],
 )
 def test_where_it_pays(sizes, batch_size, pays):
     network = Network(sizes, dtype=np.float32)

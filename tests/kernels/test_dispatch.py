@@ -139,7 +139,21 @@ def test_a_processor_without_the_instructions_is_not_asked_to_run_them(monkeypat
     for candidate in dispatch.REGISTRY:
         if candidate.isa not in (None, "baseline"):
             with pytest.raises(ImportError, match=f"this processor lacks {candidate.isa}"):
-                dispatch._import_raw(candidate)
+                dispatch._import_raw(candidate.module)
+    with pytest.raises(ImportError, match="this processor lacks avx512bf16"):
+        dispatch._import_raw(".cython_backend._avx512bf16")
+
+
+@pytest.mark.skipif(not COMPILED, reason="no compiled module")
+def test_bfloat16_is_multiplied_by_what_the_processor_has(monkeypatch):
+    for features in ({"avx512bf16", "avx512", "avx2"}, {"avx512", "avx2"}, {"avx512"}):
+        if features <= dispatch.cpu_features():
+            monkeypatch.setattr(dispatch, "cpu_features", lambda has=features: has)
+            expected = next((isa for isa in ("avx512bf16", "avx2") if isa in features), "baseline")
+            assert dispatch._import_bfloat16(dispatch.REGISTRY[0]).ISA == expected
+            monkeypatch.undo()
+    for backend, isa in kernels.available():
+        assert getattr(kernels.load(backend, isa).bfloat16, "ISA", None) in (isa, "avx512bf16", "avx2")
 
 
 def test_describe():
@@ -147,5 +161,6 @@ def test_describe():
     assert (said["backend"], said["isa"]) == (kernels.active.backend, kernels.active.isa)
     assert said["unavailable"] == kernels.unavailable()
     assert said["why"]
+    assert said["bfloat16"] == "avx512bf16" or said["bfloat16"].startswith("emulated (")
     assert said["n_cpus"] >= 1
     assert said["versions"]["numpy"]
