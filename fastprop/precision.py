@@ -15,8 +15,8 @@ Precision: TypeAlias = Literal["bfloat16"] | None
 PRECISIONS = (None, "bfloat16")
 
 # Products in float32 may be faster where a network has fewer weights than this, or a batch fewer rows. Layers with fewer inputs or
-# outputs than FEWEST_UNITS do not count: their products have no long sums. The processor is no part of the rule, so that a model does
-# not depend on it. docs/tuning.md, where bfloat16 pays.
+# outputs than FEWEST_UNITS do not count. The processor is no part of the rule, so that a model does not depend on it. See
+# docs/tuning.md, where bfloat16 pays.
 FEWEST_WEIGHTS, FEWEST_ROWS, FEWEST_UNITS = 1500, 32, 8
 
 

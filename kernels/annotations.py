@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 # float32 or float64, all arrays of a call of one dtype
 Floats: TypeAlias = NDArray[np.floating[Any]]
+# The bits of bfloat16. Type checkers take arrays of the package ml_dtypes for any arrays.
+BFloat16: TypeAlias = NDArray[np.uint16]
 Integers: TypeAlias = NDArray[np.integer[Any]]
 # A layer table, see `layer_table`: an array of `spec.LAYER`.
 Layers: TypeAlias = NDArray[np.void]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks, public_bfloat16
-from .annotations import ActivationName, Floats
+from .annotations import ActivationName, BFloat16, Floats
 from .bfloat16 import is_bfloat16
 from .random_bits import MASK_64, drop_threshold, stream_key
 from .spec import ACTIVATION_CODES
@@ -22,13 +22,13 @@ class LayerKernels:
 
     def linear_forward(
         self,
-        x: Floats,
-        weight: Floats,
-        bias: Floats,
+        x: Floats | BFloat16,
+        weight: Floats | BFloat16,
+        bias: Floats | BFloat16,
         activation: ActivationName = "identity",
-        out: Floats | None = None,
+        out: Floats | BFloat16 | None = None,
         n_threads: int = 1,
-    ) -> Floats:
+    ) -> Floats | Any:
         """Affine map and activation: ``a = f(x @ weight + bias)``.
 
         x may also be bfloat16: of the package ml_dtypes, or its bits as uint16. Products then read x and the weight rounded to
@@ -83,14 +83,14 @@ class LayerKernels:
 
     def linear_backward(
         self,
-        da: Floats,
-        x: Floats,
-        weight: Floats,
-        a: Floats,
+        da: Floats | BFloat16,
+        x: Floats | BFloat16,
+        weight: Floats | BFloat16,
+        a: Floats | BFloat16,
         activation: ActivationName = "identity",
         need_dx: bool = True,
         accumulate: bool = False,
-        dx: Floats | None = None,
+        dx: Floats | BFloat16 | None = None,
         dweight: Floats | None = None,
         dbias: Floats | None = None,
         n_threads: int = 1,

@@ -140,8 +140,8 @@ def test_models_of_layers(digits, compiled):
         layers = (nn.Linear(n_in, n_out, random_state=rng, dtype=np.float32) for n_in, n_out in ((64, 32), (32, 10)))
         model = nn.Sequential(next(layers), nn.GELU(), next(layers))
         history = model.fit(
-            X, y, nn.SoftmaxCrossEntropy(), optim.Adam(model.parameters()), 3, 100, validation_data=(X[:50], y[:50]), random_state=0,
-            precision=precision, compiled=compiled,
+            X, y, nn.SoftmaxCrossEntropy(), optim.Adam(model.parameters()), 3, 100, validation_data=(X[:50], y[:50]),
+            random_state=0, precision=precision, compiled=compiled,
         )  # fmt: skip
         found.append(history["loss"] + history["val_loss"])
     np.testing.assert_allclose(found[1], found[0], rtol=0.02)

@@ -25,6 +25,7 @@ REGULARISED = {
     "ema_decay": 0.8,
     "scoring": "neg_log_loss",
     "max_time": 1e6,
+    "precision": "bfloat16",
     "class_weight": {"a": 2.0, "b": 1.0, "c": 0.5, "d": 1.0},
     "label_smoothing": 0.1,
     "activation": ["gelu", "mish"],
@@ -186,7 +187,7 @@ OWN = nn.Activation(square, square_slope, name="square")
 # Pickles of earlier versions
 
 SINCE_THEN = {
-    "dropout", "normalization", "weight_decay", "clip_norm", "warmup", "ema_decay", "scoring", "max_time",
+    "dropout", "normalization", "weight_decay", "clip_norm", "warmup", "ema_decay", "scoring", "max_time", "precision",
     "class_weight", "label_smoothing", "quantile", "huber_delta", "tweedie_power",
 }  # fmt: skip
 

@@ -147,6 +147,26 @@ def test_there_are_stores_past_the_caches(functions, isa, dtype):
     assert any(i.name == store and TILES[isa].register in i.operands for code in functions.values() for i in code)
 
 
+@pytest.mark.parametrize("kind", ["PLAIN", "TRANSPOSED", "FETCHING", "PACKING"])
+def test_the_tile_of_bfloat16_stays_in_registers(machine_code, kind):
+    """Its loop adds up a pair of products for each register, and reads a column of A and a row of B."""
+    spec = util.find_spec("fastprop.kernels.cython_backend._avx512bf16")
+    if spec is None:
+        pytest.skip("_avx512bf16 was not built")
+    tile, functions = TILES["avx512"], machine_code.functions(spec.origin)
+    if not any(function.startswith("tile_") for function in functions):
+        pytest.skip("the module was stripped of its symbols: its loops cannot be told apart")
+    loops = machine_code.loops(functions[f"tile_{tile.rows}_{tile.vectors}_{kind}_bf16"])
+    n = tile.rows * tile.vectors
+    (loop,) = [loop for loop in loops if on_registers(loop, "vdpbf16ps", tile) == n and machine_code.memory(loop)]
+    if kind == "PACKING":  # addresses may be on the stack: this tile is one of many
+        assert all(tile.register in i.operands for i in writes(machine_code, loop))
+        assert len(writes(machine_code, loop)) == tile.vectors
+    else:
+        assert spills(machine_code, loop) == []
+        assert len(machine_code.memory(loop)) == tile.rows + tile.vectors
+
+
 def test_avx2_has_no_masked_stores(functions):
     """With which rows of odd lengths would end, at 13 cycles each on an EPYC; AVX-512's have another name, and are fast."""
     masked = [i for code in functions.values() for i in code if i.name.startswith("vmaskmov")]
