@@ -151,7 +151,7 @@ def test_bfloat16_is_multiplied_by_what_the_processor_has(monkeypatch):
             monkeypatch.setattr(dispatch, "cpu_features", lambda has=features: has)
             expected = next((isa for isa in ("avx512bf16", "avx2") if isa in features), "baseline")
             found = dispatch._import_bfloat16(dispatch.REGISTRY[0])
-            assert found.ISA == expected
+            assert found.__name__.endswith(f"_{expected}")
             monkeypatch.undo()
     for backend, isa in kernels.available():
         assert getattr(kernels.load(backend, isa).bfloat16, "ISA", None) in (isa, "avx512bf16", "avx2")
