@@ -1,7 +1,7 @@
 """The types that the annotations of the public functions share."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.floating[Any]]
 # The bits of bfloat16. Type checkers take arrays of the package ml_dtypes for any arrays.
 BFloat16: TypeAlias = NDArray[np.uint16]
+Values = TypeVar("Values", Floats, BFloat16)
 Integers: TypeAlias = NDArray[np.integer[Any]]
 # A layer table, see `layer_table`: an array of `spec.LAYER`.
 Layers: TypeAlias = NDArray[np.void]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks, public_bfloat16
-from .annotations import ActivationName, BFloat16, Floats
+from .annotations import ActivationName, BFloat16, Floats, Values
 from .bfloat16 import is_bfloat16
 from .random_bits import MASK_64, drop_threshold, stream_key
 from .spec import ACTIVATION_CODES
@@ -22,13 +22,13 @@ class LayerKernels:
 
     def linear_forward(
         self,
-        x: Floats | BFloat16,
+        x: Values,
         weight: Floats | BFloat16,
         bias: Floats | BFloat16,
         activation: ActivationName = "identity",
-        out: Floats | BFloat16 | None = None,
+        out: Values | None = None,
         n_threads: int = 1,
-    ) -> Floats | Any:
+    ) -> Values:
         """Affine map and activation: ``a = f(x @ weight + bias)``.
 
         x may also be bfloat16: of the package ml_dtypes, or its bits as uint16. Products then read x and the weight rounded to
@@ -83,18 +83,18 @@ class LayerKernels:
 
     def linear_backward(
         self,
-        da: Floats | BFloat16,
-        x: Floats | BFloat16,
+        da: Values,
+        x: Values,
         weight: Floats | BFloat16,
-        a: Floats | BFloat16,
+        a: Values,
         activation: ActivationName = "identity",
         need_dx: bool = True,
         accumulate: bool = False,
-        dx: Floats | BFloat16 | None = None,
+        dx: Values | None = None,
         dweight: Floats | None = None,
         dbias: Floats | None = None,
         n_threads: int = 1,
-    ) -> tuple[Floats | Any, Floats, Floats]:
+    ) -> tuple[Values | Any, Floats, Floats]:
         """Backward of `linear_forward`: ``dz = da * f'(z)``, ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum dz``.
 
         f' is computed from a for identity (1), relu (1 where a > 0, else 0), sigmoid (a (1 - a)) and tanh (1 - a^2), and from z for

@@ -43,8 +43,10 @@ static void FN(gather_inputs)(const struct FN(network) *net, const struct FN(dat
         STORED *x = to.at + i * to.stride;
         FN(fetch_row)(data, begin + i, n_in);
         const STORED *from = data->x.dense + FN(row_at)(data, begin + i) * n_in;
-        for (ptrdiff_t j = 0; j < n_in; j += LANES)
-            FN(put)(x + j, FN(get_upto)(from + j, n_in - j));
+        if (STORED_IS_REAL)
+            FN(copy_row)((const REAL *)from, n_in, (REAL *)x);
+        else
+            memcpy(x, from, (size_t)n_in * sizeof(STORED));
         FN(put_one)(x + n_in, 1);
     }
 }

@@ -1,4 +1,4 @@
-# The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and the others include, each compiled with its own flags.
+# The raw kernels of one instruction set: what `_baseline.pyx`, `_avx2.pyx` and the others include, each with its own flags.
 # Signatures are those of ../reference/. Arrays are C-contiguous and of one real type, checked by the caller (../public.py); here
 # they become pointers, and the GIL is released. Values of bfloat16 are in arrays of uint16, beside parameters of float32.
 
@@ -55,9 +55,13 @@ cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
     return found
 
 
+cdef inline bint is_bfloat16(cnp.ndarray values) noexcept:
+    return cnp.PyArray_TYPE(values) == cnp.NPY_UINT16
+
+
 # The bytes of a parameter beside an array of values.
 cdef inline ptrdiff_t real_size(cnp.ndarray values) noexcept:
-    return sizeof(float) if cnp.PyArray_TYPE(values) == cnp.NPY_UINT16 else cnp.PyArray_ITEMSIZE(values)
+    return sizeof(float) if is_bfloat16(values) else cnp.PyArray_ITEMSIZE(values)
 
 
 # The array's data, or NULL where it is empty, which means "not given".
@@ -285,14 +289,14 @@ def update(int optimizer, cnp.ndarray params, cnp.ndarray grad, cnp.ndarray slot
                  <const double *>cnp.PyArray_DATA(hyper), step, n, n_threads)
 
 
-# Rows of data as the compiled kernels take them, for a network's layer table. Arrays of targets that are not given are empty.
+# Rows of data as the compiled kernels take them, for a network's layer table with parameters of a size. Arrays of targets that are
+# not given are empty. With bfloat16, dense rows are of that.
 cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
-                       cnp.ndarray sample_weight, cnp.ndarray layers) except *:
+                       cnp.ndarray sample_weight, cnp.ndarray layers, ptrdiff_t real, bint bfloat16) except *:
     cdef const layer *first = <const layer *>cnp.PyArray_DATA(layers)
-    cdef ptrdiff_t item = cnp.PyArray_ITEMSIZE(x)
+    cdef ptrdiff_t item = sizeof(unsigned short) if bfloat16 and not is_direct(indices, indptr) else real
     cdef rows r
-    if cnp.PyArray_SIZE(indices) or cnp.PyArray_SIZE(indptr):
-        check_sizes("x", cnp.PyArray_SIZE(x), real_size(x), x)  # only dense rows can be bfloat16
+    check_sizes("x", cnp.PyArray_SIZE(x), item, x)
     r.x, r.indices, r.indptr = cnp.PyArray_DATA(x), cnp.PyArray_DATA(indices), data(indptr)
     r.wide = cnp.PyArray_ITEMSIZE(indptr) == 8
     r.n = cnp.PyArray_SIZE(indptr) - 1 if r.indptr != NULL else x.shape[0]
@@ -303,7 +307,7 @@ cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, c
         check_columns(indices, first.n_in)
     if r.indptr == NULL:
         check_sizes("x", r.n * (first.n_in if r.columns == NULL else r.n_columns), item, x)
-    check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, real_size(x))
+    check_targets(labels, targets, sample_weight, r.n, first[layers.shape[0] - 1].n_out, real)
     return r
 
 
@@ -312,8 +316,8 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
     cdef const kernels *k = kernels_for(x)
     cdef int status
     cdef ptrdiff_t n_out = check_network(layers, params, buffers, is_direct(indices, indptr))
-    cdef rows r = checked_rows(x, indices, indptr, NOTHING, NOTHING, NOTHING, layers)
-    check_sizes("outputs", r.n * n_out, cnp.PyArray_ITEMSIZE(x), outputs)
+    cdef rows r = checked_rows(x, indices, indptr, NOTHING, NOTHING, NOTHING, layers, real_size(x), is_bfloat16(x))
+    check_sizes("outputs", r.n * n_out, real_size(x), outputs)
     with nogil:
         status = k.network_forward(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
                                    cnp.PyArray_DATA(buffers), NULL, cnp.PyArray_DATA(outputs), n_threads)
@@ -337,8 +341,8 @@ cdef class BoundForward:
         self.kernels = kernels_for(x)
         self.x, self.layers, self.params, self.buffers, self.outputs = x, layers, params, buffers, outputs
         self.n_threads = n_threads
-        self.rows = checked_rows(x, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, layers)
-        check_sizes("outputs", self.rows.n * n_out, cnp.PyArray_ITEMSIZE(x), outputs)
+        self.rows = checked_rows(x, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, layers, real_size(x), is_bfloat16(x))
+        check_sizes("outputs", self.rows.n * n_out, real_size(x), outputs)
         n_bytes = self.kernels.n_packed(table, layers.shape[0]) * cnp.PyArray_ITEMSIZE(x) + CACHE_LINE
         self.memory = cnp.PyArray_EMPTY(1, &n_bytes, cnp.NPY_UINT8, 0)
         self.panels = <void *>round_up(<ptrdiff_t>cnp.PyArray_DATA(self.memory), CACHE_LINE)
@@ -370,9 +374,9 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
     cdef int status
     cdef rows r
     check_loss(loss, loss_hyper, check_network(layers, params, None, is_direct(indices, indptr)))
-    r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers)
+    r = checked_rows(x, indices, indptr, labels, targets, sample_weight, layers, real_size(x), is_bfloat16(x))
     check_given(loss, r.n, labels, targets)
-    check_sizes("gradient", cnp.PyArray_SIZE(params), cnp.PyArray_ITEMSIZE(x), gradient)
+    check_sizes("gradient", cnp.PyArray_SIZE(params), real_size(x), gradient)
     with nogil:
         status = k.network_loss_gradient(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
                                          loss, hyper_data, alpha, clip, cnp.PyArray_DATA(gradient), &loss_mean, n_threads)
@@ -386,6 +390,7 @@ cdef const kernels *kernels_for_job(job) except NULL:
         return kernels_for(job.params)
     if BFLOAT16_KERNELS == NULL:
         raise TypeError("this module has no kernels for bfloat16")
+    check_sizes("params", cnp.PyArray_SIZE(job.params), sizeof(float), job.params)
     return BFLOAT16_KERNELS
 
 
@@ -405,7 +410,8 @@ cdef int fill_job(given, job_in_c *j, bint one_batch=False) except -1:
     n_out = check_network(layers, params, buffers, is_direct(given.indices, given.indptr)
                           or is_direct(given.validation_indices, given.validation_indptr))
     check_loss(j.loss, loss_hyper, n_out)
-    j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers)
+    j.data = checked_rows(given.x, given.indices, given.indptr, given.labels, given.targets, given.sample_weight, layers, item,
+                          given.bfloat16)
     check_given(j.loss, j.data.n, given.labels, given.targets)
     j.orders, j.n_epochs, j.n_visits = <const ptrdiff_t *>cnp.PyArray_DATA(orders), n_epochs, orders.shape[1]
     j.layers, j.n_layers = <const layer *>cnp.PyArray_DATA(layers), layers.shape[0]
@@ -428,7 +434,7 @@ cdef int fill_job(given, job_in_c *j, bint one_batch=False) except -1:
     j.best_params, j.best_buffers = cnp.PyArray_DATA(best_params), data(best_buffers)
     if j.validation_losses != NULL:
         j.validation = checked_rows(given.validation_x, given.validation_indices, given.validation_indptr, given.validation_labels,
-                                    given.validation_targets, given.validation_weight, layers)
+                                    given.validation_targets, given.validation_weight, layers, item, given.bfloat16)
         check_given(j.loss, j.validation.n, given.validation_labels, given.validation_targets)
         check_sizes("validation_losses", n_epochs, sizeof(double), validation_losses)
         check_sizes("best", 2, sizeof(double), best)

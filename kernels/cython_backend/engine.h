@@ -15,6 +15,7 @@
  *   per_real.h     includes what follows, once for each of them:
  *     simd.h           one register
  *     storage.h        numbers in memory: REAL, or a narrower type
+ *     factors.h        what products multiply: numbers, or pairs of them
  *     vmath.h          exp, sigmoid, tanh, log, the normal distribution
  *     tile.h           the micro-kernel
  *     packing.h        copies in tiles' order

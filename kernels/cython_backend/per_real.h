@@ -19,6 +19,7 @@
 
 #include "simd.h"
 #include "storage.h"
+#include "factors.h"
 #include "vmath.h"
 #include "tile.h"
 #include "packing.h"

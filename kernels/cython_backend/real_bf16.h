@@ -1,6 +1,6 @@
 /* The real type float with values between layers stored as bfloat16: the upper half of a float, rounded to nearest even. NaN stays
- * NaN. storage.h says what is stored so. With AVX512-BF16 there are instructions for rounding, and for the sums of products of pairs;
- * these take subnormal numbers for zero, as the training loop does. */
+ * NaN. storage.h says what is stored so. AVX512-BF16 has instructions for rounding and for the sums of products of pairs; these
+ * take subnormal numbers for zero, as the training loop does. */
 
 #include "real_f32.h"
 #undef SUFFIX

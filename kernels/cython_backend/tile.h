@@ -11,14 +11,14 @@
  */
 
 struct FN(panel) {
-    const STORED *b;        /* B(k, j) = b[k * b_stride + j], whole registers readable; in pairs B(k..k+1, j) = b[k / 2 * b_stride + 2 * j] */
+    const STORED *b;        /* B(k, j) = b[k / PAIR * b_stride + j * PAIR + k % PAIR], whole registers readable */
     const REAL *unpacked;   /* B for a tile that packs */
     ptrdiff_t b_stride;
     ptrdiff_t b_next;       /* from this panel to the next one, for a tile that fetches that */
     STORED *packed;         /* where a tile that packs copies B to, row after row */
     const REAL *start;      /* what every row of C starts from (whole registers readable) */
     ptrdiff_t depth;        /* number of k; where A is transposed, a multiple of PAIR */
-    ptrdiff_t a_stride;     /* from a row of A to the next, or from a column, or pair of columns, to the next where A is transposed */
+    ptrdiff_t a_stride;     /* from a row of A to the next or, where A is transposed, from a column or pair of columns */
     ptrdiff_t c_stride;
     ptrdiff_t gate_stride;
     ptrdiff_t last;         /* columns in the last register, 1..LANES; only these are stored */

@@ -172,7 +172,8 @@ def one_matrix(x, indices, indptr, layers):
 def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_threads):
     """The outputs of the network: every row of the layer table in turn, without dropout, with the running statistics."""
     require_known(layers)
-    logits = Pass(layers, params, buffers, training=False).forward(one_matrix(x, indices, indptr, layers))
+    batch = Pass(layers, params, buffers, training=False, bfloat16=x.dtype == BITS)
+    logits = batch.forward(one_matrix(x, indices, indptr, layers))
     outputs[...] = apply_link(layers[-1]["code"], logits)
 
 
@@ -193,9 +194,10 @@ def network_loss_gradient(
     gradient is the same. Nothing is dropped; batch norm takes the statistics of these rows.
     """
     require_known(layers, loss, loss_hyper)
+    batch = Pass(layers, params, np.empty(0, params.dtype), training=True, bfloat16=x.dtype == BITS)
     x = one_matrix(x, indices, indptr, layers)
     y = dense_targets(labels, targets, np.empty((x.shape[0], layers[-1]["n_out"]), x.dtype))
-    batch, total_weight = Pass(layers, params, np.empty(0, params.dtype), training=True), weight_of(sample_weight, x.shape[0])
+    total_weight = weight_of(sample_weight, x.shape[0])
     if total_weight == 0:
         gradient[...] = 0
         return 0.0

@@ -268,6 +268,33 @@ def test_halves_of_a_step_and_jobs_together(backend):
     np.testing.assert_array_equal(together.params, whole.params)
 
 
+def test_outputs_and_gradients_of_networks(backend):
+    job = make_job("plain", "dense")
+    rows, layers, found = Rows(*job[: len(Rows._fields)]), job.layers, []
+    for raw in (backend.bfloat16, kernels.load("reference").bfloat16):
+        outputs, again, gradient = np.empty((N, N_OUT), np.float32), np.empty((N, N_OUT), np.float32), np.empty_like(job.params)
+        raw.network_forward(*rows[:3], layers, job.params, job.buffers, outputs, 2)
+        raw.bind_forward(rows.x, layers, job.params, job.buffers, again, 1)()
+        np.testing.assert_array_equal(again, outputs)
+        loss = raw.network_loss_gradient(*rows, layers, job.params, job.loss, job.loss_hyper, 0.01, 0.0, gradient, 2)
+        found.append((outputs, gradient, loss))
+    for actual, expected in zip(*found, strict=True):
+        within(np.asarray(actual), np.asarray(expected), UNIT * np.abs(expected).max())
+
+
+def test_rows_in_the_form_of_another_job_are_refused(backend):
+    job = make_job("plain", "dense")
+    raw = raw_for(backend, job)
+    if not hasattr(raw, "ISA"):
+        pytest.skip("NumPy knows what an array holds")
+    for wrong in (job._replace(x=widened(job.x)), job._replace(validation_x=widened(job.validation_x))):
+        with pytest.raises(ValueError, match="x must have 990 items of 2 bytes"):
+            raw.train_epochs(wrong, 1)
+    wrong = job._replace(bfloat16=False, validation_losses=np.empty(0))
+    with pytest.raises(ValueError, match="x must have 990 items of 4 bytes"):
+        backend.raw.train_epochs(wrong, 1)
+
+
 def test_a_module_without_it_says_so():
     try:
         raw = kernels.load("cython", "avx512").raw

@@ -67,6 +67,8 @@ assert_type(spread, TabularRegressor)
 assert_type(spread.predict(X), Floats)
 assert_type(spread.predict(X, return_std=True), tuple[Floats, Floats])
 TabularRegressor(loss="quantile", quantile=0.9, categorical_features=["city"], hidden_layer_sizes=[8, 8], scoring="r2", max_time=60)
+TabularRegressor(precision="bfloat16")
+MLPClassifier(precision="bfloat16")
 
 theirs: Any = to_sklearn([classifier])[0]
 theirs = classifier.to_sklearn()

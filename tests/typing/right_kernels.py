@@ -3,6 +3,7 @@
 from typing import assert_type
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from fastprop import Network, kernels
@@ -19,6 +20,9 @@ a = linear_forward(x, weight, bias, "relu", n_threads=1)
 assert_type(a, Floats)
 dx, dweight, dbias = kernels.linear_backward(np.ones_like(a), x, weight, a, activation="relu")
 dx.sum()
+bits = np.zeros((10, 4), np.uint16)
+of_bits = linear_forward(bits, weight.astype(np.float32), bias.astype(np.float32))
+assert_type(of_bits, NDArray[np.uint16])
 assert_type(kernels.softmax_cross_entropy_forward(a, labels), tuple[float, Floats])
 assert_type(kernels.squared_error_forward(a, a.copy()), float)
 kernels.activation_forward(x.astype(np.float32), "tanh", out=np.empty((10, 4), np.float32))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fastprop
-from fastprop import MLPClassifier, MLPRegressor, kernels, nn
+from fastprop import MLPClassifier, MLPRegressor, kernels, nn, precision
 from fastprop.estimators import learning_rates, parameters, weights
 from fastprop.inspection import flow, flow_display, gradients
 from fastprop.kernels import annotations, dispatch, spec
@@ -28,6 +28,7 @@ OPTIONS = [
     (learning_rates.ScheduleName, {"constant", "invscaling", "adaptive", *learning_rates.SHAPES}),
     (typing.get_args(nn.init.Initializer)[0], nn.init.INITIALIZERS),
     (gradients.Verdict, gradients.VERDICTS),
+    (typing.get_args(precision.Precision)[0], filter(None, precision.PRECISIONS)),
 ]
 
 
