@@ -12,6 +12,7 @@ import numpy as np
 import sklearn
 
 from .annotations import ArrayLike, MatrixLike
+from .collective.context import refuse
 from .interrupts import check, interruptible
 from .same_data import same_data
 from .threadpool import limited
@@ -79,6 +80,7 @@ def fit_many(
     >>> [model.classes_.tolist() for model in models]
     [[0, 1, 2], [0, 1, 2], [0, 1, 2]]
     """
+    refuse("fit_many")
     estimators = list(estimators)
     _check_apart(estimators)
     n_at_a_time = min(len(estimators), effective_n_threads(n_jobs))

@@ -5,6 +5,6 @@ and the transport; other engines by a `Group` of your own and `use`.
 """
 
 from .adapters import mpi, torch
-from .context import Group, use
+from .context import Group, RankError, use
 
-__all__ = ["Group", "mpi", "torch", "use"]
+__all__ = ["Group", "RankError", "mpi", "torch", "use"]

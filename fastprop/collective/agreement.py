@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .context import Group, RankError
+from .context import Group, RankError, on_all_ranks
 
 T = TypeVar("T")
 
 
 def gathered(group: Group, value: Any) -> list[Any]:
     """The object of each rank, in their order."""
-    own = np.frombuffer(pickle.dumps(value), np.uint8)
+    pickled = pickle.dumps(value)
+    own = np.frombuffer(pickled + b"\0" * (-len(pickled) % 4), np.uint32)  # as float64, which every engine adds up
     lengths = np.zeros(group.size)
     lengths[group.rank] = len(own)
     group.allreduce_(lengths)
@@ -23,24 +24,23 @@ def gathered(group: Group, value: Any) -> list[Any]:
     data = np.zeros(ends[-1])
     data[ends[group.rank] - len(own) : ends[group.rank]] = own
     group.allreduce_(data)
-    return [pickle.loads(part.astype(np.uint8).tobytes()) for part in np.split(data, ends[:-1])]
+    return [pickle.loads(part.astype(np.uint32).tobytes()) for part in np.split(data, ends[:-1])]
 
 
-def agreed(group: Group, function: Callable[[], T]) -> tuple[T, list[T]]:
-    """(what the function returns here, on all ranks); where it fails on one, all raise."""
+def agreed(group: Group, function: Callable[[], T]) -> T:
+    """What the function returns here; where it fails on one rank, all raise."""
     value, error = None, None
     try:
         value = function()
     except Exception as raised:
         error = raised
-    said = gathered(group, (value, None if error is None else f"{type(error).__name__}: {error}"))
-    failed = [rank for rank, (_, text) in enumerate(said) if text is not None]
+    said = gathered(group, None if error is None else f"{type(error).__name__}: {error}")
+    failed = [rank for rank, text in enumerate(said) if text is not None]
     if failed:
         if error is None:
-            error = RankError(f"rank {failed[0]} failed: {said[failed[0]][1]}")
-        error._on_all_ranks = True  # type: ignore[attr-defined]
-        raise error
-    return value, [value for value, _ in said]  # type: ignore[return-value]
+            error = RankError(f"rank {failed[0]} failed: {said[failed[0]]}")
+        raise on_all_ranks(error)
+    return value  # type: ignore[return-value]
 
 
 def of_rank_0(group: Group, *numbers: float) -> list[float]:

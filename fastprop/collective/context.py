@@ -84,8 +84,14 @@ def refuse(what: str) -> None:
         raise ValueError(f"{what} does not train together with other ranks: only fit of MLPClassifier and MLPRegressor does")
 
 
-class RankError(RuntimeError):
-    """An error on another rank, which all ranks agreed on."""
+class RankError(ValueError):
+    """What ranks raise where another one refuses its data or parameters; it raises its own error."""
+
+
+def on_all_ranks(error: BaseException) -> BaseException:
+    """The error, marked as one that every rank has, so that none ends the others."""
+    error._on_all_ranks = True  # type: ignore[attr-defined]
+    return error
 
 
 @contextmanager
@@ -127,8 +133,9 @@ def ends_together(group: Group) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not getattr(error, "_on_all_ranks", False):
-            error._on_all_ranks = True  # type: ignore[attr-defined]
+        leaves = isinstance(error, SystemExit) and not error.code
+        if not leaves and not getattr(error, "_on_all_ranks", False):
+            on_all_ranks(error)
             reason = "".join(traceback.format_exception(error))
             print(f"rank {group.rank} of {group.size} ends all:\n{reason}", file=sys.stderr, flush=True)
             group.abort(str(error) or type(error).__name__)

@@ -180,7 +180,8 @@ class DaskMixin:
         """The predictions of a plain estimator's method for a Dask collection."""
         check_is_fitted(self)
         local = self.to_local().drop_optimizer_state()
-        dtype = X.dtype if isinstance(X, da.Array) else np.result_type(*X.dtypes) if hasattr(X, "dtypes") else np.float64
+        dtypes = [X.dtype] if isinstance(X, da.Array) else getattr(X, "dtypes", [np.float64])
+        dtype = np.result_type(*map(_plain_dtype, dtypes))
         nameless = copy.copy(local)
         vars(nameless).pop("feature_names_in_", None)
         example = getattr(nameless, method)(np.zeros((1, self.n_features_in_), dtype))
@@ -201,6 +202,11 @@ class DaskMixin:
         made = BaseEstimator.__sklearn_clone__(without)
         made.client = self.client
         return made
+
+
+def _plain_dtype(dtype):
+    """Of a column, float64 where NumPy has no such dtype."""
+    return dtype if isinstance(dtype, np.dtype) else np.float64
 
 
 def _here(given, client):

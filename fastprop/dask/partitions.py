@@ -12,7 +12,7 @@ from distributed import Future
 from numpy.typing import NDArray
 
 from ..estimators.held_out import named
-from ..estimators.parts import Summary, checked_part, summary_of
+from ..estimators.parts import Summary, checked_part, has_rows, summary_of, triple
 from ..estimators.rows import InMemory, joined
 from ..network import Network
 from ..training_set import TrainingSet, aligned
@@ -47,7 +47,7 @@ def partitions(X: Any, y: Any, sample_weight: Any) -> list[Delayed]:
             raise TypeError(
                 "y and sample_weight must not be given where X is a list: its delayed parts are (X, y) or (X, y, weight)"
             )
-        return [delayed(_triple)(part, place) for place, part in enumerate(blocks(X, "X"))]
+        return [delayed(triple)(part, f"partition {place}") for place, part in enumerate(blocks(X, "X"))]
     columns = [blocks(X, "X")]
     for name, given in {"y": y, "sample_weight": sample_weight}.items():
         if given is None and name == "y":
@@ -68,19 +68,12 @@ def _beside(X, given, name, n_blocks):
     return found
 
 
-def _triple(part, place):
-    if not isinstance(part, (tuple, list)) or len(part) not in (2, 3):
-        what = f"{len(part)} elements" if isinstance(part, (tuple, list)) else f"a {type(part).__name__}"
-        raise TypeError(f"partition {place} must be (X, y) or (X, y, sample_weight); got {what}")
-    return (*part, None)[:3]
-
-
 # Tasks. An estimator in them has no data, only parameters and what checking data leaves on it.
 
 
 def seen(part: Any, place: int, estimator: Any, reset: bool) -> Any:
     """The `Summary` of a partition, or None where it has no rows."""
-    if not _n_rows(part):
+    if not has_rows(*part[:2]):
         return None
     with named(f"partition {place}"):
         return summary_of(estimator, *part, reset=reset)

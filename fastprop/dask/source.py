@@ -33,9 +33,16 @@ class InPartitions:
     """The checked partitions, with the attributes of `rows.CheckedRows`."""
 
     def __init__(
-        self, client: Client, tasks: Sequence[tuple[int, Delayed]], counts: Sequence[int], everything: Known, checks: Any
+        self,
+        client: Client,
+        tasks: Sequence[tuple[int, Delayed]],
+        counts: Sequence[int],
+        everything: Known,
+        checks: Any,
+        file: CheckpointFile | None,
     ) -> None:
-        self.client, self.tasks, self.counts, self.checks = client, tasks, counts, checks
+        self.client, self.tasks, self.counts, self.checks, self.file = client, tasks, counts, checks, file
+        self.loaded = None if file is None else file.load()
         self.summary, _, self.example, self.given = everything
         self.n_features, self.dtype = self.summary.n_features, self.summary.dtype
 
@@ -60,8 +67,10 @@ def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], give
     if not estimator.shuffle_partitions and estimator._is_classifier:
         _warn_of_skew([seen.targets for _, seen in found], summary.targets)
     checks = partitions.Checks(estimator._bare(), summary, everything.class_weight)
-    numbered = [(place, tasks[place]) for place, _ in found]
-    return InPartitions(client, numbered, [seen.n_rows for _, seen in found], everything, checks)
+    numbered, counts = [(place, tasks[place]) for place, _ in found], [seen.n_rows for _, seen in found]
+    path = estimator.checkpoint
+    file = None if path is None else CheckpointFile(path, _problem(estimator, counts, summary))
+    return InPartitions(client, numbered, counts, everything, checks, file)
 
 
 def _warn_of_skew(parts, everything):
@@ -99,8 +108,7 @@ class RowsOfPartitions(EpochRows):
         self._client, self._estimator, self.held_out = checked.client, estimator, checked.given
         self.n_rows = checked.summary.n_rows
         seed = deepcopy(estimator._random_state).randint(2**31 - 1)
-        file = None if estimator.checkpoint is None else CheckpointFile(estimator.checkpoint, _problem(estimator, network, checked))
-        self._saved = Checkpoint(file, None if file is None else file.load(), seed)
+        self._saved = Checkpoint(checked.file, checked.loaded, seed)
         checks = delayed(checked.checks, traverse=False)
         pieces = [
             delayed(partitions.checked)(task, place, n, checks)
@@ -154,13 +162,13 @@ class RowsOfPartitions(EpochRows):
         return ending
 
 
-def _problem(estimator, network, checked):
+def _problem(estimator, counts, summary):
     """What a fit must have in common with the one that wrote a checkpoint."""
     parameters = described(estimator, OF_THE_PROCESS | LIMITS)
     if isinstance(estimator.random_state, np.random.RandomState):
         parameters["random_state"] = "a RandomState"
-    size = {"sizes": network.sizes, "dtype": network.dtype.name, "rows of each partition": list(checked.counts)}
-    return parameters | size | {"samples seen before": getattr(estimator, "t_", 0)}
+    data = {"rows of each partition": list(counts), "data": summary.digests, "dtype": summary.dtype.name}
+    return parameters | data | {"samples seen before": getattr(estimator, "t_", 0)}
 
 
 class _SavingRule:

@@ -113,8 +113,8 @@ class BaseMLP(
         """The score for early stopping of a network's outputs, where y is in the form of `_encoded`."""
 
     @abstractmethod
-    def _score_moments(self, y, outputs, sample_weight):
-        """A vector whose sum over parts of the rows gives `_score_of_moments` the score of all."""
+    def _score_moments(self, y, outputs, sample_weight, center):
+        """A vector whose sum over parts of the rows gives `_score_of_moments` the score of all, where center is the mean of y."""
 
     @abstractmethod
     def _score_of_moments(self, moments):

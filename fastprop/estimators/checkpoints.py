@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -11,6 +12,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,15 +50,18 @@ class CheckpointFile:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """(arrays, values), or None where there is no file; an error where it is of another fit."""
+        """(arrays, values), or None where there is no file; an error where it is of another fit or cannot be written."""
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, "checkpoint needs a folder that exists", folder)
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = dict(file)
             header = json.loads(arrays.pop("header").tobytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"{self.path} is no checkpoint: {error}") from error
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{self.path} is no checkpoint: {type(error).__name__}") from error
         if header.get("version") != VERSION:
             raise ValueError(f"{self.path} has version {header.get('version')} of checkpoints; this fastprop reads {VERSION}")
         for name, here in self._problem.items():

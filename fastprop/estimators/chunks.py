@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import loop
 from .held_out import named
-from .parts import Known, check_validation, checked_part, known, summary_of
+from .parts import Known, check_validation, checked_part, has_rows, known, summary_of, triple
 from .rows import EpochRows, InMemory, joined
 
 
@@ -43,15 +43,9 @@ class Source:
         else:
             chunks = enumerate(self._given() if callable(self._given) else self._given)
         for place, chunk in chunks:
-            if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
-                what = f"{len(chunk)} elements" if isinstance(chunk, (tuple, list)) else f"a {type(chunk).__name__}"
-                raise TypeError(f"chunk {place} of source must be (X, y) or (X, y, sample_weight); got {what}")
-            if _n_rows(chunk[1]):
-                yield place, (*chunk, None)[:3]
-
-
-def _n_rows(y):
-    return y.shape[0] if getattr(y, "shape", ()) else len(y) if hasattr(y, "__len__") else 1
+            chunk = triple(chunk, f"chunk {place} of source")
+            if has_rows(*chunk[:2]):
+                yield place, chunk
 
 
 class InChunks:
@@ -148,12 +142,11 @@ class ChunkEpochs:
 
     def _order(self, n):
         """The order of a chunk's rows, of the only chunk one that continues the last epoch's, as in `loop.shuffled_orders`."""
-        orders = self._only_order
-        if orders is None:
-            orders = loop.shuffled_orders(np.arange(n), self._random_state)
-            if n == self._n_all:
-                self._only_order = orders
-        return orders(1)[0]
+        if n != self._n_all:
+            return loop.shuffled_orders(np.arange(n), self._random_state)(1)[0]
+        if self._only_order is None:
+            self._only_order = loop.shuffled_orders(np.arange(n), self._random_state)
+        return self._only_order(1)[0]
 
     def _check_number(self, n_seen, is_right):
         if not is_right:

@@ -508,7 +508,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _score_outputs(self, y, outputs, sample_weight):
         return np.average(self._hits(y, outputs), weights=sample_weight)
 
-    def _score_moments(self, y, outputs, sample_weight):
+    def _score_moments(self, y, outputs, sample_weight, center):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         return np.array([weight[self._hits(y, outputs)].sum(dtype=np.float64), weight.sum(dtype=np.float64)])
 

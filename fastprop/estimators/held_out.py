@@ -34,10 +34,11 @@ class Rows(NamedTuple):
     sample_weight: Floats | None
 
 
-def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None):
+def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None, of_a_part=False):
     """The `Rows` of X_val, y_val and sample_weight_val, or None where there are none.
 
-    ``dtype`` is that of X to train on, ``example`` a row of its y as it is encoded. An error names what is missing or wrong.
+    ``dtype`` is that of X to train on, ``example`` a row of its y as it is encoded. The weights of a part of the rows may all be
+    zero. An error names what is missing or wrong.
     """
     if not are_given(X, y, sample_weight):
         return None
@@ -51,7 +52,7 @@ def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None):
             raise ValueError(f"must have shape {expected} to go with y; got {y.shape}")
         y = estimator._encoded(y)
     with named("sample_weight_val"):
-        sample_weight = checked_weights(sample_weight, X, "sample_weight_val")
+        sample_weight = checked_weights(sample_weight, X, "sample_weight_val", of_a_part)
     return Rows(X, y, sample_weight)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
+from ..training_set import is_sparse
 from .held_out import VALIDATION, Rows, given_rows
 from .rows import InMemory
 from .stochastic import check_rows
@@ -78,16 +80,22 @@ def _balanced(counts, n_rows):
 
 @dataclass(frozen=True)
 class Summary:
-    """What was seen of one part, or of several: ``targets`` are `Labels`, or of a regressor None; ``example`` is a row of y."""
+    """What was seen of one part, or of several.
+
+    ``targets`` are `Labels`, or of a regressor None; ``example`` is a row of y; ``digests`` has a number for each part, by which
+    other data can be told from these.
+    """
 
     n_rows: int
     n_features: int
     feature_names: tuple[str, ...] | None
     dtype: np.dtype[Any]
+    is_sparse: bool
     has_weights: bool
     some_weight: bool
     targets: Labels | None
     example: Any
+    digests: tuple[int, ...]
 
     def joined(self, other: Summary) -> Summary:
         """What was seen of both; an error says in what ``other`` differs."""
@@ -95,6 +103,9 @@ class Summary:
             raise ValueError(f"X has {other.n_features} features; the rows before it have {self.n_features}")
         if other.feature_names != self.feature_names:
             raise ValueError(f"X has the feature names {other.feature_names}; the rows before it have {self.feature_names}")
+        if other.is_sparse != self.is_sparse:
+            forms = ("dense", "sparse")
+            raise ValueError(f"X is {forms[other.is_sparse]}; the rows before it are {forms[self.is_sparse]}")
         if self.targets is None and other.example.shape[1:] != self.example.shape[1:]:
             raise ValueError(f"y has rows of shape {other.example.shape[1:]}; those before it have {self.example.shape[1:]}")
         return Summary(
@@ -102,10 +113,12 @@ class Summary:
             self.n_features,
             self.feature_names,
             np.result_type(self.dtype, other.dtype),
+            self.is_sparse,
             self.has_weights or other.has_weights,
             self.some_weight or other.some_weight,
             None if self.targets is None or other.targets is None else self.targets.joined(other.targets),
             self.example,
+            self.digests + other.digests,
         )
 
     def use(self, estimator: Any, reset: bool) -> None:
@@ -135,11 +148,37 @@ def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool =
         X.shape[1],
         None if names is None else tuple(names.tolist()),
         X.dtype,
+        is_sparse(X),
         weight is not None,
         weight is None or bool(weight.any()),
         Labels.of(y) if estimator._is_classifier else None,
         y[:1],
+        (_digest(X, y),),
     )
+
+
+def _digest(X, y):
+    """A number that hardly any other rows have: of the first and the last row, and of some of the targets."""
+    X, y = X[[0, X.shape[0] - 1]], y[:: max(1, y.shape[0] // 100)]
+    X, y = (array.toarray() if is_sparse(array) else array for array in (X, y))
+    return crc32(repr((X.tolist(), y.tolist())).encode())
+
+
+def has_rows(X: Any, y: Any) -> bool:
+    """Whether there is something to check: no rows in both X and y are a part without rows."""
+    return any(_n_rows(array) != 0 for array in (X, y))
+
+
+def _n_rows(array):
+    return array.shape[0] if getattr(array, "shape", ()) else len(array) if hasattr(array, "__len__") else 1
+
+
+def triple(part: Any, name: str) -> tuple[Any, Any, Any]:
+    """(X, y, weights or None) of what should be a part."""
+    if not isinstance(part, (tuple, list)) or len(part) not in (2, 3):
+        what = f"{len(part)} elements" if isinstance(part, (tuple, list)) else f"a {type(part).__name__}"
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight); got {what}")
+    return (*part, None)[:3]
 
 
 class Known(NamedTuple):
@@ -155,13 +194,19 @@ class Known(NamedTuple):
     given: Rows | None
 
 
-def known(estimator: Any, summary: Summary, reset: bool, given: dict[str, Any], classes: Any = None) -> Known:
-    """`Known` of parts that were seen, and of the given validation rows and classes; sets what `BaseMLP._checked_input` sets."""
+def known(
+    estimator: Any, summary: Summary, reset: bool, given: dict[str, Any], classes: Any = None, of_a_part: bool = False
+) -> Known:
+    """`Known` of parts that were seen, and of the given validation rows, all or a part of them, and classes.
+
+    Sets what `BaseMLP._checked_input` sets.
+    """
     check_some_weight(summary.some_weight)
     summary.use(estimator, reset)
     class_weight = estimator._use_summary(summary, classes)
     example = estimator._encoded(summary.example)
-    return Known(summary, class_weight, example, given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION)))
+    rows = given_rows(estimator, summary.dtype, example, *map(given.get, VALIDATION), of_a_part=of_a_part)
+    return Known(summary, class_weight, example, rows)
 
 
 def check_validation(estimator: Any, everything: Known, what: str) -> None:
@@ -177,6 +222,8 @@ def checked_part(estimator: Any, part: Any, summary: Summary, class_weight: Any)
     X, y = estimator._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=False)
     y = estimator._encoded(y)
     sample_weight = checked_weights(sample_weight, X, of_a_part=True)
+    if is_sparse(X) != summary.is_sparse or (sample_weight is not None and not summary.has_weights):
+        raise ValueError("the rows are sparse, or have weights, unlike when they were first read")
     if sample_weight is None and summary.has_weights:
         sample_weight = np.ones(len(y), summary.dtype)
     sample_weight = estimator._weights_of_rows(y, sample_weight, incremental=True, class_weight=class_weight)

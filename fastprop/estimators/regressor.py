@@ -492,14 +492,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_outputs(self, y, outputs, sample_weight):
         return r2_score(y, self._in_order(outputs), sample_weight=sample_weight)
 
-    def _score_moments(self, y, outputs, sample_weight):
+    def _score_moments(self, y, outputs, sample_weight, center):
         y, weight = y.astype(np.float64), np.ones(len(y)) if sample_weight is None else sample_weight
-        squares = (y, y**2, (y - self._in_order(outputs)) ** 2)
-        return np.concatenate([[weight.sum(dtype=np.float64)], *(weight @ values for values in squares)])
+        return np.concatenate([weight @ (y - center) ** 2, weight @ (y - self._in_order(outputs)) ** 2])
 
     def _score_of_moments(self, moments):
-        weight, (sums, squares, residuals) = moments[0], moments[1:].reshape(3, -1)
-        return float(np.mean(1 - residuals / (squares - sums**2 / weight)))
+        total, residual = moments.reshape(2, -1)
+        # For a constant y, as `r2_score`
+        return float(np.mean(np.where(total == 0, residual == 0, 1 - residual / np.where(total == 0, 1, total))))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -42,7 +42,9 @@ class EpochRows(ABC):
     left_by_split: NDArray[np.intp] | None = None
     """Which of the rows that were given remain for training; None for all."""
     speaks = True
-    """Whether this process prints and warns."""
+    """Whether this process prints."""
+    share = 1.0
+    """How much of each mini-batch this process computes."""
 
     @abstractmethod
     def epochs(

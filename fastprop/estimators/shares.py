@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from .. import interrupts, loop
 from ..collective.agreement import agreed, gathered, of_rank_0, total
-from ..collective.context import Block, Group, ends_together
+from ..collective.context import Group, ends_together, on_all_ranks
 from ..training_calls import TrainingCalls
 from .checkpoints import LIMITS, Checkpoint, CheckpointFile, described
 from .held_out import Rows, Validation, scorer_of, split_rows
-from .parts import Summary, checked_part, known, summary_of
+from .parts import Summary, checked_part, has_rows, known, summary_of
 from .rows import EpochRows, InMemory
+from .validation import check_some_weight
 
 # Parameters that may differ from rank to rank
 OWN_PARAMETERS = {"n_jobs", "random_state", "verbose"}
@@ -31,8 +32,8 @@ SECONDS_BETWEEN_SAVES = 1.0
 class InShares:
     """The checked rows of this rank, ``own``, with the attributes of `rows.CheckedRows`."""
 
-    def __init__(self, block: Block, own: InMemory, example: NDArray[Any], problem: dict[str, Any]) -> None:
-        self._group, self._checkpoint, self._own, self.example, self._problem = *block, own, example, problem
+    def __init__(self, group: Group, own: InMemory, example: NDArray[Any], file: CheckpointFile | None, loaded: Any) -> None:
+        self._group, self._own, self.example, self._file, self._loaded = group, own, example, file, loaded
         self.n_features, self.dtype, self.given = own.n_features, own.dtype, own.given
 
     def begin(self, estimator, network):
@@ -41,19 +42,11 @@ class InShares:
         group.broadcast_(network.params)
         estimator._random_state, *_ = gathered(group, estimator._random_state if group.rank == 0 else None)
         seed = deepcopy(estimator._random_state).randint(2**31 - 1)
-        saved = self._saved({"sizes": network.sizes, "dtype": network.dtype.name}, seed)
+        saved = Checkpoint(self._file, self._loaded, seed, SECONDS_BETWEEN_SAVES)
         data, rows, held_out = network.training_set(*own[:3]), np.arange(len(own.y)), own.given
         if estimator.early_stopping and held_out is None:
             rows, held_out = self._split(estimator.validation_fraction, np.random.RandomState([saved.seed, group.rank]))
         return RowsOfShare(group, estimator, saved, data, rows, held_out)
-
-    def _saved(self, form, seed):
-        """The `Checkpoint`, which rank 0 reads and writes."""
-        file, loaded = None, None
-        if self._checkpoint is not None:
-            file = CheckpointFile(self._checkpoint, self._problem | form) if self._group.rank == 0 else None
-            _, (loaded, *_) = agreed(self._group, lambda: file and file.load())
-        return Checkpoint(file, loaded, seed, SECONDS_BETWEEN_SAVES)
 
     def _split(self, fraction, random_state):
         """(the rows to train on, the `Rows` held out); none of the few rows of a small share."""
@@ -69,19 +62,37 @@ class InShares:
 
 def in_shares(estimator, block, X, y, sample_weight, given, reset):
     """`InShares` of the arguments of ``fit`` on each rank; sets what `BaseMLP._checked_input` sets. All ranks raise, or none."""
+    group, path = block
+    given = given if has_rows(given.get("X_val", ()), given.get("y_val", ())) else {}
+    looks = gathered(group, agreed(group, partial(_looked, estimator, X, y, sample_weight, bool(given), reset)))
+    own, example = agreed(group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
+    file = None
+    if path is not None and group.rank == 0:
+        file = CheckpointFile(path, _problem(estimator, looks))
+    loaded = None if path is None else gathered(group, agreed(group, lambda: file and file.load()))[0]
+    return InShares(group, own, example, file, loaded)
 
-    def look():
-        if estimator.normalization == "batch":
-            raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
-        part = summary_of(estimator, X, y, sample_weight, reset) if len(y) else None
-        return part, described(estimator, OWN_PARAMETERS), bool(given)
 
-    _, looks = agreed(block.group, look)
-    (own, example), _ = agreed(block.group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
-    problem = described(estimator, OWN_PARAMETERS | LIMITS) | {
-        "rows of each rank": [0 if part is None else part.n_rows for part, _, _ in looks]
-    }
-    return InShares(block, own, example, problem)
+def _looked(estimator, X, y, sample_weight, has_validation, reset):
+    """(`Summary` or None where there are no rows, what must be the same on all ranks, whether there are validation rows)."""
+    if estimator.normalization == "batch":
+        raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
+    part = summary_of(estimator, X, y, sample_weight, reset) if has_rows(X, y) else None
+    same = described(estimator, OWN_PARAMETERS)
+    if not reset:
+        shapes = [(weight.shape, weight.dtype.name) for weight in estimator.coefs_]
+        same["the model that training goes on with"] = f"{shapes} after {estimator.t_} rows"
+    return part, same, has_validation
+
+
+def _problem(estimator, looks):
+    """What a fit must have in common with the one that wrote a checkpoint."""
+    summary, seed = _joined(looks), estimator.random_state
+    sizes = [0 if part is None else part.n_rows for part, _, _ in looks]
+    data = {"rows of each rank": sizes, "data": summary.digests, "dtype": summary.dtype.name}
+    random_state = "a RandomState" if isinstance(seed, np.random.RandomState) else repr(seed)
+    before = {"random_state": random_state, "samples seen before": getattr(estimator, "t_", 0)}
+    return described(estimator, OWN_PARAMETERS | LIMITS) | data | before
 
 
 def _joined(looks):
@@ -93,17 +104,17 @@ def _joined(looks):
 
 def _checked(estimator, X, y, sample_weight, given, reset, looks):
     """(`InMemory` of this rank's rows, a row of y), as all ranks together have them."""
-    for rank, (_, parameters, _) in enumerate(looks):
-        for name, value in parameters.items():
-            if value != looks[0][1][name]:
-                first = looks[0][1][name]
-                raise ValueError(f"all ranks need the same parameters; {name} is {first} on rank 0, {value} on rank {rank}")
-    everything = known(estimator, _joined(looks), reset, given)
+    for rank, (_, same, _) in enumerate(looks):
+        for name in looks[0][1] | same:
+            first, here = looks[0][1].get(name), same.get(name)
+            if first != here:
+                raise ValueError(f"all ranks need the same parameters; {name} is {first} on rank 0, {here} on rank {rank}")
+    everything = known(estimator, _joined(looks), reset, given, of_a_part=True)
     summary, class_weight, example, rows = everything
     nothing = InMemory(np.zeros((0, summary.n_features), summary.dtype), example[:0], None, None)
     if rows is None and any(has_validation for _, _, has_validation in looks):
         rows = Rows(*nothing[:3])
-    own = checked_part(estimator, (X, y, sample_weight), summary, class_weight) if len(y) else nothing
+    own = checked_part(estimator, (X, y, sample_weight), summary, class_weight) if has_rows(X, y) else nothing
     return own._replace(given=rows), example
 
 
@@ -118,6 +129,7 @@ class RowsOfShare(EpochRows):
         group.allreduce_(sizes)
         self._sizes = sizes.astype(np.intp)
         self.n_rows, self.speaks = int(self._sizes.sum()), group.rank == 0
+        self.share = len(rows) / self.n_rows
 
     def epochs(self, network, n_rows, optimizer, rates, random_state, **options):
         runner = ShareEpochs(self._group, self._sizes, network, self._data, optimizer, rates, **options)
@@ -139,11 +151,15 @@ class RowsOfShare(EpochRows):
     def run(self, runner, orders, rule, n_epochs, *, observer, time_limit):
         # What one rank decides by its clock or a callback must hold for all.
         group = self._group
-        observer = None if observer is None else _AgreedObserver(group, observer)
+        (n_observers,) = total(group, observer is not None)
+        observer = _AgreedObserver(group, observer) if n_observers else None
         self._saved.resume(rule.validation)
         with ends_together(group):
             ending = loop.run_epochs(runner, orders, _AgreedRule(group, rule, time_limit, self._saved), n_epochs, observer=observer)
-        self._saved.finish()
+            if ending == "interrupted" and group.size > 1:
+                raise KeyboardInterrupt
+        if ending != "interrupted":
+            self._saved.finish()
         return ending
 
 
@@ -161,8 +177,9 @@ class ShareEpochs:
         """Train for an epoch, and append its loss."""
         n_steps, group, params = self._n_steps, self._group, self._network.params
         rates, sums, loss_sum = self._rates(1, n_steps), np.empty(len(params) + 2, params.dtype), 0.0
+        late = np.arange(group.size) * n_steps // group.size  # so that not all ranks add a left-over row in the same step
         for step in range(n_steps):
-            begins, ends = self._sizes * step // n_steps, self._sizes * (step + 1) // n_steps
+            begins, ends = (self._sizes * step + late) // n_steps, (self._sizes * (step + 1) + late) // n_steps
             first_row, own = int((ends - begins)[: group.rank].sum()), slice(begins[group.rank], ends[group.rank])
             self._calls.sums(orders[0, own], first_row, sums)
             group.allreduce_(sums)
@@ -182,22 +199,33 @@ class SharedValidation(Validation):
     def __init__(self, group: Group, estimator: Any, rows: Rows, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._group, self._estimator, self._rows = group, estimator, rows
+        (weight,) = total(group, self._total)
+        check_some_weight(weight)
+        # Squares of differences from it do not cancel.
+        self._center = 0.0
+        if not estimator._is_classifier:
+            own = np.ones(len(rows.y)) if rows.sample_weight is None else rows.sample_weight
+            self._center = np.array(total(group, *(own @ rows.y.astype(np.float64)))) / weight
 
     def judge(self, n_threads):
         loss, outputs = self._evaluate(n_threads)
-        loss_sum, weight = total(self._group, loss * self._total, self._total)
+        diverged = not np.isfinite(outputs).all()
+        loss_sum, weight, n_diverged = total(self._group, loss * self._total, self._total, diverged)
+        if n_diverged:
+            return loss_sum / weight, math.nan
         moments = self._moments(loss, outputs)
-        if not np.isfinite(outputs).all():
-            moments[...] = math.nan
         self._group.allreduce_(moments)
         scoring = self._estimator.scoring
         score = self._estimator._score_of_moments(moments) if scoring is None else float(moments[0] / moments[1])
+        if self.decides and math.isnan(score):
+            what = "early stopping needs a score of the validation rows, and scoring gives nan for those of a rank"
+            raise on_all_ranks(ValueError(what))
         return loss_sum / weight, score
 
     def _moments(self, loss, outputs):
         """What, added up over the ranks, gives the score."""
         if self._estimator.scoring is None:
-            return self._estimator._score_moments(self._rows.y, outputs, self._rows.sample_weight)
+            return self._estimator._score_moments(self._rows.y, outputs, self._rows.sample_weight, self._center)
         return np.array([self._total * self._score(loss, outputs) if len(outputs) else 0.0, self._total])
 
 
@@ -212,8 +240,9 @@ class _AgreedRule:
 
     def epoch_ends(self, loss, later):
         stopped = self._rule.epoch_ends(loss, later) or time.monotonic() >= self._end
-        self._saved.save(self._rule.validation)
         (stopped,) = of_rank_0(self._group, stopped)
+        if not stopped:
+            self._saved.save(self._rule.validation)
         return bool(stopped)
 
 
@@ -224,8 +253,9 @@ class _AgreedObserver:
         self._group, self._observer = group, observer
 
     def begin(self):
-        self._observer.begin()
+        if self._observer is not None:
+            self._observer.begin()
 
     def end(self):
-        (n_stopping,) = total(self._group, bool(self._observer.end()))
+        (n_stopping,) = total(self._group, self._observer is not None and bool(self._observer.end()))
         return n_stopping > 0

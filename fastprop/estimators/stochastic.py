@@ -25,7 +25,7 @@ def train(estimator, source, history, incremental, observer):
     rows = source.begin(estimator, network)
     batch_size = _batch_size(estimator, rows.n_rows)
     n_rows = _rows_of_epoch(estimator, rows.n_rows, batch_size)
-    n_threads = n_threads_of_steps(estimator.n_jobs, batch_size, network.n_weights)
+    n_threads = n_threads_of_steps(estimator.n_jobs, math.ceil(batch_size * rows.share), network.n_weights)
     optimizer = estimator._optimizer = _optimizer(estimator, network, incremental)
     history.expect(rows.held_out is not None, optimizer.varies)
     rows.resume(network, optimizer, history)

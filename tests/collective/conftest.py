@@ -8,6 +8,9 @@ import pytest
 
 from fastprop import collective
 
+# After which a rank that waits for another one fails
+SECONDS = 30
+
 
 class ThreadGroup:
     """The ranks of one process add up in the order of their numbers."""
@@ -20,12 +23,12 @@ class ThreadGroup:
         total = arrays[0].copy()
         for other in arrays[1:]:
             total += other
-        self._shared["barrier"].wait()
+        self._shared["barrier"].wait(SECONDS)
         array[...] = total
 
     def broadcast_(self, array):
         first = self._exchanged(array)[0].copy()
-        self._shared["barrier"].wait()
+        self._shared["barrier"].wait(SECONDS)
         array[...] = first
 
     def abort(self, reason):
@@ -36,7 +39,7 @@ class ThreadGroup:
         assert array.dtype in (np.float32, np.float64)
         assert array.flags.c_contiguous
         self._shared["arrays"][self.rank] = array
-        self._shared["barrier"].wait(30)
+        self._shared["barrier"].wait(SECONDS)
         arrays = [self._shared["arrays"][rank] for rank in range(self.size)]
         assert len({(a.shape, a.dtype) for a in arrays}) == 1
         return arrays
@@ -59,7 +62,9 @@ class Ranks:
             except BaseException as error:
                 self.errors[rank] = error
 
-        threads = [threading.Thread(target=contextvars.copy_context().run, args=(one, rank)) for rank in range(self.size)]
+        threads = [
+            threading.Thread(target=contextvars.copy_context().run, args=(one, rank), daemon=True) for rank in range(self.size)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -84,3 +89,8 @@ def ranks(request):
 @pytest.fixture
 def two_ranks():
     return Ranks(2)
+
+
+@pytest.fixture
+def eight_ranks():
+    return Ranks(8)

@@ -1,10 +1,13 @@
 """Errors on one rank, and checkpoints, with ranks that are threads."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 
-from fastprop import MLPClassifier, TabularClassifier, collective
+from fastprop import MLPClassifier, TabularClassifier, collective, fit_many
 from fastprop.estimators import shares
 from fastprop.estimators.shares import ShareEpochs
 
@@ -13,6 +16,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 DIGITS, DIGIT = load_digits(return_X_y=True)
 DIGITS = DIGITS / 16
 HALVES = [slice(0, 900), slice(900, None)]
+
+
+def no_score(estimator, X, y):
+    return math.nan
+
+
 SIZES = {"hidden_layer_sizes": (5,), "max_iter": 4, "random_state": 0}
 
 
@@ -54,6 +63,11 @@ def test_bad_data_of_one_rank_are_an_error_on_all(two_ranks):
         (lambda group: model_of(group).partial_fit(DIGITS, DIGIT, classes=range(10)), "partial_fit does not train together"),
         (lambda group: model_of(group).fit_chunks([(DIGITS, DIGIT)]), "fit_chunks does not train together"),
         (lambda group: TabularClassifier().fit(DIGITS, DIGIT), "TabularClassifier.fit does not train together"),
+        (lambda group: fit_many([model_of(group)], DIGITS, DIGIT), "fit_many does not train together"),
+        (lambda group: fit(group, csr_array(DIGITS) if group.rank else DIGITS), "X is sparse; the rows before it are dense"),
+        (lambda group: model_of(group).fit(DIGITS, None if group.rank else DIGIT), "y"),
+        (lambda group: model_of(group).fit(DIGITS[: 9 * group.rank], DIGIT[:9]), "Found array with 0 sample(s)"),
+        (lambda group: fit(group, scoring=no_score, early_stopping=True), "scoring gives nan for those of a rank"),
     ],
 )
 def test_refusals(two_ranks, function, message):
@@ -77,6 +91,78 @@ def test_an_error_in_training_ends_all(two_ranks, monkeypatch, capsys):
     assert "BrokenBarrierError" in first
     assert "rank 1 of 2 ends all:" in capsys.readouterr().err
     assert "the disk is gone" in two_ranks.aborted
+
+
+def test_ctrl_c_on_one_rank_ends_all_and_keeps_the_checkpoint(two_ranks, monkeypatch, tmp_path):
+    monkeypatch.setattr(shares, "SECONDS_BETWEEN_SAVES", 0.0)
+    run, path = ShareEpochs.run, tmp_path / "fit.npz"
+
+    def interrupted(self, orders, losses):
+        if self._group.rank == 0 and self._optimizer.t:
+            raise KeyboardInterrupt
+        run(self, orders, losses)
+
+    monkeypatch.setattr(ShareEpochs, "run", interrupted)
+    two_ranks.run(lambda group: checkpointed_with(group, path))
+    assert isinstance(two_ranks.errors[0], KeyboardInterrupt)
+    assert two_ranks.errors[1] is not None
+    assert path.exists()
+
+
+def test_validation_rows_on_one_rank_only(two_ranks):
+    def fit(group, n):
+        model = model_of(group, early_stopping=True)
+        rows = HALVES[group.rank]
+        return model.fit(DIGITS[rows], DIGIT[rows], X_val=DIGITS[:n], y_val=DIGIT[:n])
+
+    both = two_ranks.fitted(lambda group: fit(group, 50 if group.rank else 0))
+    assert both[0].validation_scores_ == both[1].validation_scores_
+    assert len(both[0].validation_scores_) == 4
+
+
+def test_a_callback_on_one_rank_only(two_ranks):
+    pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
+    from sklearn.callback import ProgressBar
+
+    def watched(group):
+        model = model_of(group)
+        if group.rank:
+            model.set_callbacks(ProgressBar())
+        return model.fit(DIGITS[HALVES[group.rank]], DIGIT[HALVES[group.rank]])
+
+    assert [model.n_iter_ for model in two_ranks.fitted(watched)] == [4, 4]
+
+
+def test_a_checkpoint_of_other_data_or_in_no_folder_is_refused(two_ranks, monkeypatch, tmp_path):
+    monkeypatch.setattr(shares, "SECONDS_BETWEEN_SAVES", 0.0)
+    run, path = ShareEpochs.run, tmp_path / "fit.npz"
+
+    def killed(self, orders, losses):
+        if self._optimizer.t:
+            raise Killed
+        run(self, orders, losses)
+
+    monkeypatch.setattr(ShareEpochs, "run", killed)
+    two_ranks.run(lambda group: checkpointed_with(group, path))
+    monkeypatch.setattr(ShareEpochs, "run", run)
+
+    def other(group):
+        with collective.use(group, path):
+            return model_of(group).fit(DIGITS[HALVES[group.rank]], (DIGIT[HALVES[group.rank]] + 1) % 10)
+
+    assert all("belongs to another fit: data" in error for error in failed(two_ranks, other)[:1])
+    assert all(
+        "folder" in error for error in failed(two_ranks, lambda group: checkpointed_with(group, tmp_path / "none" / "fit.npz"))
+    )
+
+
+def test_leaving_with_success_is_no_error(two_ranks):
+    def leave(group):
+        raise SystemExit(0)
+
+    two_ranks.run(leave)
+    assert all(isinstance(error, SystemExit) for error in two_ranks.errors)
+    assert not two_ranks.aborted
 
 
 class Killed(BaseException):

@@ -7,6 +7,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.metrics import r2_score
 
 from fastprop import MLPClassifier, MLPRegressor
+from fastprop.training_calls import TrainingCalls
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -121,16 +122,73 @@ def test_classes_that_only_some_ranks_have_and_shuffling(ranks):
 
 
 def test_random_numbers_are_those_of_rank_0(two_ranks):
-    half = [slice(0, 900), slice(900, None)]
+    """The first weights and the masks of dropout; the other rank has another seed."""
+    given = {"hidden_layer_sizes": (5,), "max_iter": 2, "dropout": 0.3, "batch_size": 100, "shuffle": False}
+    own, together = parts(2)
+    expected = MLPClassifier(**given, random_state=0).fit(DIGITS[together], DIGIT[together])
 
     def fit(group):
-        model = MLPClassifier(hidden_layer_sizes=(5,), max_iter=2, random_state=group.rank, dropout=0.1)
-        return model.fit(DIGITS[half[group.rank]], DIGIT[half[group.rank]])
+        rows = own[group.rank]
+        return MLPClassifier(**given, random_state=group.rank).fit(DIGITS[rows], DIGIT[rows])
+
+    for model in two_ranks.fitted(fit):
+        np.testing.assert_allclose(block(model), block(expected), rtol=1e-12, atol=1e-14)
+
+
+def test_each_rank_and_epoch_has_an_order_of_its_own(two_ranks, monkeypatch):
+    orders, sums = {}, TrainingCalls.sums
+
+    def noted(self, order, first_row, out):
+        orders.setdefault((first_row > 0, self._optimizer.t), order.copy())
+        sums(self, order, first_row, out)
+
+    monkeypatch.setattr(TrainingCalls, "sums", noted)
+    given = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0, "batch_size": 200}
+    two_ranks.fitted(lambda group: MLPClassifier(**given).fit(DIGITS[group.rank :: 2][:800], DIGIT[group.rank :: 2][:800]))
+    assert len(orders) == 2 * 2 * 8
+    first = {tuple(np.concatenate([orders[rank, epoch * 8 + step] for step in range(8)])) for rank in (0, 1) for epoch in (0, 1)}
+    assert len(first) == 4
+    assert {tuple(sorted(order)) for order in first} == {tuple(range(800))}
+
+
+def test_left_over_rows_are_spread_over_the_steps(eight_ranks, monkeypatch):
+    sizes, apply = [], TrainingCalls.apply
+
+    def noted(self, sums, rate=1.0):
+        sizes.append(sums[-1])
+        return apply(self, sums, rate)
+
+    monkeypatch.setattr(TrainingCalls, "apply", noted)
+    X, y = DIGITS[:80], DIGIT[:80]
+    eight_ranks.fitted(
+        lambda group: MLPClassifier(hidden_layer_sizes=(3,), max_iter=1, batch_size=4, random_state=0).fit(
+            X[group.rank :: 8], y[group.rank :: 8]
+        )
+    )
+    assert set(sizes) == {4.0}
+
+
+def test_warm_start_goes_on_together(two_ranks):
+    own, _ = parts(2)
+
+    def fit(group):
+        rows = own[group.rank]
+        model = MLPClassifier(hidden_layer_sizes=(5,), max_iter=3, random_state=0, warm_start=True)
+        return model.fit(DIGITS[rows], DIGIT[rows]).fit(DIGITS[rows], DIGIT[rows])
 
     first, second = two_ranks.fitted(fit)
+    assert len(first.loss_curve_) == 6
     np.testing.assert_array_equal(block(first), block(second))
-    again, _ = two_ranks.fitted(fit)
-    np.testing.assert_array_equal(block(again), block(first))
+
+    def differently(group):
+        rows = own[group.rank]
+        model = MLPClassifier(hidden_layer_sizes=(5,), max_iter=3, random_state=0, warm_start=True)
+        if group.rank == 0:
+            vars(model).update(vars(first))
+        return model.fit(DIGITS[rows], DIGIT[rows])
+
+    two_ranks.run(differently)
+    assert all("all ranks need the same parameters; the model" in str(error) for error in two_ranks.errors)
 
 
 def test_held_out_rows_are_those_of_all_ranks(two_ranks):
@@ -145,12 +203,18 @@ def test_held_out_rows_are_those_of_all_ranks(two_ranks):
         assert model.t_ == 3 * (402 - 40)
 
 
-def test_score_of_moments_is_r2():
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_score_of_moments_is_r2(offset):
     model = MLPRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(BODIES, np.stack([PROGRESS, -PROGRESS], 1))
-    y, outputs = np.stack([PROGRESS, PROGRESS**2], 1), np.stack([PROGRESS + 0.1, PROGRESS], 1)
+    y, outputs = np.stack([PROGRESS, PROGRESS**2], 1) + offset, np.stack([PROGRESS + 0.1, PROGRESS], 1) + offset
     weight = WEIGHT[: len(y)]
-    moments = sum(model._score_moments(y[part], outputs[part], weight[part]) for part in (slice(0, 100), slice(100, None)))
-    np.testing.assert_allclose(model._score_of_moments(moments), r2_score(y, outputs, sample_weight=weight), rtol=1e-10)
+    center, pieces = np.average(y, axis=0, weights=weight), (slice(0, 100), slice(100, None))
+    moments = sum(model._score_moments(y[part], outputs[part], weight[part], center) for part in pieces)
+    np.testing.assert_allclose(model._score_of_moments(moments), r2_score(y, outputs, sample_weight=weight), rtol=1e-6)
+    constant = np.stack([np.full(9, 3.0), np.arange(9.0)], 1)
+    for predicted in (constant, constant + 1):
+        moments = model._score_moments(constant, predicted, None, constant.mean(axis=0))
+        assert model._score_of_moments(moments) == pytest.approx(r2_score(constant, predicted))
 
 
 def test_time_and_callbacks_stop_all_ranks(two_ranks):

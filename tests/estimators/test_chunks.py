@@ -254,6 +254,8 @@ def test_an_error_in_the_first_reading_changes_nothing():
         ([(DIGITS, DIGIT[:5])], ValueError, "chunk 0 of source: Found input variables with inconsistent numbers of samples"),
         ([(DIGITS, DIGIT), (DIGITS, np.stack([DIGIT > 3, DIGIT > 5], 1))], ValueError, "chunk 1 of source: y has 2 labels in each"),
         ([(DIGITS, DIGIT, np.zeros(len(DIGIT)))], ValueError, "at least one non-zero"),
+        ([(DIGITS, DIGIT), (csr_array(DIGITS), DIGIT)], ValueError, "chunk 1 of source: X is sparse; the rows before it are dense"),
+        ([(DIGITS, DIGIT), (DIGITS, DIGIT[:0])], ValueError, "chunk 1 of source: "),
     ],
 )
 def test_bad_sources(source, error, message):
@@ -263,16 +265,34 @@ def test_bad_sources(source, error, message):
     assert not hasattr(model, "coefs_")
 
 
+@pytest.mark.parametrize("size", [100, 1000])
 @pytest.mark.parametrize("second", [300, 500])
-def test_a_source_that_changes(second):
+def test_a_source_that_changes(second, size):
     sizes = iter([400, second])
 
     def read():
         n = next(sizes)
-        return iter(pieces(DIGITS[:n], DIGIT[:n], size=100))
+        return iter(pieces(DIGITS[:n], DIGIT[:n], size=size))
 
     with pytest.raises(ValueError, match=f"400 rows that it had when it was first read; it has {second} now"):
         MLPClassifier(**SIZES).fit_chunks(read)
+
+
+def test_the_only_chunk_shrinks_in_a_later_epoch():
+    sizes = iter([400, 400, 10])
+
+    def read():
+        n = next(sizes)
+        return iter([(DIGITS[:n], DIGIT[:n])])
+
+    with pytest.raises(ValueError, match="it has 10 now"):
+        MLPClassifier(**SIZES).fit_chunks(read)
+
+
+def test_a_source_whose_form_changes():
+    reads = iter([[(DIGITS, DIGIT)], [(DIGITS, DIGIT, np.ones(len(DIGIT)))]])
+    with pytest.raises(ValueError, match="chunk 0 of source: the rows are sparse, or have weights, unlike"):
+        MLPClassifier(**SIZES).fit_chunks(lambda: iter(next(reads)))
 
 
 def test_what_chunks_cannot_have():
