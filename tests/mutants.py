@@ -42,7 +42,7 @@ MUTANTS = [
     (C + "normalization.h", "FN(horizontal_sum)(squares) / {{(REAL)n|(REAL)(n - 1)}} + c->epsilon);", K + "normalization.py"),
     (C + "optimizer.h", "*p += s->nesterov ? {{s->momentum * *m - s->lr * g|*m - s->lr * g}} : *m;", K + "updates.py"),
     (C + "optimizer.h", "p *= {{s->shrink|1}};", K + "updates.py"),
-    (C + "gemm.h", "p.b_stride = ready ? {{vectors * LANES|width}} : n_out;", K + "layers.py"),
+    (C + "gemm.h", "p.b_stride = ready ? {{vectors * LANES * PAIR|width}} : n_out;", K + "layers.py"),
     (C + "gemm.h", "rows - half, n_in, n_out, {{1|accumulate}}, dweight,", K + "network.py"),
     (C + "kind_dropout.h", "FN(get_one)(a.at + i * a.stride + j) * {{keep_rate|1}});", K + "network_dropout.py"),
     (C + "updates.h", "(double)(*job->step + step + {{1|2}});", K + "network.py"),
