@@ -28,6 +28,7 @@ HALVES = "tests/kernels/jobs/test_halves.py"
 P, P_TESTS = "fastprop/preprocessing/", "tests/preprocessing/test_"
 
 # (file, text of one place with {{original|fault}}, the tests that should find it)
+TOGETHER = "tests/collective/test_synchronous.py"
 MUTANTS = [
     # Compiled kernels
     (C + "activations.h", "return FN(keep)({{a > 0|a >= 0}}, da);", K + "special_values.py"),
@@ -91,7 +92,7 @@ MUTANTS = [
     ("fastprop/estimators/schedules.py", "self._rate /= {{5.0|2.0}}", E + "parity.py::test_schedule"),
     ("fastprop/estimators/held_out.py", "network.buffers[:] = self.best_params, {{self.best_buffers|network.buffers}}", ORACLE),
     ("fastprop/loop.py", "{{sure if observer is None and end is None else 1|sure}}", "tests/test_loop.py"),
-    ("fastprop/loop.py", "shares[i] = {{part.shape[1] / self.n_samples|1 / len(parts)}}", E + "messages.py"),
+    ("fastprop/loop.py", "pieces.append(({{part.shape[1]|1}}, means))", E + "messages.py"),
     ("fastprop/network.py", "factor = {{2.0|6.0}} if name", E + "parity.py"),
     ("fastprop/lbfgs.py", "part, {{alpha / len(parts)|alpha}}, clip", E + "interrupt.py"),
     ("fastprop/training_calls.py", "if {{self._network._buffers.size|False}}:", "tests/test_training_calls.py"),
@@ -107,6 +108,12 @@ MUTANTS = [
     ("fastprop/estimators/weights.py", "and {{all(map(is_, self.intercepts_, network.intercepts))|True}}", E + "weights.py"),
     ("fastprop/estimators/interop.py", "theirs.t = {{ours.t|0}}", E + "conversion.py"),
     ("fastprop/patch.py", "            if not {{_in_force|self._depth}}:", "tests/test_patch.py"),
+    # Beyond memory and beyond one process
+    ("fastprop/estimators/chunks.py", "np.split(order, [self._batch_size - {{n_kept|0}}])", E + "chunks.py"),
+    ("fastprop/estimators/chunks.py", "order = self._order(len(rows.y)){{[:n_left]|}}", E + "chunks.py"),
+    ("fastprop/estimators/parts.py", "class_weight={{class_weight|None}})", E + "chunks.py"),
+    ("fastprop/estimators/shares.py", "group.broadcast_({{network.params|network.params.copy()}})", TOGETHER),
+    ("fastprop/estimators/shares.py", "first_row, own = int((ends - begins)[: {{group.rank|0}}].sum()), slice", TOGETHER),
     # nn
     ("fastprop/optim/base.py", "({{0.0, self.weight_decay|self.weight_decay, 0.0}}) if self.decoupled", N + "optimizers.py"),
     ("fastprop/optim/adjacency.py", "{{_address(array) == _address(before) + before.nbytes|True}}", N + "optimizers.py"),
