@@ -12,8 +12,17 @@ from .kernels.annotations import ActivationName, FloatDType, Floats, Integers, L
 MatrixLike: TypeAlias = ArrayLike | Sparse
 # The same, or nested lists with strings and gaps.
 TableLike: TypeAlias = MatrixLike | Sequence[Sequence[Any]]
-# Chunks (X, y) or (X, y, sample_weight), to be read several times.
-ChunkSource: TypeAlias = Iterable[tuple[Any, ...]] | Callable[[], Iterable[tuple[Any, ...]]]
+
+
+class Chunks(Protocol):
+    """A sequence of chunks (X, y) or (X, y, sample_weight)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> tuple[Any, ...]: ...
+
+
+# Chunks to be read several times.
+ChunkSource: TypeAlias = Chunks | Iterable[tuple[Any, ...]] | Callable[[], Iterable[tuple[Any, ...]]]
 # What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
 # NumPy imports numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"

@@ -48,7 +48,7 @@ trace_step(loss, model, X, y)  # mypy: arg-type, pyright: reportArgumentType
 GradientFlow(model, at="weights")  # mypy: arg-type, pyright: reportArgumentType
 LossCurveDisplay.from_history([0.1, 0.2])  # mypy: arg-type, pyright: reportArgumentType
 
-kernels.linear_forward([[1.0]], params, params)  # mypy: arg-type, pyright: reportArgumentType
+kernels.linear_forward([[1.0]], params, params)  # mypy: type-var, pyright: reportArgumentType
 kernels.linear_forward(X, X, X, "swish")  # mypy: arg-type, pyright: reportArgumentType
 kernels.softmax_forward(y)  # mypy: arg-type, pyright: reportArgumentType
 kernels.adam_update(params, params, params, params)  # mypy: call-arg, pyright: reportCallIssue
