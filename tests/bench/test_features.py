@@ -19,7 +19,7 @@ def _tiny(monkeypatch):
 def test_every_parameter_of_fastprops_is_timed():
     timed = {parameter for parameters in features.FEATURES.values() for parameter in parameters}
     own = {name for make in (features.MLPClassifier, features.MLPRegressor) for name in make._get_param_names()}
-    theirs = {"n_jobs", "quantile", "huber_delta", "tweedie_power"}
+    theirs = {"n_jobs", "precision", "quantile", "huber_delta", "tweedie_power"}  # precision: bench/bfloat16.py
     scikit_learns = {name for make in ("MLPClassifier", "MLPRegressor") for name in scikit_learns_class(make)._get_param_names()}
     assert own - scikit_learns - theirs <= timed
 

@@ -252,7 +252,7 @@ def test_loops_do_the_work_that_they_report(isa, dtype):
     assert result == done / (2 * 1000)  # all chains have gone to 1
     values = np.ones(12 * 64 * 5, dtype)
     assert raw.measure_bandwidth(values, 3, 1) == (3 * values.nbytes, 3 * values.size)
-    with pytest.raises(TypeError, match="expected float32 or float64"):
+    with pytest.raises(TypeError, match="no kernels for int64"):
         raw.measure_peak(np.zeros(2, int), 1, 1)
 
 
