@@ -145,7 +145,11 @@ class Parameters:
 
     def _check_lbfgs(self, has_validation):
         values = {name: getattr(self, name) for name in ONLY_STOCHASTIC}
-        on = {name: value for name, value in values.items() if value is not None and (name == "ema_decay" or np.any(value))}
+        on = {
+            name: value
+            for name, value in values.items()
+            if value is not None and (name == "ema_decay" or isinstance(value, str) or np.any(value))
+        }
         if callable(self.learning_rate) or self.learning_rate in SHAPES:
             on["learning_rate"] = self.learning_rate
         if self.normalization == "batch":
