@@ -153,7 +153,8 @@ def test_no_frame_of_a_loss_that_is_not_finite(tmp_path):
     shown = TrainingAnimation(tmp_path / "weights.gif", "weights", image_shape=(1, 2))
     model = nn.mlp([2, 4, 2], random_state=0)
     with pytest.warns(RuntimeWarning, match="training stops in epoch 0"):
-        model.fit(X, Y, nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e300), batch_size=4, callback=shown)
+        rules = nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e300)
+        model.fit(X, Y, *rules, batch_size=4, callback=shown, random_state=0)
     assert [n_epochs for n_epochs, _ in shown.frames] == [0]
     assert (tmp_path / "weights.gif").exists()
     model[0].weight.data[0, 0] = np.nan
