@@ -152,8 +152,8 @@ def test_nothing_is_lost_when_training_is_interrupted(tmp_path, error):
 def test_no_frame_of_a_loss_that_is_not_finite(tmp_path):
     shown = TrainingAnimation(tmp_path / "weights.gif", "weights", image_shape=(1, 2))
     model = nn.mlp([2, 4, 2], random_state=0)
+    rules = nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e300)
     with pytest.warns(RuntimeWarning, match="training stops in epoch 0"):
-        rules = nn.SoftmaxCrossEntropy(), nn.SGD(model.parameters(), lr=1e300)
         model.fit(X, Y, *rules, batch_size=4, callback=shown, random_state=0)
     assert [n_epochs for n_epochs, _ in shown.frames] == [0]
     assert (tmp_path / "weights.gif").exists()
