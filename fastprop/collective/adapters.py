@@ -11,13 +11,13 @@ from .context import Group, use
 
 class _MPI:
     def __init__(self, communicator):
-        self._communicator = communicator
+        from mpi4py import MPI
+
+        self._communicator, self._in_place = communicator, MPI.IN_PLACE
         self.rank, self.size = communicator.Get_rank(), communicator.Get_size()
 
     def allreduce_(self, array):
-        from mpi4py import MPI
-
-        self._communicator.Allreduce(MPI.IN_PLACE, array)
+        self._communicator.Allreduce(self._in_place, array)
 
     def broadcast_(self, array):
         self._communicator.Bcast(array)
@@ -28,21 +28,17 @@ class _MPI:
 
 class _Torch:
     def __init__(self, group):
-        from torch import distributed
+        from torch import distributed, from_numpy
 
-        self._distributed, self._group = distributed, group
+        self._distributed, self._tensor, self._group = distributed, from_numpy, group
         self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
         self._root = 0 if group is None else distributed.get_global_rank(group, 0)
 
     def allreduce_(self, array):
-        from torch import from_numpy
-
-        self._distributed.all_reduce(from_numpy(array), group=self._group)
+        self._distributed.all_reduce(self._tensor(array), group=self._group)
 
     def broadcast_(self, array):
-        from torch import from_numpy
-
-        self._distributed.broadcast(from_numpy(array), self._root, group=self._group)
+        self._distributed.broadcast(self._tensor(array), self._root, group=self._group)
 
     def abort(self, reason):
         # The others then lose their connections, and raise.

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..collective.context import refuse
 from ..decorators import fits
-from ..estimators.interop import _copied
+from ..estimators.interop import copied
 from ..same_data import ATTRIBUTES
 from .partitions import blocks, is_lazy, partitions
 from .source import in_partitions
@@ -32,18 +32,49 @@ OWN = ("client", "sync_every", "outer_momentum", "shuffle_partitions", "round_ti
 FIRST_SECTION = "Parameters\n    ----------\n"
 
 
-def with_parameters_of(plain: type) -> Callable[[Class], Class]:
-    """Let a class have the signature and the docstring of a plain estimator behind its own: for scikit-learn and for readers."""
+DOCSTRING = """Multi-layer perceptron {kind} that trains on the partitions of a Dask cluster.
+
+    In each round a task for every partition trains a copy of the network on its rows, and the copies are averaged. A mini-batch is
+    spread over the partitions: each takes ``batch_size`` times its share of the rows. The result depends on the data, the
+    partitions and ``random_state``, not on the workers: if one dies, others compute the same, to the bit. A task has one thread,
+    unless ``n_jobs`` says otherwise. One partition gives the bits of `{plain}` with ``n_jobs=1``.
+
+    Parameters
+    ----------
+    client : distributed.Client or None, default=None
+        None is the last one that was made.
+    sync_every : int or 'epoch', default='epoch'
+        A round is so many mini-batches, or an epoch.
+    outer_momentum : float or 'auto', default='auto'
+        Nesterov's momentum, in [0, 1), of the step from the parameters before a round to the mean of those after it. 'auto' is
+        ``1 - 1 / sqrt(P)`` for P partitions of equal size, and 0 for 'sgd'.
+    shuffle_partitions : bool or int, default=True
+        Whether rows are first dealt at random into as many partitions, or into that many. Without it, partitions must be alike.
+    round_timeout : float or None, default=None
+        Seconds after which `fit` gives up a round. None is for ever.
+    checkpoint : str, path or None, default=None
+        A file that is replaced after each epoch. If it is there when `fit` begins, left by one that was killed, interrupted or
+        failed, training goes on from it to the same result; when training has ended, it is removed. It must be of a fit with the
+        same partitions and parameters, except for limits such as ``max_iter``.
+"""
+
+
+def with_parameters_of(plain: type, kind: str) -> Callable[[Class], Class]:
+    """Let a class with `DaskMixin` have the signature, constraints and docstring of a plain estimator behind those of the mixin."""
 
     def decorate(cls):
-        own, theirs = (inspect.signature(each.__init__).parameters for each in (cls, plain))
-        keywords = [each.replace(kind=each.KEYWORD_ONLY) for name, each in theirs.items() if name != "self"]
-        own = [each for each in own.values() if each.kind != each.VAR_KEYWORD]
-        cls.__init__.__signature__ = inspect.Signature([*own, *keywords])
-        if cls.__doc__ and plain.__doc__:
-            _, _, rest = plain.__doc__.partition(FIRST_SECTION)
-            sections, _, _ = rest.partition("    Examples\n")
-            cls.__doc__ = f"{cls.__doc__.rstrip()}\n{sections.rstrip()}\n    "
+        def __init__(self, **parameters):
+            DaskMixin.__init__(self, **parameters)
+
+        own, theirs = (inspect.signature(each.__init__).parameters.values() for each in (DaskMixin, plain))
+        keywords = [each.replace(kind=each.KEYWORD_ONLY) for each in theirs if each.name != "self"]
+        own = [each for each in own if each.kind != each.VAR_KEYWORD]
+        __init__.__signature__ = inspect.Signature([*own, *keywords])
+        cls.__init__, cls._plain = __init__, plain
+        cls._parameter_constraints = {**plain._parameter_constraints, **DaskMixin._parameter_constraints}
+        _, _, rest = (plain.__doc__ or "").partition(FIRST_SECTION)
+        sections, _, _ = rest.partition("    Examples\n")
+        cls.__doc__ = f"{DOCSTRING.format(kind=kind, plain=plain.__name__)}{sections.rstrip()}\n    "
         return cls
 
     return decorate
@@ -52,12 +83,6 @@ def with_parameters_of(plain: type) -> Callable[[Class], Class]:
 class DaskMixin:
     """Comes before the plain estimator, ``_plain``, among the bases."""
 
-    client: Client | None
-    sync_every: SyncEvery
-    outer_momentum: float | str
-    shuffle_partitions: bool | int
-    round_timeout: float | None
-    checkpoint: str | os.PathLike[str] | None
     _plain: ClassVar[Any]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "client": [Client, None],
@@ -67,6 +92,21 @@ class DaskMixin:
         "round_timeout": [Interval(Real, 0, None, closed="neither"), None],
         "checkpoint": [str, os.PathLike, None],
     }
+
+    def __init__(
+        self,
+        *,
+        client: Client | None = None,
+        sync_every: SyncEvery = "epoch",
+        outer_momentum: float | Literal["auto"] = "auto",
+        shuffle_partitions: bool | int = True,
+        round_timeout: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(**parameters)
+        self.client, self.sync_every, self.outer_momentum = client, sync_every, outer_momentum
+        self.shuffle_partitions, self.round_timeout, self.checkpoint = shuffle_partitions, round_timeout, checkpoint
 
     @fits
     def fit(
@@ -148,7 +188,7 @@ class DaskMixin:
         """
         state = {name: value for name, value in self.__getstate__().items() if name not in OWN}
         local = self._plain.__new__(self._plain)
-        local.__setstate__(_copied(state))
+        local.__setstate__(copied(state))
         return local
 
     @property

@@ -14,7 +14,7 @@ from dask.delayed import Delayed, delayed
 from distributed import Client, wait
 
 from .. import loop
-from ..estimators.checkpoints import LIMITS, Checkpoint, CheckpointFile, described
+from ..estimators.checkpoints import Checkpoint, CheckpointFile, problem
 from ..estimators.held_out import named
 from ..estimators.parts import Known, check_validation, known
 from ..estimators.rows import EpochRows
@@ -69,7 +69,7 @@ def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], give
     checks = partitions.Checks(estimator._bare(), summary, everything.class_weight)
     numbered, counts = [(place, tasks[place]) for place, _ in found], [seen.n_rows for _, seen in found]
     path = estimator.checkpoint
-    file = None if path is None else CheckpointFile(path, _problem(estimator, counts, summary))
+    file = None if path is None else CheckpointFile(path, problem(estimator, summary, counts, OF_THE_PROCESS))
     return InPartitions(client, numbered, counts, everything, checks, file)
 
 
@@ -160,15 +160,6 @@ class RowsOfPartitions(EpochRows):
         if ending != "interrupted":
             self._saved.finish()
         return ending
-
-
-def _problem(estimator, counts, summary):
-    """What a fit must have in common with the one that wrote a checkpoint."""
-    parameters = described(estimator, OF_THE_PROCESS | LIMITS)
-    if isinstance(estimator.random_state, np.random.RandomState):
-        parameters["random_state"] = "a RandomState"
-    data = {"rows of each partition": list(counts), "data": summary.digests, "dtype": summary.dtype.name}
-    return parameters | data | {"samples seen before": getattr(estimator, "t_", 0)}
 
 
 class _SavingRule:

@@ -165,8 +165,9 @@ class BaseMLP(
         check_rows(self, X.shape[0], rows)
         return InMemory(X, y, sample_weight, rows)
 
-    def _fit_chunks(self, source, classes, given):
-        """`_fit` to the chunks of a source; ``given`` has the arguments for validation that are not None."""
+    def _fit_chunks(self, source, classes=None, **given):
+        """`_fit` to the chunks of a source; ``given`` has the arguments for validation."""
+        given = {name: value for name, value in given.items() if value is not None}
         if replaced := self._replaced():
             raise TypeError(f"fit_chunks runs compiled code, which does not call {', '.join(replaced)}")
         refuse("fit_chunks")

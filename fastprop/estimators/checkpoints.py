@@ -8,7 +8,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..files import replacing
 from ..network import Network
 from .held_out import Validation
+from .parts import Summary
 from .schedules import Averages, Masks, ScheduledOptimizer, fingerprint
 from .stopping import History
 
@@ -126,6 +127,16 @@ class Checkpoint:
         if self._file is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._file.path)
+
+
+def problem(estimator: Any, summary: Summary, counts: Sequence[int], without: Collection[str]) -> dict[str, Any]:
+    """What a fit to parts must have in common with the one that wrote a checkpoint; ``without`` are parameters that may differ."""
+    parameters = described(estimator, {*without, *LIMITS, "random_state"})
+    # A RandomState cannot be written down; what it drew is in the file.
+    seed = estimator.random_state
+    parameters["random_state"] = "a RandomState" if isinstance(seed, np.random.RandomState) else repr(seed)
+    data = {"rows of each part": list(counts), "data": summary.digests, "dtype": summary.dtype.name}
+    return parameters | data | {"samples seen before": getattr(estimator, "t_", 0)}
 
 
 def described(estimator: Any, without: Collection[str]) -> dict[str, str]:

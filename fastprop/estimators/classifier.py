@@ -335,8 +335,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         >>> model.t_
         30000
         """
-        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        return self._fit_chunks(source, classes, {name: value for name, value in given.items() if value is not None})
+        return self._fit_chunks(source, classes, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val)
 
     @available_if(lambda estimator: estimator._check_solver())
     @fits

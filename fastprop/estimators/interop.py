@@ -86,7 +86,7 @@ class InteropMixin:
         others = {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}
         left_out = {"_network", "_optimizer", *OWN_ATTRIBUTES, *others}
         state = {name: value for name, value in vars(self).items() if name not in left_out}
-        vars(theirs).update(_copied(state | parameters, memo))
+        vars(theirs).update(copied(state | parameters, memo))
         network = self._current_network() if "coefs_" in state and self._norms() == "batch" else None
         if network is not None and network.norms:
             theirs.coefs_, theirs.intercepts_ = folded_weights(network)
@@ -140,7 +140,7 @@ class InteropMixin:
                 f"got {given.__module__}.{given.__qualname__}"
             )
         ours = cls.__new__(cls)
-        ours.__setstate__(_copied(state_from_sklearn(cls, vars(estimator))))
+        ours.__setstate__(copied(state_from_sklearn(cls, vars(estimator))))
         return ours
 
     def drop_optimizer_state(self) -> Self:
@@ -183,7 +183,7 @@ def class_of_ours(cls):
     return next(filter(is_ours, cls.__mro__))
 
 
-def _copied(state, memo=None):
+def copied(state, memo=None):
     # In one call, so that objects that the values share, such as a RandomState, stay shared.
     shared = {name: state[name] for name in SHARED if name in state}
     return copy.deepcopy({name: value for name, value in state.items() if name not in shared}, memo) | shared

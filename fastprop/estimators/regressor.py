@@ -348,8 +348,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         >>> model.t_
         30000
         """
-        given = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        return self._fit_chunks(source, None, {name: value for name, value in given.items() if value is not None})
+        return self._fit_chunks(source, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val)
 
     @fits
     def partial_fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

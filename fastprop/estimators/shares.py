@@ -18,7 +18,7 @@ from .. import interrupts, loop
 from ..collective.agreement import agreed, gathered, of_rank_0, total
 from ..collective.context import Group, ends_together, on_all_ranks
 from ..training_calls import TrainingCalls
-from .checkpoints import LIMITS, Checkpoint, CheckpointFile, described
+from .checkpoints import Checkpoint, CheckpointFile, described, problem
 from .held_out import Rows, Validation, scorer_of, split_rows
 from .parts import Summary, checked_part, has_rows, known, summary_of
 from .rows import EpochRows, InMemory
@@ -66,9 +66,9 @@ def in_shares(estimator, block, X, y, sample_weight, given, reset):
     given = given if has_rows(given.get("X_val", ()), given.get("y_val", ())) else {}
     looks = gathered(group, agreed(group, partial(_looked, estimator, X, y, sample_weight, bool(given), reset)))
     own, example = agreed(group, partial(_checked, estimator, X, y, sample_weight, given, reset, looks))
-    file = None
+    file, counts = None, [0 if part is None else part.n_rows for part, _, _ in looks]
     if path is not None and group.rank == 0:
-        file = CheckpointFile(path, _problem(estimator, looks))
+        file = CheckpointFile(path, problem(estimator, _joined(looks), counts, OWN_PARAMETERS))
     loaded = None if path is None else gathered(group, agreed(group, lambda: file and file.load()))[0]
     return InShares(group, own, example, file, loaded)
 
@@ -83,16 +83,6 @@ def _looked(estimator, X, y, sample_weight, has_validation, reset):
         shapes = [(weight.shape, weight.dtype.name) for weight in estimator.coefs_]
         same["the model that training goes on with"] = f"{shapes} after {estimator.t_} rows"
     return part, same, has_validation
-
-
-def _problem(estimator, looks):
-    """What a fit must have in common with the one that wrote a checkpoint."""
-    summary, seed = _joined(looks), estimator.random_state
-    sizes = [0 if part is None else part.n_rows for part, _, _ in looks]
-    data = {"rows of each rank": sizes, "data": summary.digests, "dtype": summary.dtype.name}
-    random_state = "a RandomState" if isinstance(seed, np.random.RandomState) else repr(seed)
-    before = {"random_state": random_state, "samples seen before": getattr(estimator, "t_", 0)}
-    return described(estimator, OWN_PARAMETERS | LIMITS) | data | before
 
 
 def _joined(looks):

@@ -65,6 +65,7 @@ def test_a_killed_rank_ends_all_and_the_checkpoint_goes_on(engine, tmp_path):
     assert done.returncode != 0
     assert re.search("signal 9|SIGKILL", done.stdout + done.stderr)
     assert checkpoint.exists()
-    went_on = run(engine, 2, "goes on", checkpoint)
-    assert digests(went_on) == digests(run(engine, 2, "whole"))
+    went_on = digests(run(engine, 2, "goes on", checkpoint))
+    assert len(went_on) == 2
+    assert sorted(went_on) == sorted(digests(run(engine, 2, "whole")))
     assert not checkpoint.exists()

@@ -109,6 +109,19 @@ def test_kinds_of_data(two_ranks, kind):
         np.testing.assert_array_equal(model.classes_, expected.classes_)
 
 
+def test_bfloat16(two_ranks):
+    own, together = parts(2)
+    given = {"hidden_layer_sizes": (32,), "max_iter": 3, "random_state": 0, "batch_size": 100, "shuffle": False}
+    float32, expected = (
+        MLPClassifier(**given, precision=each).fit(DIGITS[together].astype(np.float32), DIGIT[together])
+        for each in (None, "bfloat16")
+    )
+    given["precision"] = "bfloat16"
+    for model in two_ranks.fitted(lambda group: MLPClassifier(**given).fit(DIGITS[own[group.rank]], DIGIT[own[group.rank]])):
+        apart = np.abs(block(model) - block(expected)).max()
+        assert apart < 1e-5 < np.abs(block(float32) - block(expected)).max()
+
+
 def test_classes_that_only_some_ranks_have_and_shuffling(ranks):
     """Rows sorted by class do no harm: each mini-batch has a share of every rank's rows."""
     order = np.argsort(DIGIT, kind="stable")
