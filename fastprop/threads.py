@@ -6,6 +6,7 @@ import operator
 import os
 import time
 
+from .cores import counter
 from .threadpool import thread_limit
 
 # With fewer floating-point operations for each thread, waking the threads and waiting for them costs more than it saves.
@@ -115,11 +116,9 @@ def available_cores():
 
 
 def _cores():
-    """The cores that this process may use: affinity, cgroup, LOKY_MAX_CPU_COUNT (as joblib counts) and OMP_NUM_THREADS."""
-    import joblib  # here, because importing it takes longer than all of fastprop.nn
-
+    """The cores that this process may use, as `cores` counts them, and at most OMP_NUM_THREADS."""
     affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    cores = _count_cores(joblib.cpu_count, affinity, os.environ.get("LOKY_MAX_CPU_COUNT"), int(time.monotonic()))
+    cores = _count_cores(counter(), affinity, os.environ.get("LOKY_MAX_CPU_COUNT"), int(time.monotonic()))
     # OpenMP's list form, such as "4,2", gives the outermost level first.
     limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(cores, int(limit)) if limit.isdecimal() and int(limit) > 0 else cores
