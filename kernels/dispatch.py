@@ -74,7 +74,7 @@ def _import(module):
         return importlib.import_module(module, __package__)
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(__package__):
-            raise  # our module exists, but something that it imports is missing: the message names it
+            raise ImportError(f"{error.name} is not installed") from error  # which our module imports
         raise ImportError(f"{__package__}{module} is not there") from error
 
 
@@ -178,7 +178,7 @@ def _first(candidates):
         except (ImportError, RuntimeError) as error:  # Numba raises the latter where it finds no folder for its cache
             obstacles[candidate] = str(error)
     reasons = "; ".join(f"{candidate}: {why}" for candidate, why in obstacles.items())
-    others = ", ".join(str(c) for c in REGISTRY if c not in obstacles and _obstacle(c) is None)
+    others = ", ".join(str(c) for c in REGISTRY if c not in obstacles and _obstacle(c) is None) or "none"
     raise ImportError(f"cannot run here: {reasons}. Available: {others}")
 
 
@@ -209,8 +209,8 @@ def describe() -> dict[str, Any]:
     -------
     dict
         'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16', the instruction set that multiplies it, or what does
-        so without; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment', the variables that were read;
-        'versions' of the libraries, None where one is not installed.
+        so without, or why it cannot run; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment', the
+        variables that were read; 'versions' of the libraries, None where one is not installed.
     """
     return {
         "backend": active.backend,
@@ -225,7 +225,10 @@ def describe() -> dict[str, Any]:
 
 
 def _describe_bfloat16():
-    name = getattr(active.bfloat16, "ISA", None)
+    try:
+        name = getattr(active.bfloat16, "ISA", None)
+    except ImportError as error:
+        return f"cannot run here: {error}"
     if name == "avx512bf16":
         return name
     by = {None: "NumPy, very slow", "baseline": "baseline, slow"}.get(name, f"{name}, slower than float32")
