@@ -8,7 +8,7 @@ Three ways in:
   network in one flat block of parameters, with the compiled training loop.
 """
 
-import importlib
+import importlib.util
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,9 @@ _HOMES = {
 
 _PACKAGES = ("collective", "inspection", "kernels", "nn", "preprocessing")
 
+# What cannot be had without scikit-learn.
+_ON_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "preprocessing", "to_sklearn"}
+
 __all__ = [*_HOMES, *_PACKAGES]
 
 
@@ -42,4 +45,6 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    """What can be had here; help() asks for all of it."""
+    missing = set() if importlib.util.find_spec("sklearn") else _ON_SCIKIT_LEARN
+    return sorted({*globals(), *__all__} - missing)

@@ -31,7 +31,12 @@ def main(argv=None):
         show_config()
         return 0
 
-    from .demo import DemoError, run_demo  # imports scikit-learn, which `info` does not need
+    try:
+        from . import needs_scikit_learn  # noqa: F401 - here, because `info` does without
+    except ImportError as error:
+        print(f"fastprop demo: {error}", file=sys.stderr)
+        return 2
+    from .demo import DemoError, run_demo
 
     try:
         run_demo(arguments.epochs, arguments.dtype, arguments.threads, arguments.plot)

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
-import sklearn
 
 from .annotations import ArrayLike, MatrixLike
 from .collective.context import refuse
@@ -80,6 +79,8 @@ def fit_many(
     >>> [model.classes_.tolist() for model in models]
     [[0, 1, 2], [0, 1, 2], [0, 1, 2]]
     """
+    from .needs_scikit_learn import sklearn
+
     refuse("fit_many")
     estimators = list(estimators)
     _check_apart(estimators)

@@ -6,7 +6,6 @@ It is recognised by its output alone, so that it does not matter how a module of
 from functools import partial
 
 import numpy as np
-from scipy.special import softmax
 
 from .. import kernels
 from ..kernels.spec import ACTIVATIONS
@@ -25,8 +24,11 @@ def _named(name, z):
     return kernels.activation_forward(np.ascontiguousarray(z), name)
 
 
+def _softmax(z):
+    return kernels.softmax_forward(np.ascontiguousarray(z))
+
+
 FUNCTIONS = {name: partial(_named, name) for name in ACTIVATIONS}
-SOFTMAX = partial(softmax, axis=1)
 
 
 def same(some, others):
@@ -82,7 +84,7 @@ class Chain:
         gradients = {}
         for layer in range(len(self.functions) - 1, -1, -1):
             weight, bias, a = self.weights[layer], self.biases[layer], self.values[layer + 1]
-            if self.functions[layer] is SOFTMAX:
+            if self.functions[layer] is _softmax:
                 dz = a * (dout - (dout * a).sum(axis=1, keepdims=True))
             elif (slope := self.slope(layer, places[layer])) is not None:
                 dz = dout * slope
@@ -159,7 +161,7 @@ def _functions(isolated, names):
     """The activations of all layers that are tried: one for all hidden layers, and any for the last."""
     n_hidden, (weight, bias) = len(names) - 1, names[-1]
     hidden = [[function] * n_hidden for function in FUNCTIONS.values()] if n_hidden else [[]]
-    yield from ([*functions, last] for functions in hidden for last in [*FUNCTIONS.values(), SOFTMAX])
+    yield from ([*functions, last] for functions in hidden for last in [*FUNCTIONS.values(), _softmax])
     if not n_hidden and bias is not None:
         yield [partial(_probed, isolated, isolated.parameters[weight], isolated.parameters[bias])]
 

@@ -10,6 +10,7 @@ from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.errors import described
 from ..nn.layered import NORMS
 from ..scikit_learns import scikit_learns_class
+from .models import MODELS
 
 # What follows the last Linear layer of an estimator, by its out_activation_.
 OUTPUT_LAYERS = {
@@ -34,15 +35,9 @@ def own_estimator(estimator, expected):
     return estimator
 
 
-def module_of(model):
-    """A `Module` itself; a fitted estimator as a `Sequential` in evaluation mode, with a layer for its output activation.
-
-    An activation is in its Linear layer where nothing is between the two and it has a name. There are no layers for dropout, and
-    several quantiles come as the network gives them.
-    """
-    if isinstance(model, nn.Module):
-        return model
-    estimator = own_estimator(model, "model must be a Module, an MLPClassifier or an MLPRegressor")
+def layers_of(estimator):
+    """A fitted estimator as a `Sequential` in evaluation mode; see `models.module_of`."""
+    estimator = own_estimator(estimator, f"model must be {MODELS}")
     network = estimator._current_network()
     modules = [module for i in range(len(network.coefs) - 1) for module in _hidden_layer(network, i)]
     return nn.Sequential(*modules, _linear(network, -1), *OUTPUT_LAYERS[estimator.out_activation_]()).eval()

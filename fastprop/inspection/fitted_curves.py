@@ -1,7 +1,7 @@
-"""What a `LossCurveDisplay` draws of a fitted estimator."""
+"""What a `LossCurveDisplay` draws of a fitted estimator.
 
-from sklearn.base import is_classifier
-from sklearn.utils.validation import check_is_fitted
+scikit-learn is imported where there is an estimator: other objects are refused without it.
+"""
 
 # An estimator's loss -> what it is measured in
 UNITS = {
@@ -30,6 +30,8 @@ def _check(estimator):
             "estimator must be an MLPClassifier, an MLPRegressor, a TabularClassifier, a TabularRegressor, or a Pipeline that ends "
             f"with one; got {kind}"
         )
+    from sklearn.utils.validation import check_is_fitted
+
     check_is_fitted(estimator)
     if not is_ensemble and not hasattr(estimator, "loss_curve_"):
         raise ValueError(f"this {kind} has no loss curve: solver 'lbfgs' leaves none. Fit it with solver 'adam' or 'sgd'")
@@ -53,6 +55,8 @@ def _curves(estimator):
 
 def _curves_of_members(estimator):
     """Those of an estimator for tables."""
+    from sklearn.base import is_classifier
+
     unit, validation = UNITS[estimator.loss], getattr(estimator, "validation_loss_curves_", None)
     drawn = f"mean and range of {len(estimator.loss_curves_)}" + (",\nbest epochs starred" if validation else "")
     return {
@@ -66,6 +70,8 @@ def _curves_of_members(estimator):
 
 def _score_name(estimator):
     """What an estimator's validation scores are."""
+    from sklearn.base import is_classifier
+
     scoring = getattr(estimator, "scoring", None)
     if scoring is None:
         return "accuracy" if is_classifier(estimator) else "R²"

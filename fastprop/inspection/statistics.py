@@ -12,7 +12,7 @@ from .. import nn
 from ..nn.activations import ACTIVATION_LAYERS
 from ..nn.evaluation import inputs_of
 from ..tables import NamedRows, Table
-from .fitted import module_of
+from .models import module_of
 from .observation import observed, pre_activation, undisturbed, value_and_derivative
 
 if TYPE_CHECKING:

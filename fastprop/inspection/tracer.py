@@ -22,7 +22,7 @@ from ..nn.errors import title
 from ..nn.evaluation import inputs_of
 from ..nn.summary import own_parameters
 from ..tables import Table, Tabular
-from .fitted import module_of
+from .models import module_of
 from .observation import observed, pre_activation, undisturbed
 
 if TYPE_CHECKING:

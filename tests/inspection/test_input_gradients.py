@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, Stand
 
 import fastprop
 from fastprop import Network, kernels, nn
-from fastprop.inspection import attribution, input_gradients, integrated_gradients
+from fastprop.inspection import attribution_task, input_gradients, integrated_gradients
 from fastprop.inspection.input_pass import InputPass
 from fastprop.kernels.spec import ACTIVATIONS, LOSSES
 
@@ -211,7 +211,7 @@ def test_parts_of_x(monkeypatch):
     seen = []
     forward = InputPass.forward
     monkeypatch.setattr(InputPass, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
-    monkeypatch.setattr(attribution, "EVALUATION_ROWS", 16)
+    monkeypatch.setattr(attribution_task, "EVALUATION_ROWS", 16)
     np.testing.assert_allclose(input_gradients(estimator, X), whole, rtol=1e-13)
     assert seen == [16, 16, 8]
     np.testing.assert_allclose(integrated_gradients(estimator, csr_array(X), baseline=X[::-1], n_steps=3), integrals, rtol=1e-12)
