@@ -79,6 +79,8 @@ class BareKernel(Predictor):
 class Bound(Predictor):
     """`estimator.predictor`, made once for the rows: with the weights packed, as onnxruntime has them too, and nothing checked."""
 
+    precision = None
+
     def prepare(self):
         self.rows = None
 
@@ -90,7 +92,7 @@ class Bound(Predictor):
             for _ in range(2):  # as `predict_proba` would take if one call followed the other
                 n_threads = n_threads_of_prediction(1 if self.n_threads == 1 else None, len(X), flops)
             self.rows, self.out = X, np.empty((len(X), len(self.layers[-1][1])), np.float32)
-            self.call = self.estimator.predictor(X, self.out, n_threads)
+            self.call = self.estimator.predictor(X, self.out, n_threads, precision=self.precision)
         self.call()
         return self.out
 
@@ -114,8 +116,10 @@ class OnnxRuntime(Predictor):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.n_threads, 1
-        model = onnx_model(self.layers).SerializeToString()
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(self.model_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def model_bytes(self):
+        return onnx_model(self.layers).SerializeToString()
 
     def predict(self, X):
         return self.session.run(None, {"X": X})[0]

@@ -40,6 +40,7 @@ def _rows(facts):
     yield "fastprop", __version__
     yield "back end", f"{backend_name(*active)} ({facts['why']})"
     yield "bfloat16", facts["bfloat16"]
+    yield "int8", facts["int8"]
     yield "also here", ", ".join(backend_name(*pair) for pair in kernels.available() if pair != active) or "none"
     for why, pairs in _by_reason(facts["unavailable"]).items():
         yield "not here", f"{', '.join(backend_name(*pair) for pair in pairs)}: {why}"

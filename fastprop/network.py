@@ -24,7 +24,8 @@ from .kernels.job import raw_for
 from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans, views_of
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
 from .optim import Optimizer
-from .precision import Precision
+from .precision import Precision, PredictionPrecision
+from .quantization import products_of
 from .training_calls import TrainingCalls, checked_threads, own_block, written
 from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
@@ -146,7 +147,11 @@ class Network:
             Its outputs are the activations of that layer.
         """
         (activations,) = np.nonzero(self._layers["kind"] == KINDS["activation"])
-        rows, link = self._layers[: activations[layer] + 1], self._layers[-1:].copy()
+        return self._first_rows(activations[layer] + 1)
+
+    def _first_rows(self, n):
+        """A network of the first rows of the table, which shares the parameters of this one."""
+        rows, link = self._layers[:n], self._layers[-1:].copy()
         link["n_in"] = link["n_out"] = rows[-1]["n_out"]
         link["code"] = LINKS["identity"]
         table = np.concatenate([rows, link])
@@ -419,7 +424,15 @@ class Network:
             self._forward(rows, outputs, checked_threads(n_threads))
         return outputs
 
-    def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
+    def predictor(
+        self,
+        x: Floats,
+        out: Floats,
+        n_threads: int = 1,
+        *,
+        precision: PredictionPrecision = None,
+        calibration: ArrayLike | None = None,
+    ) -> Callable[[], None]:
         """The bare compiled forward pass with the present parameters: each call computes `forward` for what x holds then.
 
         The parameters are copied, into the order in which they will be read: few rows of a large network take less time than in
@@ -427,12 +440,21 @@ class Network:
 
         Parameters
         ----------
-        x : ndarray, shape (n, n_in), C-contiguous, of the network's dtype
+        x : ndarray, shape (n, n_in), C-contiguous, of the network's dtype, or of float32 with a precision
             The rows; write the next ones into it. At least one.
-        out : ndarray, shape (n, n_out), C-contiguous, of the network's dtype
+        out : ndarray, shape (n, n_out), C-contiguous, of the dtype of x
             What a call overwrites with the outputs. Must not overlap x or the parameters.
         n_threads : int
             Number of threads of each call.
+        precision : {'bfloat16', 'int8'}, optional
+            Allows products of layers to read fewer bits, which takes less time; all else is float32, also in a network of float64.
+            'bfloat16' rounds values and weights, as in `train_epochs`. 'int8' makes integers of 8 bits of them: weights get a scale
+            for each output, values a range for each row. Layers of fewer than 32 inputs or 16 outputs, or more than 65,536 inputs,
+            still read float32. A row of x with NaN or infinity gives NaN. `fastprop.inspection.compare_precisions` says what
+            predictions lose.
+        calibration : array-like, shape (n_rows, n_in), optional
+            With 'int8': training data, from which the range of each input of each layer is taken. Without it, columns of x that
+            have a far greater range than others, or lie far from zero, leave few bits to the others.
 
         Returns
         -------
@@ -458,11 +480,12 @@ class Network:
         >>> out
         array([[11.]])
         """
-        n, rows = self._rows(x)
+        network = self.astype(self.dtype if precision is None else np.float32)
+        n, rows = network._rows(x)
         if not n or not isinstance(x, np.ndarray) or rows[0].ctypes.data != x.ctypes.data:
-            raise ValueError(f"x must be a C-contiguous, aligned {self.dtype.name} array with rows, as it is read where it lies")
-        out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), self._params, {"x": x, "params": self._params})
-        return self.astype(self.dtype)._bound_forward(rows, out, checked_threads(n_threads))
+            raise ValueError(f"x must be a C-contiguous, aligned {network.dtype.name} array with rows, as it is read where it lies")
+        out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), network._params, {"x": x, "params": self._params})
+        return network._bound_forward(rows, out, checked_threads(n_threads), products_of(network, precision, calibration))
 
     def training_set(self, x: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> TrainingSet:
         """Check and convert data once, for any number of calls of `train_epoch` and `loss_gradient`.
@@ -672,8 +695,9 @@ class Network:
     def _forward(self, rows, outputs, n_threads):
         kernels.active.raw.network_forward(*rows, self._layers, self._params, self._buffers, outputs, n_threads)
 
-    def _bound_forward(self, rows, outputs, n_threads):
-        return kernels.active.raw.bind_forward(rows[0], self._layers, self._params, self._buffers, outputs, n_threads)
+    def _bound_forward(self, rows, outputs, n_threads, products):
+        raw = kernels.active.bfloat16 if products.bfloat16 else kernels.active.raw
+        return raw.bind_forward(rows[0], self._layers, self._params, self._buffers, *products, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
         problem = self._layers, self._params, LOSS_CODES[self.loss], self._loss_hyper, alpha, clip

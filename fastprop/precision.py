@@ -1,4 +1,4 @@
-"""Training in bfloat16: where it is allowed and where it is faster, and the data for it."""
+"""Products of fewer bits: where bfloat16 is allowed and faster, the data for it, and the codes of 8 bits for predictions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .kernels.spec import KINDS, Rows
 
 Precision: TypeAlias = Literal["bfloat16"] | None
 PRECISIONS = (None, "bfloat16")
+PredictionPrecision: TypeAlias = Literal["bfloat16", "int8"] | None
+PREDICTION_PRECISIONS = (*PRECISIONS, "int8")
 
 # Products in float32 may be faster where a network has fewer weights than this, or a batch fewer rows. Layers with fewer inputs or
 # outputs than FEWEST_UNITS do not count. The processor is no part of the rule, so that a model does not depend on it. See
@@ -52,9 +54,27 @@ def trains_in_bfloat16(precision: Precision, layers: Layers, rows: Rows, dtype: 
     if dtype != np.float32:
         raise ValueError(f"precision={precision!r} is for networks of float32; got {np.dtype(dtype).name}")
     # No such product reads sparse and encoded rows.
-    linear = layers[layers["kind"] == KINDS["linear"]][int(_is_direct(rows)) :]
+    return batch_size >= FEWEST_ROWS and has_many_weights(layers, int(_is_direct(rows)))
+
+
+def has_many_weights(layers: Layers, first: int = 0) -> bool:
+    """Whether a network, from one of its linear rows on, has as many weights as products of bfloat16 need to be faster.
+
+    Parameters
+    ----------
+    layers : ndarray of `kernels.spec.LAYER`
+        The network's layer table.
+    first : int
+        The first of its linear rows that counts.
+
+    Returns
+    -------
+    bool
+        Whether there are so many.
+    """
+    linear = layers[layers["kind"] == KINDS["linear"]][first:]
     deep = np.minimum(linear["n_in"], linear["n_out"]) >= FEWEST_UNITS
-    return int(linear["n_in"] @ (linear["n_out"] * deep)) >= FEWEST_WEIGHTS and batch_size >= FEWEST_ROWS
+    return int(linear["n_in"] @ (linear["n_out"] * deep)) >= FEWEST_WEIGHTS
 
 
 def rows_in_bfloat16(rows: Rows) -> Rows:

@@ -208,15 +208,16 @@ def describe() -> dict[str, Any]:
     Returns
     -------
     dict
-        'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16', the instruction set that multiplies it, or what does
-        so without, or why it cannot run; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment', the
-        variables that were read; 'versions' of the libraries, None where one is not installed.
+        'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16' and 'int8', the instruction sets that multiply these,
+        or what does so without, or why it cannot run; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment',
+        the variables that were read; 'versions' of the libraries, None where one is not installed.
     """
     return {
         "backend": active.backend,
         "isa": active.isa,
         "why": why,
         "bfloat16": _describe_bfloat16(),
+        "int8": _describe_int8(),
         "unavailable": unavailable(),
         "n_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "environment": {name: os.environ[name] for name in ENVIRONMENT + THREAD_ENVIRONMENT if name in os.environ},
@@ -233,6 +234,12 @@ def _describe_bfloat16():
         return name
     by = {None: "NumPy, very slow", "baseline": "baseline, slow"}.get(name, f"{name}, slower than float32")
     return f"emulated ({by})"
+
+
+def _describe_int8():
+    if active.backend != "cython":
+        return "by NumPy, slow"
+    return active.raw.INT8 or f"as 16 bits ({active.isa})"
 
 
 def _version(distribution):

@@ -69,6 +69,7 @@ def header():
     for name, (prefix, table) in ENUMERATIONS.items():
         parts.append(wrapped(f"enum {name} {{ ", [f"{prefix}{key.upper()} = {code}" for key, code in table.items()], " };"))
     counted = [f"N_{name} = {len(getattr(spec, name))}" for name in ("ACTIVATIONS", "LOSSES", "OPTIMIZERS", "COMMON_HYPER")]
+    counted += [f"{name} = {getattr(spec, name)}" for name in ("INT8_FEWEST_IN", "INT8_FEWEST_OUT", "INT8_MOST_IN")]
     parts.append(wrapped("enum { ", counted, " };"))
     parts.append(_numbers("OPTIMIZER_SLOTS", "OPTIMIZERS", lambda optimizer: optimizer.n_slots))
     parts.append(_numbers("OPTIMIZER_HYPER", "OPTIMIZERS", lambda optimizer: len(optimizer.hyper)))

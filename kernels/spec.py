@@ -97,6 +97,10 @@ OPTIMIZERS = {
 #   link         the last row: outputs = link(logits), by `code`; in training it belongs to the loss
 KINDS = {"linear": 0, "activation": 1, "dropout": 2, "layer_norm": 3, "batch_norm": 4, "add": 5, "link": 6}
 
+# The linear rows that multiply 8-bit integers in a quantized prediction: with fewer inputs or outputs that saves no time, and with
+# more inputs sums of products would not fit into 32 bits.
+INT8_FEWEST_IN, INT8_FEWEST_OUT, INT8_MOST_IN = 32, 16, 2**16
+
 # What a column of encoded rows holds, and which values it has in the wide matrix, from `offset` on. These columns of values have no
 # gaps between them.
 #   plain             x: the number itself
@@ -217,7 +221,7 @@ RAW = {
     "loss_backward": "loss loss_hyper outputs labels targets sample_weight scale dlogits n_threads",
     "update": "optimizer params grad slot_1 slot_2 hyper step n_threads",
     "network_forward": "x indices indptr layers params buffers outputs n_threads",
-    "bind_forward": "x layers params buffers outputs n_threads",
+    "bind_forward": "x layers params buffers bfloat16 codes scales outputs n_threads",
     "network_loss_gradient": "x indices indptr labels targets sample_weight layers params loss loss_hyper alpha clip gradient "
     "n_threads",
     "train_epochs": "job n_threads",
@@ -276,10 +280,11 @@ void batch_norm_inference(const void *x, const void *gamma, const void *beta, co
     const void *running_var, ptrdiff_t rows, ptrdiff_t n_units, double epsilon, void *y, int n_threads)
 void update(int optimizer, void *params, const void *grad, void *slot_1, void *slot_2, const double *hyper, ptrdiff_t step,
     ptrdiff_t n, int n_threads)
-ptrdiff_t n_packed(const struct layer *layers, ptrdiff_t n_layers)
-void pack(const struct layer *layers, ptrdiff_t n_layers, const void *params, void *panels)
+ptrdiff_t packed_bytes(const struct layer *layers, ptrdiff_t n_layers, int int8)
+void pack(const struct layer *layers, ptrdiff_t n_layers, const void *params, const int8_t *codes, const float *scales,
+    void *panels)
 int network_forward(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-    const void *buffers, const void *panels, void *outputs, int n_threads)
+    const void *buffers, const void *panels, int int8, void *outputs, int n_threads)
 int network_loss_gradient(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
     int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean, int n_threads)
 int train_epochs(const struct job *job, int n_threads)
@@ -304,9 +309,10 @@ C_API = {
 }
 
 # `Rows` as the compiled kernels take them: with the number n of rows, and wide = 1 if indices and indptr are int64. `columns` is
-# NULL except where X is encoded.
+# NULL except where X is encoded; real = 1 if dense x is of the type of the parameters where values between layers are of another.
 C_ROWS = """
 const void *x
+int real
 const void *indices
 const void *indptr
 int wide

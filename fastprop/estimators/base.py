@@ -18,9 +18,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted
 
-from ..annotations import Floats
+from ..annotations import ArrayLike, Floats
 from ..collective.context import active, refuse
 from ..lbfgs import packed_spans, train_lbfgs, unpack
+from ..precision import PredictionPrecision
 from ..same_data import checked_once
 from ..threads import n_threads_of_call, n_threads_of_prediction
 from ..training_set import float_dtype
@@ -289,7 +290,15 @@ class BaseMLP(
 
     # Prediction
 
-    def predictor(self, x: Floats, out: Floats, n_threads: int = 1) -> Callable[[], None]:
+    def predictor(
+        self,
+        x: Floats,
+        out: Floats,
+        n_threads: int = 1,
+        *,
+        precision: PredictionPrecision = None,
+        calibration: ArrayLike | None = None,
+    ) -> Callable[[], None]:
         """The bare compiled forward pass with the present weights, bound to arrays: for predicting one row after another.
 
         The weights are copied, into the order in which they will be read: few rows of a large network take less time than in
@@ -297,13 +306,17 @@ class BaseMLP(
 
         Parameters
         ----------
-        x : ndarray, shape (n, n_features_in_), C-contiguous, of the dtype of ``coefs_``
+        x : ndarray, shape (n, n_features_in_), C-contiguous, of the dtype of ``coefs_``, or of float32 with a precision
             The rows; write the next ones into it. At least one.
-        out : ndarray, shape (n, n_outputs_), C-contiguous, of the dtype of ``coefs_``
+        out : ndarray, shape (n, n_outputs_), C-contiguous, of the dtype of x
             What a call overwrites with the network's outputs: predictions of a regressor, probabilities of the classes or labels
             of a classifier, of two classes only that of the second.
         n_threads : int
             Number of threads of each call.
+        precision : {'bfloat16', 'int8'}, optional
+            Allows products of layers to read fewer bits, which takes less time; see `Network.predictor`.
+        calibration : array-like, shape (n_rows, n_features_in_), optional
+            With 'int8': training data, from which the ranges of values are taken; see `Network.predictor`.
 
         Returns
         -------
@@ -317,7 +330,7 @@ class BaseMLP(
             If an argument is not as described, or the estimator is not fitted.
         """
         check_is_fitted(self)
-        return self._current_network().predictor(x, out, n_threads)
+        return self._current_network().predictor(x, out, n_threads, precision=precision, calibration=calibration)
 
     def _outputs(self, X):
         """The network's outputs (n, n_outputs_) in NumPy's common dtype of X and the weights."""

@@ -31,7 +31,7 @@ class ScikitLearnsCode:
         check_is_fitted(self)
         return self._forward_pass_fast(X)
 
-    def predictor(self, x, out, n_threads=1):
+    def predictor(self, x, out, n_threads=1, *, precision=None, calibration=None):
         raise TypeError(f"{type(self).__name__} runs scikit-learn's code, which has no bare forward pass; use predict")
 
     def __getstate__(self):

@@ -16,6 +16,7 @@ from .information_display import InformationDisplay
 from .kinks import Kink
 from .loss_curve import LossCurveDisplay
 from .mistakes import Mistake
+from .precisions import PrecisionComparison, PrecisionScore, compare_precisions
 from .statistics import ActivationStatistics, LayerActivations, activation_statistics
 from .tracer import LayerTrace, StepTrace, TraceEntry, trace_forward, trace_step
 
@@ -37,11 +38,14 @@ __all__ = [
     "LossCurveDisplay",
     "Mistake",
     "ParameterCheck",
+    "PrecisionComparison",
+    "PrecisionScore",
     "StepTrace",
     "TraceEntry",
     "TrainingAnimation",
     "activation_statistics",
     "check_gradients",
+    "compare_precisions",
     "cross_entropy",
     "entropy",
     "gradient_flow",

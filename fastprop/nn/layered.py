@@ -83,7 +83,9 @@ class LayeredNetwork(Network):
         last = self._params[self._layers[-2]["offset"] :]
         raw.network_forward(hidden, NO_INDICES, NO_INDICES, self._last, last, self._buffers[:0], outputs, n_threads)
 
-    def _bound_forward(self, rows, outputs, n_threads):
+    def _bound_forward(self, rows, outputs, n_threads, products):
+        if products.bfloat16 or products.codes.size:
+            raise ValueError("a network with an activation of your own predicts in float32 or float64; got a precision")
         return partial(self._forward, rows, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):

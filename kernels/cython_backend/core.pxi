@@ -5,7 +5,7 @@
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from numpy.random cimport bitgen_t
@@ -27,11 +27,14 @@ cdef extern from "engine.h":
     ptrdiff_t n_loss_hyper(int, ptrdiff_t) noexcept nogil
     ptrdiff_t n_parameters(const layer *, ptrdiff_t) noexcept nogil
     ptrdiff_t n_statistics(const layer *, ptrdiff_t) noexcept nogil
+    ptrdiff_t n_codes(const layer *, ptrdiff_t) noexcept nogil
+    ptrdiff_t n_scales(const layer *, ptrdiff_t) noexcept nogil
     int is_activation(long long) noexcept nogil
     int is_loss(long long) noexcept nogil
     int is_optimizer(long long) noexcept nogil
     void train_jobs_in_c "train_jobs"(const kernels *const *, const job *, ptrdiff_t, int *, int) noexcept nogil
     void threads_init() noexcept nogil
+    const char *int8_instructions() noexcept nogil
 
 cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
@@ -42,17 +45,24 @@ include "sizes.pxi"
 
 threads_init()
 
+# The instructions for products of 8-bit integers, or None.
+INT8 = int8_instructions().decode() if int8_instructions() != NULL else None
+
 cdef cnp.npy_intp NO_ITEMS = 0
 cdef cnp.ndarray NOTHING = cnp.PyArray_EMPTY(1, &NO_ITEMS, cnp.NPY_INT32, 0)
 
 
-cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
-    cdef int number = cnp.PyArray_TYPE(array)
+# The kernels for values of one of NumPy's types.
+cdef const kernels *kernels_of_type(int number) except NULL:
     cdef const kernels *found = (FLOAT_KERNELS if number == cnp.NPY_FLOAT32 else DOUBLE_KERNELS if number == cnp.NPY_FLOAT64
                                  else BFLOAT16_KERNELS if number == cnp.NPY_UINT16 else NULL)
     if found == NULL:
-        raise TypeError(f"this module has no kernels for {array.dtype}")
+        raise TypeError(f"this module has no kernels for {cnp.PyArray_DescrFromType(number)}")
     return found
+
+
+cdef const kernels *kernels_for(cnp.ndarray array) except NULL:
+    return kernels_of_type(cnp.PyArray_TYPE(array))
 
 
 cdef inline bint is_bfloat16(cnp.ndarray values) noexcept:
@@ -301,7 +311,7 @@ cdef rows checked_rows(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, c
     r.wide = cnp.PyArray_ITEMSIZE(indptr) == 8
     r.n = cnp.PyArray_SIZE(indptr) - 1 if r.indptr != NULL else x.shape[0]
     r.labels, r.targets, r.sample_weight = <const ptrdiff_t *>data(labels), data(targets), data(sample_weight)
-    r.columns, r.n_columns = NULL, 0
+    r.columns, r.n_columns, r.real = NULL, 0, False
     if r.indptr == NULL and cnp.PyArray_SIZE(indices):
         r.columns, r.n_columns = <const column *>cnp.PyArray_DATA(indices), indices.shape[0]
         check_columns(indices, first.n_in)
@@ -320,7 +330,7 @@ def network_forward(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.
     check_sizes("outputs", r.n * n_out, real_size(x), outputs)
     with nogil:
         status = k.network_forward(&r, <const layer *>cnp.PyArray_DATA(layers), layers.shape[0], cnp.PyArray_DATA(params),
-                                   cnp.PyArray_DATA(buffers), NULL, cnp.PyArray_DATA(outputs), n_threads)
+                                   cnp.PyArray_DATA(buffers), NULL, False, cnp.PyArray_DATA(outputs), n_threads)
     check_memory(status)
 
 
@@ -331,22 +341,31 @@ cdef class BoundForward:
     cdef cnp.ndarray x, layers, params, buffers, outputs, memory
     cdef void *panels  # in memory, from the start of a cache line
     cdef rows rows
-    cdef int n_threads
+    cdef int int8, n_threads
 
-    def __cinit__(self, cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, cnp.ndarray outputs,
-                  int n_threads):
+    def __cinit__(self, cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, bint bfloat16,
+                  cnp.ndarray codes, cnp.ndarray scales, cnp.ndarray outputs, int n_threads):
         cdef cnp.npy_intp n_bytes
-        cdef ptrdiff_t n_out = check_network(layers, params, buffers, False)
+        cdef ptrdiff_t n_out = check_network(layers, params, buffers, False), n = layers.shape[0]
         cdef const layer *table = <const layer *>cnp.PyArray_DATA(layers)
-        self.kernels = kernels_for(x)
+        self.kernels = kernels_of_type(cnp.NPY_UINT16) if bfloat16 else kernels_for(x)
         self.x, self.layers, self.params, self.buffers, self.outputs = x, layers, params, buffers, outputs
-        self.n_threads = n_threads
+        self.int8, self.n_threads = cnp.PyArray_SIZE(codes) > 0, n_threads
         self.rows = checked_rows(x, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, layers, real_size(x), is_bfloat16(x))
+        self.rows.real = not is_bfloat16(x)
+        if bfloat16 and not is_bfloat16(x) and cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT32:
+            raise TypeError(f"rows for bfloat16 must be float32 or bits of it in uint16; got {x.dtype}")
+        check_sizes("params", n_parameters(table, n), real_size(x), params)
         check_sizes("outputs", self.rows.n * n_out, real_size(x), outputs)
-        n_bytes = self.kernels.n_packed(table, layers.shape[0]) * cnp.PyArray_ITEMSIZE(x) + CACHE_LINE
+        if self.int8:
+            if self.kernels != FLOAT_KERNELS:
+                raise TypeError(f"codes go with rows of float32; got {x.dtype}")
+            check_sizes("codes", n_codes(table, n), sizeof(int8_t), codes)
+            check_sizes("scales", n_scales(table, n), sizeof(float), scales)
+        n_bytes = self.kernels.packed_bytes(table, n, self.int8) + CACHE_LINE
         self.memory = cnp.PyArray_EMPTY(1, &n_bytes, cnp.NPY_UINT8, 0)
         self.panels = <void *>round_up(<ptrdiff_t>cnp.PyArray_DATA(self.memory), CACHE_LINE)
-        self.kernels.pack(table, layers.shape[0], cnp.PyArray_DATA(params), self.panels)
+        self.kernels.pack(table, n, cnp.PyArray_DATA(params), <const int8_t *>data(codes), <const float *>data(scales), self.panels)
 
     def __call__(self):
         cdef const layer *table = <const layer *>cnp.PyArray_DATA(self.layers)
@@ -356,13 +375,14 @@ cdef class BoundForward:
         cdef void *outputs = cnp.PyArray_DATA(self.outputs)
         cdef int status
         with nogil:
-            status = self.kernels.network_forward(&self.rows, table, n_layers, params, buffers, self.panels, outputs,
+            status = self.kernels.network_forward(&self.rows, table, n_layers, params, buffers, self.panels, self.int8, outputs,
                                                   self.n_threads)
         check_memory(status)
 
 
-def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, cnp.ndarray outputs, int n_threads):
-    return BoundForward(x, layers, params, buffers, outputs, n_threads)
+def bind_forward(cnp.ndarray x, cnp.ndarray layers, cnp.ndarray params, cnp.ndarray buffers, bint bfloat16, cnp.ndarray codes,
+                 cnp.ndarray scales, cnp.ndarray outputs, int n_threads):
+    return BoundForward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n_threads)
 
 
 def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr, cnp.ndarray labels, cnp.ndarray targets,
@@ -388,10 +408,8 @@ def network_loss_gradient(cnp.ndarray x, cnp.ndarray indices, cnp.ndarray indptr
 cdef const kernels *kernels_for_job(job) except NULL:
     if not job.bfloat16:
         return kernels_for(job.params)
-    if BFLOAT16_KERNELS == NULL:
-        raise TypeError("this module has no kernels for bfloat16")
     check_sizes("params", cnp.PyArray_SIZE(job.params), sizeof(float), job.params)
-    return BFLOAT16_KERNELS
+    return kernels_of_type(cnp.NPY_UINT16)
 
 
 # A job for the compiled kernels. Its arrays must live as long as it does: `given` is a spec.Job. The order is one batch as a whole,

@@ -19,6 +19,7 @@
  *     vmath.h          exp, sigmoid, tanh, log, the normal distribution
  *     tile.h           the micro-kernel
  *     packing.h        copies in tiles' order
+ *     int8.h           products of 8-bit integers, int8_tile.h their tiles
  *     shallow.h        products of little depth
  *     gemm.h           the three products
  *     activations.h    activations
@@ -72,6 +73,16 @@
 #include "real_bf16.h"
 #include "per_real.h"
 #endif
+
+/* What multiplies 8-bit integers in predictions, NULL without instructions for that. */
+static const char *int8_instructions(void)
+{
+#if HAS_FLOATS
+    return int8_way_f32()->name;
+#else
+    return NULL;
+#endif
+}
 
 /* The kernels of each real type, NULL where the module does not have it: for Cython. */
 #if HAS_FLOATS

@@ -285,22 +285,35 @@ static void FN(update)(int optimizer, void *params, const void *grad, void *slot
 }
 
 static int FN(network_forward)(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-                               const void *buffers, const void *panels, void *outputs, int n_threads)
+                               const void *buffers, const void *panels, int int8, void *outputs, int n_threads)
 {
-    struct FN(prediction) p = {.net = {layers, n_layers, params, buffers, panels}, .x = FN(features)(x, layers->n_in),
+    struct FN(prediction) p = {.net = {layers, n_layers, params, buffers, panels, int8}, .x = FN(features)(x, layers->n_in),
                                .rows = x->n, .outputs = outputs};
     return FN(run_prediction)(&p, n_threads);
 }
 
-/* Stored numbers that the packed weights of a network take. */
-static ptrdiff_t FN(n_packed)(const struct layer *layers, ptrdiff_t n_layers)
+/* Bytes that the packed weights of a network take. */
+static ptrdiff_t FN(packed_bytes)(const struct layer *layers, ptrdiff_t n_layers, int int8)
 {
-    return FN(network_panels_size)(&(struct FN(network)){layers, n_layers});
+    return FN(network_panels_size)(&(struct FN(network)){layers, n_layers, .int8 = int8}) * (ptrdiff_t)sizeof(STORED);
 }
 
-static void FN(pack)(const struct layer *layers, ptrdiff_t n_layers, const void *params, void *panels)
+/* With codes and their scales, those of int8.h, they must be of the real type float. */
+static void FN(pack)(const struct layer *layers, ptrdiff_t n_layers, const void *params, const int8_t *codes, const float *scales,
+                     void *panels)
 {
-    FN(pack_network)(&(struct FN(network)){layers, n_layers, params}, 0, 1, panels);
+    const struct FN(network) net = {layers, n_layers, params, .int8 = codes != NULL};
+    FN(pack_network)(&net, 0, 1, panels);
+#if defined(HAS_INT8)
+    REAL *block = panels;
+    for (const struct layer *layer = layers; codes && layer < layers + n_layers; block += FN(layer_panels_size)(&net, layer++))
+        if (reads_int8(layer)) {
+            FN(pack_int8)(codes, scales, layer->n_in, layer->n_out, block);
+            codes += layer->n_in * layer->n_out, scales += 2 * (layer->n_in + layer->n_out);
+        }
+#else
+    (void)scales;
+#endif
 }
 
 static int FN(network_loss_gradient)(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,

@@ -24,6 +24,13 @@ static void FN(linear_columns)(const struct FN(network) *net, ptrdiff_t i, const
     if (rows == 0) /* a part of a batch may have none */
         return;
     const int relu = net->layers[i + 1].kind == KIND_ACTIVATION && FN(is_applied)(net, i + 1);
+#if defined(HAS_INT8)
+    if (FN(is_int8)(net, layer)) {
+        FN(int8_product)(x, x_stride, rows, panels, layer->n_in, layer->n_out, columns, relu, y.at, y.stride,
+                         w->packed);
+        return;
+    }
+#endif
     FN(forward_product)(x, x_stride, rows, weight, weight + n_weights(layer), panels, layer->n_in, layer->n_out, columns,
                         relu ? STORE_RELU : STORE, real ? (void *)w->logits : y.at, y.stride, real, w->packed);
 }

@@ -11,6 +11,7 @@ struct FN(network) {
     ptrdiff_t n_layers;
     const REAL *params, *statistics; /* statistics: running means and variances, which only predictions read */
     const STORED *panels;       /* the packed weights of all linear rows, one after the other, or NULL */
+    int int8;                   /* those of some rows are codes: see int8.h */
     struct plan plan;
 };
 
@@ -25,9 +26,17 @@ ALWAYS_INLINE ptrdiff_t FN(padded_params)(const struct FN(network) *net)
     return round_up(FN(n_params)(net), CACHE_LINE / (ptrdiff_t)sizeof(REAL));
 }
 
+/* Whether a row multiplies codes. */
+ALWAYS_INLINE int FN(is_int8)(const struct FN(network) *net, const struct layer *layer) { return net->int8 && reads_int8(layer); }
+
 /* How many numbers the panels of one row take; network_panels_size() is for all rows. */
-ALWAYS_INLINE ptrdiff_t FN(layer_panels_size)(const struct layer *layer)
+ALWAYS_INLINE ptrdiff_t FN(layer_panels_size)(const struct FN(network) *net, const struct layer *layer)
 {
+#if defined(HAS_INT8)
+    if (FN(is_int8)(net, layer))
+        return FN(int8_size)(layer->n_in, layer->n_out);
+#endif
+    (void)net;
     return layer->kind == KIND_LINEAR ? FN(panels_size)(layer->n_in, layer->n_out) : 0;
 }
 
@@ -35,7 +44,7 @@ static ptrdiff_t FN(network_panels_size)(const struct FN(network) *net)
 {
     ptrdiff_t size = 0;
     for (ptrdiff_t l = 0; l < net->n_layers; l++)
-        size += FN(layer_panels_size)(&net->layers[l]);
+        size += FN(layer_panels_size)(net, &net->layers[l]);
     return size;
 }
 
@@ -44,10 +53,10 @@ static void FN(pack_network)(const struct FN(network) *net, int thread, int n_th
 {
     for (ptrdiff_t l = 0; l < net->n_layers; l++) {
         const struct layer *layer = &net->layers[l];
-        if (layer->kind == KIND_LINEAR)
+        if (layer->kind == KIND_LINEAR && !FN(is_int8)(net, layer))
             FN(pack_panels)(net->params + layer->offset, layer->n_in, layer->n_out, share(layer->n_out, PANEL, thread, n_threads),
                             panels);
-        panels += FN(layer_panels_size)(layer);
+        panels += FN(layer_panels_size)(net, layer);
     }
 }
 
@@ -76,6 +85,7 @@ struct FN(extent) {
     ptrdiff_t rows;          /* that pass through the layers together */
     int training;
     int sparse, encoded;     /* X, which the first row then reads itself */
+    int narrows;             /* X is REAL and has to be STORED */
     ptrdiff_t batch_entries; /* of sparse X, at most */
 };
 
@@ -90,7 +100,8 @@ struct FN(workspace) {
     REAL **sums;             /* [n_layers]: a batch norm's sums in training, two a column forward and two backward */
     REAL *totals;            /* two numbers for each column of the widest batch norm: the sums of all parts */
     STORED **branch;         /* [n_layers]: gradients with respect to values that are added later on */
-    STORED *packed;          /* a panel of weights */
+    STORED *input;           /* X, where it has to be STORED */
+    STORED *packed;          /* a panel of weights, or what int8.h needs */
     REAL *scratch;           /* for weight gradients */
     REAL *targets, *weight;  /* gathered */
     ptrdiff_t *labels;
@@ -169,9 +180,14 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
         const struct layer *layer = &net->layers[l];
         if (layer->kind == KIND_LINEAR && (l > 0 || !FN(is_direct)(e))) {
             packed = max_size(packed, FN(packed_size)(layer->n_in, layer->n_out));
+#if defined(HAS_INT8)
+            if (FN(is_int8)(net, layer))
+                packed = max_size(packed, FN(int8_scratch)(layer->n_in, e->rows));
+#endif
             scratch = max_size(scratch, FN(gradient_scratch)(layer->n_in + 1, layer->n_out));
         }
     }
+    w->input = FN(cut_stored)(base, &size, e->narrows ? e->rows * n_in : 0);
     w->packed = FN(cut_stored)(base, &size, packed);
     w->scratch = FN(cut)(base, &size, e->training ? scratch : 0);
     w->targets = FN(cut)(base, &size, e->training ? e->rows * n_out + LANES : 0);

@@ -39,7 +39,7 @@ static ptrdiff_t FN(forward_rows)(const struct FN(chunk) *c, ptrdiff_t first, st
             break;
         FN(row_forward)(c, i, x, panels);
         if (panels)
-            panels += FN(layer_panels_size)(layer);
+            panels += FN(layer_panels_size)(c->net, layer);
     }
     return i;
 }

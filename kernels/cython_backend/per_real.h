@@ -23,6 +23,9 @@
 #include "vmath.h"
 #include "tile.h"
 #include "packing.h"
+#if defined(HAS_INT8)
+#include "int8.h"
+#endif
 #include "shallow.h"
 #include "gemm.h"
 #include "activations.h"
@@ -49,6 +52,7 @@
 #include "hardware.h"
 
 #undef REAL
+#undef HAS_INT8
 #undef STORED
 #undef STORED_IS_REAL
 #undef STORED_MASK

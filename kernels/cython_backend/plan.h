@@ -111,6 +111,29 @@ ALWAYS_INLINE ptrdiff_t n_biases(const struct layer *layer)
     }
 }
 
+/* Whether a row multiplies 8-bit integers in a quantized prediction. */
+ALWAYS_INLINE int reads_int8(const struct layer *layer)
+{
+    return layer->kind == KIND_LINEAR && layer->n_in >= INT8_FEWEST_IN && layer->n_in <= INT8_MOST_IN
+           && layer->n_out >= INT8_FEWEST_OUT;
+}
+
+/* The numbers of codes and of scales of all these rows: see ../int8.py. */
+static ptrdiff_t n_codes(const struct layer *layers, ptrdiff_t n_layers)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0; i < n_layers; i++)
+        n += reads_int8(&layers[i]) ? layers[i].n_in * layers[i].n_out : 0;
+    return n;
+}
+static ptrdiff_t n_scales(const struct layer *layers, ptrdiff_t n_layers)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0; i < n_layers; i++)
+        n += reads_int8(&layers[i]) ? 2 * (layers[i].n_in + layers[i].n_out) : 0;
+    return n;
+}
+
 /* The length of the flat block of a program's parameters, and of its running statistics. */
 static ptrdiff_t n_parameters(const struct layer *layers, ptrdiff_t n_layers)
 {

@@ -60,11 +60,21 @@ static void FN(layer_columns_thread)(void *argument, int thread, int n_threads)
     }
 }
 
+/* Rows [first, first + rows) of dense X, where they lie or STORED by the thread. */
+static struct FN(matrix) FN(dense_rows)(const struct FN(features) *x, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t n_in,
+                                        const struct FN(workspace) *w)
+{
+    if (!x->real)
+        return (struct FN(matrix)){(STORED *)x->dense + first * n_in, n_in};
+    FN(narrow_row)(x->real + first * n_in, rows * n_in, w->input);
+    return (struct FN(matrix)){w->input, n_in};
+}
+
 /* Few rows: the threads share the columns of one linear row after the other, and with them the weights that they read. */
 static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
 {
     FN(lay_out)(&p->net, &p->extent, p->memory, &p->workspace);
-    p->layer_x = (struct FN(matrix)){(STORED *)p->x.dense, p->net.layers[0].n_in};
+    p->layer_x = FN(dense_rows)(&p->x, 0, p->rows, p->net.layers[0].n_in, &p->workspace);
     p->layer_panels = p->net.panels;
     for (p->layer = 0; p->layer < p->net.n_layers - 1; p->layer++) {
         const struct layer *layer = &p->net.layers[p->layer];
@@ -73,7 +83,7 @@ static void FN(predict_by_columns)(struct FN(prediction) *p, int n_threads)
             p->layer_x = FN(value)(&p->net, &p->workspace, p->layer + 1);
         }
         if (p->layer_panels)
-            p->layer_panels += FN(layer_panels_size)(layer);
+            p->layer_panels += FN(layer_panels_size)(&p->net, layer);
     }
     const REAL *logits = FN(finish_logits)(&p->net, &p->workspace, p->rows);
     FN(apply_link)(FN(link)(&p->net), logits, p->rows, FN(n_outputs)(&p->net), p->outputs);
@@ -93,10 +103,11 @@ static REAL *FN(predict_rows)(const struct FN(network) *net, const struct FN(fea
                               const struct FN(workspace) *w)
 {
     const ptrdiff_t n_in = net->layers[0].n_in;
-    const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows, .x = x->dense ? NULL : x, .first = first};
-    if (chunk.x)
+    const int direct = !FN(is_dense)(x);
+    const struct FN(chunk) chunk = {.net = net, .w = w, .rows = rows, .x = direct ? x : NULL, .first = first};
+    if (direct)
         FN(direct_linear_forward)(&chunk);
-    FN(forward_rows)(&chunk, !x->dense, (struct FN(matrix)){x->dense ? (STORED *)x->dense + first * n_in : NULL, n_in});
+    FN(forward_rows)(&chunk, direct, direct ? (struct FN(matrix)){NULL, n_in} : FN(dense_rows)(x, first, rows, n_in, w));
     return FN(finish_logits)(net, w, rows);
 }
 
@@ -117,7 +128,7 @@ static void FN(prediction_thread)(void *argument, int thread, int n_threads)
 /* Allocate, and run in n_threads parts. Returns 0, or -1 if there is no memory. */
 static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
 {
-    const int direct = !p->x.dense, pack = !p->net.panels && !direct && p->rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
+    const int direct = !FN(is_dense)(&p->x), pack = !p->net.panels && !direct && p->rows >= CHUNKS_TO_PACK_FOR * CHUNK_ROWS;
     struct value few_values[FEW_VALUES];
     struct FN(workspace) unused;
     size_t bytes = 0;
@@ -126,7 +137,7 @@ static int FN(run_prediction)(struct FN(prediction) *p, int n_threads)
         return -1;
     make_plan(p->net.layers, p->net.n_layers, 0, direct, &p->net.plan);
     p->extent = (struct FN(extent)){.rows = min_size(CHUNK_ROWS, p->rows), .sparse = FN(is_sparse)(&p->x),
-                                    .encoded = FN(is_encoded)(&p->x)};
+                                    .encoded = FN(is_encoded)(&p->x), .narrows = p->x.real != NULL};
     p->bytes_a_thread = FN(lay_out)(&p->net, &p->extent, NULL, &unused);
     bytes = p->bytes_a_thread * (size_t)n_threads;
     p->memory = take_block(bytes + (pack ? (size_t)FN(network_panels_size)(&p->net) * sizeof(STORED) : 0));

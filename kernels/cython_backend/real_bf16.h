@@ -3,6 +3,7 @@
  * take subnormal numbers for zero, as the training loop does. */
 
 #include "real_f32.h"
+#undef HAS_INT8
 #undef SUFFIX
 #define SUFFIX bf16
 #define STORED struct bf16

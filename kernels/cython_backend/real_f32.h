@@ -1,6 +1,7 @@
 /* The real type float, with the definitions that per_real.h lists. */
 
 #define REAL float
+#define HAS_INT8 1
 #define INTEGER int32_t
 #define UNSIGNED uint32_t
 #define INTEGER_MIN INT32_MIN

@@ -14,23 +14,26 @@ ALWAYS_INLINE VEC FN(select)(INT_VEC mask, VEC yes, VEC no) { return (VEC)((mask
 ALWAYS_INLINE VEC FN(keep)(INT_VEC mask, VEC v) { return (VEC)(mask & (INT_VEC)v); }
 
 /* Comparisons with NaN are false, so the order of the operands decides which NaN stays: here that in v. */
-ALWAYS_INLINE VEC FN(at_least)(VEC v, REAL bound)
+ALWAYS_INLINE VEC FN(larger)(VEC u, VEC v)
 {
 #ifdef VECTOR_MAX
-    return (VEC)VECTOR_MAX(FN(broadcast)(bound), v);
+    return (VEC)VECTOR_MAX(u, v);
 #else
-    return FN(select)(v < bound, FN(broadcast)(bound), v);
+    return FN(select)(v < u, u, v);
 #endif
 }
 
-ALWAYS_INLINE VEC FN(at_most)(VEC v, REAL bound)
+ALWAYS_INLINE VEC FN(smaller)(VEC u, VEC v)
 {
 #ifdef VECTOR_MIN
-    return (VEC)VECTOR_MIN(FN(broadcast)(bound), v);
+    return (VEC)VECTOR_MIN(u, v);
 #else
-    return FN(select)(v > bound, FN(broadcast)(bound), v);
+    return FN(select)(v > u, u, v);
 #endif
 }
+
+ALWAYS_INLINE VEC FN(at_least)(VEC v, REAL bound) { return FN(larger)(FN(broadcast)(bound), v); }
+ALWAYS_INLINE VEC FN(at_most)(VEC v, REAL bound) { return FN(smaller)(FN(broadcast)(bound), v); }
 
 ALWAYS_INLINE VEC FN(relu)(VEC v) { return FN(keep)(~(v < 0), v); }
 ALWAYS_INLINE VEC FN(absolute)(VEC v) { return (VEC)((INT_VEC)v & INTEGER_MAX); }

@@ -8,7 +8,8 @@
 
 /* X: dense, sparse or encoded. */
 struct FN(features) {
-    const STORED *dense;    /* (n, n_in); NULL for the other two */
+    const STORED *dense;    /* (n, n_in); NULL for the other two, and */
+    const REAL *real;       /* where dense rows are not STORED yet */
     const REAL *values;     /* CSR: the columns and values of row i are at positions row_start(i) up to row_start(i + 1) */
     const void *indices, *indptr;
     int wide;               /* indices and indptr are int64, not int32 */
@@ -22,13 +23,14 @@ static struct FN(features) FN(features)(const struct rows *rows, ptrdiff_t n_in)
     if (rows->columns)
         return (struct FN(features)){.values = rows->x, .columns = rows->columns, .n_columns = rows->n_columns};
     if (!rows->indptr)
-        return (struct FN(features)){.dense = rows->x};
+        return rows->real && !STORED_IS_REAL ? (struct FN(features)){.real = rows->x} : (struct FN(features)){.dense = rows->x};
     return (struct FN(features)){.values = rows->x, .indices = rows->indices, .indptr = rows->indptr, .wide = rows->wide,
                                  .last_column = (size_t)n_in - 1};
 }
 
 ALWAYS_INLINE int FN(is_sparse)(const struct FN(features) *x) { return x->indptr != NULL; }
 ALWAYS_INLINE int FN(is_encoded)(const struct FN(features) *x) { return x->columns != NULL; }
+ALWAYS_INLINE int FN(is_dense)(const struct FN(features) *x) { return x->dense || x->real; }
 
 ALWAYS_INLINE ptrdiff_t FN(row_start)(const struct FN(features) *x, ptrdiff_t row)
 {

@@ -13,7 +13,8 @@ enum optimizer_code { SGD = 0, ADAM = 1, MOMENTUM = 2, RMSPROP = 3, ADAMW = 4 };
 enum layer_kind { KIND_LINEAR = 0, KIND_ACTIVATION = 1, KIND_DROPOUT = 2, KIND_LAYER_NORM = 3, KIND_BATCH_NORM = 4, KIND_ADD = 5,
                   KIND_LINK = 6 };
 enum encoding { ENCODING_PLAIN = 0, ENCODING_PIECEWISE_LINEAR = 1, ENCODING_ONE_HOT = 2 };
-enum { N_ACTIVATIONS = 11, N_LOSSES = 9, N_OPTIMIZERS = 5, N_COMMON_HYPER = 3 };
+enum { N_ACTIVATIONS = 11, N_LOSSES = 9, N_OPTIMIZERS = 5, N_COMMON_HYPER = 3, INT8_FEWEST_IN = 32, INT8_FEWEST_OUT = 16,
+       INT8_MOST_IN = 65536 };
 static const int OPTIMIZER_SLOTS[N_OPTIMIZERS] = {1, 2, 1, 1, 2};
 static const int OPTIMIZER_HYPER[N_OPTIMIZERS] = {2, 3, 2, 2, 3};
 static const int LOSS_HYPER[N_LOSSES] = {0, 0, 0, 0, 0, 1, 1, 0, 1};
@@ -53,6 +54,7 @@ struct column {
 
 struct rows {
     const void *x;
+    int real;
     const void *indices;
     const void *indptr;
     int wide;
@@ -127,10 +129,11 @@ struct kernels {
                                  int n_threads);
     void (*update)(int optimizer, void *params, const void *grad, void *slot_1, void *slot_2, const double *hyper, ptrdiff_t step,
                    ptrdiff_t n, int n_threads);
-    ptrdiff_t (*n_packed)(const struct layer *layers, ptrdiff_t n_layers);
-    void (*pack)(const struct layer *layers, ptrdiff_t n_layers, const void *params, void *panels);
+    ptrdiff_t (*packed_bytes)(const struct layer *layers, ptrdiff_t n_layers, int int8);
+    void (*pack)(const struct layer *layers, ptrdiff_t n_layers, const void *params, const int8_t *codes, const float *scales,
+                 void *panels);
     int (*network_forward)(const struct rows *x, const struct layer *layers, ptrdiff_t n_layers, const void *params,
-                           const void *buffers, const void *panels, void *outputs, int n_threads);
+                           const void *buffers, const void *panels, int int8, void *outputs, int n_threads);
     int (*network_loss_gradient)(const struct rows *data, const struct layer *layers, ptrdiff_t n_layers, const void *params,
                                  int loss, const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
                                  int n_threads);
@@ -143,5 +146,5 @@ struct kernels {
     KERNEL(linear_forward), KERNEL(linear_backward), KERNEL(softmax_forward), KERNEL(softmax_backward), KERNEL(loss_forward), \
     KERNEL(loss_backward), KERNEL(activation_forward), KERNEL(activation_backward), KERNEL(dropout), KERNEL(all_finite), \
     KERNEL(layer_norm_forward), KERNEL(layer_norm_backward), KERNEL(batch_norm_forward), KERNEL(batch_norm_backward), \
-    KERNEL(batch_norm_inference), KERNEL(update), KERNEL(n_packed), KERNEL(pack), KERNEL(network_forward), \
+    KERNEL(batch_norm_inference), KERNEL(update), KERNEL(packed_bytes), KERNEL(pack), KERNEL(network_forward), \
     KERNEL(network_loss_gradient), KERNEL(train_epochs), KERNEL(batch_sums), KERNEL(apply_sums)

@@ -7,6 +7,7 @@ cdef extern from "engine.h":
         ptrdiff_t n
     cdef struct rows:
         const void *x
+        int real
         const void *indices
         const void *indptr
         int wide
@@ -84,10 +85,11 @@ cdef extern from "engine.h":
                                      int n_threads) noexcept nogil
         void (*update)(int optimizer, void *params, const void *grad, void *slot_1, void *slot_2, const double *hyper,
                        ptrdiff_t step, ptrdiff_t n, int n_threads) noexcept nogil
-        ptrdiff_t (*n_packed)(const layer *layers, ptrdiff_t n_layers) noexcept nogil
-        void (*pack)(const layer *layers, ptrdiff_t n_layers, const void *params, void *panels) noexcept nogil
+        ptrdiff_t (*packed_bytes)(const layer *layers, ptrdiff_t n_layers, int int8) noexcept nogil
+        void (*pack)(const layer *layers, ptrdiff_t n_layers, const void *params, const int8_t *codes, const float *scales,
+                     void *panels) noexcept nogil
         int (*network_forward)(const rows *x, const layer *layers, ptrdiff_t n_layers, const void *params, const void *buffers,
-                               const void *panels, void *outputs, int n_threads) noexcept nogil
+                               const void *panels, int int8, void *outputs, int n_threads) noexcept nogil
         int (*network_loss_gradient)(const rows *data, const layer *layers, ptrdiff_t n_layers, const void *params, int loss,
                                      const double *loss_hyper, double alpha, double clip, void *gradient, double *loss_mean,
                                      int n_threads) noexcept nogil

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numba import prange
 
+from .. import reference
 from ..checks import NO_INDICES
 from .activations import activate, apply_link, copy
 from .jit import ThreadedOnRows, jit, readonly
@@ -107,6 +108,11 @@ def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_thre
             apply_link(layers[len(layers) - 1].code, results)
 
 
-def bind_forward(x, layers, params, buffers, outputs, n_threads):
-    """`network_forward` of dense x as a function without arguments; layers, params and buffers are not to change any more."""
+def bind_forward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n_threads):
+    """`network_forward` of dense x as a function without arguments; layers, params and buffers are not to change any more.
+
+    NumPy multiplies bfloat16 and codes.
+    """
+    if bfloat16 or codes.size:
+        return reference.bind_forward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n_threads)
     return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, buffers, outputs, n_threads)

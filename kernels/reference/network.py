@@ -1,13 +1,12 @@
 """Networks: the rows of a layer table one after the other, forward and backward."""
 
-from functools import partial
-
 import numpy as np
 from scipy.sparse import csr_array
 
 from ..bfloat16 import BITS, rounded, widened
-from ..checks import NO_INDICES, private_columns
+from ..checks import private_columns
 from ..encoded import expanded, is_encoded
+from ..int8 import linear_product, split
 from ..layer_table import buffer_views, parameter_views
 from ..random_bits import drop_threshold, stream_key
 from ..spec import ACTIVATION_CODES, KINDS, LINKS, LOSS_CODES, LOSSES, OPTIMIZER_CODES
@@ -26,15 +25,16 @@ from .normalization import (
 class Pass:
     """One batch on its way through a network. ``update`` numbers the masks of dropout, from 1; number 0 drops nothing. The rows are
     those from ``first_row`` on of the batch. With ``bfloat16`` all values but logits, gradients with respect to values, and weights
-    in products are rounded to it; with a first row that is ``direct``, as it takes sparse or encoded X, its weights are not.
+    in products are rounded to it; with a first row that is ``direct``, as it takes sparse or encoded X, its weights are not. The
+    rows of which ``int8`` has the codes, from `int8.split`, multiply these.
 
     ``values[i]`` is what row i takes, and ``saved[i]`` what its backward needs besides. The buffers are only read: see
     `update_statistics`.
     """
 
-    def __init__(self, layers, params, buffers, training, update=0, first_row=0, bfloat16=False, direct=False):
+    def __init__(self, layers, params, buffers, training, update=0, first_row=0, bfloat16=False, direct=False, int8=None):
         self.layers, self.training, self.update, self.first_row = layers, training, update, first_row
-        self.bfloat16, self.direct = bfloat16, direct
+        self.bfloat16, self.direct, self.int8 = bfloat16, direct, int8 or [None] * len(layers)
         self.params, self.buffers = parameter_views(layers, params), buffer_views(layers, buffers)
         self.values, self.saved = [], [()] * len(layers)
 
@@ -77,6 +77,8 @@ class Pass:
         return getattr(self, f"_{_KIND_NAMES[int(self.layers[i]['kind'])]}_{direction}")
 
     def _linear_forward(self, i, x):
+        if self.int8[i]:
+            return linear_product(x, *self.int8[i])
         return x @ self._weight(i) + self.params[i][1]
 
     def _linear_backward(self, i, x, dy, deltas):
@@ -177,9 +179,22 @@ def network_forward(x, indices, indptr, layers, params, buffers, outputs, n_thre
     outputs[...] = apply_link(layers[-1]["code"], logits)
 
 
-def bind_forward(x, layers, params, buffers, outputs, n_threads):
-    """`network_forward` of dense x as a function without arguments; ``layers``, ``params``, ``buffers`` must not change."""
-    return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, buffers, outputs, n_threads)
+def bind_forward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n_threads):
+    """`network_forward` of dense x as a function without arguments; ``layers``, ``params``, ``buffers`` must not change.
+
+    With ``bfloat16`` x is float32, or bits in uint16, and what products read is rounded. With the ``codes`` and ``scales`` of
+    `int8.quantized` they multiply integers; x is float32 then.
+    """
+    require_known(layers)
+    if codes.size and x.dtype != np.float32:
+        raise TypeError(f"codes go with rows of float32; got {x.dtype}")
+    batch = Pass(layers, params, buffers, False, bfloat16=bfloat16, int8=split(layers, codes, scales) if codes.size else None)
+
+    def forward():
+        rows = widened(x) if x.dtype == BITS else rounded(x) if bfloat16 else x
+        outputs[...] = apply_link(layers[-1]["code"], batch.forward(rows))
+
+    return forward
 
 
 def network_loss_gradient(

@@ -10,6 +10,7 @@ from fastprop import kernels
 from fastprop.kernels import EncodedRows, dispatch
 from fastprop.kernels.bfloat16 import is_bfloat16, rounded, rounded_bits, widened
 from fastprop.kernels.checks import rows as raw_rows
+from fastprop.kernels.int8 import NO_CODES, NO_SCALES
 from fastprop.kernels.job import new_job, raw_for
 from fastprop.kernels.layer_table import LayerProgram, n_buffers, n_parameters
 from fastprop.kernels.spec import COLUMN, ENCODINGS, LOSS_CODES, OPTIMIZER_CODES, Rows
@@ -274,7 +275,7 @@ def test_outputs_and_gradients_of_networks(backend):
     for raw in (backend.bfloat16, kernels.load("reference").bfloat16):
         outputs, again, gradient = np.empty((N, N_OUT), np.float32), np.empty((N, N_OUT), np.float32), np.empty_like(job.params)
         raw.network_forward(*rows[:3], layers, job.params, job.buffers, outputs, 2)
-        raw.bind_forward(rows.x, layers, job.params, job.buffers, again, 1)()
+        raw.bind_forward(rows.x, layers, job.params, job.buffers, True, NO_CODES, NO_SCALES, again, 1)()
         np.testing.assert_array_equal(again, outputs)
         loss = raw.network_loss_gradient(*rows, layers, job.params, job.loss, job.loss_hyper, 0.01, 0.0, gradient, 2)
         found.append((outputs, gradient, loss))

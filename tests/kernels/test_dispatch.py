@@ -163,5 +163,6 @@ def test_describe():
     assert said["unavailable"] == kernels.unavailable()
     assert said["why"]
     assert said["bfloat16"] == "avx512bf16" or said["bfloat16"].startswith("emulated (")
+    assert said["int8"] in ("avx512vnni", "avxvnni", f"as 16 bits ({said['isa']})", "by NumPy, slow")
     assert said["n_cpus"] >= 1
     assert said["versions"]["numpy"]

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from fastprop import kernels
 from fastprop.kernels import spec
+from fastprop.kernels.int8 import NO_CODES, NO_SCALES
 
 FORMS = {
     "softmax labels": "softmax_cross_entropy",
@@ -135,7 +136,7 @@ def test_forward_alone(backend, oracle, draw, rng, wide, assert_close, dtype, si
     params = rng.uniform(-0.5, 0.5, kernels.n_parameters(layers)).astype(dtype)
     for n in [*range(1, 15), 40, 300, 1500]:
         x, outputs, n_threads = draw(n, sizes[0]), np.empty((n, sizes[-1]), dtype), 1 + n % 3
-        bound = backend.raw.bind_forward(x, layers, params, params[:0], outputs, n_threads)
+        bound = backend.raw.bind_forward(x, layers, params, params[:0], False, NO_CODES, NO_SCALES, outputs, n_threads)
         for _ in range(2):
             expected = oracle.network_forward(wide(x), layers, wide(params))
             outputs[...] = np.nan

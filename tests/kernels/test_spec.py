@@ -12,6 +12,7 @@ import fastprop
 from fastprop import kernels
 from fastprop.kernels import spec
 from fastprop.kernels.checks import NO_INDICES, NO_LABELS, loss_hyper, private
+from fastprop.kernels.int8 import NO_CODES, NO_SCALES
 from fastprop.kernels.job import new_job
 
 KERNELS, FASTPROP = Path(kernels.__file__).parent, Path(fastprop.__file__).parent
@@ -256,6 +257,7 @@ def arrays(draw, dtype):
     rows = {"x": draw(n, n_in), "indices": NO_INDICES, "indptr": NO_INDICES}
     targets = {"labels": private(np.array([0, 2, 1, 1])), "targets": no_targets, "sample_weight": nothing}
     network = {"layers": layers, "params": params, "buffers": nothing}
+    plain = {"bfloat16": False, "codes": NO_CODES, "scales": NO_SCALES}
     weight, bias = draw(n_in, n_out), draw(n_out)
     softmax = {"loss": spec.LOSS_CODES["softmax_cross_entropy"], "loss_hyper": np.empty(0)}
     backward = {"accumulate": False, "dx": draw(n, n_in), "dweight": draw(n_in, n_out), "dbias": draw(n_out)}
@@ -271,7 +273,7 @@ def arrays(draw, dtype):
         "loss_backward": softmax | {"outputs": outputs, **targets, "scale": 1.0, "dlogits": draw(n, n_out)},
         "update": optimizer | update | {"step": 1},
         "network_forward": rows | network | {"outputs": outputs},
-        "bind_forward": {"x": rows["x"]} | network | {"outputs": outputs},
+        "bind_forward": {"x": rows["x"]} | network | plain | {"outputs": outputs},
         "network_loss_gradient": rows | targets | problem,
         "train_epochs": rows
         | targets

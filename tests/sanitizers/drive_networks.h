@@ -65,6 +65,7 @@ static void FN(forget_problem)(struct FN(problem) *p)
 static struct rows FN(first_rows)(const struct FN(problem) *p, enum form form, ptrdiff_t n, int weighted)
 {
     struct rows rows = {.x = p->x, .n = n, .labels = p->labels, .sample_weight = weighted ? p->weight : NULL};
+    rows.real = form == DENSE_REAL;
     if (form == SPARSE)
         rows.x = p->values, rows.indices = p->indices, rows.indptr = p->indptr;
     if (form == ENCODED)
@@ -217,7 +218,7 @@ static REAL *FN(predicted)(const struct FN(problem) *p, enum form form, const ST
 {
     const struct rows rows = FN(first_rows)(p, form, ROWS, 0);
     REAL *outputs = FN(array)(ROWS * CLASSES);
-    if (FN(KERNELS).network_forward(&rows, p->layers, p->n_layers, p->params, p->buffers, panels, outputs, n_threads))
+    if (FN(KERNELS).network_forward(&rows, p->layers, p->n_layers, p->params, p->buffers, panels, 0, outputs, n_threads))
         fault("no memory", "network_forward");
     return outputs;
 }
@@ -225,16 +226,23 @@ static REAL *FN(predicted)(const struct FN(problem) *p, enum form form, const ST
 static void FN(drive_predictions)(const struct FN(problem) *p, enum form form, int n_threads)
 {
     const struct rows rows = FN(first_rows)(p, form, ROWS, 1);
-    const ptrdiff_t n_packed = FN(KERNELS).n_packed(p->layers, p->n_layers);
+    const ptrdiff_t packed_bytes = round_up(FN(KERNELS).packed_bytes(p->layers, p->n_layers, 0), CACHE_LINE);
     REAL *outputs = FN(predicted)(p, form, NULL, n_threads), *gradient = FN(array)(p->n_params);
     double loss;
     FN(numbers)("predicted", outputs, ROWS * CLASSES);
     if (form == DENSE) {
-        STORED *panels = checked(aligned_alloc(CACHE_LINE, (size_t)round_up(n_packed * (ptrdiff_t)sizeof(STORED), CACHE_LINE)));
-        FN(KERNELS).pack(p->layers, p->n_layers, p->params, panels);
+        STORED *panels = checked(aligned_alloc(CACHE_LINE, (size_t)packed_bytes));
+        FN(KERNELS).pack(p->layers, p->n_layers, p->params, NULL, NULL, panels);
         REAL *again = FN(predicted)(p, 0, panels, n_threads);
         FN(same)(again, outputs, ROWS * CLASSES, "predicted with packed weights");
-        free(panels), free(again);
+        free(again);
+        REAL *real = FN(array)(ROWS * FEATURES); /* the same rows, not stored yet */
+        FN(widen_row)(p->x, ROWS * FEATURES, real);
+        struct FN(problem) unstored = *p;
+        unstored.x = (STORED *)real;
+        again = FN(predicted)(&unstored, DENSE_REAL, panels, n_threads);
+        FN(same)(again, outputs, ROWS * CLASSES, "predicted from numbers that are not stored");
+        free(panels), free(again), free(real);
     }
     if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, NULL, 0.1, 0, gradient, &loss,
                                           n_threads))

@@ -69,7 +69,7 @@ static void *checked(void *memory)
 static void *copied(const void *from, size_t bytes) { return memcpy(checked(malloc(bytes + !bytes)), from, bytes); }
 
 enum { FEATURES = 21, HIDDEN = 37, CLASSES = 5, ROWS = 73, HELD_OUT = 19, BATCH = 16, EPOCHS = 3, MOST_THREADS = 4 };
-enum form { DENSE, SPARSE, ENCODED, N_FORMS }; /* of X */
+enum form { DENSE, SPARSE, ENCODED, N_FORMS, DENSE_REAL }; /* of X; the last, for predictions alone, is not STORED */
 enum { N_COLUMNS = 7 };
 static const struct column COLUMNS[N_COLUMNS] = {{ENCODING_PLAIN, 0, 1}, {ENCODING_PIECEWISE_LINEAR, 1, 7}, {ENCODING_ONE_HOT, 8, 5},
                                                  {ENCODING_PIECEWISE_LINEAR, 13, 1}, {ENCODING_ONE_HOT, 14, 1},
@@ -180,6 +180,8 @@ static struct program make_program(int which)
 #include "drive.h"
 #include "drive_networks.h"
 
+#include "drive_int8.h"
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !(expected = fopen(argv[1], "r"))) {
@@ -194,6 +196,10 @@ int main(int argc, char **argv)
         types[i].kernels();
         types[i].networks();
     }
+    for (ptrdiff_t n_in = INT8_FEWEST_IN; n_in < 70; n_in += 3)
+        for (ptrdiff_t n_out = INT8_FEWEST_OUT; n_out < 110; n_out += 13)
+            drive_int8(n_in, n_out, 1 + n_in % 23, 1 + (int)(n_out % MOST_THREADS));
+    drive_int8(INT8_MOST_IN, INT8_FEWEST_OUT, 2, 2);
     fprintf(stderr, "%d numbers, %d faults\n", n_numbers, n_faults);
     return n_faults > 0;
 }

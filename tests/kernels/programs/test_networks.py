@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastprop.kernels import spec
+from fastprop.kernels.int8 import NO_CODES, NO_SCALES
 from fastprop.kernels.layer_table import parameter_views
 
 N_OUT = 4
@@ -126,7 +127,8 @@ def test_outputs_do_not_depend_on_the_threads(backend, problem, forward, dtype):
         alone = forward(backend, part)
         for n_threads in (1, 2, 3):
             np.testing.assert_array_equal(forward(backend, part, n_threads=n_threads), alone)
-            bound = backend.raw.bind_forward(part["x"], part["layers"], part["params"], part["buffers"], outputs, n_threads)
+            network = part["layers"], part["params"], part["buffers"]
+            bound = backend.raw.bind_forward(part["x"], *network, False, NO_CODES, NO_SCALES, outputs, n_threads)
             bound()
             np.testing.assert_array_equal(outputs, alone)
         part["x"] += 1
