@@ -29,8 +29,8 @@ from fastprop.threads import available_cores
 NETS, N_ROWS = ("784-128-10", "256-1024-1024-10"), (1, 100, 10_000)
 EFFORT = Effort(budget=4.0, min_rounds=9, max_rounds=60)
 CALIBRATION_ROWS = 500
-# Of probabilities: 8 bits of values between layers have errors of some hundredths.
-TOLERANCE = {"float32": 1e-5, "bfloat16": 0.05, "int8": 0.1}
+# Of probabilities. Without instructions for int8, onnxruntime cuts sums of two products to 16 bits.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.05, "int8": 0.03, "saturated": 0.5}
 SEEDS, ACTIVATIONS = range(10), ("relu", "tanh", "logistic", "gelu", "silu")
 QUALITY = {"hidden_layer_sizes": (128,), "max_iter": 30, "tol": 0.0}
 
@@ -82,8 +82,8 @@ CONTENDERS = {
     "fastprop bfloat16": (BFloat16Bound, "bfloat16"),
     "fastprop int8": (Int8Bound, "int8"),
     "onnxruntime float32": (predictors.OnnxRuntime, "float32"),
-    "onnxruntime int8, dynamic": (Int8OnnxRuntime, "int8"),
-    "onnxruntime int8, static": (StaticOnnxRuntime, "int8"),
+    "onnxruntime int8, dynamic": (Int8OnnxRuntime, "saturated"),
+    "onnxruntime int8, static": (StaticOnnxRuntime, "saturated"),
 }
 
 
@@ -96,11 +96,11 @@ def contest(name, n_rows, n_threads):
     X = np.random.default_rng(0).standard_normal((n_rows, net.n_features)).astype(np.float32)
     layers = list(zip(estimator.coefs_, estimator.intercepts_, strict=True))
     expected, turns, errors = workloads.probabilities_of(layers, X[:1000]), {}, {}
-    for key, (contender, precision) in CONTENDERS.items():
+    for key, (contender, tolerance) in CONTENDERS.items():
         if contender.obstacle() is None:
             here = contender(estimator, n_threads)
             errors[key] = np.abs(here.predict(X)[:1000] - expected).max()
-            assert errors[key] <= TOLERANCE[precision], (key, errors[key])
+            assert errors[key] <= TOLERANCE[tolerance], (key, errors[key])
             turns[key] = repeated(lambda here=here: here.predict(X), 0.01)
     return take_turns(turns, EFFORT.budget, EFFORT.min_rounds, EFFORT.max_rounds), errors
 

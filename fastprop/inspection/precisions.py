@@ -9,7 +9,6 @@ import numpy as np
 
 from ..annotations import ArrayLike
 from ..tables import NamedRows, Table
-from .fitted import own_estimator
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -94,6 +93,9 @@ def compare_precisions(
     >>> abs(comparison["int8"].lost) < 0.02
     True
     """
+    from .. import needs_scikit_learn  # noqa: F401 - first, as it says what is missing
+    from .fitted import own_estimator
+
     estimator = own_estimator(estimator, "estimator must be an MLPClassifier or an MLPRegressor")
     network, rows = estimator._with_rows(estimator._current_network(), X)
     if not isinstance(rows, np.ndarray):

@@ -137,10 +137,17 @@ static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier,
     const int group = FN(int8_way)()->group;
     VEC least = FN(broadcast)(INFINITY), most = -least;
     INT_VEC wrong = {};
-    for (ptrdiff_t k = 0; k < n; k += LANES) {
-        const INT_VEC there = n - k < LANES ? FN(first_lanes)(n - k) : ~(INT_VEC){};
-        const VEC v = FN(load_upto)(x + k, n - k) * FN(load)(multiplier + k) - FN(load)(shift + k);
+    ptrdiff_t k = 0;
+    for (; k + LANES <= n; k += LANES) {
+        const VEC v = FN(load)(x + k) * FN(load)(multiplier + k) - FN(load)(shift + k);
         wrong |= (INT_VEC)(v - v);
+        least = FN(smaller)(v, least);
+        most = FN(larger)(v, most);
+    }
+    if (k < n) {
+        const INT_VEC there = FN(first_lanes)(n - k);
+        const VEC v = FN(load_upto)(x + k, n - k) * FN(load)(multiplier + k) - FN(load)(shift + k);
+        wrong |= there & (INT_VEC)(v - v);
         least = FN(smaller)(FN(select)(there, v, least), least);
         most = FN(larger)(FN(select)(there, v, most), most);
     }
@@ -154,7 +161,7 @@ static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier,
         *step = *low = NAN, inverse = lowest = 0;
     else if (!isfinite(inverse)) /* one value, or nearly */
         *step = inverse = 0;
-    for (ptrdiff_t k = 0; k < n; k += LANES) {
+    for (k = 0; k < n; k += LANES) {
         const VEC v = FN(load_upto)(x + k, n - k) * FN(load)(multiplier + k) - FN(load)(shift + k);
         /* The last bits of a number with this added are the nearest integer. */
         const INT_VEC code = (INT_VEC)((v - lowest) * inverse + ROUND_MAGIC) & 0xff;
@@ -165,10 +172,16 @@ static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier,
     }
 }
 
-/* Numbers of REAL that int8_product() needs. */
-ALWAYS_INLINE ptrdiff_t FN(int8_scratch)(ptrdiff_t n_in, ptrdiff_t rows)
+/* Rows whose codes are made together, whole tiles of them: those codes stay in L2 while all weights pass. */
+ALWAYS_INLINE ptrdiff_t FN(int8_rows_together)(ptrdiff_t n_in)
 {
-    return rows * (2 + FN(int8_row_bytes)(n_in) / (ptrdiff_t)sizeof(REAL));
+    return max_size(1, INT8_BYTES_TOGETHER / FN(int8_row_bytes)(n_in) / TILE_ROWS) * TILE_ROWS;
+}
+
+/* Numbers of REAL that int8_product() needs. */
+ALWAYS_INLINE ptrdiff_t FN(int8_scratch)(ptrdiff_t n_in)
+{
+    return FN(int8_rows_together)(n_in) * (2 + FN(int8_row_bytes)(n_in) / (ptrdiff_t)sizeof(REAL));
 }
 
 /* c (rows, n_out) = x (rows, n_in) @ weight + bias, or its ReLU, for the row with this block, in some columns, which begin with a
@@ -180,16 +193,20 @@ static void FN(int8_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, 
     const ptrdiff_t groups = FN(int8_groups)(n_in), padded = round_up(n_out, LANES), row_bytes = FN(int8_row_bytes)(n_in);
     const REAL *multiplier = block, *shift = block + round_up(n_in, LANES), *scale = shift + round_up(n_in, LANES);
     const REAL *sums = scale + padded, *bias = sums + padded, *weights = bias + padded;
-    REAL *step = scratch, *low = step + rows;
-    unsigned char *codes = (unsigned char *)(low + rows);
-    for (ptrdiff_t i = 0; i < rows; i++)
-        FN(quantize_row)(x + i * x_stride, n_in, multiplier, shift, codes + i * row_bytes, step + i, low + i);
-    for (ptrdiff_t j = columns.begin; j < columns.end; j += PANEL) {
-        const ptrdiff_t width = min_size(PANEL, columns.end - j), vectors = (width + LANES - 1) / LANES;
-        const struct FN(int8_panel) p = {.a = codes, .a_bytes = row_bytes, .step = step, .low = low, .weights = weights + j * groups,
-                                         .groups = groups, .scale = scale + j, .sums = sums + j, .bias = bias + j,
-                                         .relu = relu, .c = c + j, .c_stride = c_stride,
-                                         .last = width - (vectors - 1) * LANES};
-        way->run(&p, vectors, rows);
+    const ptrdiff_t together = FN(int8_rows_together)(n_in);
+    REAL *step = scratch, *low = step + together;
+    unsigned char *codes = (unsigned char *)(low + together);
+    for (ptrdiff_t first = 0; first < rows; first += together) {
+        const ptrdiff_t n = min_size(together, rows - first);
+        for (ptrdiff_t i = 0; i < n; i++)
+            FN(quantize_row)(x + (first + i) * x_stride, n_in, multiplier, shift, codes + i * row_bytes, step + i, low + i);
+        for (ptrdiff_t j = columns.begin; j < columns.end; j += PANEL) {
+            const ptrdiff_t width = min_size(PANEL, columns.end - j), vectors = (width + LANES - 1) / LANES;
+            const struct FN(int8_panel) p = {.a = codes, .a_bytes = row_bytes, .step = step, .low = low, .weights = weights + j * groups,
+                                             .groups = groups, .scale = scale + j, .sums = sums + j, .bias = bias + j, .relu = relu,
+                                             .c = c + first * c_stride + j, .c_stride = c_stride,
+                                             .last = width - (vectors - 1) * LANES};
+            way->run(&p, vectors, n);
+        }
     }
 }

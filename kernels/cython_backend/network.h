@@ -182,7 +182,7 @@ static size_t FN(lay_out)(const struct FN(network) *net, const struct FN(extent)
             packed = max_size(packed, FN(packed_size)(layer->n_in, layer->n_out));
 #if defined(HAS_INT8)
             if (FN(is_int8)(net, layer))
-                packed = max_size(packed, FN(int8_scratch)(layer->n_in, e->rows));
+                packed = max_size(packed, FN(int8_scratch)(layer->n_in));
 #endif
             scratch = max_size(scratch, FN(gradient_scratch)(layer->n_in + 1, layer->n_out));
         }

@@ -79,6 +79,9 @@ enum { ROWS_AHEAD = 8 };
 /* Rows that pass through all layers together: enough to amortise packing the weights, few enough to stay in L2. */
 enum { CHUNK_ROWS = 256 };
 
+/* Codes of 8 bits that are made at a time: docs/tuning.md, predictions from 8-bit integers. */
+enum { INT8_BYTES_TOGETHER = 128 * 1024 };
+
 /* In training a chunk has fewer rows than CHUNK_ROWS, down to half of them, where the inputs of its layers would be larger than
  * this and the parameters are not: small parameters are packed again at little cost. See docs/tuning.md, rows that pass
  * together. */

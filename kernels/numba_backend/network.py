@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 from numba import prange
 
-from .. import reference
 from ..checks import NO_INDICES
 from .activations import activate, apply_link, copy
 from .jit import ThreadedOnRows, jit, readonly
@@ -114,5 +113,7 @@ def bind_forward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n
     NumPy multiplies bfloat16 and codes.
     """
     if bfloat16 or codes.size:
+        from .. import reference  # here, as it imports SciPy
+
         return reference.bind_forward(x, layers, params, buffers, bfloat16, codes, scales, outputs, n_threads)
     return partial(network_forward, x, NO_INDICES, NO_INDICES, layers, params, buffers, outputs, n_threads)
