@@ -25,7 +25,7 @@ from .kernels.layer_table import NORMS, buffer_views, n_spanned, parameter_spans
 from .kernels.spec import KINDS, LINKS, LOSS_CODES, LOSSES, Job
 from .optim import Optimizer
 from .precision import Precision, PredictionPrecision
-from .quantization import products_of
+from .products import products_of
 from .training_calls import TrainingCalls, checked_threads, own_block, written
 from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
