@@ -28,7 +28,7 @@ _HOMES = {
     "unpatch_sklearn": ".patch",
 }
 
-_PACKAGES = ("collective", "inspection", "kernels", "nn", "preprocessing")
+_PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "preprocessing")
 
 # What cannot be had without scikit-learn.
 _ON_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "preprocessing", "to_sklearn"}

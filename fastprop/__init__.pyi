@@ -1,6 +1,7 @@
 """What ``fastprop/__init__.py`` loads when it is asked for, for those who do not run it: type checkers and editors."""
 
 from . import collective as collective
+from . import export as export
 from . import inspection as inspection
 from . import kernels as kernels
 from . import nn as nn
@@ -26,6 +27,7 @@ __all__ = [
     "TabularClassifier",
     "TabularRegressor",
     "collective",
+    "export",
     "fit_many",
     "inspection",
     "kernels",

@@ -82,7 +82,7 @@ def _graph_of(scope, operator, container):
 def _network(graph, operator, output=None):
     estimator = operator.raw_operator
     # Of the present weights: a user may have assigned others than those that were learnt.
-    return graph.network(estimator._current_network(), operator.inputs[0].full_name, estimator.out_activation_, output)
+    return graph.network(estimator._current_network(), operator.inputs[0].full_name, output)
 
 
 def check_predicts(operator):

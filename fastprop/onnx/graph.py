@@ -3,11 +3,10 @@
 import numpy as np
 from onnx import TensorProto
 
-from ..estimators.scikit_learns_form import folded_weights
-from ..kernels.spec import KINDS
+from ..export.steps import Affine, LayerNorm, network_steps
 from .activations import FORMULAS
 
-LINKS = {"identity": "Identity", "logistic": "Sigmoid", "sigmoid": "Sigmoid", "exp": "Exp", "softmax": "Softmax"}
+LINKS = {"identity": "Identity", "sigmoid": "Sigmoid", "exp": "Exp", "softmax": "Softmax"}
 FLOAT_TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE}
 
 
@@ -27,26 +26,23 @@ class Graph:
         self.dtype, self.opset = dtype, container.target_opset
         self._numbers = {}
 
-    def network(self, network, x, link, output=None):
-        """The outputs (n, n_outputs) of a network with a link for rows x."""
-        network = network.astype(np.float64)  # until norms are folded in
-        for activation in network.activations:
-            if not isinstance(activation, str):
-                raise ValueError(f"activation must have a name to be converted to ONNX; got {activation!r}")
+    def network(self, network, x, output=None):
+        """The outputs (n, n_outputs) of a network for rows x."""
+        try:
+            *steps, link = network_steps(network)
+        except NotImplementedError as error:
+            raise ValueError(f"this estimator cannot be converted to ONNX: {error}") from error
         x = self.as_number(x)
-        folded = folded_weights(network) if network.normalization == "batch" else (network.coefs, network.intercepts)
-        *hidden, last = zip(*folded, strict=True)
-        for i, (parameters, activation) in enumerate(zip(hidden, network.activations, strict=True)):
-            z = self._affine(x, *parameters)
-            if network.normalization == "layer":
-                z = self._layer_norm(z, *network.norms[i], _epsilons(network)[i])
-            x = FORMULAS[activation](self, z)
+        for step in steps:
+            if isinstance(step, Affine):
+                x = self.node("Gemm", [x, self.array("weight", step.weight), self.array("bias", step.bias)])
+            elif isinstance(step, LayerNorm):
+                x = self._layer_norm(x, *step)
+            else:
+                x = FORMULAS[step.name](self, x)
         # Before ONNX 13 Softmax is over all axes from `axis` on, which is the same for a matrix.
-        options = {"axis": 1} if link == "softmax" else {}
-        return self.node(LINKS[link], [self._affine(x, *last)], output, **options)
-
-    def _affine(self, x, weight, bias):
-        return self.node("Gemm", [x, self.array("weight", weight), self.array("bias", bias)])
+        options = {"axis": 1} if link.name == "softmax" else {}
+        return self.node(LINKS[link.name], [x], output, **options)
 
     def _layer_norm(self, x, gamma, beta, epsilon):
         # A mean over each row is a product, in every version: ReduceMean has changed.
@@ -98,7 +94,3 @@ class Graph:
         name = self.new_name(name)
         self._container.add_initializer(name, kind, list(shape), values)
         return name
-
-
-def _epsilons(network):
-    return network.layers["epsilon"][network.layers["kind"] == KINDS["layer_norm"]].tolist()

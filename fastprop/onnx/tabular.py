@@ -3,7 +3,6 @@
 import numpy as np
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_tensor_type
 
-from ..kernels.spec import LOSSES
 from .converters import add_labels, check_predicts, label_values, type_of_labels
 from .encodings import encoded
 from .graph import Graph
@@ -86,10 +85,7 @@ def _members(scope, operator, container):
     estimator = operator.raw_operator
     graph, floats = Graph(scope, container, np.float64), Graph(scope, container, np.float32)
     views = [floats.as_number(encoded(graph, encoder, operator)) for encoder in estimator.encoders_]
-    outputs = [
-        floats.network(network, estimator._view(views, member), LOSSES[network.loss].link)
-        for member, network in enumerate(estimator.members_)
-    ]
+    outputs = [floats.network(network, estimator._view(views, member)) for member, network in enumerate(estimator.members_)]
     return graph, [graph.as_number(each) for each in outputs]
 
 

@@ -45,13 +45,22 @@ class Coding:
     def __len__(self) -> int:
         return len(self.categories) + self.has_infrequent + self.has_missing
 
+    @property
+    def of_others(self) -> int:
+        """The number of a category that is not frequent, or was not in training data: -1 for none."""
+        return len(self.categories) if self.has_infrequent else -1
+
+    @property
+    def of_missing(self) -> int:
+        """The number of a missing value: -1 for none."""
+        return len(self) - 1 if self.has_missing else -1
+
     def numbers(self, column: Column) -> NDArray[np.intp]:
         """The number of each row: unseen categories are infrequent, and -1 is for those that have no number."""
         codes, categories = column.coded
         known = {category: i for i, category in enumerate(self.categories)}
-        unseen = len(self.categories) if self.has_infrequent else -1
-        missing = len(self) - 1 if self.has_missing else -1
-        return np.array([*(known.get(category, unseen) for category in categories), missing], dtype=np.intp)[codes]
+        numbers = [known.get(category, self.of_others) for category in categories]
+        return np.array([*numbers, self.of_missing], dtype=np.intp)[codes]
 
     def differences(self, column: Column) -> NDArray[np.float64]:
         """One-hot rows less their mean in training data; 0 for what has no number."""
