@@ -58,8 +58,9 @@ class Interface:
 
     def _head(self, n_bytes, how):
         model = self._model
-        sizes = [model.affines(0)[0].weight.shape[0], *(affine.weight.shape[1] for affine in model.affines(0))]
-        networks = f"a network {'-'.join(map(str, sizes))}" if len(model.members) == 1 else f"{len(model.members)} networks"
+        networks = f"{len(model.members)} networks"
+        if len(model.members) == 1:
+            networks = f"a network {'-'.join(map(str, model.members[0].sizes))}"
         return [
             f"{self._name}: {model.title}, {networks}, {how}; written by fastprop {__version__}.",
             "",

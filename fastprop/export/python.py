@@ -14,7 +14,7 @@ from ..files import write_text
 from ..preprocessing.categories import OneHot, TwoCategories
 from ..preprocessing.numbers import MissingIndicator, PiecewiseLinear, ScaledNumber
 from . import python_runtime
-from .steps import Affine, LayerNorm, Model, model_of
+from .steps import Model, model_of
 
 ARRAY = """
 def _array(text, dtype, shape):
@@ -125,11 +125,7 @@ def _tables(model: Model) -> dict[str, Any]:
 
 
 def _step(step, dtype):
-    if isinstance(step, Affine):
-        return "affine", step.weight.astype(dtype), step.bias.astype(dtype)
-    if isinstance(step, LayerNorm):
-        return "layer_norm", step.gamma.astype(dtype), step.beta.astype(dtype), step.epsilon
-    return (step.name,)
+    return step.kind, *(values.astype(dtype) if np.ndim(values) else values for values in step.numbers.values())
 
 
 def _encoding(encoding):
@@ -164,7 +160,7 @@ def _literal(value: Any) -> str:
     if isinstance(value, _Labels):
         return f"np.array({list(value)!r}, dtype={value.dtype!r})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"\n{key!r}: {_literal(each)}" for key, each in value.items()) + "\n}"
+        return "{\n" + "".join(f"    {key!r}: {_literal(each)},\n" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         items = ", ".join(map(_literal, value))
         return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"

@@ -7,7 +7,7 @@ deep convolutional networks for efficient inference*, 2018).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +15,20 @@ from numpy.typing import NDArray
 from ..annotations import Floats, TableLike
 from ..network import Network
 from ..preprocessing.frames import read_table
-from .steps import Affine, network_of, parts_of
+from .steps import network_of, parts_of
 
 LARGEST = 127
 # Inputs of a layer whose sum of products fits into 32 bits
 MOST_INPUTS = (2**31 - 1) // LARGEST**2
 
 
-class QuantizedAffine(NamedTuple):
-    """x @ (weight * scale) + bias: integers (n_in, n_out), and a scale for each output. ``limit`` is the |x| of 127, if fixed."""
-
-    weight: NDArray[np.int8]
-    scale: Floats
-    bias: Floats
-    limit: float | None
-
-
-def quantized(affine: Affine, limit: float | None) -> QuantizedAffine:
-    """An affine step with its weights rounded."""
-    n_in, _ = affine.weight.shape
-    if n_in > MOST_INPUTS:
+def quantized(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """A layer's weight (n_in, n_out) as integers, and the scale of each output (n_out,)."""
+    if len(weight) > MOST_INPUTS:
         most = f"at most {MOST_INPUTS} inputs, so that sums fit into 32 bits"
-        raise NotImplementedError(f"dtype='int8' is for layers of {most}; got {n_in}")
-    scale = np.abs(affine.weight).max(axis=0) / LARGEST
-    integers = np.rint(affine.weight / np.where(scale > 0, scale, 1)).astype(np.int8)
-    return QuantizedAffine(integers, scale, affine.bias, limit)
+        raise NotImplementedError(f"dtype='int8' is for layers of {most}; got {len(weight)}")
+    scale = np.abs(weight).max(axis=0) / LARGEST
+    return np.rint(weight / np.where(scale > 0, scale, 1)).astype(np.int8), scale
 
 
 def input_limits(estimator: Any, X: TableLike) -> list[list[float]]:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ..annotations import Floats
 from ..estimators import MLPClassifier, MLPRegressor
 from ..estimators.scikit_learns_form import folded_weights
 from ..estimators.weights import NoKernelError
@@ -28,28 +28,16 @@ from ..tabular.targets import Scale
 ESTIMATORS = (MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor)
 
 
-class Affine(NamedTuple):
-    """x @ weight + bias: shapes (n_in, n_out) and (n_out,)."""
+class Step(NamedTuple):
+    """What is done to the values x of a row, and with which numbers, float64.
 
-    weight: Floats
-    bias: Floats
+    * 'affine': x @ weight + bias, of shapes (n_in, n_out) and (n_out,);
+    * 'layer_norm': (x - mean(x)) / sqrt(variance(x) + epsilon) * gamma + beta;
+    * the name of an activation, or of the link behind the last layer: 'identity', 'sigmoid', 'exp', 'softmax'.
+    """
 
-
-class LayerNorm(NamedTuple):
-    """(x - mean(x)) / sqrt(variance(x) + epsilon) * gamma + beta of each row."""
-
-    gamma: Floats
-    beta: Floats
-    epsilon: float
-
-
-class Elementwise(NamedTuple):
-    """An activation, or the link behind the last layer: 'identity', 'sigmoid', 'exp', 'softmax'."""
-
-    name: str
-
-
-Step: TypeAlias = Affine | LayerNorm | Elementwise
+    kind: str
+    numbers: Mapping[str, Any] = MappingProxyType({})
 
 
 class Standardization(NamedTuple):
@@ -73,6 +61,12 @@ class Member(NamedTuple):
     encoder: int
     weight: float
     steps: list[Step]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of units, from the inputs to the outputs."""
+        shapes = [step.numbers["weight"].shape for step in self.steps if step.kind == "affine"]
+        return [shapes[0][0], *(n_out for _, n_out in shapes)]
 
 
 class Model(NamedTuple):
@@ -104,11 +98,7 @@ class Model(NamedTuple):
     @property
     def n_outputs(self) -> int:
         """How many numbers a network gives for a row."""
-        return self.affines(0)[-1].weight.shape[1]
-
-    def affines(self, member: int) -> list[Affine]:
-        """The affine steps of a member."""
-        return [step for step in self.members[member].steps if isinstance(step, Affine)]
+        return self.members[0].sizes[-1]
 
     def n_features(self, encoder: int) -> int:
         """How many numbers an encoder makes of a row; a zero where it has nothing to encode."""
@@ -126,17 +116,17 @@ def network_steps(network: Network) -> list[Step]:
     network = network.astype(np.float64)  # until norms are folded in
     folded = folded_weights(network) if network.normalization == "batch" else (network.coefs, network.intercepts)
     epsilons = network.layers["epsilon"][network.layers["kind"] == KINDS["layer_norm"]].tolist()
+    affines = [Step("affine", {"weight": weight, "bias": bias}) for weight, bias in zip(*folded, strict=True)]
     steps: list[Step] = []
-    *hidden, last = map(Affine, *folded)
-    for i, (affine, activation) in enumerate(zip(hidden, network.activations, strict=True)):
-        steps.append(affine)
+    for i, activation in enumerate(network.activations):
+        steps.append(affines[i])
         if network.normalization == "layer":
-            steps.append(LayerNorm(*network.norms[i], epsilons[i]))
-        steps.append(Elementwise(activation))
-    steps += [last, Elementwise(LOSSES[network.loss].link)]
-    for step in steps:
-        if not all(np.isfinite(part).all() for part in step if not isinstance(part, str)):
-            raise ValueError("the estimator cannot be exported: its weights or norms hold NaN or infinity")
+            gamma, beta = network.norms[i]
+            steps.append(Step("layer_norm", {"gamma": gamma, "beta": beta, "epsilon": epsilons[i]}))
+        steps.append(Step(activation))
+    steps += [affines[-1], Step(LOSSES[network.loss].link)]
+    if not all(np.isfinite(numbers).all() for step in steps for numbers in step.numbers.values()):
+        raise ValueError("the estimator cannot be exported: its weights or norms hold NaN or infinity")
     return steps
 
 
@@ -218,7 +208,7 @@ def _standardization(scaler):
 
 
 def _inputs(first, encoders, members):
-    n = encoders[0].n_features_in_ if encoders else getattr(first, "n_features_in_", members[0].steps[0].weight.shape[0])
+    n = encoders[0].n_features_in_ if encoders else getattr(first, "n_features_in_", members[0].sizes[0])
     names = [str(name) for name in getattr(first, "feature_names_in_", [f"x{i}" for i in range(n)])]
     if not encoders:
         return [Input(name, "numbers") for name in names]

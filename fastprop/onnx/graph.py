@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from ..export.steps import Affine, LayerNorm, network_steps
+from ..export.steps import network_steps
 from .activations import FORMULAS
 
 LINKS = {"identity": "Identity", "sigmoid": "Sigmoid", "exp": "Exp", "softmax": "Softmax"}
@@ -34,15 +34,15 @@ class Graph:
             raise ValueError(f"this estimator cannot be converted to ONNX: {error}") from error
         x = self.as_number(x)
         for step in steps:
-            if isinstance(step, Affine):
-                x = self.node("Gemm", [x, self.array("weight", step.weight), self.array("bias", step.bias)])
-            elif isinstance(step, LayerNorm):
-                x = self._layer_norm(x, *step)
+            if step.kind == "affine":
+                x = self.node("Gemm", [x, *(self.array(name, values) for name, values in step.numbers.items())])
+            elif step.kind == "layer_norm":
+                x = self._layer_norm(x, **step.numbers)
             else:
-                x = FORMULAS[step.name](self, x)
+                x = FORMULAS[step.kind](self, x)
         # Before ONNX 13 Softmax is over all axes from `axis` on, which is the same for a matrix.
-        options = {"axis": 1} if link.name == "softmax" else {}
-        return self.node(LINKS[link.name], [x], output, **options)
+        options = {"axis": 1} if link.kind == "softmax" else {}
+        return self.node(LINKS[link.kind], [x], output, **options)
 
     def _layer_norm(self, x, gamma, beta, epsilon):
         # A mean over each row is a product, in every version: ReduceMean has changed.

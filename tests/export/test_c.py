@@ -176,11 +176,10 @@ def test_weights_that_are_set_count(make_case, compiled):
 
 def test_large_numbers_of_inputs_overflow_nothing():
     from fastprop.export.quantization import MOST_INPUTS, quantized
-    from fastprop.export.steps import Affine
 
     assert MOST_INPUTS * 127**2 < 2**31 <= (MOST_INPUTS + 1) * 127**2
     with pytest.raises(NotImplementedError, match=f"at most {MOST_INPUTS} inputs"):
-        quantized(Affine(np.ones((MOST_INPUTS + 1, 1)), np.zeros(1)), None)
+        quantized(np.ones((MOST_INPUTS + 1, 1)))
 
 
 def test_the_head_says_what_it_is(make_case):
