@@ -23,6 +23,7 @@ PACKAGES = {
     "fastprop": None,
     "fastprop.collective": None,
     "fastprop.dask": None,
+    "fastprop.export": None,
     "fastprop.inspection": None,
     "fastprop.kernels": None,
     "fastprop.nn": None,
@@ -83,6 +84,8 @@ def test_numpydoc(package):
         "estimators.classifier",
         "estimators.regressor",
         "preprocessing.encoder",
+        "export.c",
+        "export.python",
     ],
 )
 def test_examples(module):

@@ -17,7 +17,7 @@ class Encoding(ABC):
 
     A new one is a class with ``fit``, which learns from the column, and is made where it is wanted: in `number_columns` or
     `category_columns`. It stands for features in one of the ways of `kernels.spec.ENCODINGS`, its ``kind``. Its nodes in ONNX are
-    in `fastprop.onnx.encodings`.
+    in `fastprop.onnx.encodings`, its C in `fastprop.export.c_encodings`, its Python in `fastprop.export.python_runtime`.
     """
 
     kind: ClassVar[str]

@@ -34,9 +34,11 @@ FILES = {
         "fastprop/inspection/affine_chain.py",
         "fastprop/nn/arguments.py",
         "fastprop/nn/__init__.py",
-        # in the estimators and as nodes of ONNX
+        # in the estimators, as nodes of ONNX, and in exported C and Python
         "fastprop/estimators/weights.py",
         "fastprop/onnx/activations.py",
+        "fastprop/export/activations.py",
+        "fastprop/export/python_runtime.py",
     },
     "optimizers": LISTS
     | GENERATED
@@ -97,8 +99,11 @@ FILES = {
         "fastprop/nn/__init__.py",
         # beside activations of the user's in the estimators
         "fastprop/nn/layered.py",
-        # as nodes of ONNX
+        # as a step of prediction, which becomes nodes of ONNX, C and Python
+        "fastprop/export/steps.py",
         "fastprop/onnx/graph.py",
+        "fastprop/export/c_functions.py",
+        "fastprop/export/python_runtime.py",
     },
 }
 # The recipe of the estimators for tables: it names what it takes, and knows nothing of others.
