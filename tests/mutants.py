@@ -147,11 +147,15 @@ MUTANTS = [
     (P + "numbers.py", "(places - left) * {{np.minimum(b - a, MAX)|(b - a)}}, a, b)", P_TESTS + "magnitudes.py"),
     (P + "numbers.py", "ordered = np.concatenate([ends[:1], ordered, {{ends[1:]|ends[:0]}}])", P_TESTS + "encoder.py"),
     (P + "categories.py", "if {{count >= min_frequency|count > min_frequency}}}", P_TESTS + "encoder.py"),
-    (P + "categories.py", "unseen = {{len(self.categories)|0}} if self.has_infrequent else -1", P_TESTS + "encoder.py"),
+    (P + "categories.py", "return {{len(self.categories)|0}} if self.has_infrequent else -1", P_TESTS + "encoder.py"),
     (P + "columns.py", "np.append(self._distinct.missing, {{True|False}})[self._codes]", P_TESTS + "frames.py"),
     (P + "columns.py", "value.astimezone(UTC){{.replace(tzinfo=None)|.replace(tzinfo=None, hour=0)}}", P_TESTS + "encoder.py"),
     (P + "frames.py", "self._order = [{{places[name]|places[self.labels[0]]}} for name in names]", P_TESTS + "frames.py"),
     (P + "encoder.py", "if column.is_empty or {{before == NOTHING|False}}:", P_TESTS + "frames.py"),
+    # Exported files
+    ("fastprop/export/c_functions.py", "while (bin < n - 1 && x {{>=|<}} edges[bin + 1])", "tests/export/test_c.py"),
+    ("fastprop/export/quantization.py", "scale = np.abs(weight).max(axis={{0|None}})", "tests/export/test_c.py"),
+    ("fastprop/export/python_runtime.py", "missing if {{_is_missing(value)|value is None}} else known.get", "tests/export/test_numpy.py"),
     ("kernels/encoded.py", "np.clip(number - places, 0, 1) - {{x.dtype.type(0.5)|0}}", "tests/kernels/test_encoded_rows.py"),
 ]  # fmt: skip
 
