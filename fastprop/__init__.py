@@ -31,7 +31,15 @@ _HOMES = {
 _PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "preprocessing")
 
 # What cannot be had without scikit-learn.
-_ON_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "preprocessing", "to_sklearn"}
+_ON_SCIKIT_LEARN = {
+    "MLPClassifier",
+    "MLPRegressor",
+    "TabularClassifier",
+    "TabularRegressor",
+    "export",
+    "preprocessing",
+    "to_sklearn",
+}
 
 __all__ = [*_HOMES, *_PACKAGES]
 

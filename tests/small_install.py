@@ -113,6 +113,7 @@ def the_rest_says_what_to_install():
         "from fastprop import to_sklearn",
         "from fastprop.estimators import MLPRegressor",
         "from fastprop.preprocessing import TabularEncoder",
+        "from fastprop import export",
         "import fastprop.dask",
         "patch_sklearn()",
         "inspection.input_gradients(None, [[0.0]])",

@@ -1,5 +1,6 @@
 """Fitted estimators as source files that need no fastprop: C for small devices, Python with NumPy alone."""
 
+from .. import needs_scikit_learn  # noqa: F401 - first, as it says what is missing
 from .c import to_c
 from .python import to_numpy
 
