@@ -131,6 +131,15 @@ def test_int8_by_hand(compiled):
     np.testing.assert_allclose(fixed, [3 + step * weights @ [127, 1], 3 + step * weights @ [51, -127]], rtol=1e-6)
 
 
+def test_int8_has_a_scale_for_each_output(compiled):
+    model = MLPRegressor(hidden_layer_sizes=(), max_iter=1, random_state=0).fit(np.eye(3), np.eye(3)[:, :2])
+    model.coefs_ = [np.array([[1.0, 900.0], [0.3, -100.0], [-0.6, 500.0]])]
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    expected = model.predict(X)
+    error = np.abs(compiled(export.to_c(model, dtype="int8"), 2)("predict", X) - expected) / np.ptp(expected, axis=0)
+    assert error.max() < 0.02
+
+
 def test_int8_of_zeros(compiled):
     model = MLPRegressor(hidden_layer_sizes=3, max_iter=1, random_state=0).fit(np.eye(2), [0.0, 1.0])
     model.coefs_[0][...] = 0
