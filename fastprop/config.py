@@ -10,7 +10,13 @@ from . import __version__, kernels
 
 
 def show_config() -> None:
-    """Print the back end that runs and why, what else could run, threads, versions and the processor; nothing is returned."""
+    """Print the back end that runs and why, what else could run, threads, versions and the processor; nothing is returned.
+
+    Examples
+    --------
+    >>> import fastprop
+    >>> fastprop.show_config()  # doctest: +SKIP
+    """
     for name, value in _rows(kernels.describe()):
         print(f"{name:<16}{value}")
 

@@ -69,6 +69,15 @@ def unpatch_sklearn() -> None:
     """Put scikit-learn's own classes back, everywhere; without a patch, do nothing.
 
     The names get back exactly what they referred to before the first `patch_sklearn`.
+
+    Examples
+    --------
+    >>> from fastprop import patch_sklearn, unpatch_sklearn
+    >>> patch = patch_sklearn()
+    >>> unpatch_sklearn()
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> MLPClassifier.__module__.partition(".")[0]
+    'sklearn'
     """
     with lock:
         _in_force.clear()

@@ -46,7 +46,19 @@ SCALARS = {
 
 
 class CopyWarning(UserWarning):
-    """An input was copied because it is not a C-contiguous, aligned array in this machine's byte order."""
+    """An input was copied because it is not a C-contiguous, aligned array in this machine's byte order.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from fastprop import kernels
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     y = kernels.activation_forward(np.ones((2, 3)).T, "relu")
+    >>> caught[0].category.__name__
+    'CopyWarning'
+    """
 
 
 # Scalars

@@ -115,6 +115,12 @@ def available() -> list[tuple[BackendName, IsaName | None]]:
     -------
     list of (str, str or None)
         Pairs (backend, isa), best first; isa is None for back ends whose instruction set is not chosen here.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> ("reference", None) in kernels.available()
+    True
     """
     return [candidate[:2] for candidate in REGISTRY if _obstacle(candidate) is None]
 
@@ -126,6 +132,13 @@ def unavailable() -> dict[tuple[BackendName, IsaName | None], str]:
     -------
     dict
         From the pair (backend, isa) to the reason, in words.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> reasons = kernels.unavailable()
+    >>> ("reference", None) in reasons
+    False
     """
     reasons = {candidate[:2]: _obstacle(candidate) for candidate in REGISTRY}
     return {pair: why for pair, why in reasons.items() if why is not None}
@@ -152,6 +165,16 @@ def load(backend: BackendName | None = None, isa: IsaName | None = None) -> Kern
         If there is no such back end or instruction set.
     ImportError
         If it exists but cannot run here; the message says why.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import kernels
+    >>> in_numpy = kernels.load("reference")
+    >>> in_numpy
+    <Kernels: reference>
+    >>> in_numpy.softmax_forward(np.zeros((1, 2)))
+    array([[0.5, 0.5]])
     """
     if backend is None and isa is None:
         return active
@@ -211,6 +234,12 @@ def describe() -> dict[str, Any]:
         'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16' and 'int8', the instruction sets that multiply these,
         or what does so without, or why it cannot run; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment',
         the variables that were read; 'versions' of the libraries, None where one is not installed.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> kernels.describe()["backend"] == kernels.active.backend
+    True
     """
     return {
         "backend": active.backend,

@@ -217,6 +217,13 @@ def layer_table(
     ndarray of `spec.LAYER`, shape (n_rows,)
         A linear row for each layer; behind all but the last perhaps a norm, an activation, and perhaps dropout; and the link.
         `LayerProgram` makes other networks.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> layers = kernels.layer_table([64, 100, 10], "tanh", link="softmax")
+    >>> kernels.n_parameters(layers)
+    7510
     """
     sizes = [integer("sizes", size) for size in sizes]
     if len(sizes) < 2 or min(sizes) < 1:
@@ -280,6 +287,12 @@ def n_parameters(layers: Layers) -> int:
     -------
     int
         The number of weights and biases, and of the parameters of norms.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> kernels.n_parameters(kernels.layer_table([64, 100, 10]))
+    7510
     """
     return n_spanned(parameter_spans(layers))
 
@@ -301,6 +314,12 @@ def n_buffers(layers: Layers) -> int:
     -------
     int
         Two numbers for each column of each batch norm.
+
+    Examples
+    --------
+    >>> from fastprop import kernels
+    >>> kernels.n_buffers(kernels.layer_table([64, 100, 10], normalization="batch"))
+    200
     """
     return sum(2 * n_in for kind, n_in, *_ in layers.tolist() if kind == KINDS["batch_norm"])
 
@@ -319,6 +338,15 @@ def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
     -------
     list of (ndarray, ndarray)
         The views of shape (n_in, n_out) and (n_out,), first layer first; of a norm its gamma and beta, both (n_in,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import kernels
+    >>> layers = kernels.layer_table([64, 100, 10])
+    >>> params = np.zeros(kernels.n_parameters(layers))
+    >>> [(weight.shape, bias.shape) for weight, bias in kernels.layer_views(layers, params)]
+    [((64, 100), (100,)), ((100, 10), (10,))]
     """
     return [(views[0], views[1]) for views in parameter_views(layers, block) if views]
 

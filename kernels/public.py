@@ -42,6 +42,15 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         The instruction set of a back end that is compiled for several.
     load_bfloat16 : callable, optional
         Without arguments; returns the module for bfloat16. Without it, there is none but ``raw``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import kernels
+    >>> reference = kernels.load("reference")
+    >>> x = np.array([[-1.0, 2.0]])
+    >>> np.array_equal(reference.activation_forward(x, "relu"), kernels.active.activation_forward(x, "relu"))
+    True
     """
 
     def __init__(self, raw: Any, backend: str, isa: str | None, load_bfloat16: Callable[[], Any] | None = None) -> None:
@@ -90,6 +99,15 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> layers = kernels.layer_table([3, 4, 2], link="softmax")
+        >>> params = np.zeros(kernels.n_parameters(layers))
+        >>> kernels.network_forward(np.ones((1, 3)), layers, params)
+        array([[0.5, 0.5]])
         """
         table, n_in, n_out, _, statistics = checks.network(layers, params, buffers)
         n, rows, stored = checks.rows("x", x, n_in, params, table)
@@ -164,6 +182,17 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5; scikit-learn, ``BaseMultilayerPerceptron._backprop``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> layers = kernels.layer_table([3, 4, 2], link="softmax")
+        >>> params = np.zeros(kernels.n_parameters(layers))
+        >>> x, labels = np.ones((2, 3)), np.array([0, 1])
+        >>> loss, gradient = kernels.network_loss_gradient(x, labels, layers, params, "softmax_cross_entropy")
+        >>> round(loss, 4), gradient.shape
+        (0.6931, (26,))
         """
         table, shape, rows, stored, _ = self._check_problem(x, layers, params, loss, needs_buffers=False)
         parameters = checks.loss_hyper(LOSSES[loss], loss_hyper, shape[1])
@@ -251,6 +280,25 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         ------
         TypeError, ValueError
             If an argument is not as described, or two of the arrays overlap; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(300, 2))
+        >>> y = (x[:, 0] > 0).astype(int)
+        >>> layers = kernels.layer_table([2, 8, 2], link="softmax")
+        >>> params = rng.normal(scale=0.5, size=kernels.n_parameters(layers))
+        >>> state = np.zeros((2, len(params)))  # Adam's two moments
+        >>> options = dict(batch_size=50, hyper={"lr": 0.01})
+        >>> losses = []
+        >>> for epoch in range(20):
+        ...     order = rng.permutation(300)
+        ...     problem = x, y, order, layers, params, state, "softmax_cross_entropy"
+        ...     losses.append(kernels.train_epoch(*problem, step=6 * epoch, **options))
+        >>> losses[-1] < 0.5 * losses[0]
+        True
         """
         table, shape, rows, stored, statistics = self._check_problem(x, layers, params, loss, buffers)
         parameters = checks.loss_hyper(LOSSES[loss], loss_hyper, shape[1])

@@ -68,6 +68,14 @@ class LayerKernels:
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), sections 6.2 and 6.3; Clevert, Unterthiner, Hochreiter (2016) for
         elu; Klambauer et al. (2017) for selu; Hendrycks and Gimpel (2016) for gelu; Elfwing, Uchibe, Doya (2018) for silu; Misra
         (2020) for mish.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([0.5, 0.5])
+        >>> kernels.linear_forward(x, weight, bias, "relu")
+        array([[3.5, 0. ]])
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
         if isinstance(x, np.ndarray) and is_bfloat16(x):
@@ -147,6 +155,17 @@ class LayerKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> x, weight, bias = np.array([[1.0, 2.0]]), np.array([[1.0, -1.0], [1.0, -1.0]]), np.array([0.5, 0.5])
+        >>> a = kernels.linear_forward(x, weight, bias, "relu")
+        >>> dx, dweight, dbias = kernels.linear_backward(np.ones((1, 2)), x, weight, a, "relu")
+        >>> dweight
+        array([[1., 0.],
+               [2., 0.]])
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
         need_dx, accumulate = checks.flag("need_dx", need_dx), checks.flag("accumulate", accumulate)
@@ -197,6 +216,13 @@ class LayerKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.activation_forward(np.array([[-1.0, 0.0, 2.0]]), "relu")
+        array([[0., 0., 2.]])
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
         shape = checks.matrix("z", z)
@@ -240,6 +266,14 @@ class LayerKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.5, algorithm 6.4.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> a = kernels.activation_forward(np.array([[-1.0, 0.0, 2.0]]), "sigmoid")
+        >>> kernels.activation_backward(np.ones((1, 3)), a, "sigmoid").round(4)
+        array([[0.1966, 0.25  , 0.105 ]])
         """
         code = checks.option("activation", activation, ACTIVATION_CODES)
         shape = checks.matrix("da", da)
@@ -287,6 +321,14 @@ class LayerKernels:
         Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, *Dropout: a simple way to prevent neural networks from
         overfitting* (2014), section 10 for the scaling; Salmon et al., *Parallel random numbers: as easy as 1, 2, 3* (2011) for
         random numbers by position; Steele, Lea, Flood, *Fast splittable pseudorandom number generators* (2014) for the bits.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> y = kernels.dropout_forward(np.ones((100, 100)), rate=0.5, seed=0, stream=1)
+        >>> np.unique(y)
+        array([0., 2.])
         """
         return self._dropout("x", x, rate, seed, stream, out, n_threads)
 
@@ -319,6 +361,15 @@ class LayerKernels:
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> y = kernels.dropout_forward(np.ones((4, 3)), rate=0.5, seed=0, stream=1)
+        >>> dx = kernels.dropout_backward(np.ones((4, 3)), rate=0.5, seed=0, stream=1)
+        >>> np.array_equal(dx, y)  # the same elements are kept
+        True
         """
         return self._dropout("dy", dy, rate, seed, stream, out, n_threads)
 
@@ -356,6 +407,13 @@ class LayerKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.2.2.3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.softmax_forward(np.log([[1.0, 3.0]])).round(4)
+        array([[0.25, 0.75]])
         """
         shape = checks.classes("logits", logits)
         n_threads = checks.threads(n_threads)
@@ -386,6 +444,13 @@ class LayerKernels:
         ------
         TypeError, ValueError
             If an array is not as described, or there are no classes; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.softmax_backward(np.array([[0.0, 1.0]]), np.array([[0.25, 0.75]]))
+        array([[-0.1875,  0.1875]])
         """
         shape = checks.classes("dprobs", dprobs)
         checks.like("probs", probs, shape, "dprobs", dprobs)

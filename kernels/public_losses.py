@@ -54,6 +54,14 @@ class LossKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.2.2.3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> loss_sum, probs = kernels.softmax_cross_entropy_forward(np.zeros((2, 4)), np.array([0, 3]))
+        >>> round(loss_sum, 4), probs[0]
+        (2.7726, array([0.25, 0.25, 0.25, 0.25]))
         """
         return self._loss_forward("softmax_cross_entropy", "logits", logits, targets, sample_weight, out, n_threads)
 
@@ -92,6 +100,13 @@ class LossKernels:
         ------
         TypeError, ValueError
             If an array is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.softmax_cross_entropy_backward(np.array([[0.25, 0.75]]), np.array([1]))
+        array([[ 0.25, -0.25]])
         """
         return self._loss_backward("softmax_cross_entropy", "probs", probs, targets, sample_weight, scale, out, n_threads)
 
@@ -135,6 +150,14 @@ class LossKernels:
         References
         ----------
         Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 6.2.2.2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> loss_sum, probs = kernels.binary_cross_entropy_forward(np.zeros((2, 1)), np.array([[0.0], [1.0]]))
+        >>> round(loss_sum, 4), probs.ravel()
+        (1.3863, array([0.5, 0.5]))
         """
         return self._loss_forward("binary_cross_entropy", "logits", logits, targets, sample_weight, out, n_threads)
 
@@ -173,6 +196,14 @@ class LossKernels:
         ------
         TypeError, ValueError
             If an array is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.binary_cross_entropy_backward(np.array([[0.25], [0.75]]), np.array([[0.0], [1.0]]))
+        array([[ 0.25],
+               [-0.25]])
         """
         return self._loss_backward("binary_cross_entropy", "probs", probs, targets, sample_weight, scale, out, n_threads)
 
@@ -201,6 +232,13 @@ class LossKernels:
         ------
         TypeError, ValueError
             If an array is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.squared_error_forward(np.array([[1.0], [2.0]]), np.array([[1.0], [5.0]]))
+        4.5
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_forward("squared_error", *arrays, None, n_threads)[0]
@@ -240,6 +278,14 @@ class LossKernels:
         ------
         TypeError, ValueError
             If an array is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.squared_error_backward(np.array([[1.0], [2.0]]), np.array([[1.5], [5.0]]))
+        array([[-0.5],
+               [-3. ]])
         """
         return self._loss_backward("squared_error", "predictions", predictions, targets, sample_weight, scale, out, n_threads)
 
@@ -281,6 +327,14 @@ class LossKernels:
         References
         ----------
         McCullagh and Nelder, *Generalized Linear Models*, 2nd ed. (1989), section 2.3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> loss_sum, rates = kernels.poisson_forward(np.log([[2.0], [5.0]]), np.array([[2.0], [4.0]]))
+        >>> round(loss_sum, 4), rates.round(4).ravel()
+        (0.1074, array([2., 5.]))
         """
         return self._loss_forward("poisson", "log_rates", log_rates, targets, sample_weight, out, n_threads)
 
@@ -319,6 +373,14 @@ class LossKernels:
         ------
         TypeError, ValueError
             If an array is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.poisson_backward(np.array([[2.0], [5.0]]), np.array([[2.5], [4.0]]))
+        array([[-0.5],
+               [ 1. ]])
         """
         return self._loss_backward("poisson", "rates", rates, targets, sample_weight, scale, out, n_threads)
 

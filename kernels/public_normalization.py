@@ -60,6 +60,14 @@ class NormalizationKernels:
         References
         ----------
         Ba, Kiros, Hinton, *Layer normalization* (2016).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> y, mean, rstd = kernels.layer_norm_forward(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2))
+        >>> y.round(3), mean
+        (array([[-1.,  1.]]), array([2.]))
         """
         shape = checks.normalized("x", x, axis=1)
         return self._forward(self.raw.layer_norm_forward, shape, shape[0], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
@@ -123,6 +131,16 @@ class NormalizationKernels:
         References
         ----------
         Ba, Kiros, Hinton, *Layer normalization* (2016).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> x, gamma, beta = np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2)
+        >>> y, mean, rstd = kernels.layer_norm_forward(x, gamma, beta)
+        >>> dx, dgamma, dbeta = kernels.layer_norm_backward(np.ones((1, 2)), x, gamma, mean, rstd)
+        >>> dgamma.round(3), dbeta
+        (array([-1.,  1.]), array([1., 1.]))
         """
         shape = checks.normalized("dy", dy, axis=1)
         arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
@@ -181,6 +199,14 @@ class NormalizationKernels:
         ----------
         Ioffe and Szegedy, *Batch normalization: accelerating deep network training by reducing internal covariate shift* (2015),
         algorithm 1; Chan, Golub, LeVeque, *Algorithms for computing the sample variance* (1983) for the two passes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> y, mean, rstd = kernels.batch_norm_forward(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))
+        >>> y.round(3).ravel(), mean
+        (array([-1.,  1.]), array([2.]))
         """
         shape = checks.normalized("x", x, axis=0)
         return self._forward(self.raw.batch_norm_forward, shape, shape[1], (x, gamma, beta), epsilon, (y, mean, rstd), n_threads)
@@ -244,6 +270,16 @@ class NormalizationKernels:
         References
         ----------
         Ioffe and Szegedy, *Batch normalization* (2015), section 3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> x, gamma, beta = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+        >>> y, mean, rstd = kernels.batch_norm_forward(x, gamma, beta)
+        >>> dx, dgamma, dbeta = kernels.batch_norm_backward(np.array([[0.0], [1.0]]), x, gamma, mean, rstd)
+        >>> dgamma.round(3), dbeta
+        (array([1.]), array([1.]))
         """
         shape = checks.normalized("dy", dy, axis=0)
         arrays, outputs = (dy, x, gamma, mean, rstd), (dx, dgamma, dbeta)
@@ -294,6 +330,15 @@ class NormalizationKernels:
         References
         ----------
         Ioffe and Szegedy, *Batch normalization* (2015), algorithm 2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> one, zero = np.ones(1), np.zeros(1)
+        >>> kernels.batch_norm_inference(np.array([[1.0], [3.0]]), one, zero, np.array([2.0]), one).round(3)
+        array([[-1.],
+               [ 1.]])
         """
         shape = checks.matrix("x", x)
         epsilon, n_threads = checks.real("epsilon", epsilon), checks.threads(n_threads)

@@ -44,6 +44,13 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.absolute_error_forward(np.array([[1.0], [2.0]]), np.array([[0.0], [5.0]]))
+        4.0
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_forward("absolute_error", *arrays, None, n_threads)[0]
@@ -83,6 +90,14 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.absolute_error_backward(np.array([[1.0], [2.0]]), np.array([[0.0], [5.0]]))
+        array([[ 1.],
+               [-1.]])
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_backward("absolute_error", *arrays, scale, out, n_threads)
@@ -125,6 +140,13 @@ class RegressionLossKernels(LossKernels):
         References
         ----------
         Huber, *Robust estimation of a location parameter* (1964).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.huber_forward(np.array([[0.5], [2.0]]), np.array([[0.0], [5.0]]), delta=1.0)
+        2.625
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_forward("huber", *arrays, None, n_threads, {"delta": delta})[0]
@@ -167,6 +189,14 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.huber_backward(np.array([[0.5], [2.0]]), np.array([[0.0], [5.0]]), delta=1.0)
+        array([[ 0.5],
+               [-1. ]])
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_backward("huber", *arrays, scale, out, n_threads, {"delta": delta})
@@ -209,6 +239,13 @@ class RegressionLossKernels(LossKernels):
         References
         ----------
         Koenker and Bassett, *Regression quantiles* (1978).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.quantile_forward(np.array([[0.0], [0.0]]), np.array([[2.0], [-2.0]]), quantile=0.75)
+        2.0
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_forward("quantile", *arrays, None, n_threads, {"quantile": quantile})[0]
@@ -251,6 +288,14 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.quantile_backward(np.array([[0.0], [0.0]]), np.array([[2.0], [-2.0]]), quantile=0.75)
+        array([[-0.75],
+               [ 0.25]])
         """
         arrays = "predictions", predictions, targets, sample_weight
         return self._loss_backward("quantile", *arrays, scale, out, n_threads, {"quantile": quantile})
@@ -293,6 +338,14 @@ class RegressionLossKernels(LossKernels):
         References
         ----------
         McCullagh and Nelder, *Generalized Linear Models*, 2nd ed. (1989), section 8.3.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> loss_sum, means = kernels.gamma_forward(np.log([[2.0], [4.0]]), np.array([[2.0], [1.0]]))
+        >>> round(loss_sum, 4), means.round(4).ravel()
+        (0.6363, array([2., 4.]))
         """
         arrays = "log_means", log_means, targets, sample_weight
         return self._loss_forward("gamma", *arrays, out, n_threads)
@@ -332,6 +385,14 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.gamma_backward(np.array([[2.0], [4.0]]), np.array([[3.0], [1.0]]))
+        array([[-0.5 ],
+               [ 0.75]])
         """
         arrays = "means", means, targets, sample_weight
         return self._loss_backward("gamma", *arrays, scale, out, n_threads)
@@ -380,6 +441,14 @@ class RegressionLossKernels(LossKernels):
         References
         ----------
         Jorgensen, *The Theory of Dispersion Models* (1997), chapter 4.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> loss_sum, means = kernels.tweedie_forward(np.log([[1.0], [4.0]]), np.array([[0.0], [4.0]]), power=1.5)
+        >>> round(loss_sum, 4), means.round(4).ravel()
+        (2.0, array([1., 4.]))
         """
         arrays = "log_means", log_means, targets, sample_weight
         return self._loss_forward("tweedie", *arrays, out, n_threads, {"power": power})
@@ -422,6 +491,14 @@ class RegressionLossKernels(LossKernels):
         ------
         TypeError, ValueError
             If an argument is not as described; nothing was changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> kernels.tweedie_backward(np.array([[1.0], [4.0]]), np.array([[0.0], [2.0]]), power=1.5)
+        array([[1.],
+               [1.]])
         """
         arrays = "means", means, targets, sample_weight
         return self._loss_backward("tweedie", *arrays, scale, out, n_threads, {"power": power})

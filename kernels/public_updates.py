@@ -68,6 +68,15 @@ class UpdateKernels:
         References
         ----------
         Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> params, velocity = np.array([1.0, 2.0]), np.zeros(2)
+        >>> kernels.sgd_update(params, np.array([1.0, -1.0]), velocity, lr=0.5)
+        >>> params
+        array([0.05, 2.95])
         """
         rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
         hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
@@ -119,6 +128,15 @@ class UpdateKernels:
         ----------
         Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013); the form of
         ``torch.optim.SGD`` without dampening.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> params, velocity = np.array([1.0, 2.0]), np.zeros(2)
+        >>> kernels.momentum_update(params, np.array([1.0, -1.0]), velocity, lr=0.5, momentum=0.9)
+        >>> params
+        array([0.5, 2.5])
         """
         rates = checks.real("lr", lr), checks.real("momentum", momentum), checks.flag("nesterov", nesterov)
         hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
@@ -167,6 +185,15 @@ class UpdateKernels:
         ----------
         Tieleman and Hinton, *Lecture 6.5 - rmsprop*, Coursera: Neural networks for machine learning (2012); the form of
         ``torch.optim.RMSprop``, with epsilon outside the root.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> params, square_avg = np.array([1.0, 2.0]), np.zeros(2)
+        >>> kernels.rmsprop_update(params, np.array([10.0, -0.1]), square_avg, lr=0.1, alpha=0.75)
+        >>> params.round(4)
+        array([0.8, 2.2])
         """
         rates = checks.real("lr", lr), checks.real("alpha", alpha, "decay"), checks.real("epsilon", epsilon)
         hyper = rates[0], checks.real("l2", l2), 0.0, *rates[1:]
@@ -224,6 +251,15 @@ class UpdateKernels:
         References
         ----------
         Kingma and Ba, *Adam: a method for stochastic optimization* (2015), the form at the end of section 2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> params, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+        >>> kernels.adam_update(params, np.array([10.0, -0.1]), m, v, lr=0.5, step=1)
+        >>> params.round(4)  # the first step has the length lr
+        array([0.5, 2.5])
         """
         rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
         epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)
@@ -287,6 +323,15 @@ class UpdateKernels:
         References
         ----------
         Loshchilov and Hutter, *Decoupled weight decay regularization* (2019), algorithm 2 with the schedule multiplier in lr.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastprop import kernels
+        >>> params, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+        >>> kernels.adamw_update(params, np.zeros(2), m, v, lr=0.5, step=1, weight_decay=0.1)
+        >>> params  # the decay alone
+        array([0.95, 1.9 ])
         """
         rates = checks.real("lr", lr), checks.real("beta_1", beta_1), checks.real("beta_2", beta_2)
         epsilon, step = checks.real("epsilon", epsilon), checks.integer("step", step, 1)

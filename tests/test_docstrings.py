@@ -14,10 +14,13 @@ IGNORED = {
     "GL01",  # the summary stands on the line of the opening quotes, as PEP 257 allows
     "ES01",  # not everything needs an extended summary,
     "SA01",  # See Also
-    "EX01",  # or an example
+    "EX01",  # or, where it is not a public name by itself, an example
 }
 # A protocol has the parameters of typing's own __init__, which nobody calls.
-EXCUSED = {("fastprop.collective.Group", "PR01")}
+EXCUSED = {("fastprop.collective.Group", "PR01"), ("fastprop.nn.functional.softmax", "SS05")}  # nor is a formula a verb
+FUNCTIONS = [
+    name for name, value in vars(nn.functional).items() if inspect.isfunction(value) and name[0] != "_" and name != "overload"
+]
 # Modules with their public names.
 PACKAGES = {
     "fastprop": None,
@@ -27,7 +30,7 @@ PACKAGES = {
     "fastprop.inspection": None,
     "fastprop.kernels": None,
     "fastprop.nn": None,
-    "fastprop.nn.functional": ["concat", "exp", "relu", "tanh"],
+    "fastprop.nn.functional": FUNCTIONS,
     "fastprop.nn.init": sorted(nn.init.INITIALIZERS),
     "fastprop.optim": None,
     "fastprop.loop": ["run_epochs"],
@@ -73,22 +76,37 @@ def test_numpydoc(package):
     assert not errors, "\n".join(errors)
 
 
-# fastprop.nn and fastprop.inspection have such a test of their own.
-@pytest.mark.parametrize(
-    "module",
-    [
-        "network",
-        "patch",
-        "composites",
-        "estimators.interop",
-        "estimators.classifier",
-        "estimators.regressor",
-        "preprocessing.encoder",
-        "export.c",
-        "export.python",
-    ],
-)
-def test_examples(module):
+def _with_example(package):
+    """The public names of a package that have a docstring: classes and functions."""
+    module = import_module(package)
+    for name in PACKAGES[package] or module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            yield name, value
+
+
+@pytest.mark.parametrize("package", [package for package in PACKAGES if package != "fastprop.loop"])
+def test_every_public_name_has_an_example(package):
+    """It runs, unless it says that it needs a cluster, other processes, or a package that need not be here."""
+    if package == "fastprop.dask":
+        pytest.importorskip("distributed", reason="dask and distributed are not installed")
+    runner = doctest.DocTestRunner()
+    for name, value in _with_example(package):
+        text = inspect.getdoc(value)
+        example = doctest.DocTestParser().get_doctest(text, {}, f"{package}.{name}", None, None)
+        assert "\nExamples\n--------\n" in text, name
+        assert example.examples or "::" in text.partition("\nExamples\n")[2], name
+        if package not in TESTED_BY_MODULE:
+            runner.run(example)
+    assert runner.summarize().failed == 0
+
+
+# These have tests that run all of a module's docstrings, those of methods included.
+TESTED_BY_MODULE = {"fastprop.nn", "fastprop.inspection"}
+
+
+@pytest.mark.parametrize("module", ["estimators.interop", "preprocessing.encoder", "network"])
+def test_examples_of_methods(module):
     assert doctest.testmod(import_module(f"fastprop.{module}")).failed == 0
 
 

@@ -67,6 +67,12 @@ def mpi(communicator: Any = None, checkpoint: str | os.PathLike[str] | None = No
     ------
     ModuleNotFoundError
         If mpi4py is not installed: ``pip install "fastprop-mlp[mpi]"``.
+
+    Examples
+    --------
+    >>> from fastprop import MLPClassifier, collective
+    >>> with collective.mpi():  # doctest: +SKIP
+    ...     model = MLPClassifier(random_state=0).fit(X, y)  # the rows of this rank
     """
     if communicator is None:
         from mpi4py import MPI
@@ -94,5 +100,13 @@ def torch(group: Any = None, checkpoint: str | os.PathLike[str] | None = None) -
     ------
     ValueError
         If there is no process group.
+
+    Examples
+    --------
+    >>> from fastprop import MLPClassifier, collective
+    >>> from torch import distributed  # doctest: +SKIP
+    >>> distributed.init_process_group("gloo")  # doctest: +SKIP
+    >>> with collective.torch():  # doctest: +SKIP
+    ...     model = MLPClassifier(random_state=0).fit(X, y)  # the rows of this rank
     """
     return use(_Torch(group), checkpoint)

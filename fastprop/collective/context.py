@@ -26,6 +26,23 @@ class Group(Protocol):
         The number of this process, from 0.
     size : int
         How many there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import MLPClassifier, collective
+    >>> class Alone(collective.Group):
+    ...     rank, size = 0, 1
+    ...     def allreduce_(self, array):
+    ...         pass  # the sum over one rank
+    ...     def broadcast_(self, array):
+    ...         pass
+    ...     def abort(self, reason):
+    ...         pass
+    >>> with collective.use(Alone()):
+    ...     model = MLPClassifier(tol=0.1, random_state=0).fit(np.eye(4), [0, 1, 0, 1])
+    >>> model.classes_
+    array([0, 1])
     """
 
     rank: int
@@ -85,7 +102,17 @@ def refuse(what: str) -> None:
 
 
 class RankError(ValueError):
-    """What ranks raise where another one refuses its data or parameters; it raises its own error."""
+    """What ranks raise where another one refuses its data or parameters; it raises its own error.
+
+    Examples
+    --------
+    >>> from fastprop import MLPClassifier, collective
+    >>> with collective.mpi():  # doctest: +SKIP
+    ...     try:
+    ...         model = MLPClassifier().fit(X, y)
+    ...     except collective.RankError:
+    ...         print("another rank has an error of its own")
+    """
 
 
 def on_all_ranks(error: BaseException) -> BaseException:
@@ -116,6 +143,12 @@ def use(group: Group, checkpoint: str | os.PathLike[str] | None = None) -> Itera
     ------
     TypeError
         If the group does not have the five names of `Group`.
+
+    Examples
+    --------
+    >>> from fastprop import MLPClassifier, collective
+    >>> with collective.use(group, checkpoint="fit.npz"):  # doctest: +SKIP
+    ...     model = MLPClassifier(random_state=0).fit(X, y)  # the rows of this rank
     """
     if not isinstance(group, Group):
         raise TypeError(f"group must have rank, size, allreduce_, broadcast_ and abort; got {type(group).__name__}")

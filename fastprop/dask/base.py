@@ -57,6 +57,17 @@ DOCSTRING = """Multi-layer perceptron {kind} that trains on the partitions of a 
         failed, training goes on from it to the same result; when training has ended, it is removed. It must be of a fit with the
         same partitions and parameters, except for limits such as ``max_iter``.
 """
+EXAMPLE = """
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from distributed import Client
+    >>> from fastprop.dask import Dask{plain}
+    >>> client = Client("tcp://scheduler:8786")  # doctest: +SKIP
+    >>> model = Dask{plain}(random_state=0).fit(da.from_zarr("X.zarr"), da.from_zarr("y.zarr"))  # doctest: +SKIP
+    >>> local = model.to_local()  # doctest: +SKIP
+    """
 
 
 def with_parameters_of(plain: type, kind: str) -> Callable[[Class], Class]:
@@ -74,7 +85,8 @@ def with_parameters_of(plain: type, kind: str) -> Callable[[Class], Class]:
         cls._parameter_constraints = {**plain._parameter_constraints, **DaskMixin._parameter_constraints}
         _, _, rest = (plain.__doc__ or "").partition(FIRST_SECTION)
         sections, _, _ = rest.partition("    Examples\n")
-        cls.__doc__ = f"{DOCSTRING.format(kind=kind, plain=plain.__name__)}{sections.rstrip()}\n    "
+        names = {"kind": kind, "plain": plain.__name__}
+        cls.__doc__ = f"{DOCSTRING.format(**names)}{sections.rstrip()}{EXAMPLE.format(**names)}"
         return cls
 
     return decorate

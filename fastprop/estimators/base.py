@@ -306,9 +306,9 @@ class BaseMLP(
 
         Parameters
         ----------
-        x : ndarray, shape (n, n_features_in_), C-contiguous, of the dtype of ``coefs_``, or of float32 with a precision
+        x : ndarray, shape (n, `n_features_in_`), C-contiguous, of the dtype of ``coefs_``, or of float32 with a precision
             The rows; write the next ones into it. At least one.
-        out : ndarray, shape (n, n_outputs_), C-contiguous, of the dtype of x
+        out : ndarray, shape (n, `n_outputs_`), C-contiguous, of the dtype of x
             What a call overwrites with the network's outputs: predictions of a regressor, probabilities of the classes or labels
             of a classifier, of two classes only that of the second.
         n_threads : int

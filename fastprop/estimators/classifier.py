@@ -164,7 +164,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Number of units of the last layer.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
         Names of the columns, where X had names.
     out_activation_ : {'softmax', 'logistic'}
         What turns the last layer's logits into outputs.

@@ -37,6 +37,17 @@ class LayerBound(NamedTuple):
         The norm of the gradient at the last layer, times ``slopes``, times ``weight_norms``.
     norm : float
         The measured norm of the gradient with respect to the layer's output, which is not above the bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import gradient_flow
+    >>> X, y = np.ones((6, 4)), np.array([0, 1, 0, 1, 0, 1])
+    >>> model = nn.mlp([4, 8, 8, 2], "sigmoid", random_state=0)
+    >>> bound = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y, at="outputs").bound()
+    >>> bound[1].slope, bound[1].slopes
+    (0.25, 1.0)
     """
 
     name: str
@@ -55,6 +66,17 @@ class GradientBound(NamedRows[LayerBound]):
     ----------
     rows : list of LayerBound
         From the input to the last layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import gradient_flow
+    >>> X, y = np.ones((6, 4)), np.array([0, 1, 0, 1, 0, 1])
+    >>> model = nn.mlp([4, 8, 8, 2], "sigmoid", random_state=0)
+    >>> bound = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y, at="outputs").bound()
+    >>> bound[0].slope
+    0.25
     """
 
     _lookup = "bound for"

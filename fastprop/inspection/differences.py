@@ -25,7 +25,7 @@ ROUNDINGS = 10
 def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np.float64]:
     """Gradient of a scalar function by central differences: ``(f(x + h e_i) - f(x - h e_i)) / (2 h)`` for every element i.
 
-    The error is of order h^2 times the third derivative, plus rounding of order 1e-16 |f| / h.
+    The error is of order h^2 times the third derivative, plus rounding of order ``1e-16 |f| / h``.
 
     Parameters
     ----------
@@ -117,6 +117,18 @@ class ParameterCheck(NamedTuple):
         The largest ``|a_i - n_i|``.
     verdict : {'correct', 'look again', 'bug'}
         See `check_gradients`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import check_gradients
+    >>> rng = np.random.default_rng(0)
+    >>> model = nn.mlp([3, 5, 2], "tanh", random_state=0)
+    >>> check = check_gradients(model, nn.SoftmaxCrossEntropy(), rng.normal(size=(6, 3)), rng.integers(0, 2, 6))
+    >>> row = check.rows[0]
+    >>> row.name, row.shape, row.verdict
+    ('0.weight', (3, 5), 'correct')
     """
 
     name: str

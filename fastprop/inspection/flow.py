@@ -31,7 +31,22 @@ VANISHING_LIMIT = 1e-3
 
 
 class GradientWarning(UserWarning):
-    """The gradient of a layer is not finite, has jumped, has grown or vanished with depth; the message names the layer."""
+    """The gradient of a layer is not finite, has jumped, has grown or vanished with depth; the message names the layer.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import GradientWarning, gradient_flow
+    >>> X, y = np.ones((6, 4)), np.array([0, 1, 0, 1, 0, 1])
+    >>> model = nn.mlp([4, *[8] * 10, 2], "sigmoid", random_state=0)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     flow = gradient_flow(model, nn.SoftmaxCrossEntropy(), X, y)
+    >>> [warning.category is GradientWarning for warning in caught]
+    [True]
+    """
 
 
 class GradientFlow(Tabular):
@@ -294,6 +309,16 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
     -------
     GradientFlow
         With one step; its ``backward`` and ``record`` add more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import gradient_flow
+    >>> X, y = np.ones((6, 4)), np.array([0, 1, 0, 1, 0, 1])
+    >>> flow = gradient_flow(nn.mlp([4, 8, 8, 2], random_state=0), nn.SoftmaxCrossEntropy(), X, y)
+    >>> flow.ratio() > 0.01
+    True
     """
     check_model_and_loss(model, loss)
     flow = GradientFlow(model, at, **options)

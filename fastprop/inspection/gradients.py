@@ -40,6 +40,17 @@ class GradientCheck(NamedRows[ParameterCheck]):
     ----------
     verdict : {'correct', 'kink', 'look again', 'bug'}
         The worst of all rows, in this order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import check_gradients
+    >>> rng = np.random.default_rng(0)
+    >>> model = nn.mlp([3, 5, 2], "tanh", random_state=0)
+    >>> check = check_gradients(model, nn.SoftmaxCrossEntropy(), rng.normal(size=(6, 3)), rng.integers(0, 2, 6))
+    >>> check.verdict, check.mistakes
+    ('correct', [])
     """
 
     _lookup = "checked gradient of"
@@ -191,7 +202,7 @@ def check_gradients(
     GradientCheck
         A row for each parameter and one for each input; printed, a table. A relative error below 1e-5 is "correct", one below 1e-3
         "look again", else it is a "bug", unless it is a "kink". Differences within the rounding of the quotients,
-        10 eps |loss| / h, are correct.
+        ``10 eps |loss| / h``, are correct.
 
     Raises
     ------

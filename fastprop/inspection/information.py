@@ -32,6 +32,12 @@ def entropy(p: ArrayLike) -> Any:
     References
     ----------
     Cover and Thomas, *Elements of Information Theory* (2006), section 2.1.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import entropy
+    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).round(4)
+    array([0.6931, 0.    ])
     """
     p = _distributions("p", p)
     return -(p * _log(p, p)).sum(axis=-1)
@@ -60,6 +66,12 @@ def cross_entropy(p: ArrayLike, q: ArrayLike) -> Any:
     References
     ----------
     Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 3.13.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import cross_entropy
+    >>> cross_entropy([[0.0, 1.0]], [[0.5, 0.5]]).round(4)
+    array([0.6931])
     """
     p, q = _pair(p, q)
     return -(p * _log(q, p)).sum(axis=-1)
@@ -88,6 +100,12 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> Any:
     References
     ----------
     Cover and Thomas, *Elements of Information Theory* (2006), section 2.3.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import kl_divergence
+    >>> kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]).round(4)
+    array([0.1438])
     """
     p, q = _pair(p, q)
     return (p * (_log(p, p) - _log(q, p))).sum(axis=-1)

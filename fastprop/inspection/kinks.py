@@ -36,6 +36,15 @@ class Kink(NamedTuple):
         The class of the layer or loss.
     positions : tuple of tuple of int
         Where: (row, unit) in an output of shape (n, n_units), () in one that is a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import check_gradients
+    >>> check = check_gradients(nn.Sequential(nn.ReLU()), nn.MSELoss(), np.array([[0.0, 1.0]]), np.ones((1, 2)))
+    >>> check.verdict, check.kinks[0].positions
+    ('kink', ((0, 0),))
     """
 
     layer: str

@@ -37,6 +37,20 @@ class Mistake(NamedTuple):
         loss.
     explanation : str
         What was found, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import check_gradients
+    >>> class WrongSign(nn.MSELoss):
+    ...     def backward(self):
+    ...         return -super().backward()
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 1))
+    >>> check = check_gradients(nn.Linear(3, 1, random_state=0), WrongSign(), X, y)
+    >>> check.mistakes[0].name, check.mistakes[0].part
+    ('wrong sign', 'WrongSign')
     """
 
     name: str

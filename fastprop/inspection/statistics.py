@@ -46,6 +46,16 @@ class LayerActivations(NamedTuple):
         The share of the activations that are saturated.
     dead : ndarray of int
         The numbers of the units that are saturated in every row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import activation_statistics
+    >>> model = nn.mlp([4, 8, 2], "relu", random_state=0)
+    >>> row = activation_statistics(model, np.random.default_rng(0).normal(size=(50, 4)))[0]
+    >>> row.name, row.activation, row.n_units
+    ('0', 'relu', 8)
     """
 
     name: str
@@ -64,6 +74,16 @@ class ActivationStatistics(NamedRows[LayerActivations]):
     ----------
     rows : list of LayerActivations
         In the order of the layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import activation_statistics
+    >>> model = nn.mlp([4, 8, 2], "relu", random_state=0)
+    >>> found = activation_statistics(model, np.random.default_rng(0).normal(size=(50, 4)))
+    >>> found[0].n_units
+    8
     """
 
     _lookup = "activations of layer"

@@ -51,6 +51,18 @@ class TraceEntry(NamedTuple):
         The array's name, such as 'z' or 'dweight'.
     value : ndarray
         A copy of the array.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import trace_step
+    >>> model, loss = nn.mlp([4, 8, 2], random_state=0), nn.SoftmaxCrossEntropy()
+    >>> trace = trace_step(model, loss, np.ones((6, 4)), [0, 1, 0, 1, 0, 1], file=io.StringIO())
+    >>> entry = trace.entries[0]
+    >>> entry.stage, entry.name
+    ('forward', 'x')
     """
 
     stage: Literal["forward", "loss", "backward"]
@@ -69,6 +81,17 @@ class LayerTrace(dict[str, NDArray[Any]]):
       The gradients of a layer that is called again are the sum over its calls.
 
     A layer with several inputs has x_0, x_1 and so on.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import trace_step
+    >>> model, loss = nn.mlp([4, 8, 2], random_state=0), nn.SoftmaxCrossEntropy()
+    >>> trace = trace_step(model, loss, np.ones((6, 4)), [0, 1, 0, 1, 0, 1], file=io.StringIO())
+    >>> trace[0].dz.shape, trace[0]["dz"] is trace[0].dz
+    ((6, 8), True)
     """
 
     def __getattr__(self, name: str) -> NDArray[Any]:
@@ -100,6 +123,17 @@ class StepTrace(Tabular):
         The heading of the arrays of the loss.
     precision : int, default=4
         Digits after the point.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> from fastprop.inspection import trace_step
+    >>> model, loss = nn.mlp([4, 8, 2], random_state=0), nn.SoftmaxCrossEntropy()
+    >>> trace = trace_step(model, loss, np.ones((6, 4)), [0, 1, 0, 1, 0, 1], file=io.StringIO())
+    >>> trace[1].z.shape, trace.loss > 0
+    ((6, 2), True)
     """
 
     def __init__(

@@ -56,56 +56,139 @@ class _Elementwise(Module):
 
 
 class Identity(_Elementwise, name="identity"):
-    """``a = x``."""
+    """``a = x``.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.Identity()([-1.0, 0.0, 2.0])
+    array([-1.,  0.,  2.])
+    """
 
 
 class ReLU(_Elementwise, name="relu"):
-    """``a = max(x, 0)``; the derivative at 0 is 0."""
+    """``a = max(x, 0)``; the derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.ReLU()([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
 
 
 class LeakyReLU(_Elementwise, name="leaky_relu"):
-    """``a = x`` above 0, else ``0.01 x``; the derivative at 0 is 0.01."""
+    """``a = x`` above 0, else ``0.01 x``; the derivative at 0 is 0.01.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.LeakyReLU()([-1.0, 0.0, 2.0])
+    array([-0.01,  0.  ,  2.  ])
+    """
 
 
 class ELU(_Elementwise, name="elu"):
-    """``a = x`` above 0, else ``exp(x) - 1`` (Clevert, Unterthiner, Hochreiter, 2016)."""
+    """``a = x`` above 0, else ``exp(x) - 1`` (Clevert, Unterthiner, Hochreiter, 2016).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.ELU()([-1.0, 0.0, 2.0]).round(4)
+    array([-0.6321,  0.    ,  2.    ])
+    """
 
 
 class SELU(_Elementwise, name="selu"):
     """``a = scale x`` above 0, else ``scale alpha (exp(x) - 1)``; scale = 1.0507 and alpha = 1.6733 to four places.
 
     It keeps means near 0 and variances near 1 from layer to layer (Klambauer et al., *Self-normalizing neural networks*, 2017).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.SELU()([-1.0, 0.0, 2.0]).round(4)
+    array([-1.1113,  0.    ,  2.1014])
     """
 
 
 class GELU(_Elementwise, name="gelu"):
-    """``a = x Phi(x)`` with the normal distribution function, the exact form (Hendrycks and Gimpel, 2016)."""
+    """``a = x Phi(x)`` with the normal distribution function, the exact form (Hendrycks and Gimpel, 2016).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.GELU()([-1.0, 0.0, 2.0]).round(4)
+    array([-0.1587,  0.    ,  1.9545])
+    """
 
 
 class SiLU(_Elementwise, name="silu"):
-    """``a = x / (1 + exp(-x))`` (Elfwing, Uchibe, Doya, 2018)."""
+    """``a = x / (1 + exp(-x))`` (Elfwing, Uchibe, Doya, 2018).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.SiLU()([-1.0, 0.0, 2.0]).round(4)
+    array([-0.2689,  0.    ,  1.7616])
+    """
 
 
 class Mish(_Elementwise, name="mish"):
-    """``a = x tanh(log(1 + exp(x)))`` (Misra, 2020)."""
+    """``a = x tanh(log(1 + exp(x)))`` (Misra, 2020).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.Mish()([-1.0, 0.0, 2.0]).round(4)
+    array([-0.3034,  0.    ,  1.944 ])
+    """
 
 
 class Softplus(_Elementwise, name="softplus"):
-    """``a = log(1 + exp(x))``; x itself above 20."""
+    """``a = log(1 + exp(x))``; x itself above 20.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.Softplus()([-1.0, 0.0, 2.0]).round(4)
+    array([0.3133, 0.6931, 2.1269])
+    """
 
 
 class Sigmoid(_Elementwise, name="sigmoid"):
-    """``a = 1 / (1 + exp(-x))``, with the derivative a (1 - a), which is at most 1/4."""
+    """``a = 1 / (1 + exp(-x))``, with the derivative a (1 - a), which is at most 1/4.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.Sigmoid()([-1.0, 0.0, 2.0]).round(4)
+    array([0.2689, 0.5   , 0.8808])
+    """
 
 
 class Tanh(_Elementwise, name="tanh"):
-    """``a = tanh(x)``, with the derivative 1 - a^2."""
+    """``a = tanh(x)``, with the derivative 1 - a^2.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.Tanh()([-1.0, 0.0, 2.0]).round(4)
+    array([-0.7616,  0.    ,  0.964 ])
+    """
 
 
 class Softmax(Module):
     """``probs = exp(x) / sum over the row of exp(x)``; backward ``dx = probs * (dprobs - sum over the row of dprobs * probs)``.
 
     Before a cross-entropy it is not needed: `SoftmaxCrossEntropy` takes logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> nn.Softmax()(np.log([[1.0, 3.0]])).round(4)
+    array([[0.25, 0.75]])
     """
 
     symbol = "softmax"

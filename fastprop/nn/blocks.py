@@ -30,6 +30,14 @@ class Residual(Module):
     References
     ----------
     He, Zhang, Ren, Sun, *Deep residual learning for image recognition* (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> block = nn.Residual(nn.Linear(3, 3, init="zeros"))
+    >>> block([[1.0, 2.0, 3.0]])
+    array([[1., 2., 3.]])
     """
 
     def __init__(self, block: Module) -> None:
@@ -76,6 +84,13 @@ class Highway(Module):
     References
     ----------
     Srivastava, Greff, Schmidhuber, *Highway networks* (2015).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> block = nn.Highway(3, random_state=0)
+    >>> block([[1.0, 2.0, 3.0]]).shape
+    (1, 3)
     """
 
     def __init__(
@@ -124,6 +139,13 @@ class DenseConcat(Module):
     References
     ----------
     Huang, Liu, van der Maaten, Weinberger, *Densely connected convolutional networks* (2017).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> block = nn.DenseConcat([nn.Linear(3, 4, random_state=0), nn.Linear(7, 2, random_state=1)])
+    >>> block([[1.0, 2.0, 3.0]]).shape  # 3 + 4 + 2
+    (1, 9)
     """
 
     def __init__(self, blocks: Iterable[Module]) -> None:

@@ -28,6 +28,17 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     References
     ----------
     Pascanu, Mikolov, Bengio, *On the difficulty of training recurrent neural networks* (2013), algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = np.array([3.0, 4.0])
+    >>> float(nn.clip_grad_norm([weight], 1.0))  # the norm before
+    5.0
+    >>> weight.grad.round(4)
+    array([0.6, 0.8])
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0; got {max_norm!r}")
@@ -49,6 +60,16 @@ def clip_grad_value(parameters: Iterable[Parameter], value: float) -> None:
         Such as ``model.parameters()``; those without a gradient are left out.
     value : float
         Above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = np.array([3.0, -0.5])
+    >>> nn.clip_grad_value([weight], 1.0)
+    >>> weight.grad
+    array([ 1. , -0.5])
     """
     if not value > 0:
         raise ValueError(f"value must be above 0; got {value!r}")

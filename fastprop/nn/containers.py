@@ -203,6 +203,15 @@ class Checkpoint(Module):
     References
     ----------
     Chen, Xu, Zhang, Guestrin, *Training deep nets with sublinear memory cost* (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> block = nn.Checkpoint(nn.mlp([4, 8, 4], random_state=0))
+    >>> y = block(np.ones((2, 4)))
+    >>> block.backward(np.ones_like(y)).shape  # computes the forward again
+    (2, 4)
     """
 
     def __init__(self, block: Module) -> None:

@@ -39,6 +39,16 @@ class Dropout(Module):
     References
     ----------
     Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting* (2014), section 10 for the scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> dropout = nn.Dropout(0.5, random_state=0)
+    >>> np.unique(dropout(np.ones((100, 100))))
+    array([0., 2.])
+    >>> np.unique(dropout.eval()(np.ones((100, 100))))
+    array([1.])
     """
 
     def __init__(self, p: float = 0.5, random_state: RandomSource = None) -> None:

@@ -33,6 +33,15 @@ class LayerError(Exception):
         What is wrong.
     name : str, optional
         The layer's name in the model, such as '2.block'.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> try:
+    ...     nn.Linear(3, 2, random_state=0)([[1.0, 2.0]])
+    ... except nn.LayerError as error:
+    ...     print(type(error).__name__)
+    ShapeError
     """
 
     def __init__(self, layer: object, message: str, name: str | None = None) -> None:
@@ -70,6 +79,15 @@ class ShapeError(LayerError, ValueError):
         What is wrong.
     name : str, optional
         The layer's name in the model, such as '2.block'.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> try:
+    ...     nn.Linear(3, 2, random_state=0)([[1.0, 2.0]])
+    ... except nn.ShapeError as error:
+    ...     print(error)
+    Linear(3, 2): x must have shape (n, 3); got (1, 2)
     """
 
 
@@ -88,6 +106,15 @@ class NoForwardError(LayerError, RuntimeError):
         What is wrong.
     name : str, optional
         The layer's name in the model, such as '2.block'.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> try:
+    ...     nn.ReLU().backward([1.0])
+    ... except nn.NoForwardError as error:
+    ...     print(error)
+    ReLU(): backward needs a forward in training mode before it
     """
 
 

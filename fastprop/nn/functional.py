@@ -13,6 +13,7 @@ Graph(w, x) -> #1  # 0 parameters
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol, overload
 
 from ..annotations import ArrayLike, Floats
@@ -33,13 +34,16 @@ class _Function(Protocol):
 
 
 def _function(name: str, module: type[Module]) -> _Function:
-    """The function that a new module is called by."""
+    """The function that a new module is called by. Its example is that of the module."""
+    text, _, example = (module.__doc__ or "").partition("Examples\n    --------\n")
+    example = re.sub(r"^( +>>> from) .*", r"\1 fastprop.nn import functional as F", example, flags=re.MULTILINE)
+    example = re.sub(rf"\w+\.{module.__name__}\(\)", f"F.{name}", example)
 
     def function(x: Operand) -> Value | Floats:
         return module()(x)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""{module.__doc__.strip()}
+    function.__doc__ = f"""{text.strip()}
 
     Parameters
     ----------
@@ -50,6 +54,10 @@ def _function(name: str, module: type[Module]) -> _Function:
     -------
     Value or ndarray
         A value of a `Graph`, or for an array the result.
+
+    Examples
+    --------
+{example.rstrip()}
     """
     return function
 
@@ -86,5 +94,11 @@ def concat(*xs: Operand) -> Value | Floats:
     -------
     Value or ndarray, shape (n, sum of their columns)
         A value of a `Graph`, or for arrays the result.
+
+    Examples
+    --------
+    >>> from fastprop.nn import functional as F
+    >>> F.concat([[1.0, 2.0]], [[3.0]])
+    array([[1., 2., 3.]])
     """
     return operations.Concat()(*xs)

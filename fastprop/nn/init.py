@@ -54,6 +54,13 @@ def he_normal(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(200, 100, init=nn.init.he_normal, random_state=0)
+    >>> round(float(layer.weight.data.std()), 2)  # sqrt(2 / 200)
+    0.1
     """
     _normal(layer, math.sqrt(2 / layer.n_in), random_state)
 
@@ -67,6 +74,13 @@ def he_uniform(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(6, 100, init=nn.init.he_uniform, random_state=0)
+    >>> round(float(abs(layer.weight.data).max()), 1)  # within sqrt(6 / 6)
+    1.0
     """
     _uniform(layer, math.sqrt(6 / layer.n_in), random_state)
 
@@ -80,6 +94,13 @@ def lecun_normal(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(100, 100, init=nn.init.lecun_normal, random_state=0)
+    >>> round(float(layer.weight.data.std()), 2)  # sqrt(1 / 100)
+    0.1
     """
     _normal(layer, math.sqrt(1 / layer.n_in), random_state)
 
@@ -93,6 +114,13 @@ def lecun_uniform(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(12, 100, init=nn.init.lecun_uniform, random_state=0)
+    >>> round(float(abs(layer.weight.data).max()), 1)  # within sqrt(3 / 12)
+    0.5
     """
     _uniform(layer, math.sqrt(3 / layer.n_in), random_state)
 
@@ -106,6 +134,13 @@ def xavier_normal(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(150, 50, init=nn.init.xavier_normal, random_state=0)
+    >>> round(float(layer.weight.data.std()), 2)  # sqrt(2 / (150 + 50))
+    0.1
     """
     _normal(layer, math.sqrt(2 / (layer.n_in + layer.n_out)), random_state)
 
@@ -119,6 +154,13 @@ def xavier_uniform(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(14, 10, init=nn.init.xavier_uniform, random_state=0)
+    >>> round(float(abs(layer.weight.data).max()), 1)  # within sqrt(6 / (14 + 10))
+    0.5
     """
     _uniform(layer, math.sqrt(6 / (layer.n_in + layer.n_out)), random_state)
 
@@ -134,6 +176,12 @@ def zeros(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         Not used.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> bool(nn.Linear(14, 10, init="zeros").weight.data.any())
+    False
     """
     _fill(layer, 0.0)
 
@@ -151,6 +199,13 @@ def scikit_learn(layer: Linear, random_state: RandomSource = None) -> None:
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
         A seed, or what draws the numbers.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> layer = nn.Linear(14, 10, activation="relu", init="scikit_learn", random_state=0)
+    >>> round(float(abs(layer.weight.data).max()), 1), bool(layer.bias.data.any())
+    (0.5, True)
     """
     bound = math.sqrt((2 if layer.activation == "sigmoid" else 6) / (layer.n_in + layer.n_out))
     draw = generator(random_state)

@@ -33,6 +33,19 @@ def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] 
     ------
     ValueError
         If the file is of another kind or damaged, or names a class or activation that is not known here.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> model = nn.mlp([4, 8, 2], random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(Path(folder, "model.npz"))
+    ...     again = nn.load(Path(folder, "model.npz"))
+    >>> np.array_equal(again([[1.0, 2.0, 3.0, 4.0]]), model([[1.0, 2.0, 3.0, 4.0]]))
+    True
     """
     known = {cls.__name__: (cls.from_arguments, True) for cls in _own_classes(Module)}
     for item in custom:

@@ -29,6 +29,16 @@ class Loss:
     ----------
     outputs : ndarray, shape (n, n_out)
         The model's outputs of the last call behind the loss's link: probabilities, predictions or rates.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.MSELoss()
+    >>> isinstance(loss, nn.Loss)
+    True
+    >>> value = loss([[1.0]], [[3.0]])  # forward, then the gradient with respect to the predictions
+    >>> value, loss.backward()
+    (4.0, array([[-4.]]))
     """
 
     kernel: Specification | None = None  # its entry in kernels.spec, None where it is computed in Python
@@ -216,6 +226,16 @@ class SoftmaxCrossEntropy(Loss):
     """Softmax and cross-entropy in nats: ``mean_i sum_c y_ic (logsumexp(logits_i) - logits_ic)``, gradient ``(probs - y) / n``.
 
     y: class numbers (n,) in [0, n_classes), or one-hot or soft targets (n, n_classes). It is ``torch.nn.CrossEntropyLoss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> loss = nn.SoftmaxCrossEntropy()
+    >>> round(loss(np.log([[1.0, 3.0]]), [1]), 4)
+    0.2877
+    >>> loss.outputs.round(4), loss.backward().round(4)
+    (array([[0.25, 0.75]]), array([[ 0.25, -0.25]]))
     """
 
     kernel = LOSSES["softmax_cross_entropy"]
@@ -241,6 +261,16 @@ class BinaryCrossEntropy(Loss):
 
     z is the logit; the gradient is ``(sigmoid(z) - y) / size``. y: numbers in [0, 1] (n, n_out), or (n,) where n_out is 1. It is
     ``torch.nn.BCEWithLogitsLoss``. scikit-learn's estimators sum over several outputs instead of taking the mean.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.BinaryCrossEntropy()
+    >>> round(loss([[0.0], [0.0]], [[0.0], [1.0]]), 4)
+    0.6931
+    >>> loss.backward()
+    array([[ 0.25],
+           [-0.25]])
     """
 
     kernel = LOSSES["binary_cross_entropy"]
@@ -256,6 +286,16 @@ class MSELoss(Loss):
 
     y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.MSELoss``. scikit-learn's `MLPRegressor` reports half of it, and its
     gradient is ``(outputs - y) / n``: half of this one for one output, n_out / 2 times this one for several.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.MSELoss()
+    >>> loss([[1.0], [2.0]], [[1.0], [5.0]])
+    4.5
+    >>> loss.backward()
+    array([[ 0.],
+           [-3.]])
     """
 
     kernel = LOSSES["squared_error"]
@@ -272,6 +312,16 @@ class PoissonLoss(Loss):
 
     z is the logarithm of the rate. y: counts or rates >= 0, (n, n_out), or (n,) where n_out is 1. ``torch.nn.PoissonNLLLoss`` has
     the same gradient; its value lacks the terms of y alone, which make this one 0 for exp(z) = y.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.PoissonLoss()
+    >>> value = loss([[0.0], [0.0]], [[1.0], [3.0]])
+    >>> loss.outputs, loss.backward()
+    (array([[1.],
+           [1.]]), array([[ 0.],
+           [-1.]]))
     """
 
     kernel = LOSSES["poisson"]
@@ -281,6 +331,16 @@ class L1Loss(Loss):
     """The mean of ``|outputs - y|`` over all elements; gradient ``sign(outputs - y) / size``, which is 0 where they are equal.
 
     Its minimum is at the median of y. y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.L1Loss``.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.L1Loss()
+    >>> loss([[1.0], [2.0]], [[0.0], [5.0]])
+    2.0
+    >>> loss.backward()
+    array([[ 0.5],
+           [-0.5]])
     """
 
     kernel = LOSSES["absolute_error"]
@@ -300,6 +360,16 @@ class HuberLoss(Loss):
     ------
     TypeError, ValueError
         If delta is not such a number.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.HuberLoss(delta=1.0)
+    >>> loss([[0.5], [2.0]], [[0.0], [5.0]])
+    1.3125
+    >>> loss.backward()
+    array([[ 0.25],
+           [-0.5 ]])
     """
 
     kernel = LOSSES["huber"]
@@ -323,6 +393,16 @@ class QuantileLoss(Loss):
     ------
     TypeError, ValueError
         If quantile has other than such numbers; in a call of the loss, if it does not have one for each output.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.QuantileLoss(quantile=0.75)
+    >>> loss([[0.0], [0.0]], [[2.0], [-2.0]])
+    1.0
+    >>> loss.backward()
+    array([[-0.375],
+           [ 0.125]])
     """
 
     kernel = LOSSES["quantile"]
@@ -336,6 +416,16 @@ class GammaLoss(Loss):
     """Half the gamma deviance: the mean over all elements of ``z - log y + y exp(-z) - 1``; gradient ``(1 - y exp(-z)) / size``.
 
     z is the logarithm of the mean. y: numbers > 0, (n, n_out), or (n,) where n_out is 1. It is 0 for exp(z) = y.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.GammaLoss()
+    >>> value = loss([[0.0], [0.0]], [[1.0], [3.0]])
+    >>> loss.outputs, loss.backward()
+    (array([[1.],
+           [1.]]), array([[ 0.],
+           [-1.]]))
     """
 
     kernel = LOSSES["gamma"]
@@ -357,6 +447,16 @@ class TweedieLoss(Loss):
     ------
     TypeError, ValueError
         If power is not such a number.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> loss = nn.TweedieLoss(power=1.5)
+    >>> value = loss([[0.0], [0.0]], [[0.0], [3.0]])
+    >>> loss.outputs, loss.backward()
+    (array([[1.],
+           [1.]]), array([[ 0.5],
+           [-1. ]]))
     """
 
     kernel = LOSSES["tweedie"]

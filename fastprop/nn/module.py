@@ -45,6 +45,24 @@ class Module(Trainable, Tabular):
         Set by `train` and `eval`.
     n_threads : int
         For the kernels, 1 at first; set by `set_n_threads`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter([2.0])
+    ...     def forward(self, x):
+    ...         self._saved = x
+    ...         return x * self.factor.data
+    ...     def backward(self, dout, accumulate=False):
+    ...         self.factor.grad = (dout * self._saved).sum(keepdims=True).ravel()
+    ...         return dout * self.factor.data
+    >>> model = nn.Sequential(Scale(), nn.Linear(2, 1, random_state=0))
+    >>> [name for name, parameter in model.named_parameters()]
+    ['0.factor', '1.weight', '1.bias']
     """
 
     training: bool = True

@@ -60,6 +60,13 @@ class LayerNorm(_Norm):
     References
     ----------
     Ba, Kiros, Hinton, *Layer normalization* (2016).
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> nn.LayerNorm(2)([[1.0, 3.0], [10.0, 30.0]]).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]])
     """
 
     _backward_kernel = staticmethod(raw.layer_norm_backward)
@@ -112,6 +119,17 @@ class BatchNorm1d(_Norm):
     References
     ----------
     Ioffe and Szegedy, *Batch normalization* (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> norm = nn.BatchNorm1d(1)
+    >>> norm([[1.0], [3.0]]).round(3)
+    array([[-1.],
+           [ 1.]])
+    >>> norm.eval()([[0.0]]).round(3)  # with the running statistics
+    array([[-0.191]])
     """
 
     least_rows = 2

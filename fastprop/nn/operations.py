@@ -77,7 +77,18 @@ class _Broadcasting(_Operation):
 
 
 class Add(_Broadcasting):
-    """The sum of its inputs; every input receives the gradient of the output."""
+    """The sum of its inputs; every input receives the gradient of the output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> add = nn.Add()
+    >>> add(np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]]))
+    array([[11., 22.]])
+    >>> add.backward(np.ones((1, 2)))
+    (array([[1., 1.]]), array([[1., 1.]]))
+    """
 
     symbol = "+"
 
@@ -101,7 +112,18 @@ class Subtract(_Broadcasting):
 
 
 class Multiply(_Broadcasting):
-    """``x * y``, element by element; the gradients are ``dout * y`` and ``dout * x``."""
+    """``x * y``, element by element; the gradients are ``dout * y`` and ``dout * x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> multiply = nn.Multiply()
+    >>> multiply(np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]]))
+    array([[10., 40.]])
+    >>> multiply.backward(np.ones((1, 2)))
+    (array([[10., 20.]]), array([[1., 2.]]))
+    """
 
     symbol = "*"
 
@@ -200,7 +222,14 @@ class Negative(_Operation):
 
 
 class Exp(_Operation):
-    """``exp(x)``; the gradient is ``dout * exp(x)``."""
+    """``exp(x)``; the gradient is ``dout * exp(x)``.
+
+    Examples
+    --------
+    >>> from fastprop.nn import operations
+    >>> operations.Exp()([0.0, 1.0]).round(4)
+    array([1.    , 2.7183])
+    """
 
     symbol = "exp"
 
@@ -212,7 +241,14 @@ class Exp(_Operation):
 
 
 class Log(_Operation):
-    """``log(x)``, the natural logarithm; the gradient is ``dout / x``."""
+    """``log(x)``, the natural logarithm; the gradient is ``dout / x``.
+
+    Examples
+    --------
+    >>> from fastprop.nn import operations
+    >>> operations.Log()([1.0, 2.0]).round(4)
+    array([0.    , 0.6931])
+    """
 
     symbol = "log"
 
@@ -359,7 +395,15 @@ def _from_text(text):
 
 
 class Concat(Module):
-    """Its inputs (n, n_i) side by side, (n, sum of n_i); every input receives its columns of the gradient."""
+    """Its inputs (n, n_i) side by side, (n, sum of n_i); every input receives its columns of the gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> nn.Concat()(np.array([[1.0, 2.0]]), np.array([[3.0]]))
+    array([[1., 2., 3.]])
+    """
 
     symbol = "concat"
 

@@ -33,6 +33,16 @@ class Value:
         What the module takes.
     name : str, optional
         See `named`.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> x, w = nn.Input("x"), nn.Input("w")
+    >>> q = w * x + 1.0
+    >>> isinstance(q, nn.Value)
+    True
+    >>> float(nn.Graph([x, w], q)(2.0, 3.0))
+    7.0
     """
 
     __array_ufunc__ = None  # array + value is up to the value
@@ -185,6 +195,16 @@ class Input(Value):
     ----------
     name : str, optional
         For calls, and to look up its value and gradient.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> x, y = nn.Input("x"), nn.Input("y")
+    >>> graph = nn.Graph(x * y + x)
+    >>> float(graph(x=3.0, y=2.0))
+    9.0
+    >>> [float(gradient) for gradient in graph.backward()]
+    [3.0, 3.0]
     """
 
     def __init__(self, name: str | None = None) -> None:

@@ -48,6 +48,15 @@ class Optimizer:
         What the kernels read, in the order of `kernels.spec.hyper_names`.
     t : int
         Number of steps done.
+
+    Examples
+    --------
+    >>> from fastprop import nn
+    >>> model = nn.mlp([4, 8, 2], random_state=0)
+    >>> optimizer = nn.Adam(model.parameters(), lr=0.01)
+    >>> isinstance(optimizer, nn.Optimizer), optimizer.t
+    (True, 0)
+    >>> optimizer.lr = 0.001  # from the next step on
     """
 
     name: ClassVar[Any]  # in `kernels.spec.OPTIMIZERS`

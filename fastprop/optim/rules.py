@@ -36,6 +36,16 @@ class SGD(Optimizer):
     References
     ----------
     Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in deep learning* (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> weight.grad = np.array([1.0, -1.0])
+    >>> nn.SGD([weight], lr=0.5, momentum=0.9).step()
+    >>> weight.data
+    array([0.5, 2.5])
     """
 
     name = "momentum"
@@ -77,6 +87,16 @@ class StepSGD(Optimizer):
         As in `Optimizer`, for all parameters, biases included.
     nesterov : bool
         Whether to use Nesterov's momentum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn, optim
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> weight.grad = np.array([1.0, -1.0])
+    >>> optim.StepSGD([weight], lr=0.5).step()
+    >>> weight.data
+    array([0.05, 2.95])
     """
 
     name = "sgd"
@@ -127,6 +147,16 @@ class Adam(Optimizer):
     References
     ----------
     Kingma and Ba, *Adam: a method for stochastic optimization* (2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> weight.grad = np.array([10.0, -0.1])
+    >>> nn.Adam([weight], lr=0.5).step()
+    >>> weight.data.round(4)
+    array([0.5, 2.5])
     """
 
     eps_hat = True
@@ -178,6 +208,16 @@ class AdamW(Adam):
     References
     ----------
     Loshchilov and Hutter, *Decoupled weight decay regularization* (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([[1.0, 2.0]])
+    >>> weight.grad = np.zeros((1, 2))
+    >>> nn.AdamW([weight], lr=0.5, weight_decay=0.1).step()
+    >>> weight.data
+    array([[0.95, 1.9 ]])
     """
 
     decoupled = True
@@ -214,6 +254,16 @@ class RMSprop(Optimizer):
     References
     ----------
     Tieleman and Hinton, *Lecture 6.5 - rmsprop*, Coursera: Neural networks for machine learning (2012).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastprop import nn
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> weight.grad = np.array([10.0, -0.1])
+    >>> nn.RMSprop([weight], lr=0.1, alpha=0.75).step()
+    >>> weight.data.round(4)
+    array([0.8, 2.2])
     """
 
     name = "rmsprop"

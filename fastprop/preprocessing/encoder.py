@@ -65,11 +65,11 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     ----------
     columns_ : list
         What encodes the columns, in their order.
-    is_categorical_ : ndarray of bool, shape (n_features_in_,)
+    is_categorical_ : ndarray of bool, shape (`n_features_in_`,)
         Which columns are categorical.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
         Their names, if they are strings. By them the columns of later frames are found, in whatever order.
 
     Examples

@@ -112,7 +112,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The most epochs that a member was trained for.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
         Their names, if all are strings. By them the columns of later frames are found, in whatever order.
 
     Examples
