@@ -1,4 +1,4 @@
-"""The guide's pictures: its pages show what their code draws."""
+"""The pictures of the guide and of "How it works": pages show what the code draws."""
 
 import re
 import subprocess
@@ -42,3 +42,18 @@ def test_the_picture_is_that_of_the_code(name, drawn):
     assert kept.stat().st_size < 60_000
     assert len(texts(kept)) >= 4
     assert texts(kept) == texts(drawn / name)
+
+
+def test_the_pictures_of_how_it_works(tmp_path):
+    """They are what their script draws, and the page shows each."""
+    pytest.importorskip("matplotlib", reason="a script draws them with matplotlib")
+    folder = GUIDE.with_name("how-it-works")
+    command = [sys.executable, "-W", "error", str(folder / "pictures.py"), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    page = (folder / "index.md").read_text(encoding="utf-8")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(path.name for path in folder.glob("*.svg")) == sorted(re.findall(r"!\[[^]]+\]\((.+)\)", page))
+    for name in names:
+        assert len(texts(folder / name)) >= 4
+        assert texts(folder / name) == texts(tmp_path / name)
