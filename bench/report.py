@@ -94,10 +94,14 @@ def draw(run, comparison=None):
 def headline(run):
     """Processor, date, versions, state of the code."""
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    return f"{_where(run)} {versions}."
+
+
+def _where(run):
     cores, processor = run.machine.get("n_cores", "?"), run.machine.get("processor", "unknown processor")
     backend = run.machine.get("backend", "?")
     cores = f"{cores} core{'' if cores == 1 else 's'}"
-    return f"Measured on {run.date}, {processor}, {cores}, back end {backend}, commit {run.commit}. {versions}."
+    return f"Measured on {run.date}, {processor}, {cores}, back end {backend}, commit {run.commit}."
 
 
 def limits_text(run):
@@ -298,17 +302,15 @@ def performance_section(run):
 
 
 def readme_section(run):
-    """What stands between the markers of the README: a row for each configuration, the picture, and who else is as good."""
+    """What stands between the markers of the README: a row for each configuration, and in which of them others are as good."""
     fits = select(run.cases, family="fit")
     n_threads = max(case.n_threads for case in fits)
     threads = "one thread" if n_threads == 1 else f"{n_threads} threads"
     return _section(
-        headline(run),
-        f"An epoch of `fit` with {threads}, in float32 / float64, and how many times as long the others take for the same work:",
+        f"{_where(run)} An epoch of `fit` with {threads}, in float32 / float64, and how many times as long the others take for the "
+        "same work:",
         tables.summary_table(fits, n_threads, _shape),
-        f"![How many times as long as fastprop the others take for an epoch of fit]({PICTURE.as_posix()})",
         close_text(run.cases),
-        *_as_good(run.cases),
     )
 
 

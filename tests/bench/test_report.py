@@ -174,7 +174,6 @@ def test_readme_and_performance_page(path, stored, readme, capsys):
     assert f"Of 3 aims 2 were missed, farthest by {lost} instead of 3.2." in long
     assert "To reach 1 of them fastprop would have to run at more than 90 % of this processor's multiply-add peak." in long
     assert "| digits (64-100-10) | 1.00 ms / \N{EN DASH} | 16.0 / \N{EN DASH} | 5.0 / \N{EN DASH} |" in short
-    assert "](docs/performance.svg)" in short
     ET.fromstring(picture)
     assert all(len(line) <= 132 for line in readme.read_text().splitlines() if line[:1] not in "|*!")
     assert report.main([str(path), "--readme", str(readme)]) == 0
@@ -202,9 +201,11 @@ def test_published_from_the_table_alone(path, stored, readme):
     path.write_text(json.dumps(stored))
     assert report.main([str(path), "--readme", str(readme)]) == 0
     short, long, _ = published(readme)
-    for said in ("a processor", "2026-11-22", "numpy 2.0", "fastprop is not the best choice"):
+    for said in ("a processor", "2026-11-22", "fastprop is not the best choice"):
         assert said in short
         assert said in long
+    assert "numpy 2.0" in long
+    assert "numpy 2.0" not in short
     assert "5.0, aim 8" in long
     assert "None" not in short + long
     assert "Other cases" not in short + long
