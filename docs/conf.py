@@ -61,6 +61,8 @@ html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+# The tables of the reference and the search find names better.
+html_use_index = html_domain_indices = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "fastprop"},
@@ -74,7 +76,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # Pages without pages below them.
-SINGLE = ["how-it-works/index", "performance", "tables", "tuning", "contributing", "changelog", "benchmarks"]
+SINGLE = ["how-it-works/index", "performance", "tables", "tuning", "contributing", "changelog", "benchmarks", "scikit-learn-contrib"]
 html_sidebars = {page: [] for page in SINGLE}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -315,7 +315,7 @@ class BaseMLP(
             Number of threads of each call.
         precision : {'bfloat16', 'int8'}, optional
             Allows products of layers to read fewer bits, which takes less time; see `Network.predictor`.
-        calibration : array-like, shape (n_rows, n_features_in_), optional
+        calibration : array-like, shape (n_rows, `n_features_in_`), optional
             With 'int8': training data, from which the ranges of values are taken; see `Network.predictor`.
 
         Returns
