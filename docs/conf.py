@@ -76,7 +76,16 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 # Pages without pages below them.
-SINGLE = ["how-it-works/index", "performance", "tables", "tuning", "contributing", "changelog", "benchmarks", "scikit-learn-contrib"]
+SINGLE = [
+    "how-it-works/index",
+    "performance",
+    "tables",
+    "tuning",
+    "contributing",
+    "changelog",
+    "benchmarks",
+    "scikit-learn-contrib",
+]
 html_sidebars = {page: [] for page in SINGLE}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

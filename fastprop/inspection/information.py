@@ -36,8 +36,8 @@ def entropy(p: ArrayLike) -> Any:
     Examples
     --------
     >>> from fastprop.inspection import entropy
-    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).round(4)
-    array([0.6931, 0.    ])
+    >>> entropy([[0.5, 0.5], [0.25, 0.75]]).round(4)
+    array([0.6931, 0.5623])
     """
     p = _distributions("p", p)
     return -(p * _log(p, p)).sum(axis=-1)

@@ -27,6 +27,12 @@ class PrecisionScore(NamedTuple):
         How much less that is than with the precision of the weights.
     difference : float
         The largest difference of an output, such as a probability, from that with the precision of the weights.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import PrecisionScore
+    >>> PrecisionScore("int8", score=0.96, lost=0.01, difference=0.05).lost
+    0.01
     """
 
     name: str
@@ -42,6 +48,13 @@ class PrecisionComparison(NamedRows[PrecisionScore]):
     ----------
     rows : list of PrecisionScore
         Most bits first.
+
+    Examples
+    --------
+    >>> from fastprop.inspection import PrecisionComparison, PrecisionScore
+    >>> rows = [PrecisionScore("float32", 0.97, 0.0, 0.0), PrecisionScore("int8", 0.96, 0.01, 0.05)]
+    >>> PrecisionComparison(rows)["int8"].score
+    0.96
     """
 
     _lookup = "precision"
