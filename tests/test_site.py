@@ -19,7 +19,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLES = DOCS.parent / "examples"
 SITE = Path(os.environ.get("FASTPROP_SITE", DOCS / "_build" / "html"))
-PACKAGES = ["", "collective", "inspection", "kernels", "nn", "onnx", "optim", "preprocessing"]
+PACKAGES = ["", "collective", "export", "inspection", "kernels", "nn", "onnx", "optim", "preprocessing"]
 WIDTHS = [1280, 390]
 OPTIONS = [
     "--headless=new",
