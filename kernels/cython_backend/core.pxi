@@ -39,6 +39,14 @@ cdef extern from "engine.h":
 cdef extern from "shuffle.h":
     void shuffle(bitgen_t *, ptrdiff_t *, ptrdiff_t) noexcept nogil
 
+# What follows checks arguments and calls kernels. With -O3 it took GCC longer than all tiles: docs/tuning.md, the time to compile.
+cdef extern from *:
+    """
+    #if defined(__GNUC__) && !defined(__clang__)
+    #pragma GCC optimize("O1")
+    #endif
+    """
+
 ctypedef job job_in_c  # for functions with an argument named job
 
 include "sizes.pxi"

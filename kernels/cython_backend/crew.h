@@ -67,7 +67,7 @@ static void begin_pause(long long now)
 
 static void nap(void)
 {
-    nanosleep(&(struct timespec){.tv_nsec = NAP_NANOSECONDS}, NULL);
+    sleep_nanoseconds(NAP_NANOSECONDS);
 }
 
 /* Wait until this thread takes part. Returns the step at which it does, `step` or a later one, or -1 when nothing is left to do. */
@@ -87,7 +87,7 @@ static ptrdiff_t crew_join(struct crew *crew, int thread, ptrdiff_t step)
             return (ptrdiff_t)next;
         if (atomic_load_explicit(&crew->over, memory_order_acquire))
             return -1;
-        sched_yield();
+        give_way();
     }
 }
 

@@ -4,7 +4,8 @@
  *   platform.h     registers and tile of the instruction set
  *   plan.h         where the values of a layer program are kept
  *   memory.h       the working memory of a call
- *   threads.h      waiting: the clock, barriers
+ *   system.h       the operating system's clock, memory, locks and threads
+ *   threads.h      waiting: barriers
  *   pool.h         threads, and regions that they run
  *   crew.h         who works while the cores are crowded
  *   schedule.h     how the threads of a training call share its work
@@ -69,9 +70,17 @@
 #include "per_real.h"
 #endif
 
+/* bfloat16 without the instructions for it is slow in any case, and not worth half of the time that GCC takes for a module. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__AVX512BF16__)
+#pragma GCC push_options
+#pragma GCC optimize("O1")
+#endif
 #if HAS_BFLOAT16
 #include "real_bf16.h"
 #include "per_real.h"
+#endif
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__AVX512BF16__)
+#pragma GCC pop_options
 #endif
 
 /* What multiplies 8-bit integers in predictions, NULL without instructions for that. */

@@ -20,7 +20,7 @@ static void ping_pong_thread(void *argument, int thread, int n_threads)
         const long long mine = 2 * i + thread;
         for (int spins = 0; atomic_load_explicit(&c->turn, memory_order_acquire) != mine; spins++)
             if (spins >= SPINS_BEFORE_YIELD)
-                sched_yield();
+                give_way();
         atomic_store_explicit(&c->turn, mine + 1, memory_order_release);
     }
 }

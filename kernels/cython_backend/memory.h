@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "platform.h"
+#include "system.h"
 #include <stdatomic.h>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -42,7 +42,7 @@ static void *new_block(size_t size, size_t unit)
         return mapped + before;
     }
 #endif
-    return aligned_alloc(unit, size);
+    return aligned_memory(unit, size);
 }
 
 static void free_block(struct block_head *head)
@@ -54,7 +54,7 @@ static void free_block(struct block_head *head)
         return;
     }
 #endif
-    free(head);
+    free_aligned(head);
 }
 
 /* At least `bytes` bytes, beginning on a cache line, with undefined contents; NULL where there is no memory. */

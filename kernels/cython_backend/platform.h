@@ -18,7 +18,7 @@
 #include <immintrin.h>
 #endif
 
-#if !defined(__GNUC__)
+#if !defined(__GNUC__) && !defined(__clang__) /* clang-cl is the latter only */
 #error "this back end needs GCC's or Clang's vector extensions"
 #endif
 

@@ -16,8 +16,6 @@
 
 #include "threads.h"
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 
 typedef void (*region_fn)(void *argument, int thread, int n_threads);
 
@@ -37,9 +35,9 @@ struct worker {
     int thread;               /* its number in the region */
     struct region *region;
     struct worker *next;      /* in the list of waiting workers, or of a region's */
-    pthread_t handle;
-    pthread_mutex_t mutex;    /* to wake it */
-    pthread_cond_t called;
+    thread_handle handle;
+    lock mutex;               /* to wake it */
+    condition called;
 #ifdef __linux__
     cpu_set_t processors;     /* that it may use, */
     cpu_set_t elsewhere;      /* and those until it runs */
@@ -51,7 +49,7 @@ struct worker {
 #define AWAKE_NANOSECONDS 2000000LL
 enum { TURNS_BETWEEN_LOOKS = 64 };
 
-static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER;
+static lock pool_mutex = LOCK_INITIALIZER;
 static struct worker *waiting_workers; /* the one that worked last comes first */
 static int n_workers;
 /* For tests: the most workers that can be started, as if the system had no more. */
@@ -95,10 +93,10 @@ static void call_worker(struct worker *worker, struct region *region, int thread
     if (atomic_compare_exchange_strong(&worker->state, &state, CALLED))
         return;
     keep_off_this_processor(worker);
-    pthread_mutex_lock(&worker->mutex);
+    take_lock(&worker->mutex);
     atomic_store(&worker->state, CALLED);
-    pthread_mutex_unlock(&worker->mutex);
-    pthread_cond_signal(&worker->called);
+    release_lock(&worker->mutex);
+    wake(&worker->called);
 }
 
 /* Change a called worker's state, unless another thread was first. Who succeeds does the worker's part. */
@@ -120,15 +118,15 @@ static void await_call(struct worker *worker)
             atomic_compare_exchange_strong(&worker->state, &state, ASLEEP);
     }
     if (atomic_load_explicit(&worker->state, memory_order_acquire) == ASLEEP) {
-        pthread_mutex_lock(&worker->mutex);
+        take_lock(&worker->mutex);
         while (atomic_load(&worker->state) == ASLEEP)
-            pthread_cond_wait(&worker->called, &worker->mutex);
-        pthread_mutex_unlock(&worker->mutex);
+            wait_for(&worker->called, &worker->mutex);
+        release_lock(&worker->mutex);
     }
     may_run_anywhere(worker); /* also where it was woken on its way to sleep */
 }
 
-static void *work(void *argument)
+static thread_result THREAD_CALL work(void *argument)
 {
     struct worker *worker = argument;
     for (;;) {
@@ -141,39 +139,22 @@ static void *work(void *argument)
         atomic_store_explicit(&worker->state, AWAKE, memory_order_relaxed);
         atomic_fetch_sub_explicit(&region->n_others, 1, memory_order_release); /* from here on the region may be gone */
     }
-    return NULL;
-}
-
-/* Start a thread that gets no signals: these are for the program's own threads. Returns whether it started. */
-static int start_thread(struct worker *worker)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&worker->handle, NULL, work, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error)
-        return 0;
-    pthread_detach(worker->handle);
-#ifdef __linux__
-    pthread_setname_np(worker->handle, "fastprop");
-#endif
-    return 1;
+    return 0;
 }
 
 /* A new worker, asleep, or NULL where the system has no more threads. */
 static struct worker *start_worker(void)
 {
     const size_t size = (size_t)round_up(sizeof(struct worker), CACHE_LINE);
-    struct worker *worker = n_workers < atomic_load(&most_workers) ? aligned_alloc(CACHE_LINE, size) : NULL;
+    struct worker *worker = n_workers < atomic_load(&most_workers) ? aligned_memory(CACHE_LINE, size) : NULL;
     if (!worker)
         return NULL;
     memset(worker, 0, size);
     atomic_init(&worker->state, ASLEEP);
-    pthread_mutex_init(&worker->mutex, NULL);
-    pthread_cond_init(&worker->called, NULL);
-    if (!start_thread(worker)) {
-        free(worker);
+    init_lock(&worker->mutex);
+    init_condition(&worker->called);
+    if (!start_detached(&worker->handle, work, worker)) {
+        free_aligned(worker);
         return NULL;
     }
     n_workers++;
@@ -184,7 +165,7 @@ static struct worker *start_worker(void)
 static struct worker *take_workers(int n_wanted, int *n_taken)
 {
     struct worker *taken = NULL;
-    pthread_mutex_lock(&pool_mutex);
+    take_lock(&pool_mutex);
     for (*n_taken = 0; *n_taken < n_wanted; ++*n_taken) {
         struct worker *worker = waiting_workers;
         if (worker)
@@ -194,20 +175,20 @@ static struct worker *take_workers(int n_wanted, int *n_taken)
         worker->next = taken;
         taken = worker;
     }
-    pthread_mutex_unlock(&pool_mutex);
+    release_lock(&pool_mutex);
     return taken;
 }
 
 static void give_workers_back(struct worker *workers)
 {
-    pthread_mutex_lock(&pool_mutex);
+    take_lock(&pool_mutex);
     while (workers) {
         struct worker *next = workers->next;
         workers->next = waiting_workers;
         waiting_workers = workers;
         workers = next;
     }
-    pthread_mutex_unlock(&pool_mutex);
+    release_lock(&pool_mutex);
 }
 
 static void run_region(region_fn function, void *argument, int n_threads, int together)
@@ -238,8 +219,8 @@ static void run_together(region_fn function, void *argument, int n_threads) { ru
 static void run_parts(region_fn function, void *argument, int n_threads) { run_region(function, argument, n_threads, 0); }
 
 /* A forked child has none of its parent's threads, and starts its own. The memory of the parent's workers is not used again. */
-static void lock_pool(void) { pthread_mutex_lock(&pool_mutex); }
-static void unlock_pool(void) { pthread_mutex_unlock(&pool_mutex); }
+static void lock_pool(void) { take_lock(&pool_mutex); }
+static void unlock_pool(void) { release_lock(&pool_mutex); }
 static void forget_workers(void)
 {
     waiting_workers = NULL;
@@ -248,4 +229,4 @@ static void forget_workers(void)
 }
 
 /* To call once, when the module is imported. */
-static void threads_init(void) { pthread_atfork(lock_pool, unlock_pool, forget_workers); }
+static void threads_init(void) { at_fork(lock_pool, unlock_pool, forget_workers); }

@@ -1,17 +1,8 @@
-/* Waiting for another thread: the clock, one turn, a barrier. */
+/* Waiting for another thread: one turn, a barrier. */
 #pragma once
 
-#include "platform.h"
-#include <sched.h>
+#include "system.h"
 #include <stdatomic.h>
-#include <time.h>
-
-static long long nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
 
 /* Waiting spins, because it is usually shorter than a system call, and gives the processor away when it takes longer. */
 enum { SPINS_BEFORE_YIELD = 4096 };
@@ -22,7 +13,7 @@ static void wait_a_turn(int turn)
     if (turn < SPINS_BEFORE_YIELD)
         relax();
     else
-        sched_yield();
+        give_way();
 }
 
 struct barrier {

@@ -9,7 +9,7 @@ static void drive_int8(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_rows, int n_
     float *scales = checked(calloc((size_t)n_scales(layers, 2), sizeof *scales));
     float *x = checked(calloc((size_t)(n_rows * n_in), sizeof *x)), *outputs = checked(calloc((size_t)(n_rows * n_out), sizeof *outputs));
     int8_t *codes = checked(calloc((size_t)n_codes(layers, 2), sizeof *codes));
-    void *panels = checked(aligned_alloc(CACHE_LINE, panels_bytes));
+    void *panels = checked(aligned_memory(CACHE_LINE, panels_bytes));
     for (ptrdiff_t i = 0; i < n_in * n_out; i++)
         codes[i] = (int8_t)(127 * random_number());
     for (ptrdiff_t k = 0; k < n_in; k++)
@@ -30,5 +30,5 @@ static void drive_int8(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_rows, int n_
             if (!(fabs(outputs[i * n_out + j] - (0.5 * sum + (double)j)) <= 1e-7 * (double)n_in * 255 * 127))
                 fault("not the sum of products", "network_forward of int8");
         }
-    free(params), free(scales), free(x), free(outputs), free(codes), free(panels);
+    free(params), free(scales), free(x), free(outputs), free(codes), free_aligned(panels);
 }

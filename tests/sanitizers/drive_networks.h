@@ -231,7 +231,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, enum form form, i
     double loss;
     FN(numbers)("predicted", outputs, ROWS * CLASSES);
     if (form == DENSE) {
-        STORED *panels = checked(aligned_alloc(CACHE_LINE, (size_t)packed_bytes));
+        STORED *panels = checked(aligned_memory(CACHE_LINE, (size_t)packed_bytes));
         FN(KERNELS).pack(p->layers, p->n_layers, p->params, NULL, NULL, panels);
         REAL *again = FN(predicted)(p, 0, panels, n_threads);
         FN(same)(again, outputs, ROWS * CLASSES, "predicted with packed weights");
@@ -242,7 +242,7 @@ static void FN(drive_predictions)(const struct FN(problem) *p, enum form form, i
         unstored.x = (STORED *)real;
         again = FN(predicted)(&unstored, DENSE_REAL, panels, n_threads);
         FN(same)(again, outputs, ROWS * CLASSES, "predicted from numbers that are not stored");
-        free(panels), free(again), free(real);
+        free_aligned(panels), free(again), free(real);
     }
     if (FN(KERNELS).network_loss_gradient(&rows, p->layers, p->n_layers, p->params, SOFTMAX_CROSS_ENTROPY, NULL, 0.1, 0, gradient, &loss,
                                           n_threads))
@@ -326,6 +326,7 @@ static void FN(drive_callers)(const struct FN(problem) *problems)
         if (callers[i].wrong)
             fault("not the same bits", "callers at the same time");
     }
+#if !defined(_WIN32)
     if (!getenv("WITHOUT_FORK")) {
         fflush(NULL);
         const pid_t child = fork();
@@ -338,6 +339,7 @@ static void FN(drive_callers)(const struct FN(problem) *problems)
         if (child < 0 || waitpid(child, &status, 0) < 0 || status)
             fault("wrong, or did not end well", "a forked child");
     }
+#endif
     for (int i = 0; i < N_TASKS; i++)
         FN(forget_task)(&alone[i]);
     FN(forget_task)(&trained);

@@ -10,7 +10,10 @@
 #define HAS_BFLOAT16 1
 #include "engine.h"
 #include <stdio.h>
+#if !defined(_WIN32)
 #include <sys/wait.h>
+#endif
+#include <pthread.h> /* on Windows MinGW's, for the callers' own threads */
 #include <unistd.h>
 
 static FILE *expected; /* NULL: print */
