@@ -12,6 +12,13 @@ import importlib.util
 
 __version__ = "0.1.0"
 
+# In a folder of sources that were not installed from there, Python finds these before those that are installed.
+if importlib.util.find_spec(".kernels", __name__) is None:
+    raise ImportError(
+        f"Python has taken fastprop from its sources in {__path__[0]}, where it cannot run: start Python in another folder, or "
+        "install the sources for use where they are, with pip install --editable"
+    )
+
 # Loaded when they are first asked for: the kernels alone do not wait for scikit-learn. Type checkers and editors, which do not run
 # this, read the names in __init__.pyi.
 _HOMES = {
@@ -30,6 +37,9 @@ _HOMES = {
 
 _PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "preprocessing")
 
+# Packages that are loaded when they are asked for, too, but not by `from fastprop import *`: they need more than fastprop does.
+_WITH_EXTRAS = ("dask", "onnx", "optim")
+
 # What cannot be had without scikit-learn.
 _ON_SCIKIT_LEARN = {
     "MLPClassifier",
@@ -45,7 +55,7 @@ __all__ = [*_HOMES, *_PACKAGES]
 
 
 def __getattr__(name):
-    if name in _PACKAGES:
+    if name in _PACKAGES or name in _WITH_EXTRAS:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __name__), name)

@@ -1,6 +1,7 @@
 """What is installed: metadata, console script, files, and what an import drags in."""
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -117,3 +118,21 @@ def test_unknown_instruction_sets_are_refused():
     assert result.returncode
     assert "FASTPROP_BUILD_ISAS must name some of" in result.stderr
     assert "sse9" in result.stderr
+
+
+def test_sources_that_are_not_installed_say_so(tmp_path):
+    """As in the folder of a checkout, which Python searches before what is installed: kernels/ is not in fastprop/ there."""
+    shutil.copytree(Path(fastprop.__file__).parent, tmp_path / "fastprop", ignore=shutil.ignore_patterns("kernels", "__pycache__"))
+    run = [sys.executable, "-S", "-c", "import fastprop"]
+    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        f"ImportError: Python has taken fastprop from its sources in {tmp_path / 'fastprop'}, where it cannot run"
+    )
+
+
+def test_the_package_runs_as_a_module_and_loads_packages_with_extras(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "fastprop", "info"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("fastprop ")
+    code = "import fastprop; fastprop.onnx.register_onnx_converters, fastprop.optim.Adam"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)

@@ -24,6 +24,7 @@ from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from ..warn import call
 from . import recipe
 from .base import BaseTabular
+from .targets import require_no_gaps
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -320,6 +321,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return y
 
     def _checked_targets(self, y):
+        require_no_gaps(y)
         y = call(column_or_1d, _check_y(y, multi_output=True, estimator=self), warn=True)
         check_classification_targets(y)
         return y

@@ -8,12 +8,32 @@ from typing import Self
 
 import numpy as np
 
-from ..annotations import Floats
+from ..annotations import ArrayLike, Floats
 
 # What the networks learn is not farther from 0, so that no square of it overflows in float32.
 FARTHEST = 1e9
 # What must be positive is not less, or it would be 0 in float32.
 LEAST = 1e-30
+
+
+def require_no_gaps(y: ArrayLike) -> None:
+    """Refuse targets of which some are missing: None, NaN, or the NA and NaT of pandas."""
+    try:
+        values = np.asarray(y, None if hasattr(y, "dtype") else object)
+    except ValueError:  # lists of different lengths, which the checks of y name
+        return
+    if values.ndim not in (1, 2) or values.dtype.kind not in "fO":
+        return
+    gaps = np.isnan(values) if values.dtype.kind == "f" else np.vectorize(_is_gap, otypes=[bool])(values)
+    if gaps.any():
+        first = int(np.argmax(gaps.reshape(len(values), -1).any(axis=1)))
+        raise ValueError(f"y must have no missing values (NaN, None); the first is in row {first}: leave such rows out")
+
+
+def _is_gap(value):
+    # pandas' NA has no truth value, even compared with itself.
+    is_nan = isinstance(value, float | np.floating) and value != value
+    return value is None or is_nan or type(value).__name__ in {"NAType", "NaTType"}
 
 
 def near_one(sample_weight: Floats) -> Floats:

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
@@ -46,14 +47,12 @@ def words_of_both(kind, fit, parameters):
 Y_AS_THEIRS = {
     "None": (None, None),
     "number": (1.0, 1.0),
-    "NaN": (one(Y, np.nan), one(Y, np.nan)),
     "infinity": (one(Y, np.inf), one(Y, np.inf)),
     "three dimensions": (Y[:, None, None], LABELS[:, None, None]),
     "too few": (Y[1:], LABELS[1:]),
     "complex": (Y + 1j, LABELS + 1j),
     "not of the kind": (["a"] * N, Y),
     "words": (np.array(["a"] * N, dtype=object), np.array([1, "a"] * 15, dtype=object)),
-    "gaps": (one(Y, np.nan), np.array([None, "a"] * 15, dtype=object)),
 }
 
 
@@ -67,11 +66,20 @@ def test_y(kind, name):
     assert ours[1].replace(" by NAME", "") == theirs[1].replace(" by NAME", "")
 
 
-@pytest.mark.parametrize("y", [[None] * N, [*Y[1:], None], np.array([*Y[1:], None])], ids=["all", "list", "objects"])
-def test_none_in_y(y):
-    """With which theirs trains."""
-    with pytest.raises(ValueError, match=r"^Input y contains NaN\.$"):
-        TabularRegressor(**SMALL).fit(X, y)
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA, pd.NaT], ids=["None", "NaN", "NA", "NaT"])
+def test_gaps_in_y(gap):
+    """X may have some, so the message says that y must not; with None in a list theirs trains."""
+    message = r"^y must have no missing values \(NaN, None\); the first is in row {}: leave such rows out$"
+    for model, y in ((TabularRegressor, list(Y)), (TabularClassifier, ["a", "b"] * (N // 2))):
+        y[5] = y[9] = gap
+        for given in (y, np.array(y, object), pd.Series(y, dtype=object)):
+            with pytest.raises(ValueError, match=message.format(5)):
+                model(**SMALL).fit(X, given)
+    for model in (TabularRegressor, TabularClassifier):
+        with pytest.raises(ValueError, match=message.format(0)):
+            model(**SMALL).fit(X, np.full(N, np.nan))
+        with pytest.raises(ValueError, match=message.format(3).replace("^", "^y_val: ")):
+            model(**SMALL).fit(X, LABELS, X_val=X, y_val=one(1.0 * LABELS, np.nan))
 
 
 @pytest.mark.parametrize("targets", [np.c_[LABELS, LABELS], np.c_[LABELS > 0, LABELS > 1]], ids=["two columns", "indicators"])
@@ -110,7 +118,6 @@ VALIDATION = {
     "no X_val": {"y_val": LABELS},
     "other columns": {"X_val": X[:, 1:], "y_val": LABELS},
     "too few targets": {"X_val": X, "y_val": LABELS[1:]},
-    "NaN": {"X_val": X, "y_val": one(1.0 * LABELS, np.nan)},
     "a number": {"X_val": X, "y_val": 1},
     "two columns": {"X_val": X, "y_val": np.c_[LABELS, LABELS]},
 }
