@@ -1,6 +1,7 @@
 """What tests in several folders share: which cases are for a full run, and the machine code of the compiled modules."""
 
 import functools
+import gc
 import itertools
 import os
 import re
@@ -21,6 +22,17 @@ def pytest_xdist_auto_num_workers():
     """For `-n auto` as many as there are processors; each takes a gigabyte of memory, and collects all tests."""
     n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(n_processors, 8)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect without the garbage collector, which would go through a million objects that stay, again and again, also later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
