@@ -1,5 +1,6 @@
 """One cluster of two worker processes for all tests, and data in the forms that they train on."""
 
+import multiprocessing
 import os
 import signal
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="dask and distributed are not installed")
+import dask
 import dask.array as da
 from distributed import Client, LocalCluster
 from sklearn.datasets import make_classification
@@ -17,7 +19,12 @@ N_WORKERS = 2
 @pytest.fixture(scope="session")
 def cluster():
     options = {"n_workers": N_WORKERS, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with LocalCluster(**options, memory_limit=0) as cluster:
+    # Workers are forked from a process that has imported distributed, pandas and more: tests kill and start a dozen of them.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": method}),
+        LocalCluster(**options, memory_limit=0) as cluster,
+    ):
         yield cluster
 
 
