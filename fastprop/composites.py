@@ -19,25 +19,26 @@ from .tabular.base import BaseTabular
 
 
 def to_sklearn(obj: Any) -> Any:
-    """A copy of an estimator in which scikit-learn's own classes are in the place of fastprop's, wherever they are inside.
+    """Copy an estimator, with scikit-learn's own classes in place of all of fastprop's inside it.
 
     Parameters
     ----------
     obj : estimator, or list, tuple or dict of estimators
-        Fitted or not: one of fastprop's estimators, or what holds some, at any depth: a pipeline, a column transformer, a search,
-        an ensemble, another meta-estimator, or the dict that `sklearn.model_selection.cross_validate` returns. Not changed.
+        Fitted or not: one of fastprop's estimators, or an object that contains some, at any depth: a pipeline, a column
+        transformer, a search, an ensemble, another meta-estimator, or the dict that `sklearn.model_selection.cross_validate`
+        returns. Not changed.
 
     Returns
     -------
     object of the same type
-        A deep copy. Each of fastprop's estimators is what its method ``to_sklearn()`` gives: it predicts the same, to rounding,
-        and can be trained further. One that stands in several places still is one object. As in the method, callbacks are shared
-        with the original. Without any of fastprop's estimators inside, it is just a copy.
+        A deep copy. Each of fastprop's estimators is replaced by the result of its method ``to_sklearn()``: it predicts the same,
+        to rounding, and can be trained further. An estimator that occurs in several places is still one object. As in the method,
+        callbacks are shared with the original. Without any of fastprop's estimators inside, it is just a copy.
 
     Raises
     ------
     TypeError
-        If ``obj`` is nothing of that kind, or scikit-learn's class cannot be what an estimator inside is, as with an activation of
+        If ``obj`` is of another kind, or scikit-learn's class cannot represent an estimator inside it, as with an activation of
         your own, or scikit-learn has no such estimator: `TabularClassifier`, `TabularRegressor`. The message says where it is.
 
     Notes

@@ -1,4 +1,4 @@
-"""fastprop's estimators in the place of scikit-learn's, for code that cannot be changed.
+"""fastprop's estimators in place of scikit-learn's, for code that cannot be changed.
 
 In new code import ``fastprop.MLPClassifier``, which shows readers what runs. For other code::
 
@@ -27,7 +27,7 @@ _in_force = set()  # the patches that nothing has ended yet
 
 
 def patch_sklearn() -> AbstractContextManager[object]:
-    """Put fastprop's `MLPClassifier` and `MLPRegressor` in the place of scikit-learn's, in the whole process.
+    """Replace scikit-learn's `MLPClassifier` and `MLPRegressor` by fastprop's, in the whole process.
 
     From the call on, ``from sklearn.neural_network import MLPClassifier`` gives fastprop's class, until `unpatch_sklearn`, or to
     the end of the block in ``with patch_sklearn():``. Blocks may be nested, and be open in several threads: scikit-learn's classes
@@ -44,7 +44,7 @@ def patch_sklearn() -> AbstractContextManager[object]:
     says so where the class is defined. Filters for warnings of the module ``sklearn`` hold for those of fastprop's estimators.
 
     Only the names in `sklearn.neural_network` and in its module ``_multilayer_perceptron`` are replaced. A module that imported
-    a class before keeps what it imported, and objects keep their class. While the patch is in force, an estimator of
+    a class earlier keeps it, and objects keep their class. While the patch is in force, an estimator of
     scikit-learn's own class cannot be pickled, as pickle does not find that class under its name, and a stored one is loaded
     as fastprop's. Processes that the ``spawn`` method of `multiprocessing` starts are not patched.
 

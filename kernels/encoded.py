@@ -146,7 +146,7 @@ def is_encoded(indices, indptr):
 
 
 def without_encoding(job):
-    """A `spec.Job` with dense rows in the place of encoded ones, for a back end that has no code for these."""
+    """A `spec.Job` with dense rows in place of encoded ones, for a back end that has no code for these."""
     for prefix in ("", "validation_"):
         x, indices, indptr = (getattr(job, prefix + name) for name in ("x", "indices", "indptr"))
         if is_encoded(indices, indptr):

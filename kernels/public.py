@@ -27,7 +27,7 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
 
     Arrays are float32 or float64, all of a call of one dtype. Labels and other indices are integers, which are always copied and
     then checked, so that another thread may change the caller's during the call. Other inputs that are not C-contiguous, aligned
-    and in native byte order are copied, and a `CopyWarning` says so; outputs that are not are refused. Of a CSR array the
+    and in native byte order are copied, and a `CopyWarning` says so; for such outputs an error is raised. Of a CSR array the
     ``indptr`` is copied, the ``indices`` are not: where they change during the call, the result is wrong.
     Where no output is given, a new array is returned. Outputs must not overlap inputs, unless a docstring says that the two may
     be the same array. Arrays without rows are valid: sums are 0. NaN and infinity propagate as in NumPy.

@@ -36,26 +36,27 @@ DOCSTRING = """Multi-layer perceptron {kind} that trains on the partitions of a 
 
     In each round a task for every partition trains a copy of the network on its rows, and the copies are averaged. A mini-batch is
     spread over the partitions: each takes ``batch_size`` times its share of the rows. The result depends on the data, the
-    partitions and ``random_state``, not on the workers: if one dies, others compute the same, to the bit. A task has one thread,
+    partitions and ``random_state``, not on the workers: if one dies, others compute the same bits. A task has one thread,
     unless ``n_jobs`` says otherwise. One partition gives the bits of `{plain}` with ``n_jobs=1``.
 
     Parameters
     ----------
     client : distributed.Client or None, default=None
-        None is the last one that was made.
+        None is the client that was created last.
     sync_every : int or 'epoch', default='epoch'
-        A round is so many mini-batches, or an epoch.
+        The length of a round: this number of mini-batches, or an epoch.
     outer_momentum : float or 'auto', default='auto'
-        Nesterov's momentum, in [0, 1), of the step from the parameters before a round to the mean of those after it. 'auto' is
+        Nesterov momentum, in [0, 1), of the step from the parameters before a round to the mean of those after it. 'auto' is
         ``1 - 1 / sqrt(P)`` for P partitions of equal size, and 0 for 'sgd'.
     shuffle_partitions : bool or int, default=True
-        Whether rows are first dealt at random into as many partitions, or into that many. Without it, partitions must be alike.
+        Whether rows are first shuffled into as many new partitions as there are, or, as an integer, into that many. If False, the
+        partitions must already have similar distributions.
     round_timeout : float or None, default=None
-        Seconds after which `fit` gives up a round. None is for ever.
+        Seconds after which `fit` stops waiting for a round. None waits forever.
     checkpoint : str, path or None, default=None
-        A file that is replaced after each epoch. If it is there when `fit` begins, left by one that was killed, interrupted or
-        failed, training goes on from it to the same result; when training has ended, it is removed. It must be of a fit with the
-        same partitions and parameters, except for limits such as ``max_iter``.
+        A file that is replaced after each epoch. If it exists when `fit` begins, because an earlier `fit` was killed, interrupted
+        or failed, training continues from it to the same result; when training has ended, it is removed. It must come from a fit
+        with the same partitions and parameters, except for limits such as ``max_iter``.
 """
 EXAMPLE = """
 

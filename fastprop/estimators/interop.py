@@ -27,13 +27,13 @@ SHARED = ("_skl_callbacks",)
 # What scikit-learn may store as NumPy scalars, a list of which takes much more memory than a list of floats.
 NUMBERS = ("loss_", "best_loss_", "best_validation_score_", "loss_curve_", "validation_scores_")
 
-# What deep copies that are made in this context have in the place of fastprop's estimators.
+# What deep copies that are made in this context have in place of fastprop's estimators.
 _replacement: ContextVar[Callable[[InteropMixin], Any] | None] = ContextVar("replacement", default=None)
 
 
 @contextmanager
 def replaced_in_copies(replacement: Callable[[InteropMixin], Any]) -> Iterator[None]:
-    """In this block and thread, a deep copy has ``replacement(estimator)`` in the place of each of fastprop's estimators."""
+    """In this block and thread, a deep copy has ``replacement(estimator)`` in place of each of fastprop's estimators."""
     token = _replacement.set(replacement)
     try:
         yield

@@ -432,7 +432,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self.loss == "quantile" and np.ndim(self.quantile) > 0
 
     def _in_order(self, outputs):
-        """Outputs (n, n_outputs), those of several quantiles sorted, each in the place of its quantile."""
+        """Outputs (n, n_outputs), those of several quantiles sorted, each in place of its quantile."""
         if not self._has_quantiles:
             return outputs
         if len(self.quantile) != outputs.shape[1]:

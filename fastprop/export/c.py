@@ -23,31 +23,31 @@ def to_c(
 ) -> str:
     """Write a fitted estimator as one file of C99.
 
-    The file allocates no memory, keeps no state, and needs no library but ``math.h``. With ``name="model"`` it has
+    The file allocates no memory, keeps no state, and needs only ``math.h``. With ``name="model"`` it has
 
-    * ``void model_predict_proba(const float *x, float *out)`` and ``int model_predict(const float *x)`` of a classifier: the
-      probabilities of the classes, and the number of the most probable one. ``model_classes`` has the labels in their order.
-    * ``void model_predict_proba(const float *x, float *out)`` and ``void model_predict(const float *x, int *out)`` of a classifier
-      of several labels.
-    * ``void model_predict(const float *x, float *out)`` of a regressor.
+    * ``void model_predict_proba(const float *x, float *out)`` and ``int model_predict(const float *x)`` for a classifier: the
+      probabilities of the classes, and the index of the most probable one. ``model_classes`` has the labels in their order.
+    * ``void model_predict_proba(const float *x, float *out)`` and ``void model_predict(const float *x, int *out)`` for a
+      multilabel classifier.
+    * ``void model_predict(const float *x, float *out)`` for a regressor.
 
     x is one row. For a table its columns are ``double``, as dates need it, and so are the outputs of the estimators for tables. A
-    missing value is NaN. A category that is a string is its number in ``model_categories_3``, a table with the categories of
-    x[3], or -1 if it is not there. The comment at the head of the file says what each number is.
+    missing value is NaN. A category that is a string is passed as its index in ``model_categories_3``, a table with the categories
+    of x[3], or as -1 if it is not in that table. The comment at the top of the file describes each number.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
         Fitted. Before an MLP a pipeline may have a `TabularEncoder` as its first step, and `StandardScaler`.
     dtype : {'float32', 'int8'}, default='float32'
-        What the weights are, and what is multiplied with them. Biases, norms, activations and the preprocessing are float32 in
-        both, see Notes.
+        The type of the weights and of the values that are multiplied by them. Biases, norms, activations and the preprocessing are
+        float32 in both, see Notes.
     name : str, default='model'
-        What all names of the file begin with: an identifier of C.
+        The prefix of all names in the file: a C identifier.
     X : frame, array-like or sparse matrix, shape (n_samples, n_features), optional
-        Rows as for ``predict``, for 'int8': the ranges of each layer's inputs are taken from them.
+        Rows as for ``predict``, for 'int8': the range of each layer's inputs is taken from them.
     path : str or path, optional
-        A file to write, whose place is taken as a whole.
+        A file to write. An existing file is replaced only when the new one is complete.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def to_c(
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is of another class, also a subclass, or a label is neither a number nor a string.
+        If it is of another class, including subclasses, or a label is neither a number nor a string.
     NotImplementedError
-        If a part of it has no C: an activation of your own, another step of a pipeline. It is named.
+        If a part of it cannot be written in C, such as an activation of your own or another step of a pipeline. The error names it.
     ValueError
         If another argument is not as described, or weights are NaN or infinite, or too large for float32. Nothing is written after
         an error.
@@ -72,9 +72,9 @@ def to_c(
 
     'int8' is symmetric: a weight is an integer from -127 to 127 times a scale of its output. The inputs of a layer are rounded to
     integers from -127 to 127 times one scale, so that the largest of the row becomes 127. With ``X`` the scale is fixed, by the
-    largest number over all rows of X; what is larger later is cut off. Products are added up in int32, exactly, and the sum is
-    scaled to float32. All layers are done so, the last one too. Features of very different size should be standardized: one scale
-    is for all of them.
+    largest number over all rows of X; larger values are clipped in prediction. Products are added up in int32, exactly, and the sum
+    is scaled to float32. This holds for all layers, including the last one. Features of very different size should be standardized,
+    because one scale is used for all of them.
 
     Examples
     --------

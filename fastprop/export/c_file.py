@@ -44,7 +44,7 @@ class CFile:
         return f"{self.name}_{function}({', '.join(map(str, arguments))})"
 
     def function(self, declaration: str, lines: Sequence[str], static: bool = True) -> None:
-        """Add a function; ``declaration`` has PREFIX in the place of the name of the file."""
+        """Add a function; ``declaration`` has PREFIX in place of the name of the file."""
         declaration = declaration.replace("PREFIX", self.name)
         self._own.append(f"{'static ' * static}{declaration}\n{{\n" + "".join(f"    {line}\n" for line in lines) + "}\n")
 

@@ -47,18 +47,18 @@ ENCODINGS = {
 
 
 def to_numpy(estimator: Any, *, path: str | PathLike[str] | None = None) -> str:
-    """Write a fitted estimator as one Python file that needs NumPy alone.
+    """Write a fitted estimator as one Python file that needs only NumPy.
 
-    The file has functions ``predict(X)`` and, of a classifier, ``predict_proba(X)``, which return what the estimator's methods do.
-    X is an array, or columns by their names: a dict of arrays, or a frame. Tables may hold strings, dates and gaps (NaN, NaT, None)
-    as in ``fit``. X must have the columns of ``fit`` in their order, or their names.
+    The file has functions ``predict(X)`` and, for a classifier, ``predict_proba(X)``, which return the same as the estimator's
+    methods. X is an array, or named columns: a dict of arrays, or a frame. Tables may hold strings, dates and missing values (NaN,
+    NaT, None) as in ``fit``. X must have the columns of ``fit`` in their order, or their names.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
         Fitted. Before an MLP a pipeline may have a `TabularEncoder` as its first step, and `StandardScaler`.
     path : str or path, optional
-        A file to write, whose place is taken as a whole.
+        A file to write. An existing file is replaced only when the new one is complete.
 
     Returns
     -------

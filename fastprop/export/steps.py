@@ -229,7 +229,7 @@ def _task(last):
 
 
 def _ranks(last):
-    """What `predict` makes of 0, 1, ... in the place of sorted outputs: the rank of each output. None if it does not sort."""
+    """What `predict` makes of 0, 1, ... in place of sorted outputs: the rank of each output. None if it does not sort."""
     if not isinstance(last, MLPRegressor) or not last._has_quantiles:
         return None
     return last._in_order(np.arange(last.n_outputs_)[None])[0]

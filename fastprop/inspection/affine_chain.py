@@ -35,10 +35,10 @@ def same(some, others):
     return some.shape == others.shape and np.allclose(some, others, rtol=1e-9, atol=1e-12)
 
 
-# What is in the place of f'(z) -> the name of the mistake, and its sentence
+# What is in place of f'(z) -> the name of the mistake, and its sentence
 WRONG_PLACES = {
-    "a": ("derivative at the wrong place", "has the activation's derivative at its output a: f'(a) in the place of f'(z)"),
-    "x": ("derivative at the wrong place", "has the activation's derivative at the layer's input x: f'(x) in the place of f'(z)"),
+    "a": ("derivative at the wrong place", "has the activation's derivative at its output a: f'(a) in place of f'(z)"),
+    "x": ("derivative at the wrong place", "has the activation's derivative at the layer's input x: f'(x) in place of f'(z)"),
     "formula": ("derivative at the wrong place", "has z in a formula of the activation's derivative that takes the output a"),
     "none": ("missing derivative", "lacks the factor f'(z), the activation's derivative"),
 }
@@ -109,7 +109,7 @@ class Chain:
                     yield name, sentence, gradients
             if all(weight is not None and weight.shape[0] == weight.shape[1] for weight in (self.weights[i] for i in chosen)):
                 gradients = self.backward(dout, ["z" for _ in layers], chosen)
-                yield "transposed gradient", "has come through the weight in the place of its transpose", gradients
+                yield "transposed gradient", "has come through the weight in place of its transpose", gradients
 
 
 def chains_of(isolated):

@@ -22,7 +22,7 @@ OUTPUT_LAYERS = {
 
 
 def own_estimator(estimator, expected):
-    """The fitted estimator of fastprop's in the place of one of fastprop's or of scikit-learn's.
+    """The fitted estimator of fastprop's in place of one of fastprop's or of scikit-learn's.
 
     ``expected`` begins the message of the TypeError for anything else, such as "estimator must be an MLPClassifier".
     """

@@ -52,7 +52,7 @@ class GradientWarning(UserWarning):
 class GradientFlow(Tabular):
     """The norm of the gradient at each layer, step by step; printed, a table of the last step.
 
-    Call `backward` in the place of the model's, or `record` after it, or give it to ``fit`` as ``flow``, which records once before
+    Call `backward` in place of the model's, or `record` after it, or give it to ``fit`` as ``flow``, which records once before
     each epoch. `GradientFlowDisplay` draws what was recorded.
 
     Parameters
@@ -180,7 +180,7 @@ class GradientFlow(Tabular):
             As in `backward`.
         """
         if self.at == "outputs":
-            raise ValueError("gradients by outputs are not kept: call backward() of this flow in the place of the model's")
+            raise ValueError("gradients by outputs are not kept: call backward() of this flow in place of the model's")
         self._append(self._parameter_norms())
 
     def ratio(self, step: int = -1) -> float:

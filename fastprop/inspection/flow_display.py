@@ -47,7 +47,7 @@ class GradientFlowDisplay:
     input_norm : float, optional
         The norm of the last gradient with respect to the input, which is a bar of its own.
     bound : GradientBound, optional
-        Bounds to draw beside the norms of the last step.
+        Bounds to draw next to the norms of the last step.
 
     Attributes
     ----------
@@ -118,8 +118,8 @@ class GradientFlowDisplay:
         name : str, optional
             For the legend.
         bound : bool, default=False
-            Whether to draw, beside the norms of the last step, what ``flow.bound()`` gives: the bound, and the last norm times each
-            of its factors alone.
+            Whether to draw, next to the norms of the last step, what ``flow.bound()`` gives: the bound, and the last norm times
+            each of its factors alone.
         line_kw : dict, optional
             Passed on to matplotlib's ``plot``, or to its ``bar``.
 

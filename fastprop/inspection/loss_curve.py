@@ -37,7 +37,7 @@ class LossCurveDisplay:
     Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
     training loss is a solid line, its validation loss a dashed one, its validation score, on a second y axis, a dashed one with
     dots. Its learning rate is a solid line on a small Axes below, which takes its room from that of the losses; of runs with the
-    same schedule, earlier lines are wider, so that all are seen. The legend is beside the Axes, or below where that leaves little
+    same schedule, earlier lines are wider, so that all are seen. The legend is next to the Axes, or below where that leaves little
     width; in a figure without a layout engine it is inside.
 
     Parameters

@@ -189,7 +189,7 @@ def _equal(factor, number):
 
 
 def wrong_sum(isolated):
-    """Something else in the place of the sum over the rows."""
+    """Something else in place of the sum over the rows."""
     n = isolated.n
     for gradient in isolated.wrong:
         if n > 1 and len(gradient.rows) == n:

@@ -1,6 +1,6 @@
 """Arguments in another form than they must have: what can be understood is, for all else one message says what to write.
 
-A class in the place of an instance, text in the place of an object, a NumPy function in the place of an activation, arguments in
+A class in place of an instance, text in place of an object, a NumPy function in place of an activation, arguments in
 another order. It is called where arguments come in, before anything is computed.
 """
 

@@ -64,7 +64,7 @@ class Trainable:
         Epochs run in compiled calls, as those of the estimators do, for models of `Linear` layers with biases, the activations of
         `fastprop.nn`, `Dropout`, `LayerNorm` and `BatchNorm1d` in any order, in `Sequential` and `Residual`, all of one dtype; with
         any loss but `ElementwiseLoss`, and with any optimizer of `fastprop.nn` that was made for all parameters. Everything else
-        runs layer by layer: `Graph`, and what is of your own without `lower`. The numbers are the same up to rounding.
+        runs layer by layer: `Graph`, and your own modules without `lower`. The results are the same up to rounding.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Trainable:
         y : array-like
             As the loss takes it.
         loss : Loss
-            What is minimised. It may be of your own: any object that gives a number for (outputs, y), and has ``backward()``, the
+            What is minimised. It may be your own: any object that returns a number for (outputs, y), and has ``backward()``, the
             gradient of that number with respect to the outputs.
         optimizer : Optimizer
             Made from ``model.parameters()``; a later fit goes on with its state.
@@ -88,15 +88,15 @@ class Trainable:
         metrics : dict of str to function, or 'accuracy', optional
             Functions of (outputs, y) that return a number, called after each epoch with the outputs of `predict`, for the training
             data and for the validation data if there are any: one more forward over all rows for each. ``metrics="accuracy"`` is
-            the share of right classes, for `SoftmaxCrossEntropy` and `BinaryCrossEntropy`; it may also stand in the place of a
-            function. scikit-learn's metrics take y first: ``lambda outputs, y: r2_score(y, outputs)``.
+            the accuracy, for `SoftmaxCrossEntropy` and `BinaryCrossEntropy`; it may also take the place of a
+            function in the dict. scikit-learn's metrics take y first: ``lambda outputs, y: r2_score(y, outputs)``.
         clip_norm : float, optional
             The gradient of each batch is multiplied by ``min(1, clip_norm / (norm + 1e-6))``, its norm being that of all
             parameters together, as `clip_grad_norm` and ``torch.nn.utils.clip_grad_norm_`` do it.
         flow : GradientFlow, optional
             Of `fastprop.inspection`, made for this model. Before each epoch it records the gradients of the epoch's first batch,
-            before they are clipped, and warns of those that vanish or explode: one more step for each epoch. For every step write
-            the loop by hand and call ``flow.backward``.
+            before they are clipped, and warns of those that vanish or explode: one more step for each epoch. To record every step,
+            write the loop by hand and call ``flow.backward``.
         shuffle : bool
             Draw a new order of the rows for each epoch.
         random_state : int, Generator, RandomState or None
@@ -165,7 +165,7 @@ class Trainable:
         *more : array-like or SciPy sparse matrix
             The other inputs of a module that takes several, with n rows each; or all inputs are in one tuple.
         batch_size : int
-            Rows at a time, which bounds the memory that is needed beside the outputs.
+            Rows at a time, which bounds the memory that is needed besides the outputs.
 
         Returns
         -------

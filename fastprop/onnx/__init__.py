@@ -35,7 +35,7 @@ def register_onnx_converters() -> None:
     Notes
     -----
     Subclasses are not included; skl2onnx looks for the exact class. There is no converter for `transform`, nor for an
-    `nn.Activation`: the conversion of a pipeline or a union that has an estimator in the place of a transformer, or of an estimator
+    `nn.Activation`: the conversion of a pipeline or a union that has an estimator in place of a transformer, or of an estimator
     with an activation of your own, raises a ValueError. ``to_onnx`` reads the types of a frame's columns from its first row, which
     must have a string wherever there are strings.
 

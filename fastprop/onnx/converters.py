@@ -46,7 +46,7 @@ def convert_regressor(scope, operator, container):
     n = estimator.n_outputs_
     descending, order = graph.new_name("descending"), graph.new_name("order")
     apply_topk(scope, [_network(graph, operator)], [descending, order], container, k=n)
-    # What `predict` makes of 0, 1, ... in the place of sorted outputs: the rank of each output
+    # What `predict` makes of 0, 1, ... in place of sorted outputs: the rank of each output
     ranks = estimator._in_order(np.arange(n)[None])[0]
     graph.node("Gather", [descending, graph.constant("places", n - 1 - ranks)], values, axis=1)
 

@@ -34,18 +34,18 @@ SAME_KIND = {"booleans": "numbers"}
 
 
 class TabularEncoder(TransformerMixin, BaseEstimator):
-    """Numbers, categories, dates and gaps of a table as features that a network learns well from.
+    """Encode numbers, categories, dates and missing values of a table as features that suit a network.
 
     A number x becomes ``z / sqrt(1 + (z / 3)^2)`` with ``z = (x - median) / (q75 - q25)`` (half the range where the quartiles are
-    equal), and beside it a piecewise linear encoding (Gorishniy, Rubachev, Babenko, *On Embeddings for Numerical Features in
+    equal), and in addition a piecewise linear encoding (Gorishniy, Rubachev, Babenko, *On Embeddings for Numerical Features in
     Tabular Deep Learning*, 2022): ``clip((x - e_i) / (e_{i+1} - e_i), 0, 1) - 1/2`` for each bin between edges e_i, which are
     halfway between neighbouring numbers at quantiles of the numbers and of the distinct ones; the first and the last are the lowest
-    and the highest number. Where x is missing it is the median, and a feature more says so if training data had gaps. Dates and
-    durations are numbers of seconds.
+    and the highest number. A missing x is replaced by the median, and an additional feature says so if the training data had
+    missing values. Dates and durations are converted to seconds.
 
-    A category is one-hot, rare ones together, and missing is one of its own if training data had gaps; a category that was not in
-    training data is a rare one if there were any, else none. Two categories are one feature, -1/2 or 1/2.
-    Columns in which all rows are alike are left out.
+    Categories are one-hot encoded. Rare ones are merged, and missing is a category of its own if the training data had missing
+    values; a category that was not in the training data counts as a rare one if there were any, else as none. Two categories are
+    one feature, -1/2 or 1/2. Constant columns are dropped.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def training_plan(layers, first_column, n_gathered):
     """(plan, the number of columns); X, unless it is sparse, ``n_gathered`` columns, is at ``first_column``.
 
     A row works in place where nobody needs what was there: no add row, and no activation whose derivative is taken from its value.
-    But dropout may be in the place of such a one, as its scaling can be undone.
+    But dropout may be in place of such a one, as its scaling can be undone.
     """
     n = len(layers)
     plan = np.zeros(n, PLAN)

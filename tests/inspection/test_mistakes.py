@@ -271,7 +271,7 @@ def test_mistakes_that_give_the_same_numbers_are_all_named():
     for mistake in ("weight", "sign of dx"):
         found, check = names_found(*linear_problem(skew - skew.T, X3, mistake))
         assert found == {"wrong sign or transposed gradient"}, check
-    assert "The gradient of x has the wrong sign; or it has come through the weight in the place of its transpose" in repr(check)
+    assert "The gradient of x has the wrong sign; or it has come through the weight in place of its transpose" in repr(check)
 
     class Doubled(SquaredError):
         def backward(self):
