@@ -483,7 +483,7 @@ class Network:
         network = self.astype(self.dtype if precision is None else np.float32)
         n, rows = network._rows(x)
         if not n or not isinstance(x, np.ndarray) or rows[0].ctypes.data != x.ctypes.data:
-            raise ValueError(f"x must be a C-contiguous, aligned {network.dtype.name} array with rows, as it is read where it lies")
+            raise ValueError(f"x must be a C-contiguous, aligned {network.dtype.name} array with rows, as it is read in place")
         out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), network._params, {"x": x, "params": self._params})
         return network._bound_forward(rows, out, checked_threads(n_threads), products_of(network, precision, calibration))
 

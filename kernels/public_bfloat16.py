@@ -45,7 +45,7 @@ def _values(name, array, shape=(None, None)):
 def _parameters(name, array, shape):
     """Parameters of calls with bfloat16 as float32, in C order: those of bfloat16 are exact in it."""
     if not isinstance(array, np.ndarray) or not (array.dtype == np.float32 or is_bfloat16(array)):
-        raise TypeError(f"{name} must be float32 or bfloat16 beside values of bfloat16; got {_described(array)}")
+        raise TypeError(f"{name} must be float32 or bfloat16 in a call with bfloat16 values; got {_described(array)}")
     _check_shape(name, array, shape)
     return widened(array) if is_bfloat16(array) else checks.c_order(name, array)
 

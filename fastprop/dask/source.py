@@ -83,8 +83,8 @@ def _warn_of_skew(parts, everything):
         by_chance += np.sqrt(2 / math.pi * n * shares * (1 - shares)).sum() / 2
     if n_moved > SKEW * everything.counts.sum() + 2 * by_chance:
         warn(
-            f"The partitions have different classes: {n_moved / everything.counts.sum():.0%} of their rows would have to be of "
-            "others to be alike. Weights that are averaged over such partitions are bad: set shuffle_partitions=True"
+            f"The partitions have different classes: {n_moved / everything.counts.sum():.0%} of their rows would have to "
+            "change places for equal shares. Averaging weights over such partitions works badly: set shuffle_partitions=True"
         )
 
 

@@ -138,8 +138,12 @@ def test_ml_dtypes_and_outputs(backend, rng):
 def test_bad_input(backend):
     x, weight, bias = np.zeros((2, 3), np.uint16), np.zeros((3, 4), np.float32), np.zeros(4, np.float32)
     for arguments, error, message in [
-        ((x, weight.astype(float), bias), TypeError, "weight must be float32 or bfloat16 beside values of bfloat16; got float64"),
-        ((x, weight, [0.0]), TypeError, "bias must be float32 or bfloat16 beside values of bfloat16; got list"),
+        (
+            (x, weight.astype(float), bias),
+            TypeError,
+            "weight must be float32 or bfloat16 in a call with bfloat16 values; got float64",
+        ),
+        ((x, weight, [0.0]), TypeError, "bias must be float32 or bfloat16 in a call with bfloat16 values; got list"),
         ((x, weight[:2], bias), ValueError, "weight must have shape (3, any); got (2, 4)"),
         ((x, weight, bias[:3]), ValueError, "bias must have shape (4,); got (3,)"),
         ((x[0], weight, bias), ValueError, "x must have shape (any, any); got (3,)"),
