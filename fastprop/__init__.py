@@ -8,16 +8,9 @@ Three ways in:
   network in one flat block of parameters, with the compiled training loop.
 """
 
-import importlib.util
+import importlib
 
 __version__ = "0.1.0"
-
-# In a folder of sources that were not installed from there, Python finds these before those that are installed.
-if importlib.util.find_spec(".kernels", __name__) is None:
-    raise ImportError(
-        f"Python has taken fastprop from its sources in {__path__[0]}, where it cannot run: start Python in another folder, or "
-        "install the sources for use where they are, with pip install --editable"
-    )
 
 # Loaded when they are first asked for: the kernels alone do not wait for scikit-learn. Type checkers and editors, which do not run
 # this, read the names in __init__.pyi.
@@ -56,13 +49,28 @@ __all__ = [*_HOMES, *_PACKAGES]
 
 def __getattr__(name):
     if name in _PACKAGES or name in _WITH_EXTRAS:
-        return importlib.import_module(f".{name}", __name__)
+        return _loaded(f".{name}")
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+        return getattr(_loaded(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _loaded(module):
+    try:
+        return importlib.import_module(module, __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.kernels":
+            raise
+        # In a folder of sources that were not installed from there, Python finds these before those that are installed.
+        raise ImportError(
+            f"Python has taken fastprop from its sources in {__path__[0]}, where it cannot run: start Python in another folder, or "
+            "install the sources for use where they are, with pip install --editable"
+        ) from error
 
 
 def __dir__():
     """What can be had here; help() asks for all of it."""
-    missing = set() if importlib.util.find_spec("sklearn") else _ON_SCIKIT_LEARN
+    from importlib.util import find_spec  # here, as it imports more than all of this module
+
+    missing = set() if find_spec("sklearn") else _ON_SCIKIT_LEARN
     return sorted({*globals(), *__all__} - missing)

@@ -15,7 +15,7 @@ def test_the_example_runs(tmp_path):
     if shutil.which("gcc") is None:
         pytest.skip("no gcc, which the page calls")
     text = PAGE.read_text(encoding="utf-8")
-    section = text[text.index("## One C file") : text.index("## Weights of 8 bits")]
+    section = text[text.index("## One C file") : text.index("## 8-bit weights")]
     blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
     assert set(blocks) == {"python", "c", "sh"}
     subprocess.run([sys.executable, "-W", "error", "-c", blocks["python"]], cwd=tmp_path, check=True)
@@ -24,4 +24,4 @@ def test_the_example_runs(tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (0, "the same labels\n", "")
     assert len((tmp_path / "labels.txt").read_text().split()) == 297
     n_bytes = re.search(r"on the stack take about (\d+) bytes", (tmp_path / "digits.c").read_text())[1]
-    assert f"for the network above {n_bytes}." in text
+    assert f"{n_bytes} for the network above." in text
