@@ -291,7 +291,7 @@ class Kernels(LayerKernels, NormalizationKernels, RegressionLossKernels, UpdateK
         >>> layers = kernels.layer_table([2, 8, 2], link="softmax")
         >>> params = rng.normal(scale=0.5, size=kernels.n_parameters(layers))
         >>> state = np.zeros((2, len(params)))  # Adam's two moments
-        >>> options = dict(batch_size=50, hyper={"lr": 0.01})
+        >>> options = dict(batch_size=50, hyper=dict(lr=0.01))
         >>> losses = []
         >>> for epoch in range(20):
         ...     order = rng.permutation(300)

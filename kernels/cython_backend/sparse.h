@@ -180,8 +180,7 @@ ALWAYS_INLINE VEC FN(update_feature_panel)(const int vectors, const int optimize
         acc[j] = (VEC){};
     FN(add_rows)(vectors, 0, transposed, begin, end, delta, stride, n, acc);
     UNROLL for (int j = 0; j < vectors; j++)
-        squares += FN(update_register)(optimizer, step, acc[j], l2, scale, j * LANES, j == vectors - 1 ? n - j * LANES : LANES,
-                                       u);
+        squares += FN(update_register)(optimizer, step, acc[j], l2, scale, j * LANES, n - j * LANES, u);
     return squares;
 }
 
@@ -195,7 +194,6 @@ ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct F
     const ptrdiff_t registers = (n_out + LANES - 1) / LANES, panels = (registers + UPDATE_VECTORS - 1) / UPDATE_VECTORS;
     REAL *const average = u.average;
     double sum = 0;
-    u.streams = 0; /* known here, so that no panel has code for it */
     u.average = NULL; /* a whole feature's at a time: in every panel it would be much code */
     for (ptrdiff_t f = 0; f < n; f++) {
         const ptrdiff_t begin = columns->start[f], end = columns->start[f + 1];
@@ -218,14 +216,3 @@ ALWAYS_INLINE double FN(update_feature_loop)(const int optimizer, const struct F
     }
     return sum;
 }
-
-/* A function for each optimizer: GCC takes much longer for one with all of them. See docs/tuning.md, the time to compile. */
-#define LOOP_INSTANCE(CODE, name)                                                                                                \
-    static __attribute__((noinline)) double FN(update_features_##name)(                                                          \
-        const struct FN(step) *step, const struct FN(columns) *columns, ptrdiff_t n, const REAL *delta, ptrdiff_t n_out, REAL l2, \
-        REAL scale, struct FN(updated) u)                                                                                        \
-    {                                                                                                                            \
-        return FN(update_feature_loop)(CODE, step, columns, n, delta, n_out, l2, scale, u);                                      \
-    }
-OPTIMIZERS(LOOP_INSTANCE)
-#undef LOOP_INSTANCE

@@ -83,7 +83,7 @@ static double FN(update_features)(const struct FN(training) *t, const struct FN(
     const struct FN(updated) u = FN(updated_at)(replica, mine.begin * n_out);
     switch (change->step.optimizer) {
 #define CASE(CODE, name) \
-    case CODE: return FN(update_features_##name)(&change->step, columns, n, t->first_delta, n_out, l2, scale, u);
+    case CODE: return FN(update_feature_loop)(CODE, &change->step, columns, n, t->first_delta, n_out, l2, scale, u);
         OPTIMIZERS(CASE)
 #undef CASE
     default: unknown_code("optimizer", change->step.optimizer);
