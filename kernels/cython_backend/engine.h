@@ -2,6 +2,7 @@
  *
  *   spec.h         enumerations and structures, made from ../spec.py
  *   platform.h     registers and tile of the instruction set
+ *   cpu.h          which instruction sets the processor has
  *   plan.h         where the values of a layer program are kept
  *   memory.h       the working memory of a call
  *   system.h       the operating system's clock, memory, locks and threads
@@ -54,6 +55,7 @@
 
 #include "spec.h"
 #include "platform.h"
+#include "cpu.h"
 #include "plan.h"
 #include "memory.h"
 #include "threads.h"

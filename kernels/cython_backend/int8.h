@@ -54,12 +54,12 @@ struct FN(int8_way) {
 #define INT8_NAME "avx512vnni"
 #define INT8_TARGET __attribute__((target(INT8_NAME)))
 #define INT8_DOT(sum, a, w) ((UNSIGNED_VEC)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(a), (__m512i)(w)))
-#define INT8_HAS_FOURS __builtin_cpu_supports(INT8_NAME)
+#define INT8_HAS_FOURS supports_vnni(1)
 #elif defined(__AVX2__) && VECTOR_BYTES == 32
 #define INT8_NAME "avxvnni"
 #define INT8_TARGET __attribute__((target(INT8_NAME)))
 #define INT8_DOT(sum, a, w) ((UNSIGNED_VEC)_mm256_dpbusd_avx_epi32((__m256i)(sum), (__m256i)(a), (__m256i)(w)))
-#define INT8_HAS_FOURS __builtin_cpu_supports(INT8_NAME)
+#define INT8_HAS_FOURS supports_vnni(0)
 #elif defined(EMULATE_INT8_FOURS)
 #define INT8_NAME "emulated"
 #define INT8_TARGET
@@ -130,11 +130,11 @@ static void FN(pack_int8)(const int8_t *codes, const REAL *numbers, ptrdiff_t n_
 }
 
 /* The range of v = x * multiplier - shift in a row, as step and low, and the codes of v. NaN where x has NaN or infinity. */
-static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier, const REAL *shift, void *codes, REAL *step, REAL *low)
+static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier, const REAL *shift, int group, void *codes,
+                             REAL *step, REAL *low)
 {
     typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
     typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
-    const int group = FN(int8_way)()->group;
     VEC least = FN(broadcast)(INFINITY), most = -least;
     INT_VEC wrong = {};
     ptrdiff_t k = 0;
@@ -199,7 +199,8 @@ static void FN(int8_product)(const REAL *x, ptrdiff_t x_stride, ptrdiff_t rows, 
     for (ptrdiff_t first = 0; first < rows; first += together) {
         const ptrdiff_t n = min_size(together, rows - first);
         for (ptrdiff_t i = 0; i < n; i++)
-            FN(quantize_row)(x + (first + i) * x_stride, n_in, multiplier, shift, codes + i * row_bytes, step + i, low + i);
+            FN(quantize_row)(x + (first + i) * x_stride, n_in, multiplier, shift, way->group, codes + i * row_bytes, step + i,
+                             low + i);
         for (ptrdiff_t j = columns.begin; j < columns.end; j += PANEL) {
             const ptrdiff_t width = min_size(PANEL, columns.end - j), vectors = (width + LANES - 1) / LANES;
             const struct FN(int8_panel) p = {.a = codes, .a_bytes = row_bytes, .step = step, .low = low, .weights = weights + j * groups,

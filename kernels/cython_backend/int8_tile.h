@@ -30,8 +30,8 @@ ALWAYS_INLINE INT8_TARGET void FN(CONCATENATE(int8_tile, INT8_WAY))(const int ro
         }
 }
 
-ALWAYS_INLINE INT8_TARGET ptrdiff_t FN(CONCATENATE(int8_rows, INT8_WAY))(const int vectors, const struct FN(int8_panel) *p,
-                                                                         ptrdiff_t rows)
+ALWAYS_INLINE INT8_TARGET void FN(CONCATENATE(int8_rows, INT8_WAY))(const int vectors, const struct FN(int8_panel) *p,
+                                                                    ptrdiff_t rows)
 {
     ptrdiff_t i = 0;
 #define INT8_RUN(height) \
@@ -39,7 +39,6 @@ ALWAYS_INLINE INT8_TARGET ptrdiff_t FN(CONCATENATE(int8_rows, INT8_WAY))(const i
         FN(CONCATENATE(int8_tile, INT8_WAY))(height, vectors, p, i);
     INT8_HEIGHTS(INT8_RUN)
 #undef INT8_RUN
-    return i;
 }
 
 static INT8_TARGET void FN(CONCATENATE(int8_run, INT8_WAY))(const struct FN(int8_panel) *p, ptrdiff_t vectors, ptrdiff_t rows)
