@@ -1,9 +1,9 @@
-"""Training with products of bfloat16: ``python bench/bfloat16.py speed`` or ``... quality [MNIST.npz]``, about ten minutes each.
+"""Training with products of bfloat16: ``python bench/bfloat16.py speed`` or ``... quality``, about ten minutes each.
 
     speed     epochs of fastprop in float32 and bfloat16, and of PyTorch in float32, under autocast, and all in bfloat16, with the
               share of the processor's peak that they reach; with one thread and with all
     quality   test accuracy, loss curves and divergence in bfloat16 beside float32, over seeds and activations: digits of
-              scikit-learn, and 10,000 images of MNIST where a file with X and y is given
+              scikit-learn, and 10,000 images of MNIST where bench/README.md says that there are some
 
 Contenders take turns; times are medians of rounds, and so are ratios. Before the times, the accuracy of each is compared.
 """
@@ -116,23 +116,15 @@ def speed():
                 print(f"    {key:20} {np.median(seconds) * 1e3:8.2f} {gain:6.2f}{of_peak}  loss {losses[key]:.4f}")
 
 
-def quality(path=None):
+def quality():
     """Print means over the seeds for each set of data and activation."""
     warnings.simplefilter("ignore")
-    sets = {"digits": workloads.digits("float32")}
-    if path is not None:
-        with np.load(path) as file:
-            X, y = file["X"].reshape(len(file["y"]), -1).astype(np.float32), file["y"]
-        sets["MNIST"] = (X / X.max())[:10_000], y[:10_000]
     print(processor_name())
     print(f"{'':8} {'':10} {'accuracy in float32':>20} {'bfloat16':>9} {'loss apart at most':>20} {'at 10 times the rate':>22}")
-    for name, (X, y) in sets.items():
-        n = len(X) * 4 // 5
+    for name, (X, y) in workloads.quality_sets().items():
         for activation in ACTIVATIONS:
             scores, apart, diverged = [], [], []
-            for seed in SEEDS:
-                order = np.random.default_rng(seed).permutation(len(X))
-                train, test = order[:n], order[n:]
+            for seed, train, test in workloads.splits(len(X), SEEDS):
                 pair, great = [], []
                 for precision in (None, "bfloat16"):
                     given = QUALITY | {"activation": activation, "random_state": seed, "precision": precision}
@@ -153,6 +145,6 @@ def quality(path=None):
 
 if __name__ == "__main__":
     parts = {"speed": speed, "quality": quality}
-    if len(sys.argv) < 2 or sys.argv[1] not in parts:
+    if len(sys.argv) != 2 or sys.argv[1] not in parts:
         sys.exit(__doc__)
-    parts[sys.argv[1]](*sys.argv[2:])
+    parts[sys.argv[1]]()

@@ -1,9 +1,9 @@
-"""Predictions with fewer bits: ``python bench/precisions.py speed`` or ``... quality [MNIST.npz]``, some minutes each.
+"""Predictions with fewer bits: ``python bench/precisions.py speed`` or ``... quality``, some minutes each.
 
     speed     predictors of fastprop in float32, bfloat16 and int8, and onnxruntime in float32 and with its own int8, dynamic (with
               ranges of values from each call) and static (from training data); with one thread and with all
     quality   test accuracy in float32, bfloat16 and int8, over seeds and activations: digits of scikit-learn, and 10,000 images of
-              MNIST where a file with X and y is given
+              MNIST where bench/README.md says that there are some
 
 Contenders take turns; times are medians of rounds, and so are ratios. Before the times, their probabilities are compared.
 """
@@ -120,23 +120,15 @@ def speed():
                     print(f"  {key:26} {np.median(seconds) * 1e6:10.1f} {gain:6.2f}  error {errors[key]:.1g}", flush=True)
 
 
-def quality(path=None):
+def quality():
     """Print mean accuracies over the seeds for each set of data and activation."""
     warnings.simplefilter("ignore")
-    sets = {"digits": workloads.digits("float32")}
-    if path is not None:
-        with np.load(path) as file:
-            X, y = file["X"].reshape(len(file["y"]), -1).astype(np.float32), file["y"]
-        sets["MNIST"] = (X / X.max())[:10_000], y[:10_000]
     print(f"{processor_name()}, {active}")
     print(f"{'':8} {'':10} {'float32':>9} {'bfloat16':>9} {'int8':>9} {'calibrated':>11} {'a seed lost at most':>21}")
-    for name, (X, y) in sets.items():
-        n = len(X) * 4 // 5
+    for name, (X, y) in workloads.quality_sets().items():
         for activation in ACTIVATIONS:
             scores = []
-            for seed in SEEDS:
-                order = np.random.default_rng(seed).permutation(len(X))
-                train, test = order[:n], order[n:]
+            for seed, train, test in workloads.splits(len(X), SEEDS):
                 model = MLPClassifier(**QUALITY, activation=activation, random_state=seed).fit(X[train], y[train])
                 plain = compare_precisions(model, X[test], y[test])
                 calibrated = compare_precisions(model, X[test], y[test], X[train])
@@ -148,6 +140,6 @@ def quality(path=None):
 
 if __name__ == "__main__":
     parts = {"speed": speed, "quality": quality}
-    if len(sys.argv) < 2 or sys.argv[1] not in parts:
+    if len(sys.argv) != 2 or sys.argv[1] not in parts:
         sys.exit(__doc__)
-    parts[sys.argv[1]](*sys.argv[2:])
+    parts[sys.argv[1]]()

@@ -138,6 +138,22 @@ def mnist(dtype):
     return X.astype(dtype, copy=False), rng.integers(10, size=len(X))
 
 
+def quality_sets():
+    """{name: (X, y)} in float32: the digits, and where there are real ones 10,000 images of `mnist`."""
+    sets = {"digits": digits("float32")}
+    if mnist_source() != "synthetic images":
+        X, y = mnist("float32")
+        sets["MNIST"] = X[:10_000], y[:10_000]
+    return sets
+
+
+def splits(n, seeds):
+    """(seed, four fifths of n rows to train on, the others) for each seed."""
+    for seed in seeds:
+        order = np.random.default_rng(seed).permutation(n)
+        yield seed, order[: n * 4 // 5], order[n * 4 // 5 :]
+
+
 def word_counts(dtype, n_documents=700, n_words=10_000, density=0.02, n_classes=20):
     """(X, y): sparse counts; every class has some words that its documents have more often; frequencies fall as 1 / rank."""
     rng = np.random.default_rng(0)
