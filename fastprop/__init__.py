@@ -28,10 +28,10 @@ _HOMES = {
     "unpatch_sklearn": ".patch",
 }
 
-_PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "preprocessing")
+_PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "optim", "preprocessing")
 
-# Packages that are loaded when they are asked for, too, but not by `from fastprop import *`: they need more than fastprop does.
-_WITH_EXTRAS = ("dask", "onnx", "optim")
+# Likewise, but not for `from fastprop import *`: they need more than fastprop does.
+_WITH_EXTRAS = ("dask", "onnx")
 
 # What cannot be had without scikit-learn.
 _ON_SCIKIT_LEARN = {

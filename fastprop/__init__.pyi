@@ -5,6 +5,7 @@ from . import export as export
 from . import inspection as inspection
 from . import kernels as kernels
 from . import nn as nn
+from . import optim as optim
 from . import preprocessing as preprocessing
 from .composites import to_sklearn as to_sklearn
 from .config import show_config as show_config
@@ -32,6 +33,7 @@ __all__ = [
     "inspection",
     "kernels",
     "nn",
+    "optim",
     "patch_sklearn",
     "preprocessing",
     "show_config",

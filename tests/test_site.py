@@ -34,7 +34,8 @@ OPTIONS = [
     "--hide-scrollbars",
 ]
 # What is wrong with a page: loaded from elsewhere, pictures that are not there, boxes that reach beyond the window and are not in
-# something that scrolls. (In the theme the whole article scrolls when something is too wide, and the page itself never does.)
+# something that scrolls, settings that were meant to be front matter. (In the theme the whole article scrolls when something is too
+# wide, and the page itself never does.)
 LOOK = """
 const wrong = [], width = document.documentElement.clientWidth;
 for (const entry of performance.getEntriesByType("resource"))
@@ -47,6 +48,8 @@ const wide = [...document.querySelectorAll("main article *")].filter(
     box => box.getBoundingClientRect().right > width + 1 && box.checkVisibility() && !scrolls(box.parentElement));
 if (wide.length || document.documentElement.scrollWidth > width)
     wrong.push("is wider than the window: " + wide.slice(0, 3).map(box => box.tagName + "." + box.className).join(", "));
+if (document.body.textContent.includes("html_theme."))
+    wrong.push("shows settings of the theme");
 return wrong;
 """
 

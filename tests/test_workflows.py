@@ -51,6 +51,11 @@ def test_ci_asks_for_every_module_that_is_compiled():
     assert {path.stem for path in (ROOT / "kernels" / "cython_backend").glob("_*.pyx")} == {f"_{isa}" for isa in isas}
 
 
+def test_ci_builds_with_what_pyproject_requires(pyproject):
+    (required,) = re.findall(r"^BUILD_REQUIRES=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert re.findall(r"'([^']+)'", required) == pyproject["build-system"]["requires"]
+
+
 def test_the_recipe_is_that_of_pyproject(pyproject):
     recipe = (ROOT / "conda" / "recipe" / "recipe.yaml").read_text()
     run = recipe.split("  run:\n")[1].split("\n\n")[0]

@@ -70,5 +70,5 @@ def comment(lines: Sequence[str]) -> str:
 
 def quoted(value: Any) -> str:
     """A name or label as it can stand in a comment: ASCII, and nothing that ends it, begins one or is a trigraph."""
-    text = ascii(value if isinstance(value, str) else value.item() if isinstance(value, np.generic) else value)
+    text = ascii(value.item() if isinstance(value, np.generic) else value)
     return text.replace("*/", "*\\/").replace("/*", "/\\*").replace("??", "?\\?")
