@@ -34,6 +34,22 @@ struct FN(int8_way) {
     void (*run)(const struct FN(int8_panel) *p, ptrdiff_t vectors, ptrdiff_t rows);
 };
 
+/* A tile of c from its sums of products. */
+static __attribute__((noinline)) void FN(int8_finish)(int rows, int vectors, const struct FN(int8_panel) *p, ptrdiff_t first,
+                                                      const UNSIGNED_VEC *sums)
+{
+    for (int j = 0; j < vectors; j++) {
+        const VEC scale = FN(load)(p->scale + j * LANES), sum = FN(load)(p->sums + j * LANES), bias = FN(load)(p->bias + j * LANES);
+        const ptrdiff_t lanes = j == vectors - 1 ? p->last : LANES;
+        REAL *c = p->c + first * p->c_stride + j * LANES;
+        for (int i = 0; i < rows; i++, c += p->c_stride) {
+            const VEC products = __builtin_convertvector((INT_VEC)sums[i * vectors + j], VEC);
+            const VEC v = bias + p->low[first + i] * sum + p->step[first + i] * scale * products;
+            FN(store_upto)(c, p->relu ? FN(relu)(v) : v, lanes);
+        }
+    }
+}
+
 #define INT8_WAY pairs
 #define INT8_TARGET
 #if defined(__AVX512BW__) && VECTOR_BYTES == 64
@@ -136,28 +152,26 @@ static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier,
     typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
     typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
     VEC least = FN(broadcast)(INFINITY), most = -least;
-    INT_VEC wrong = {};
+    VEC wrong = {}; /* NaN where there is NaN or infinity, else 0 */
     ptrdiff_t k = 0;
     for (; k + LANES <= n; k += LANES) {
+        __builtin_prefetch((const char *)(x + k) + GATHER_AHEAD, 0, L2_CACHE);
         const VEC v = FN(load)(x + k) * FN(load)(multiplier + k) - FN(load)(shift + k);
-        wrong |= (INT_VEC)(v - v);
+        wrong += v - v;
         least = FN(smaller)(v, least);
         most = FN(larger)(v, most);
     }
     if (k < n) {
         const INT_VEC there = FN(first_lanes)(n - k);
         const VEC v = FN(load_upto)(x + k, n - k) * FN(load)(multiplier + k) - FN(load)(shift + k);
-        wrong |= there & (INT_VEC)(v - v);
+        wrong += FN(keep)(there, v - v);
         least = FN(smaller)(FN(select)(there, v, least), least);
         most = FN(larger)(FN(select)(there, v, most), most);
     }
     REAL lowest = -FN(horizontal_max)(-least);
     *step = (FN(horizontal_max)(most) - lowest) / 255, *low = lowest;
     REAL inverse = 1 / *step;
-    INTEGER is_wrong = 0;
-    for (int i = 0; i < LANES; i++)
-        is_wrong |= wrong[i];
-    if (is_wrong || !isfinite(*step))
+    if (isnan(FN(horizontal_sum)(wrong)) || !isfinite(*step))
         *step = *low = NAN, inverse = lowest = 0;
     else if (!isfinite(inverse)) /* one value, or nearly */
         *step = inverse = 0;

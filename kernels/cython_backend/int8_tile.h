@@ -20,14 +20,10 @@ ALWAYS_INLINE INT8_TARGET void FN(CONCATENATE(int8_tile, INT8_WAY))(const int ro
                 acc[i * vectors + j] = INT8_DOT(acc[i * vectors + j], all, w[j]);
         }
     }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vectors; j++) {
-            const VEC sums = __builtin_convertvector((INT_VEC)acc[i * vectors + j], VEC);
-            const VEC offset = FN(load)(p->bias + j * LANES) + p->low[first + i] * FN(load)(p->sums + j * LANES);
-            const VEC v = offset + p->step[first + i] * FN(load)(p->scale + j * LANES) * sums;
-            FN(store_upto)(p->c + (first + i) * p->c_stride + j * LANES, p->relu ? FN(relu)(v) : v,
-                           j == vectors - 1 ? p->last : LANES);
-        }
+    UNSIGNED_VEC sums[TILE_ROWS * TILE_VECTORS]; /* in memory, so that acc is in registers */
+    UNROLL for (int i = 0; i < rows * vectors; i++)
+        sums[i] = acc[i];
+    FN(int8_finish)(rows, vectors, p, first, sums);
 }
 
 ALWAYS_INLINE INT8_TARGET void FN(CONCATENATE(int8_rows, INT8_WAY))(const int vectors, const struct FN(int8_panel) *p,

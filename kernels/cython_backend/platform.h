@@ -108,7 +108,8 @@ enum { TRANSPOSED_BYTES = 256 * 1024 };
 /* With at most this many classes softmax keeps one row in each lane; with more, one row is spread over the lanes. */
 enum { FEW_CLASSES = 32 };
 
-/* How many bytes ahead of their use rows are fetched that will be gathered: they lie anywhere in memory. */
+/* How many bytes ahead of their use rows are fetched: those that will be gathered lie anywhere in memory, and those whose codes are
+ * made are read faster than the processor fetches them by itself. */
 enum { GATHER_AHEAD = 8192 };
 
 /* SPARSE_VECTORS where the pass ends in an update of what it summed up. */

@@ -110,10 +110,10 @@ ALWAYS_INLINE void FN(stream)(REAL *p, VEC v)
 
 ALWAYS_INLINE REAL FN(horizontal_max)(VEC v)
 {
-    REAL best = v[0];
-    UNROLL for (int i = 1; i < LANES; i++)
-        best = best >= v[i] ? best : v[i]; /* a NaN in v[i] stays */
-    return best;
+    UNROLL for (int width = LANES / 2; width > 0; width /= 2)
+        UNROLL for (int i = 0; i < width; i++)
+            v[i] = v[i] > v[i + width] ? v[i] : v[i + width];
+    return v[0];
 }
 
 ALWAYS_INLINE REAL FN(horizontal_sum)(VEC v)
