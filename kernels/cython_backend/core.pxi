@@ -65,7 +65,8 @@ cdef const kernels *kernels_of_type(int number) except NULL:
     cdef const kernels *found = (FLOAT_KERNELS if number == cnp.NPY_FLOAT32 else DOUBLE_KERNELS if number == cnp.NPY_FLOAT64
                                  else BFLOAT16_KERNELS if number == cnp.NPY_UINT16 else NULL)
     if found == NULL:
-        raise TypeError(f"this module has no kernels for {cnp.PyArray_DescrFromType(number)}")
+        name = "bfloat16" if number == cnp.NPY_UINT16 else cnp.PyArray_DescrFromType(number)
+        raise TypeError(f"this module has no kernels for {name}")
     return found
 
 
