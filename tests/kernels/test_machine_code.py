@@ -167,6 +167,22 @@ def test_the_tile_of_bfloat16_stays_in_registers(machine_code, kind):
         assert len(machine_code.memory(loop)) == tile.rows + tile.vectors
 
 
+@pytest.mark.parametrize("product", ["v?pmaddwd", r"vpdpbusd|\{vex\}"], ids=["pairs of 16 bits", "four bytes"])
+def test_the_tile_of_int8_stays_in_registers(machine_code, functions, isa, product):
+    """Its loop adds up groups of products for each register; objdump writes AVX-VNNI as {vex} vpdpbusd."""
+    tile = TILES[isa]
+    if isa == "baseline" and "vpdpbusd" in product:
+        pytest.skip("SSE2 has no such instruction")
+    loops = [
+        loop
+        for code in functions.values()
+        for loop in machine_code.loops(code)
+        if on_registers(loop, product, tile) == tile.steps * tile.rows * tile.vectors and machine_code.memory(loop)
+    ]
+    assert len(loops) == 1
+    assert spills(machine_code, loops[0]) == []
+
+
 def test_avx2_has_no_masked_stores(functions):
     """With which rows of odd lengths would end, at 13 cycles each on an EPYC; AVX-512's have another name, and are fast."""
     masked = [i for code in functions.values() for i in code if i.name.startswith("vmaskmov")]
