@@ -3,9 +3,12 @@
 import re
 import sys
 
+import pytest
+
 from bench import versions
 
 
+@pytest.mark.full
 def test_a_version_against_itself(capsys, monkeypatch):
     monkeypatch.setattr(versions, "EPOCHS", {"iris-like": 200})
     versions.main(sys.executable, 1)

@@ -58,6 +58,7 @@ def test_an_error_on_one_rank_ends_all(engine):
     assert "OSError: the disk is gone" in done.stderr
 
 
+@FULL
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_rank_ends_all_and_the_checkpoint_goes_on(engine, tmp_path):
     checkpoint = tmp_path / "fit.npz"

@@ -40,6 +40,7 @@ def test_a_worker_joins_and_another_retires(client, cluster, lazy, options, undi
     cluster.scale(2)
 
 
+@pytest.mark.full
 def test_the_source_is_gone(client, rows, options, at_epochs, kill, tmp_path):
     X, y = rows
     np.save(tmp_path / "X.npy", X)
@@ -103,6 +104,7 @@ DRIVER = """
 """
 
 
+@pytest.mark.full
 def test_the_driver_is_killed(client, lazy, options, same_weights, tmp_path, capsys):
     path = tmp_path / "fit.npz"
     options = options | {"sync_every": 6, "ema_decay": 0.9, "normalization": "batch", "dropout": 0.1, "n_iter_no_change": 100}

@@ -4,6 +4,7 @@ The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to
 everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -389,18 +390,43 @@ def pytest_collection_finish(session):
     dtypes = [dtype for dtype in ("float64", "float32") if tests_of[dtype] > 100]
     if not dtypes or session.config.option.collectonly or os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
         return  # for a few tests it would be more than they need
-    process = subprocess.Popen([sys.executable, __file__, *dtypes], stderr=subprocess.DEVNULL)
+    command = [sys.executable, __file__, "1" if is_plain(session.config) else "2", *dtypes]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     session.config.add_cleanup(process.wait)  # the last one that is added is the first that is called
     session.config.add_cleanup(process.kill)
 
 
-def compile_with_numba(dtype):
+def is_plain(config):
+    return config.option.markexpr == "not full"
+
+
+@pytest.fixture(autouse=True)
+def builds_of_numba(request, monkeypatch):
+    """In a plain run whole networks take Numba's builds for one thread, whatever the number: they have the same bits.
+
+    Those with threads take as long again to compile, and are for a full run; a plain run has threads in the products of layers.
+    """
+    if uses_numba(request.node) and is_plain(request.config):
+        for function in threaded_functions_of_networks():
+            monkeypatch.setitem(vars(function), "parallel", function.serial)
+
+
+@functools.cache
+def threaded_functions_of_networks():
+    from fastprop.kernels.numba_backend import batch, jit, network, training
+
+    values = (value for module in (batch, network, training) for value in vars(module).values())
+    return [value for value in values if isinstance(value, jit.Threaded)]
+
+
+def compile_with_numba(dtype, n_threads):
     backend = kernels.load("numba")
-    for n_threads in (1, 2):
-        for call in make_calls(7, np.random.default_rng(0), dtype).values():
-            call.results(backend, n_threads=n_threads)
+    for call in make_calls(7, np.random.default_rng(0), dtype).values():
+        call.results(backend, n_threads=n_threads)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        compile_with_numba(np.dtype(name))
+    most_threads, *dtypes = sys.argv[1:]
+    for name in dtypes:
+        for n_threads in range(1, int(most_threads) + 1):
+            compile_with_numba(np.dtype(name), n_threads)

@@ -16,8 +16,12 @@ from fastprop.kernels.layer_table import LayerProgram, n_buffers, n_parameters
 from fastprop.kernels.spec import COLUMN, ENCODINGS, LOSS_CODES, OPTIMIZER_CODES, Rows
 
 EPSILON, UNIT = 2.0**-24, 2.0**-8  # half a unit in the last place of float32 and of bfloat16, relative
-# The modules that multiply bfloat16, each by a candidate that has it
-CANDIDATES = {names[0]: candidate for candidate in reversed(dispatch.REGISTRY) if (names := candidate.bfloat16)}
+# The modules that multiply bfloat16, each by a candidate that has it; not by Numba, which would compile its own float32 for it
+CANDIDATES = {
+    names[0]: candidate
+    for candidate in reversed(dispatch.REGISTRY)
+    if (names := candidate.bfloat16) and candidate.backend != "numba"
+}
 
 
 @pytest.fixture(scope="module", params=CANDIDATES.values(), ids=lambda candidate: candidate.bfloat16[0].rpartition(".")[2])

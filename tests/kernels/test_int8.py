@@ -87,6 +87,7 @@ def test_outputs_are_those_of_numpy(backend, rng, sizes):
                 np.testing.assert_array_equal(run(backend, layers, params, codes, scales, x, n_threads), single)
 
 
+@pytest.mark.other_types
 def test_all_kinds_of_rows(backend, rng):
     program = LayerProgram(40).linear(64).layer_norm()
     program.activation("gelu").linear(64)
@@ -134,6 +135,7 @@ def test_rows_without_a_range_and_rows_that_are_not_finite(backend, rng):
     assert np.isnan(run(backend, layers, params, codes, scales, x)).all()
 
 
+@pytest.mark.other_types
 def test_layers_outside_the_limits_keep_their_weights(backend, rng):
     sizes = (31, 40, 15, 16)
     layers = layer_table(sizes, "relu", "identity")
@@ -173,6 +175,7 @@ def test_rows_of_float64_are_refused(backend, rng):
 
 
 @pytest.mark.parametrize("n", [1, 3, 40, 600])
+@pytest.mark.other_types
 def test_bfloat16_from_rows_of_float32(backend, rng, n):
     """Their rounding is a part of the call: the bits of rows that were rounded before."""
     layers = layer_table((40, 64, 10), "relu", "softmax")
