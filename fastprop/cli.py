@@ -1,6 +1,7 @@
 """The command line: ``fastprop demo`` trains on real data next to scikit-learn, ``fastprop info`` prints the configuration."""
 
 import argparse
+import os
 import sys
 
 from . import __version__
@@ -28,7 +29,11 @@ def main(argv=None):
     if arguments.command == "info":
         from .config import show_config
 
-        show_config()
+        try:
+            show_config()
+            sys.stdout.flush()
+        except BrokenPipeError:  # of a reader that has seen enough, such as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
     try:

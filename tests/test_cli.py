@@ -54,6 +54,15 @@ def test_info(capsys):
     assert capsys.readouterr().out == output
 
 
+def test_a_reader_of_info_that_has_seen_enough(tmp_path):
+    """Such as head: there is nobody to print to, which is no fault."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        result = subprocess.run([sys.executable, "-m", "fastprop", "info"], stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_info_names_what_was_forced():
     environment = os.environ | {"FASTPROP_BACKEND": "reference", "OMP_NUM_THREADS": "3"}
     environment.pop("FASTPROP_ISA", None)

@@ -20,7 +20,7 @@ from ..precision import Precision
 from ..preprocessing.encoder import CategoricalFeatures, NumericEncoding
 from . import recipe
 from .base import BaseTabular
-from .targets import LEAST, Scale, require_no_gaps
+from .targets import LEAST, Scale, require_no_gaps, require_numbers
 
 RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"]
 # Those whose predictions are exp(logit)
@@ -285,6 +285,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _checked_targets(self, y):
         require_no_gaps(y)
+        require_numbers(y)
         y = raveled(_check_y(y, multi_output=True, y_numeric=True, estimator=self)).astype(np.float64)
         assert_all_finite(y, input_name="y")  # None among objects has only now become NaN
         if self.loss == "poisson" and not (np.all(y >= 0) and np.any(y > 0)):

@@ -18,16 +18,38 @@ LEAST = 1e-30
 
 def require_no_gaps(y: ArrayLike) -> None:
     """Refuse targets of which some are missing: None, NaN, or the NA and NaT of pandas."""
-    try:
-        values = np.asarray(y, None if hasattr(y, "dtype") else object)
-    except ValueError:  # lists of different lengths, which the checks of y name
-        return
-    if values.ndim not in (1, 2) or values.dtype.kind not in "fO":
+    values = _as_given(y)
+    if values.dtype.kind not in "fO":
         return
     gaps = np.isnan(values) if values.dtype.kind == "f" else np.vectorize(_is_gap, otypes=[bool])(values)
     if gaps.any():
         first = int(np.argmax(gaps.reshape(len(values), -1).any(axis=1)))
         raise ValueError(f"y must have no missing values (NaN, None); the first is in row {first}: leave such rows out")
+
+
+def require_numbers(y: ArrayLike) -> None:
+    """Refuse targets of a regression that are not numbers, such as names of classes."""
+    values = _as_given(y)
+    if values.dtype.kind in "OUS" and not _are_numbers(values):
+        row = next(i for i in range(len(values)) if not _are_numbers(values[i]))
+        raise ValueError(f"y must be numbers; got {values[row]} in row {row}. TabularClassifier is for classes")
+
+
+def _are_numbers(values):
+    try:
+        np.asarray(values).astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _as_given(y):
+    """y, with the numbers and other things of a list as they are; an empty array where it is none of one or two dimensions."""
+    try:
+        values = np.asarray(y, None if hasattr(y, "dtype") else object)
+    except ValueError:  # lists of different lengths, which the checks of y name
+        return np.empty(0)
+    return values if values.ndim in (1, 2) else np.empty(0)
 
 
 def _is_gap(value):

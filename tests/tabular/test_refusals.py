@@ -51,8 +51,8 @@ Y_AS_THEIRS = {
     "three dimensions": (Y[:, None, None], LABELS[:, None, None]),
     "too few": (Y[1:], LABELS[1:]),
     "complex": (Y + 1j, LABELS + 1j),
-    "not of the kind": (["a"] * N, Y),
-    "words": (np.array(["a"] * N, dtype=object), np.array([1, "a"] * 15, dtype=object)),
+    "not of the kind": (None, Y),
+    "words": (None, np.array([1, "a"] * 15, dtype=object)),
 }
 
 
@@ -80,6 +80,15 @@ def test_gaps_in_y(gap):
             model(**SMALL).fit(X, np.full(N, np.nan))
         with pytest.raises(ValueError, match=message.format(3).replace("^", "^y_val: ")):
             model(**SMALL).fit(X, LABELS, X_val=X, y_val=one(1.0 * LABELS, np.nan))
+
+
+def test_text_in_y_of_a_regressor():
+    y = ["1.5", 2] * (N // 2)
+    TabularRegressor(**SMALL).fit(X, y)  # text of numbers, as theirs
+    y[3] = "high"
+    for given in (y, np.array(y), pd.Series(y)):
+        with pytest.raises(ValueError, match=r"^y must be numbers; got high in row 3\. TabularClassifier is for classes$"):
+            TabularRegressor(**SMALL).fit(X, given)
 
 
 @pytest.mark.parametrize("targets", [np.c_[LABELS, LABELS], np.c_[LABELS > 0, LABELS > 1]], ids=["two columns", "indicators"])
