@@ -1,22 +1,23 @@
-"""Layers, losses and optimizers to compose networks from, thin over the kernels.
+"""Layers, losses and optimizers to build networks from: a thin interface to the kernels.
 
-Every layer has ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``, whose
-``fit`` and ``predict`` every model has.
+Every layer has its own ``forward`` and ``backward``; there is no tape. Start with ``help(nn.Sequential)`` and ``help(nn.Module)``,
+from which every model inherits ``fit`` and ``predict``.
 
-* Models: `mlp`, `Sequential`, `Module` and `Parameter`; `load` reads what ``save`` has written.
-* Layers: `Linear`, `Dropout`, `BatchNorm1d`, `LayerNorm`; weights by `init`.
+* Models: `mlp`, `Sequential`, `Module` and `Parameter`; `load` reads a file that ``save`` wrote.
+* Layers: `Linear`, `Dropout`, `BatchNorm1d`, `LayerNorm`; `init` has the initializers.
 * Activations: `Identity`, `ReLU`, `LeakyReLU`, `ELU`, `SELU`, `GELU`, `SiLU`, `Mish`, `Softplus`, `Sigmoid`, `Tanh`, `Softmax`,
   and `Activation` for one of your own.
 * Blocks: `Residual`, `Highway`, `DenseConcat`, `Checkpoint`.
-* Graphs: `Graph` and `Input`, formulas of `Value`, with `functional`; the modules `Add`, `Multiply`, `Concat`.
+* Graphs: `Graph` and `Input`, formulas of `Value`, functions in `functional`; the modules `Add`, `Multiply`, `Concat`.
 * Losses: `SoftmaxCrossEntropy`, `BinaryCrossEntropy`, `MSELoss`, `L1Loss`, `HuberLoss`, `QuantileLoss`, `PoissonLoss`, `GammaLoss`,
   `TweedieLoss`; `ElementwiseLoss` for one of your own, with the base `Loss`.
-* Optimizers: `SGD`, `Adam`, `AdamW`, `RMSprop`, with the base `Optimizer`; before their step `clip_grad_norm`, `clip_grad_value`.
+* Optimizers: `SGD`, `Adam`, `AdamW`, `RMSprop`, with the base `Optimizer`; to call before a step: `clip_grad_norm`,
+  `clip_grad_value`.
 * Errors: `LayerError`, `ShapeError`, `NoForwardError`.
 
-Random numbers: a number as ``random_state`` gives the same ones in every run; a Generator or RandomState is drawn from. None draws
-from a new Generator, which is different in every run and which ``np.random.seed`` does not change. To have a whole script
-reproducible, make one ``rng = np.random.default_rng(0)`` and give it to all layers and to ``fit``.
+Random numbers: an integer as ``random_state`` is a seed, which gives the same numbers in every run. A Generator or RandomState is
+used as it is. None makes a new Generator, which differs in every run; ``np.random.seed`` does not affect it. To make a whole script
+reproducible, create one ``rng = np.random.default_rng(0)`` and pass it to all layers and to ``fit``.
 """
 
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop

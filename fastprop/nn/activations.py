@@ -1,4 +1,4 @@
-"""The activations as layers of their own, a class for each in the specification, and softmax. Constants are PyTorch's defaults."""
+"""Activations as layers: a class for each activation in `kernels.spec`, and softmax. Constants are PyTorch's defaults."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ACTIVATION_LAYERS: dict[str, type[_Elementwise]] = {}
 
 
 class _Elementwise(Module):
-    """``a = f(x)``, x of any shape, with the f that has a name in the specification."""
+    """``a = f(x)`` for x of any shape, where f is an activation of the specification, by its name there."""
 
     _name: ActivationName
 
     @property
     def symbol(self) -> str:
-        """What stands for it in a `Graph`."""
+        """The text for it in a printed or drawn `Graph`."""
         return self._name
 
     def __init_subclass__(cls, name: ActivationName | None = None) -> None:
         super().__init_subclass__()
-        if name is not None:  # a class derived from one of these has the same f
+        if name is not None:  # a subclass of one of these has the same f
             cls._name = name
             ACTIVATION_LAYERS[name] = cls
 
@@ -78,7 +78,7 @@ class ReLU(_Elementwise, name="relu"):
 
 
 class LeakyReLU(_Elementwise, name="leaky_relu"):
-    """``a = x`` above 0, else ``0.01 x``; the derivative at 0 is 0.01.
+    """``a = x`` for x > 0, else ``0.01 x``; the derivative at 0 is 0.01.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class LeakyReLU(_Elementwise, name="leaky_relu"):
 
 
 class ELU(_Elementwise, name="elu"):
-    """``a = x`` above 0, else ``exp(x) - 1`` (Clevert, Unterthiner, Hochreiter, 2016).
+    """``a = x`` for x > 0, else ``exp(x) - 1`` (Clevert, Unterthiner, Hochreiter, 2016).
 
     Examples
     --------
@@ -100,7 +100,7 @@ class ELU(_Elementwise, name="elu"):
 
 
 class SELU(_Elementwise, name="selu"):
-    """``a = scale x`` above 0, else ``scale alpha (exp(x) - 1)``; scale = 1.0507 and alpha = 1.6733 to four places.
+    """``a = scale x`` for x > 0, else ``scale alpha (exp(x) - 1)``; scale = 1.0507 and alpha = 1.6733 to four places.
 
     It keeps means near 0 and variances near 1 from layer to layer (Klambauer et al., *Self-normalizing neural networks*, 2017).
 
@@ -113,7 +113,7 @@ class SELU(_Elementwise, name="selu"):
 
 
 class GELU(_Elementwise, name="gelu"):
-    """``a = x Phi(x)`` with the normal distribution function, the exact form (Hendrycks and Gimpel, 2016).
+    """``a = x Phi(x)``, exactly, with the standard normal distribution function Phi (Hendrycks and Gimpel, 2016).
 
     Examples
     --------
@@ -146,7 +146,7 @@ class Mish(_Elementwise, name="mish"):
 
 
 class Softplus(_Elementwise, name="softplus"):
-    """``a = log(1 + exp(x))``; x itself above 20.
+    """``a = log(1 + exp(x))``, computed as x for x > 20.
 
     Examples
     --------
@@ -181,7 +181,7 @@ class Tanh(_Elementwise, name="tanh"):
 class Softmax(Module):
     """``probs = exp(x) / sum over the row of exp(x)``; backward ``dx = probs * (dprobs - sum over the row of dprobs * probs)``.
 
-    Before a cross-entropy it is not needed: `SoftmaxCrossEntropy` takes logits.
+    Do not put it before `SoftmaxCrossEntropy`, which takes logits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A limit on the arrays of a model while it is made from a file, so that a damaged file does not allocate without bound."""
+"""Limit the size of the arrays of a model that is made from a file, so that a damaged file cannot allocate unlimited memory."""
 
 import math
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ _room = ContextVar("room", default=None)
 
 
 class Room:
-    """How many more numbers the parameters and buffers of a model can have.
+    """How many more elements the parameters and buffers of a model may have in total.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Room:
 
 @contextmanager
 def allocating_in(room):
-    """Let `sized` count down a `Room` in a block of code; None: do not count."""
+    """Within a block of code, make `sized` subtract from a `Room`; with None, nothing is counted."""
     token = _room.set(room)
     try:
         yield
@@ -30,10 +30,10 @@ def allocating_in(room):
 
 
 def sized(*shape):
-    """The shape of an array for a parameter or buffer, if there is room for it: ask before it is allocated."""
+    """Return the shape of an array for a parameter or buffer if there is room for it; call this before allocating it."""
     room = _room.get()
     if room is not None:
         room.size -= math.prod(shape)
         if room.size < 0:
-            raise ValueError(f"there are fewer numbers than the layers need, one of which has an array of shape {shape}")
+            raise ValueError(f"there are fewer numbers than the layers need; one of them has an array of shape {shape}")
     return shape

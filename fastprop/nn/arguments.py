@@ -1,7 +1,7 @@
-"""Arguments in another form than they must have: what can be understood is, for all else one message says what to write.
+"""Checks of arguments that may have the wrong form; where the meaning is not clear, the error says what to write instead.
 
-A class in place of an instance, text in place of an object, a NumPy function in place of an activation, arguments in
-another order. It is called where arguments come in, before anything is computed.
+Examples are a class instead of an instance, a string instead of an object, a NumPy function instead of an activation, and arguments
+in the wrong order. The checks run before anything is computed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .graph import Graph
 from .losses import Loss
 from .module import Module
 
-# Losses and optimizers by the names in the specification
+# Class names of the losses by their names in the specification, and of the optimizers by their names in lower case
 LOSS_NAMES = {name: cls.__name__ for cls in Loss.__subclasses__() for name, entry in LOSSES.items() if cls.kernel is entry}
 OPTIMIZER_NAMES = {cls.__name__.lower(): cls.__name__ for cls in vars(optim).values() if isinstance(cls, type)}
-# What other packages call some of them, and some activations
+# Names that other packages use for some losses and activations
 LOSS_NAMES |= {"mse": "MSELoss", "mean_squared_error": "MSELoss", "mae": "L1Loss", "l1": "L1Loss"}
 LOSS_NAMES |= dict.fromkeys(("bce", "binary_crossentropy"), "BinaryCrossEntropy")
 LOSS_NAMES |= dict.fromkeys(
@@ -44,7 +44,7 @@ def check_model(model: Any) -> None:
                 f"{where}: has no backward; define backward(self, dout, accumulate=False), "
                 "which returns the gradient with respect to the input of forward"
             )
-        arguments = (None, False) if name else (None,)  # what containers call it with, and what calls the model's
+        arguments = (None, False) if name else (None,)  # as containers call a layer's backward, and `fit` the model's
         try:
             inspect.signature(module.backward).bind(*arguments)
         except TypeError:
@@ -53,7 +53,7 @@ def check_model(model: Any) -> None:
 
 
 def _called_backward(model, prefix=""):
-    """(name, module) of the model and all inside whose backward fastprop calls: a module of the user's own does that by itself."""
+    """(name, module) of the model and of each module in it whose backward fastprop calls; a user's module calls its children's."""
     yield prefix, model
     if type(model).__module__.startswith("fastprop."):
         for name, child in model.named_children():
@@ -61,7 +61,7 @@ def _called_backward(model, prefix=""):
 
 
 def check_loss(loss: Any) -> None:
-    """Raise an error unless it is a loss: it can be called, and has a backward."""
+    """Raise an error unless it is a loss: a callable with a backward."""
     if isinstance(loss, str):
         known = LOSS_NAMES.get(loss.lower().removesuffix("loss").rstrip("_"), loss if loss in LOSS_NAMES.values() else "MSELoss")
         raise TypeError(f"loss must be a loss, such as nn.{known}(); got {described(loss)}")
@@ -73,11 +73,12 @@ def check_optimizer(optimizer: Any) -> None:
     """Raise an error unless it is an optimizer."""
     if not isinstance(optimizer, Optimizer):
         known = OPTIMIZER_NAMES.get(optimizer.lower(), "Adam") if isinstance(optimizer, str) else "Adam"
-        raise TypeError(f"optimizer must be one of fastprop.nn, such as nn.{known}(model.parameters()); got {described(optimizer)}")
+        expected = f"an optimizer of fastprop.nn, such as nn.{known}(model.parameters())"
+        raise TypeError(f"optimizer must be {expected}; got {described(optimizer)}")
 
 
 def check_model_and_loss(model: Any, loss: Any) -> None:
-    """Raise an error unless these are the two that a check of gradients, or a trace, begins with."""
+    """Raise an error unless these are a model and a loss, the first two arguments of a gradient check or of a trace."""
     if isinstance(loss, Module):
         if isinstance(model, Loss):
             raise TypeError(f"model and loss are swapped; write the model first, then the loss; got {described(model)} as model")
@@ -90,7 +91,7 @@ def check_model_and_loss(model: Any, loss: Any) -> None:
 
 
 def check_fit(model: Any, loss: Any, optimizer: Any, X: Any, y: Any) -> None:
-    """Raise an error unless `Module.fit` can begin with these, as far as that can be seen without computing anything."""
+    """Raise an error unless `Module.fit` can start with these arguments, as far as that is clear without computing anything."""
     if isinstance(loss, Optimizer) and not isinstance(optimizer, Optimizer):
         raise TypeError("loss and optimizer are swapped; write fit(X, y, loss, optimizer)")
     if isinstance(X, (Loss, Optimizer, Module)) or isinstance(y, (Loss, Optimizer, Module)):
@@ -104,15 +105,15 @@ def check_fit(model: Any, loss: Any, optimizer: Any, X: Any, y: Any) -> None:
 
 
 def check_data(model: Any, X: Any, y: Any) -> None:
-    """Raise an error unless X and y are arrays with rows for a model; what a tuple or a sparse X has is checked later."""
+    """Raise an error unless X and y are arrays with rows for a model; what is in a tuple or a sparse X is checked later."""
     shapes = [None if isinstance(X, tuple) or is_sparse(X) else as_array("X", X).shape, as_array("y", y).shape]
     for name, given, shape in zip(("X", "y"), (X, y), shapes, strict=True):
         if shape == ():
             raise ValueError(f"{name} must be an array with a row for each sample; got {described(given)}")
     if shapes[0] is not None and len(shapes[0]) == 1 and _takes_rows(model):
         if len(shapes[1]) == 2 and shapes[1][:1] == shapes[0]:
-            raise ValueError(f"X and y are swapped, or X lacks its columns; got shapes {shapes[0]} and {shapes[1]}")
-        raise ValueError(f"X must have a row for each sample, (n, n_in); got {shapes[0]}; for one column write X.reshape(-1, 1)")
+            raise ValueError(f"X and y are swapped, or X has no columns; got shapes {shapes[0]} and {shapes[1]}")
+        raise ValueError(f"X must have shape (n, n_in), a row per sample; got {shapes[0]}; for one column write X.reshape(-1, 1)")
 
 
 def _takes_rows(model):
@@ -127,7 +128,7 @@ def activation_name(activation: Any) -> ActivationName:
         return name
     if isinstance(activation, str) and activation in ACTIVATIONS:
         return activation
-    message = f"activation must be one of {list(ACTIVATIONS)}, any other is a layer of its own after this one"
+    message = f"activation must be one of {list(ACTIVATIONS)}; put any other activation after this layer, as a separate layer"
     if isinstance(activation, str):
         known = FUNCTION_NAMES.get(activation.lower(), activation.lower())
         hint = f"; write {known!r}" if known in ACTIVATIONS else ""

@@ -1,4 +1,4 @@
-"""Inputs of layers, converted to what the raw kernels read. Layers check arrays only here."""
+"""Convert the inputs of layers to arrays as the raw kernels read them. Layers check arrays only here."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,7 +16,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def one_row_too(method: Method) -> Method:
-    """A forward or backward of rows (n, n_in) that takes one row (n_in,), too, and returns one row for it."""
+    """Let a forward or backward of rows (n, n_in) also take a single row (n_in,), for which it returns a single row."""
 
     @wraps(method)
     def of_any(self, *args, **options):
@@ -53,7 +53,7 @@ def like(layer, name, array, shape, dtype):
 
 
 def any_shape(layer, name, array):
-    """`any_matrix` of an array of any shape, whose elements are one row if it is no matrix; and its shape."""
+    """`any_matrix` for an array of any shape, and that shape; an array that is not a matrix becomes one row."""
     if type(array) is np.ndarray and array.ndim == 2:
         return any_matrix(layer, name, array), array.shape
     (array,) = any_floats(layer, [array])
@@ -61,7 +61,7 @@ def any_shape(layer, name, array):
 
 
 def any_matrix(layer, name, array):
-    """The array as the kernels read it, (n, any): float32 stays, all other numbers become float64."""
+    """The array as the kernels read it, with any number of columns: float32 stays float32, other dtypes become float64."""
     if type(array) is np.ndarray and array.ndim == 2 and array.dtype in FLOAT_DTYPES and array.flags.carray:
         return array
     array = _floats(layer, name, array, np.float32 if getattr(array, "dtype", None) == np.float32 else np.float64)
@@ -71,7 +71,7 @@ def any_matrix(layer, name, array):
 
 
 def any_floats(layer, arrays):
-    """Arrays of any shape in one dtype: float32 if all are, else float64. As in PyTorch, numbers do not count beside arrays."""
+    """Arrays of any shape in one dtype: float32 if all are, else float64. As in PyTorch, scalars beside arrays do not count."""
     arrays = [np.asarray(array) for array in arrays]
     dtypes = {array.dtype for array in arrays if array.ndim} or {array.dtype for array in arrays}
     dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64

@@ -1,4 +1,4 @@
-"""Blocks with branches: Residual, Highway, DenseConcat. Where a value goes two ways, its gradients are added."""
+"""Blocks with branches: Residual, Highway, DenseConcat. Where a value takes several paths, their gradients are added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Residual(Module):
-    """``y = block(x) + x``; the gradient ``dx = block.backward(dy) + dy`` has the identity term that depth cannot make vanish.
+    """``y = block(x) + x``; the term dy of the gradient ``dx = block.backward(dy) + dy`` does not vanish with depth.
 
     Parameters
     ----------
@@ -73,13 +73,13 @@ class Highway(Module):
     n : int
         The number of columns of x and y.
     activation : str
-        That of f: a name that `Linear` takes.
+        The activation of f: a name that `Linear` takes.
     gate_bias : float
-        Where b_t begins; below zero the layer begins near the identity.
+        The initial value of b_t; with one below zero the layer starts near the identity.
     random_state : int, Generator, RandomState or None
         For the initial weights.
     dtype : {float64, float32}
-        Of the parameters; inputs are converted to it.
+        The dtype of the parameters; inputs are converted to it.
 
     References
     ----------
@@ -129,7 +129,7 @@ class Highway(Module):
 
 
 class DenseConcat(Module):
-    """Each block receives the input and the outputs of all blocks before it, side by side; so does what comes after.
+    """Each block takes the input and the outputs of all blocks before it, concatenated; the output is all of these.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class DenseConcat(Module):
         if self._saved is None:
             raise self.no_forward()
         dout = any_matrix(self, "dout", dout)
-        # From the last block to the first: when it is a block's turn, the gradient of its columns is complete.
+        # From the last block to the first, so that the gradient of a block's output is complete when its backward runs.
         for block, start in zip(reversed(self.blocks), reversed(self._saved), strict=True):
             dout = dout[:, :start] + block.backward(dout[:, start:], accumulate)
         return dout

@@ -11,19 +11,20 @@ from .parameter import Parameter
 
 
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
-    """Multiply all gradients by ``min(1, max_norm / (norm + 1e-6))``, as PyTorch does; their direction stays.
+    """Multiply all gradients by ``min(1, max_norm / (norm + 1e-6))``, as PyTorch does; their direction does not change.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Such as ``model.parameters()``; those without a gradient are left out.
+        Such as ``model.parameters()``; parameters without a gradient are skipped.
     max_norm : float
-        Above 0.
+        The largest norm allowed, above 0.
 
     Returns
     -------
     float
-        The norm of all gradients before: the root of the sum of all squares. If it is not finite, nothing is changed.
+        The norm before clipping: the square root of the sum of the squares of all gradients. If it is not finite, the gradients
+        are not changed.
 
     References
     ----------
@@ -52,14 +53,14 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
 
 def clip_grad_value(parameters: Iterable[Parameter], value: float) -> None:
-    """Clip every element of every gradient to [-value, value], which changes the direction.
+    """Clip every element of every gradient to [-value, value], which changes the gradients' direction.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Such as ``model.parameters()``; those without a gradient are left out.
+        Such as ``model.parameters()``; parameters without a gradient are skipped.
     value : float
-        Above 0.
+        The largest absolute value allowed, above 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sequential, and Checkpoint, which saves memory."""
+"""Sequential, mlp, and Checkpoint, which saves memory."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Sequential(Module):
-    """Layers one after the other.
+    """Layers in a row: each takes the output of the one before.
 
     Parameters
     ----------
     *layers : Module
-        From the first to the last; none may be there twice.
+        From the first to the last. No layer may appear twice.
     checkpoint_every : int or None
-        Keep only the input of every group of this many layers, and compute the others again in the backward; see `Checkpoint`.
+        Keep only the input of each group of this many layers and recompute the rest in the backward pass; see `Checkpoint`.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class Sequential(Module):
         x : array-like, shape (n, n_in)
             The rows.
         *more : array-like
-            The other inputs of a first layer that takes several, such as a `Graph`.
+            Further inputs, if the first layer takes several, as a `Graph` may.
 
         Returns
         -------
@@ -113,11 +113,11 @@ class Sequential(Module):
         Parameters
         ----------
         dout : ndarray
-            Gradient of the loss with respect to the output, shaped like it.
+            Gradient of the loss with respect to the output, of the same shape.
         accumulate : bool
             Add to the gradients of the parameters instead of overwriting them.
         need_dx : bool
-            False saves computing the gradient with respect to the input.
+            If False, the gradient with respect to the input is not computed.
 
         Returns
         -------
@@ -149,26 +149,26 @@ def mlp(
     random_state: RandomSource = None,
     dtype: FloatDType = np.float64,
 ) -> Sequential:
-    """A `Sequential` of Linear layers: the activation after each but the last.
+    """A `Sequential` of Linear layers, with the activation after each except the last.
 
     Parameters
     ----------
     sizes : sequence of int
-        Numbers of units from the inputs to the outputs.
+        At least two numbers of units, from the inputs to the outputs.
     activation : str or Module
-        Of all hidden layers: a name that `Linear` takes, a layer such as ``nn.ReLU()``, or an `Activation` of your own, of which
-        each place has a copy.
+        The activation of all hidden layers: a name that `Linear` takes, a layer such as ``nn.ReLU()``, or an `Activation` of your
+        own, which is copied for each hidden layer.
     init : str or callable
         As in `Linear`.
     random_state : int, Generator, RandomState or None
-        As in `Linear`; a number seeds one generator for all layers. ``np.random.seed`` does not change what None draws.
+        As in `Linear`; an integer seeds one generator for all layers. ``np.random.seed`` does not affect what None draws.
     dtype : {float64, float32}
-        Of all parameters.
+        The dtype of all parameters.
 
     Returns
     -------
     Sequential
-        The layers, an `Activation` after each Linear layer where it is one of your own.
+        The Linear layers. An activation that `Linear` does not take is a separate layer after each hidden one.
 
     Examples
     --------
@@ -190,10 +190,10 @@ def mlp(
 
 
 class Checkpoint(Module):
-    """A block whose intermediate values are not kept but computed again in the backward.
+    """A block that does not keep its intermediate values, but recomputes them in the backward pass.
 
-    A forward keeps only the input; a backward runs the block forward once more, with the same random numbers, and then backward.
-    L equal layers in blocks of sqrt(L) keep about 2 sqrt(L) outputs instead of L, for one more forward.
+    The forward pass keeps only the input. The backward pass runs the block's forward again, with the same random numbers, and then
+    its backward. L equal layers in blocks of sqrt(L) keep about 2 sqrt(L) outputs instead of L, at the cost of one more forward.
 
     Parameters
     ----------

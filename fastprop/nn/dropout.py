@@ -1,4 +1,4 @@
-"""Dropout, whose mask is computed from a counter instead of being stored."""
+"""Dropout. Its mask is computed from a counter instead of being stored."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class Dropout(Module):
-    """Inverted dropout: in training ``y = x / (1 - p)`` where an element is kept and 0 where it is dropped; else ``y = x``.
+    """Inverted dropout: in training ``y = x / (1 - p)`` where an element is kept, else 0; in evaluation ``y = x``.
 
     Parameters
     ----------
     p : float
-        In [0, 1): how likely an element is to be dropped.
+        The probability that an element is dropped, in [0, 1).
     random_state : int, Generator, RandomState or None
-        For the seed. Layers with the same number drop the same elements: give each its own, or all one Generator. None is different
-        in every run, whatever ``np.random.seed`` was given.
+        For the seed. Layers with the same integer drop the same elements: give each layer its own, or give all of them one
+        Generator. None gives a different seed in every run, and ``np.random.seed`` does not affect it.
 
     Attributes
     ----------
     seed : int
         Seed of all masks of this layer.
     n_forwards : int
-        Number of forwards in training mode, compiled ones included. Seed and number determine the mask, in every back end and for
-        any number of threads; set the number back to repeat a run.
+        Number of forwards so far in training mode, compiled ones included. It determines the mask together with the seed, in every
+        back end and for any number of threads. To repeat a run, set it back.
 
     References
     ----------
@@ -84,7 +84,7 @@ class Dropout(Module):
         return self._masked(like(self, "dout", dout, shape, dtype))
 
     def lower(self, program: Program) -> None:
-        # The mask of update number t + 1, the next one, is that of forward number n_forwards + 1.
+        # The next update, number t + 1, uses the mask of forward number n_forwards + 1.
         program.dropout(self.p, self.seed, self.n_forwards - program.t)
         program.dropouts.append(self)
 

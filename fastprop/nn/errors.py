@@ -1,4 +1,4 @@
-"""What goes wrong inside a model, said with the name that the layer has in it."""
+"""Errors inside a model. Their messages give the name that the layer has in the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def title(part: object) -> str:
-    """A module or loss in one line: what is inside it has lines of its own."""
+    """A module or loss in one line: its repr, or its class name if the repr has several lines."""
     text = repr(part)
     return type(part).__name__ if "\n" in text else text
 
@@ -23,12 +23,12 @@ def located(name: str | None, part: object) -> str:
 
 
 class LayerError(Exception):
-    """An error in one layer. What the user called looks up the layer's name, so that the message says where it is.
+    """An error in one layer. The model that was called adds the layer's name, so that the message says where the error is.
 
     Parameters
     ----------
     layer : Module, Loss or other object
-        Where it happened.
+        Where the error happened.
     message : str
         What is wrong.
     name : str, optional
@@ -59,7 +59,7 @@ class LayerError(Exception):
         Returns
         -------
         LayerError
-            Of the same class; this one where the layer is not in the model.
+            A new error of the same class; this error itself if the layer is not in the model.
         """
         names = [name for name, module in root.named_modules() if module is self.layer and name]
         return type(self)(self.layer, self.message, names[0]) if names else self
@@ -74,7 +74,7 @@ class ShapeError(LayerError, ValueError):
     Parameters
     ----------
     layer : Module, Loss or other object
-        Where it happened.
+        Where the error happened.
     message : str
         What is wrong.
     name : str, optional
@@ -96,12 +96,12 @@ class NotPlain(ValueError):
 
 
 class NoForwardError(LayerError, RuntimeError):
-    """`backward` was called where no forward in training mode left anything to go back from.
+    """`backward` was called without a forward in training mode before it, or a result was read before it was computed.
 
     Parameters
     ----------
     layer : Module, Loss or other object
-        Where it happened.
+        Where the error happened.
     message : str
         What is wrong.
     name : str, optional
@@ -123,36 +123,36 @@ FUNCTION_LAYERS = {"tanh": "Tanh", "expit": "Sigmoid", "positive": "Identity"}
 
 
 def described(value: Any, maker: str = "Activation") -> str:
-    """An argument of the wrong kind in an error message, and what to write instead where that can be told.
+    """Describe an argument of the wrong kind for an error message, with what to write instead where that is known.
 
     Parameters
     ----------
     value : object
         The argument.
     maker : str
-        The class in `fastprop.nn` that takes functions of the user's own there.
+        The class in `fastprop.nn` that makes a valid argument from a function of the user's.
 
     Returns
     -------
     str
-        What goes on after "got".
+        The text that follows "got".
     """
     name = getattr(value, "__name__", None)
     if isinstance(value, type):
         if not value.__module__.startswith(("fastprop.nn", "fastprop.optim")):
-            return f"the class {name}, and not an instance of it"
+            return f"the class {name}, not an instance of it"
         parameters = inspect.signature(value).parameters.values()
         needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
         arguments = {(): "", ("params",): "model.parameters()"}.get(tuple(needed), "...")
-        return f"the class {name}, and not an instance of it: write nn.{name}({arguments})"
+        return f"the class {name}, not an instance of it: write nn.{name}({arguments})"
     if isinstance(value, np.ufunc) and maker == "Activation" and name in FUNCTION_LAYERS:
         return f"function {name}: write nn.{FUNCTION_LAYERS[name]}()"
     if isinstance(value, np.ufunc) or inspect.isroutine(value):
         return f"function {name}: write nn.{maker}({name}, derivative)"
     if isinstance(value, str):
-        return f"the text {value!r}"
+        return f"the string {value!r}"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
     if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {len(value)}"
+        return f"a {type(value).__name__} of length {len(value)}"
     return title(value)

@@ -10,13 +10,13 @@ import numpy as np
 from ..training_set import is_sparse, one_matrix, sparse_rows
 from .errors import LayerError, NotPlain, ShapeError, described
 
-METRICS = "metrics must be functions of (outputs, y) by name, or 'accuracy'"
+METRICS = "metrics must be 'accuracy' or a dict of functions of (outputs, y) by name"
 EVALUATION_ROWS = 1024  # rows at a time, which bounds the memory of an evaluation
 
 
 @contextmanager
 def in_mode(model, training):
-    """Training or evaluation mode for a block of code; afterwards every module has the mode that it had before."""
+    """Set training or evaluation mode for a block of code; afterwards every module has its previous mode again."""
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
@@ -45,13 +45,13 @@ def predict(model, inputs, batch_size=EVALUATION_ROWS):
 
 
 def _each(function, outputs):
-    """The function of an output, or of each of several."""
+    """Apply a function to an output, or to each output of a tuple."""
     return tuple(map(function, outputs)) if isinstance(outputs, tuple) else function(outputs)
 
 
 def _check_rows(model, n, output):
     if np.shape(output)[:1] != (n,):
-        message = f"an output that is predicted must have a row for each of X; got shape {np.shape(output)} for {n} rows"
+        message = f"each output must have one row for each row of X; got shape {np.shape(output)} for {n} rows"
         raise ShapeError(model, message)
 
 
@@ -67,7 +67,7 @@ def evaluate(model, loss, X, y):
 
 @contextmanager
 def of_validation_data():
-    """A block of code whose errors are about the validation data of a fit, and say so."""
+    """Add to the messages of errors in a block of code that they are about the validation data of a fit."""
     try:
         yield
     except NotPlain:
@@ -79,26 +79,26 @@ def of_validation_data():
 
 
 def inputs_of(X):
-    """The arguments of a forward: those in a tuple, or one."""
+    """The arguments of a forward: the elements of a tuple, or X alone."""
     return X if isinstance(X, tuple) else (X,)
 
 
 class Inputs(tuple):
-    """The arrays for a model that takes several inputs, all with as many rows."""
+    """The arrays for a model that takes several inputs, all with the same number of rows."""
 
     @property
     def shape(self):
-        """That of the first."""
+        """The shape of the first array."""
         return self[0].shape
 
     @property
     def ndim(self):
-        """The least that one of them has."""
+        """The smallest number of dimensions of any of the arrays."""
         return min(each.ndim for each in self)
 
 
 def rows_of(X, dtype):
-    """X as a matrix whose rows can be taken, in a dtype where one is given; or `Inputs`."""
+    """X as an array or matrix with rows that can be indexed, in the dtype if one is given; `Inputs` for a tuple of several."""
     if isinstance(X, tuple):
         if len(X) < 2:
             if not X:
@@ -118,13 +118,13 @@ def as_array(name, values, dtype=None):
     """X or y as an array."""
     try:
         return np.asarray(values, dtype)
-    except ValueError as error:  # such as that of a list of matrices which differ in their numbers of columns
+    except ValueError as error:  # for example for a list of matrices with different numbers of columns
         several = ", or a tuple with an array for each input" if name == "X" else ""
         raise ValueError(f"{name} must be an array{several}; got {described(values)} ({error})") from None
 
 
 def dense_rows(X, rows):
-    """Some rows of X, in the form in which a module takes them."""
+    """Some rows of X as dense arrays, which is what modules take."""
     if isinstance(X, tuple):
         return tuple(dense_rows(each, rows) for each in X)
     return X[rows].toarray() if is_sparse(X) else X[rows]
@@ -151,7 +151,7 @@ class Metrics:
         return list(self._functions)
 
     def record(self, history, model, problem):
-        """Append their values for the data of a fit to its history; without a model NaN."""
+        """Append their values for the data of a fit to its history; NaN if there is no model."""
         for prefix, data in (("", (problem.X, problem.y)), ("val_", problem.validation_data)):
             if data is None:
                 continue
@@ -168,7 +168,7 @@ def _metric(name, function, loss):
     if not isinstance(name, str):
         raise TypeError(f"{METRICS}; got {name!r}")
     if name == "loss" or name.startswith("val_"):
-        raise ValueError(f"metrics must have names other than 'loss' that do not begin with 'val_'; got {name!r}")
+        raise ValueError(f"the name of a metric must not be 'loss' or begin with 'val_'; got {name!r}")
     if function == "accuracy":
         return _accuracy(loss)
     if not callable(function):
@@ -177,7 +177,7 @@ def _metric(name, function, loss):
 
 
 def _accuracy(loss):
-    """The share of right classes, of the classes that go with a loss."""
+    """The metric 'accuracy', the proportion of correct classes, for the outputs that a loss takes."""
     kernel = getattr(loss, "kernel", None)  # a loss of the user's own may be any object
     link = None if kernel is None else kernel.link
     if link == "softmax":

@@ -25,7 +25,7 @@ from .watched import WatchedEpochs, first_infinite
 
 
 class Problem(NamedTuple):
-    """What is trained, on which data, by which steps."""
+    """What is trained, on which data, and in which steps."""
 
     model: Any
     loss: Any
@@ -53,12 +53,12 @@ class LayeredEpochs:
                 self._validation_data = self._checked(*self._validation_data)
 
     def use_threads(self, n_threads):
-        """How many threads `run` uses."""
+        """Set how many threads `run` uses."""
         self._loss.n_threads = self.optimizer.n_threads = n_threads
         self.model.set_n_threads(n_threads)
 
     def _checked(self, X, y, for_training=False):
-        """(X, y) as arrays. Finds wrong shapes and targets: the first row shows the shape and dtype of the outputs."""
+        """(X, y) as arrays, after a check of shapes and targets: a forward of the first row gives the outputs' shape and dtype."""
         dtypes = {parameter.dtype for parameter in self.model.parameters()}
         X, y = rows_of(X, dtypes.pop() if len(dtypes) == 1 else None), np.asarray(y)
         if y.ndim == 0 or len(y) != X.shape[0]:
@@ -78,13 +78,13 @@ class LayeredEpochs:
         return self._X.shape[0]
 
     def batches(self, order):
-        """The batches (rows, x, y) of an epoch over the rows in an order."""
+        """The batches (rows, x, y) of an epoch that takes the rows in a given order."""
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             yield rows, dense_rows(self._X, rows), self._y[rows]
 
     def step(self, x, y):
-        """Forward, loss, backward and update with a batch; returns the loss."""
+        """Run forward, loss, backward and update for a batch; return the loss."""
         value = self._loss(self.model.forward(*inputs_of(x)), y)
         self.model.backward(self._loss.backward(), **({"need_dx": False} if self.model.takes_need_dx else {}))
         if self.clip_norm:
@@ -93,7 +93,7 @@ class LayeredEpochs:
         return value
 
     def run(self, orders, losses):
-        """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
+        """Train for one epoch for each order of the rows; append the mean losses to a list."""
         for order in orders:
             loss_sum = sum(len(y) * self.step(x, y) for _, x, y in self.batches(order))
             if self._validation_data is not None:
@@ -109,7 +109,7 @@ class LayeredEpochs:
 
 
 class Rule:
-    """The rule of `Module.fit` for the loop: history, metrics and callback, and the end where parameters are not finite."""
+    """What `Module.fit` does after each epoch: history, metrics, callback, and a stop if parameters are not finite."""
 
     def __init__(self, problem, epochs, validation_losses, metrics, callback):
         self._problem, self._epochs, self._validation_losses = problem, epochs, validation_losses
@@ -131,15 +131,15 @@ class Rule:
         if self._callback is not None:
             with in_mode(model, False):
                 answer = self._callback(len(history["loss"]) - 1, history)
-        # Any object but True may be what the callback's last expression happens to be.
+        # Only True stops training: another object may just be the value of the callback's last expression.
         return self._has_diverged(loss, divergence) or (isinstance(answer, (bool, np.bool_)) and bool(answer))
 
     def _has_diverged(self, loss, divergence):
-        """Whether to stop, as a parameter is not finite: no step brings that back. The last finite ones are restored then."""
+        """Whether to stop because a parameter is not finite, which no step can repair. Then the last finite ones are restored."""
         problem, epoch = self._problem, len(self.history["loss"]) - 1
         if divergence is not None and first_infinite(problem.model, problem.optimizer) is not None:
             divergence.before.restore()
-            end = f"the end of epoch {epoch - 1}, of loss {self.history['loss'][-2]:.4g}" if epoch else "before this fit"
+            end = f"the end of epoch {epoch - 1}, with loss {self.history['loss'][-2]:.4g}" if epoch else "before this fit"
             self._warn(
                 f"training stops in epoch {epoch}, counted from 0, with loss {loss:.4g}: {divergence.where}. The model has the "
                 f"parameters from {end}. {divergence.advice}"
@@ -147,7 +147,7 @@ class Rule:
             return True
         if not math.isfinite(loss) and not self._has_warned:
             self._has_warned = True
-            self._warn(f"the loss of epoch {epoch}, counted from 0, is {loss}: training goes on, as the parameters are finite")
+            self._warn(f"the loss of epoch {epoch}, counted from 0, is {loss}: training goes on, because the parameters are finite")
         return False
 
     def _warn(self, text):
@@ -195,7 +195,7 @@ def fit(
 
 @contextmanager
 def told(callback, model):
-    """A block of code around which the hooks ``on_fit_begin`` and ``on_fit_end`` are called, if the callback has them."""
+    """Call the callback's hooks ``on_fit_begin`` and ``on_fit_end``, if it has them, before and after a block of code."""
     begin, end = (getattr(callback, name, lambda model: None) for name in ("on_fit_begin", "on_fit_end"))
     begin(model)
     try:
@@ -205,8 +205,8 @@ def told(callback, model):
 
 
 def _checked(problem, epochs):
-    """The problem, if the arguments fit each other as far as they can be seen without a forward."""
-    from .arguments import check_data, check_fit  # here, because it knows `Module`, which is made with this module
+    """The problem, after the checks of its arguments that need no forward."""
+    from .arguments import check_data, check_fit  # here, because it imports `Module`, whose base class needs this module
 
     batch_size, clip_norm, validation_data = operator.index(problem.batch_size), problem.clip_norm, problem.validation_data
     if epochs < 0 or batch_size < 1:
@@ -229,7 +229,7 @@ def _checked(problem, epochs):
 
 @contextmanager
 def first_row_mode(model, is_batch):
-    """Evaluation mode; but where one row is a batch, batch norms are as in training, to refuse it, and keep their statistics."""
+    """Evaluation mode; but if a batch has one row, batch norms are in training mode, to reject it, and keep their statistics."""
     norms = [module for module in model.modules() if is_batch and module.least_rows > 1]
     with in_mode(model, False):
         for norm in norms:
@@ -242,7 +242,7 @@ def first_row_mode(model, is_batch):
 
 
 def make_runner(problem, compiled):
-    """What runs the epochs: compiled where that is possible, or must be, or must not."""
+    """What runs the epochs: compiled, unless ``compiled`` is False or, with None, the model cannot be compiled."""
     if compiled is False:
         return LayeredEpochs(problem)
     try:

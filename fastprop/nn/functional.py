@@ -34,7 +34,7 @@ class _Function(Protocol):
 
 
 def _function(name: str, module: type[Module]) -> _Function:
-    """The function that a new module is called by. Its example is that of the module."""
+    """A function that makes a module and calls it. Its docstring is made from that of the module."""
     text, _, example = (module.__doc__ or "").partition("Examples\n    --------\n")
     example = re.sub(r"^( +>>> from) .*", r"\1 fastprop.nn import functional as F", example, flags=re.MULTILINE)
     example = re.sub(rf"\w+\.{module.__name__}\(\)", f"F.{name}", example)
@@ -53,7 +53,7 @@ def _function(name: str, module: type[Module]) -> _Function:
     Returns
     -------
     Value or ndarray
-        A value of a `Graph`, or for an array the result.
+        For a `Value` another value of the `Graph`, for an array the result.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def concat(x: Value, /, *more: Operand) -> Value: ...
 @overload
 def concat(x: ArrayLike, /, *more: ArrayLike) -> Floats: ...
 def concat(*xs: Operand) -> Value | Floats:
-    """Put matrices with as many rows side by side.
+    """Concatenate matrices with the same number of rows side by side.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def concat(*xs: Operand) -> Value | Floats:
     Returns
     -------
     Value or ndarray, shape (n, sum of their columns)
-        A value of a `Graph`, or for arrays the result.
+        A value of a `Graph` if one of the matrices is a `Value`, else the result.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Activations and losses of your own: a value and a derivative, checked against each other when they are made.
 
 A function that was compiled with ``numba.njit`` takes and returns numbers; it runs in a compiled loop over the elements. Any other
-function takes and returns whole arrays, in Python: right for NumPy expressions, but slower, as each operation is a pass by itself.
+function takes and returns whole arrays. That suits NumPy expressions but is slower: each operation is a pass over the array.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .arrays import any_matrix, like, one_row_too
 from .losses import Loss, dense
 from .module import Module
 
-# Where a derivative is checked: between -6 and 6, away from the multiples of 1/4, where piecewise functions have their kinks.
+# Where a derivative is checked: between -6 and 6, away from the multiples of 1/4, where piecewise functions often have kinks.
 POINTS = np.arange(-5.9, 6, 0.2371)
-# Truncation errors are of the order of STEP^4 = 1e-16, from one side STEP^2 = 1e-8; rounding errors of 1e-16 / STEP = 1e-12.
+# Truncation errors are of order STEP^4 = 1e-16, or STEP^2 = 1e-8 for one side; rounding errors of order 1e-16 / STEP = 1e-12.
 STEP = 1e-4
-# Errors of functions that are written for one number, and what to write for arrays.
+# What the errors say of functions that are written for one number, and what to write for arrays.
 OF_NUMBERS = {
     "truth value of an array": "write np.where(condition, a, b) for `a if condition else b`, and np.maximum for max",
     "converted to Python scalar": "write functions of NumPy, such as np.exp for math.exp",
@@ -36,12 +36,12 @@ class Activation(Module):
     Parameters
     ----------
     value : callable
-        The function of z. Compiled with ``numba.njit``, it takes and returns one number; otherwise it takes and returns arrays, see
-        `nn.functions`.
+        The function of z. Compiled with ``numba.njit``, it takes and returns one number; otherwise it takes and returns arrays (see
+        `nn.functions`).
     derivative : callable
         Its derivative, in the same form.
     name : str, optional
-        By default the name of the value's function.
+        By default the name of the function ``value``.
     points : array-like of float, optional
         Where the derivative is compared with finite differences of the value; by default 51 points between -6 and 6. Give others
         for a function that is not defined everywhere.
@@ -49,8 +49,8 @@ class Activation(Module):
     Raises
     ------
     ValueError
-        If the derivative is not that of the value, or either is not finite; it says where and by how much. At a kink, the
-        derivative may be that from the left, that from the right, or between them.
+        If the derivative is not that of the value, or either is not finite; the message says where and by how much. At a kink, the
+        derivative may be that from the left, that from the right, or any number between them.
 
     Examples
     --------
@@ -116,16 +116,16 @@ class ElementwiseLoss(Loss):
     derivative : callable
         Its derivative with respect to the prediction, in the same form.
     name : str, optional
-        By default the name of the value's function.
+        By default the name of the function ``value``.
     points : array-like of float, optional
         Predictions at which the derivative is checked; by default 51 points between -6 and 6.
     targets : array-like of float, optional
-        Targets for which it is checked. By default 0.05 and 0.95.
+        Targets for which it is checked; by default 0.05 and 0.95.
 
     Raises
     ------
     ValueError
-        If the derivative is not that of the value, or either is not finite; it says where and by how much.
+        If the derivative is not that of the value, or either is not finite; the message says where and by how much.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def is_compiled(function):
 
 
 def mapped(function, *arrays):
-    """The function of every element of one or two arrays of one shape and dtype, as a C-contiguous array."""
+    """Apply a function to the elements of one or two arrays of one shape and dtype; the result is C-contiguous."""
     first = arrays[0]
     if is_compiled(function):
         out = np.empty(first.shape, first.dtype)  # not empty_like: in another memory order the flat array would be a copy
@@ -215,7 +215,7 @@ def _loop(function, n_arguments):
 def check_derivative(name, value, derivative, points):
     """Raise an error unless a function of arrays is the derivative of another one at all points.
 
-    At a kink, the derivatives from both sides and all between them are right.
+    At a kink, the derivatives from both sides and all numbers between them are accepted.
     """
     z = np.ravel(np.asarray(points, np.float64))
     given, values = derivative(z), value(z)

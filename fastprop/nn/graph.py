@@ -1,7 +1,6 @@
-"""Graph: a model from an expression, in which values go several ways and come together again. Half of this file is docstrings.
+"""Graph: a model from an expression, in which a value may be used several times.
 
-The rule is one line of `Graph.backward`: the gradient with respect to a value is the sum of what comes back from everywhere that
-it went.
+The rule is one line of `Graph.backward`: the gradient with respect to a value is the sum of the gradients from all its uses.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ class GraphNode(NamedTuple):
     Parameters
     ----------
     name : str
-        The value's name; a number where it has none of its own.
+        The value's name; a number if it was not named.
     kind : {'input', 'constant', 'parameter', 'operation', 'module'}
-        What it is; operations, also activations, have no parameters.
+        What it is. Operations, which include activations, have no parameters.
     symbol : str
         A short text for it, such as '+' or 'Linear'.
     formula : str
-        How it is computed, in the names of the others.
+        How it is computed from the others, by their names.
     operands : list of int
         The positions of the nodes that it is computed from.
     value, grad : ndarray or None
-        Of the last forward and backward in training mode.
+        The value from the last forward in training mode, and the gradient from the last backward.
     """
 
     name: str
@@ -55,29 +54,29 @@ class GraphNode(NamedTuple):
 
 
 class _Run:
-    """What a forward keeps: all values, and for modules with several places what they kept; then the gradients."""
+    """What a forward saves: all values, and what modules that are used several times saved in each call; then the gradients."""
 
     def __init__(self, values, kept):
         self.values, self.kept, self.gradients = values, kept, None
 
 
 class Graph(Module):
-    """A model from an expression: any function of inputs that operators, `nn.functional` and modules make.
+    """A model from an expression: any function of its inputs made with operators, `nn.functional` and modules.
 
-    Inputs may have any shapes, and be numbers. A parameter or a module may be used several times: gradients are added.
+    Inputs may be arrays of any shape, or numbers. A parameter or a module may be used several times; its gradients are added.
 
     Parameters
     ----------
     inputs : Input or sequence of Input
-        The order in which the graph takes them. If only the output is given, they are all its inputs in the order in which they
-        were made.
+        The inputs, in the order in which the graph takes them. If only the output is given, they are all inputs that it depends on,
+        in the order in which they were made.
     output : Value or sequence of Value
         What is computed. With a sequence the graph returns a tuple.
 
     Warns
     -----
     RuntimeWarning
-        At a call: a value has become infinite or NaN, such as the logarithm of a negative number. It says which.
+        In a call, if a value becomes infinite or NaN, such as the logarithm of a negative number. The message says which value.
 
     Examples
     --------
@@ -96,7 +95,7 @@ class Graph(Module):
     >>> float(graph.value("q")), float(graph.grad("q"))
     (5.0, 4.0)
 
-    A residual block, in which x goes two ways:
+    A residual block, in which x is used twice:
 
     >>> x = nn.Input()
     >>> block = nn.Graph(x, nn.Linear(3, 3, activation="relu", random_state=0)(x) + x)
@@ -150,28 +149,28 @@ class Graph(Module):
         names = [other if name is None else name for name, other in zip(names, automatic, strict=True)]
         for name, other in zip(names, automatic, strict=True):
             if not isinstance(name, str) or not name or "." in name or (name != other and name.isdigit()):
-                raise ValueError(f"the name of a value must be a text without dots that is no number; got {name!r}")
+                raise ValueError(f"the name of a value must be a string without dots that is not a number; got {name!r}")
         if len({*names}) < len(names):
-            raise ValueError(f"the names of the values must differ; got {names}")
+            raise ValueError(f"the names of the values must be unique; got {names}")
         shown = [constant_text(value) for value in constants]
         self._names = [*names[:n_inputs], *shown, *names[n_inputs:]]
         self._leaves = [self._place(p, name) for p, name in zip(parameters, names[n_inputs:], strict=False)]
         self._shared = self._shared_calls()
 
     def _place(self, parameter, name):
-        """(module, attribute) of a parameter in the expression: that of the step that has it, or else an attribute of the graph."""
+        """(module, attribute) of a parameter in the expression: in the step that has it, else (None, attribute of the graph)."""
         for step in self.steps:
             for module in step.modules():
                 for key, value in vars(module).items():
                     if value is parameter:
                         return module, key
         if hasattr(self, name):
-            raise ValueError(f"a parameter in a graph cannot have the name {name!r}, which a Graph has for something else")
+            raise ValueError(f"a parameter in a graph cannot have the name {name!r}, which is an attribute of Graph")
         setattr(self, name, parameter)
         return None, name
 
     def _shared_calls(self):
-        """The numbers of the calls whose module or one of whose parameters is in another place too."""
+        """The numbers of the calls that share their module, or one of its parameters, with another place in the graph."""
         parts = [{self.steps[i], *self.steps[i].parameters()} for i in self._calls]
         places = Counter(part for call in [*parts, self._leaf_parameters()] for part in call)
         return {k for k, call in enumerate(parts) if any(places[part] > 1 for part in call)}
@@ -210,7 +209,7 @@ class Graph(Module):
         constants: Sequence[Any] = (),
         parameters: Sequence[Any] = (),
     ) -> Self:
-        """Make a graph from its steps. Its values are numbered: inputs, constants, parameters, then what the calls of steps give.
+        """Make a graph from its steps. The values are numbered: inputs, constants, parameters, then the results of the calls.
 
         Parameters
         ----------
@@ -219,17 +218,17 @@ class Graph(Module):
         steps : list of Module
             The modules.
         sources : list of list of int
-            For each call the numbers of the values that it takes.
+            For each call, the numbers of the values that it takes.
         calls : list of int, optional
-            For each call the number of its module; by default each module is called once, in turn.
+            For each call, the number of its module; by default each module is called once, in order.
         outputs : int or list of int, default=-1
-            The numbers of the outputs; by default that of the last value.
+            The numbers of the outputs; by default the last value.
         names : list of str or None, optional
-            The names of inputs, parameters and calls; None for one without.
+            The names of inputs, parameters and calls; None for one without a name.
         constants : list, optional
-            For each (array-like, dtype).
+            For each constant, (array-like, dtype).
         parameters : list, optional
-            For each (shape, dtype), or if a step has it the number of the step and its name there, such as '0.weight'.
+            For each parameter, (shape, dtype); or, if a step has it, the step's number and its name there, such as '0.weight'.
 
         Returns
         -------
@@ -255,7 +254,7 @@ class Graph(Module):
         return graph
 
     def __getstate__(self):
-        return super().__getstate__() | {"_numbers": {}}  # the expression is no part of a copy
+        return super().__getstate__() | {"_numbers": {}}  # a copy does not keep the expression
 
     # Forward and backward
 
@@ -277,7 +276,7 @@ class Graph(Module):
         Parameters
         ----------
         *inputs : array-like
-            In the order of the graph's inputs, or all in one tuple; a call of the graph takes them by name too.
+            In the order of the graph's inputs, or all in one tuple. A call of the graph also takes them by name.
 
         Returns
         -------
@@ -309,14 +308,15 @@ class Graph(Module):
         Parameters
         ----------
         dout : array-like or sequence of array-like, optional
-            The gradient with respect to the output; of several outputs one for each, or None. By default 1, for a single number.
+            The gradient with respect to the output. For several outputs, a sequence with a gradient or None (zero) for each. By
+            default 1, if each output is a single number.
         accumulate : bool
             Add to the gradients of the parameters instead of overwriting them.
 
         Returns
         -------
         ndarray, float or tuple of these
-            The gradient with respect to the input; a tuple unless there is one input.
+            The gradient with respect to the input; a tuple if there are several.
         """
         if self._saved is None:
             raise self.no_forward()
@@ -349,7 +349,7 @@ class Graph(Module):
         return dinputs[0] if self._n_inputs == 1 else dinputs
 
     def _seeds(self, dout):
-        """(position of an output, gradient with respect to it)."""
+        """(position of an output, gradient with respect to it) for each output."""
         n = len(self._outputs)
         douts = [dout] * n if dout is None or self._is_single else list(dout)
         if len(douts) != n:
@@ -365,7 +365,7 @@ class Graph(Module):
             yield i, gradient
 
     def _reporting(self, at, prefix, stacklevel):
-        """NumPy's warnings of infinities and NaN, with the definition of the value: ``at`` has the number of the call."""
+        """Report NumPy's warnings of infinities and NaN with the definition of the value; ``at`` holds the number of the call."""
 
         def warn(kind, _):
             message = f"{kind} encountered in {prefix}{self._definition(self._n_leaves + at[0])}"
@@ -381,7 +381,7 @@ class Graph(Module):
         Parameters
         ----------
         name : str, Value or Parameter
-            The value's name, or the value itself. One without a name has its number, such as '0'.
+            The value's name, or the value itself. The name of an unnamed value is its number, such as '0'.
 
         Returns
         -------
@@ -408,7 +408,7 @@ class Graph(Module):
         Returns
         -------
         ndarray or float
-            The gradient, shaped like the value.
+            The gradient, of the same shape as the value.
 
         Raises
         ------
@@ -430,7 +430,7 @@ class Graph(Module):
     def _position(self, name):
         if isinstance(name, Value | Parameter):
             if name not in self._numbers:
-                raise KeyError(f"{name!r} is no part of this graph")
+                raise KeyError(f"{name!r} is not part of this graph")
             return self._numbers[name]
         constants = range(self._n_inputs, self._n_inputs + len(self._constants))
         found = [i for i, other in enumerate(self._names) if other == name and i not in constants]
@@ -459,7 +459,7 @@ class Graph(Module):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw it; without, nothing is drawn by matplotlib: notebooks show the result as SVG.
+            Where to draw it with matplotlib. Without it, matplotlib is not used; notebooks show the result as SVG.
 
         Returns
         -------
@@ -502,10 +502,10 @@ class Graph(Module):
 
 
 def _plain(value):
-    """The array; of one without axes its number."""
+    """The array itself, or its number if it has no axes."""
     return value if value.ndim else value[()]
 
 
 def _paths(steps):
-    """(path, parameter) of all parameters of steps: the number of the step, and the name there."""
+    """(path, parameter) of all parameters of steps; a path is the number of the step and the name in it."""
     return [(f"{k}.{name}", parameter) for k, step in enumerate(steps) for name, parameter in step.named_parameters()]

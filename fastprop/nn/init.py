@@ -1,9 +1,9 @@
 """Initializers: each draws new parameters for a `Linear` layer.
 
-``nn.Linear(4, 8, init="xavier_uniform")`` begins with one, ``nn.init.xavier_uniform(layer, random_state)`` begins again. With
-``n_in`` and ``n_out`` as in the layer, biases are zero, except with `scikit_learn`. Weights that are too small or too large make
-the gradients vanish or explode with depth. He's variance keeps their size through relu, Xavier's through tanh. LeCun's keeps the
-size of the values on their way forward; selu needs it.
+``nn.Linear(4, 8, init="xavier_uniform")`` initializes a new layer; ``nn.init.xavier_uniform(layer, random_state)`` initializes a
+layer again. In the formulas, ``n_in`` and ``n_out`` are those of the layer. Biases are zero, except with `scikit_learn`. Weights
+that are too small or too large make gradients vanish or explode with depth. He's variance preserves their size through relu,
+Xavier's through tanh. LeCun's preserves the size of the values in the forward pass; selu needs it.
 
 References
 ----------
@@ -41,7 +41,7 @@ Initializer: TypeAlias = (
 
 
 def generator(random_state):
-    """What draws numbers: a Generator or RandomState itself, or a new Generator from a seed or None."""
+    """The Generator or RandomState that was given, or a new Generator from a seed or None."""
     return random_state if hasattr(random_state, "uniform") else np.random.default_rng(random_state)
 
 
@@ -53,7 +53,7 @@ def he_normal(layer: Linear, random_state: RandomSource = None) -> None:
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -66,14 +66,14 @@ def he_normal(layer: Linear, random_state: RandomSource = None) -> None:
 
 
 def he_uniform(layer: Linear, random_state: RandomSource = None) -> None:
-    """Draw weights within sqrt(6 / n_in), which has the variance of `he_normal`.
+    """Draw weights uniformly from [-b, b] with b = sqrt(6 / n_in), which has the variance of `he_normal`.
 
     Parameters
     ----------
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def lecun_normal(layer: Linear, random_state: RandomSource = None) -> None:
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -106,14 +106,14 @@ def lecun_normal(layer: Linear, random_state: RandomSource = None) -> None:
 
 
 def lecun_uniform(layer: Linear, random_state: RandomSource = None) -> None:
-    """Draw weights within sqrt(3 / n_in), which has the variance of `lecun_normal`.
+    """Draw weights uniformly from [-b, b] with b = sqrt(3 / n_in), which has the variance of `lecun_normal`.
 
     Parameters
     ----------
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def xavier_normal(layer: Linear, random_state: RandomSource = None) -> None:
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -146,14 +146,14 @@ def xavier_normal(layer: Linear, random_state: RandomSource = None) -> None:
 
 
 def xavier_uniform(layer: Linear, random_state: RandomSource = None) -> None:
-    """Draw weights within sqrt(6 / (n_in + n_out)), which has the variance of `xavier_normal`.
+    """Draw weights uniformly from [-b, b] with b = sqrt(6 / (n_in + n_out)), which has the variance of `xavier_normal`.
 
     Parameters
     ----------
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------
@@ -168,7 +168,8 @@ def xavier_uniform(layer: Linear, random_state: RandomSource = None) -> None:
 def zeros(layer: Linear, random_state: RandomSource = None) -> None:
     """Set all weights to zero.
 
-    Such a layer passes no gradient on to those below it: for a last layer, or to show why others begin elsewhere.
+    Such a layer passes no gradient to the layers before it. It is meant for a last layer, or to show why other layers need random
+    weights.
 
     Parameters
     ----------
@@ -189,16 +190,16 @@ def zeros(layer: Linear, random_state: RandomSource = None) -> None:
 def scikit_learn(layer: Linear, random_state: RandomSource = None) -> None:
     """Draw weights, then biases, as `fastprop.MLPClassifier` does.
 
-    Both are within sqrt(6 / (n_in + n_out)), for sigmoid within sqrt(2 / (n_in + n_out)). One RandomState for all layers, from the
-    first to the last, gives the estimator's numbers. Note that scikit-learn looks at the activation of the hidden layers also for
-    the last layer.
+    Both are uniform in [-b, b] with b = sqrt(6 / (n_in + n_out)), or sqrt(2 / (n_in + n_out)) for sigmoid. One RandomState for all
+    layers, from the first to the last, gives the estimator's numbers. Note that in scikit-learn the activation of the hidden layers
+    decides the bound of the last layer, too.
 
     Parameters
     ----------
     layer : Linear
         Its parameters are overwritten.
     random_state : int, Generator, RandomState or None
-        A seed, or what draws the numbers.
+        A seed, or the generator to draw from.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""LayeredNetwork: a `Network` with activations of the user's, computed layer by layer."""
+"""LayeredNetwork: a `Network` with the user's own activations, computed layer by layer."""
 
 from functools import partial
 from typing import NamedTuple
@@ -28,10 +28,10 @@ LR, WEIGHT_DECAY = map(list(COMMON_HYPER).index, ("lr", "weight_decay"))
 
 
 class LayeredNetwork(Network):
-    """A `Network` with an `Activation` behind hidden layers; parameters and results have the form of `Network`.
+    """A `Network` with an `Activation` after hidden layers; parameters and results have the form of `Network`.
 
-    The layers' parameters and gradients are views of two flat blocks, so that an update is one call of a kernel. Loss, penalty and
-    the rules of an epoch are those of `kernels.train_epoch`; `kernels.reference` describes them.
+    The layers' parameters and gradients are views of two flat blocks, so that an update is one kernel call. Loss, penalty and the
+    rules of an epoch are those of `kernels.train_epoch`, which `kernels.reference` describes.
     """
 
     def _layer_table(self, dropout=None):
@@ -44,7 +44,7 @@ class LayeredNetwork(Network):
         self._hidden = [self._hidden_layer(i) for i in range(len(self.sizes) - 2)]
         self._model = Sequential(*(module for layer in self._hidden for module in layer), self._linear(-2)).eval()
         self._before_last = Sequential(*self._model.layers[:-1])
-        # The last layer with its link is a network of its own: that gives the outputs.
+        # The last layer with its link is a separate network, which computes the outputs.
         self._last = kernels.layer_table(self.sizes[-2:], "identity", LOSSES[self.loss].link)
         modules = [module for module in self._model if isinstance(module, (Linear, *NORMS.values()))]
         self._masks = [module for module in self._model if isinstance(module, Dropout)]
@@ -85,7 +85,7 @@ class LayeredNetwork(Network):
 
     def _bound_forward(self, rows, outputs, n_threads, products):
         if products.bfloat16 or products.codes.size:
-            raise ValueError("a network with an activation of your own predicts in float32 or float64; got a precision")
+            raise ValueError("a network with an activation of your own predicts in float32 or float64, without another precision")
         return partial(self._forward, rows, outputs, n_threads)
 
     def _loss_gradient(self, data, alpha, clip, gradient, n_threads):
@@ -169,7 +169,7 @@ class LayeredNetwork(Network):
 
 
 class HiddenPart(NamedTuple):
-    """The layers up to a hidden one, as what `Network.up_to_hidden` returns."""
+    """The layers up to a hidden one, which `up_to_hidden` returns in place of a `Network`."""
 
     model: Sequential
     dtype: np.dtype
@@ -194,5 +194,5 @@ def _binary_loss(probs, labels, targets):
     return -(xlogy(targets, probs) + xlogy(1 - targets, 1 - probs)).sum(axis=1)
 
 
-# The losses as functions of probabilities, for each row: for losses that are reported as of clipped probabilities.
+# The loss of each row as a function of probabilities, for losses that are reported for clipped probabilities.
 CLIPPED = {"softmax_cross_entropy": _softmax_loss, "binary_cross_entropy": _binary_loss}

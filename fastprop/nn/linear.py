@@ -35,17 +35,17 @@ class Linear(Module):
     n_out : int
         Number of units.
     bias : bool
-        Whether there is one.
+        Whether the layer has a bias.
     activation : str or Module
-        A name that `kernels.activation_forward` takes, or one of the layers such as ``nn.ReLU()``. An `Activation` of your own is a
-        layer by itself, after this one.
+        A name that `kernels.activation_forward` takes, or an activation layer such as ``nn.ReLU()``. An `Activation` of your own
+        must be a separate layer after this one.
     init : str or callable
         A name in `nn.init`, or ``f(layer, random_state)``. The default is He's: weights N(0, 2 / n_in), biases 0.
     random_state : int, Generator, RandomState or None
-        For init. Give several layers one Generator, or different numbers: the same number draws the same weights. None is different
-        in every run, whatever ``np.random.seed`` was given.
+        For init. Give several layers one Generator, or different integers: the same integer draws the same weights. None is
+        different in every run, and ``np.random.seed`` does not affect it.
     dtype : {float64, float32}
-        Of the parameters; inputs are converted to it.
+        The dtype of the parameters; inputs are converted to it.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Linear(Module):
         accumulate : bool
             Add to the gradients of the parameters instead of overwriting them.
         need_dx : bool
-            False saves a matrix product where nothing is below the layer.
+            False saves a matrix product, for a first layer.
 
         Returns
         -------

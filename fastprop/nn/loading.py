@@ -1,4 +1,4 @@
-"""Models from files: `storage` with the classes of the package."""
+"""Load models from files: `storage` with the classes of the package."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] = ()) -> Module:
-    """The model that `Module.save` wrote, in training mode.
+    """Load a model that `Module.save` wrote; it is in training mode.
 
     Parameters
     ----------
     path : str or path
-        The file; the format is safetensors where its name ends so, else npz.
+        The file. Its format is safetensors if the name ends with ".safetensors", else npz.
     custom : iterable
-        Classes of your own derived from `Module`, and instances of `Activation`, that are in the model. Files hold only their
-        names: reading a file never runs code from it.
+        The classes of your own derived from `Module`, and the instances of `Activation`, that the model contains. A file holds only
+        their names: loading never runs code from a file.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] 
     Raises
     ------
     ValueError
-        If the file is of another kind or damaged, or names a class or activation that is not known here.
+        If the file is damaged or of another kind, or names a class or activation that is not in the package or in ``custom``.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def load(path: str | PathLike[str], custom: Iterable[type[Module] | Activation] 
 
 
 def _own_classes(cls: type[Module]) -> Iterator[type[Module]]:
-    """The classes of this package that are derived from one."""
+    """The public classes of this package that are derived from a class."""
     for derived in cls.__subclasses__():
         if derived.__module__.startswith(f"{__package__}."):
             if not derived.__name__.startswith("_"):

@@ -1,8 +1,8 @@
 """Losses: the mean as a number, and its gradient with respect to the model's output.
 
-``loss(outputs, y)`` returns the mean, ``loss.backward()`` the gradient of that mean with respect to the outputs, with which
-`Module.backward` begins. The cross-entropies, `PoissonLoss`, `GammaLoss` and `TweedieLoss` take logits, the output of a last layer
-without an activation.
+``loss(outputs, y)`` returns the mean; ``loss.backward()`` returns the gradient of that mean with respect to the outputs, to pass to
+`Module.backward`. The cross-entropies, `PoissonLoss`, `GammaLoss` and `TweedieLoss` take the output of a last layer without an
+activation: logits, or the logarithm of the mean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Loss:
     Attributes
     ----------
     outputs : ndarray, shape (n, n_out)
-        The model's outputs of the last call behind the loss's link: probabilities, predictions or rates.
+        The model's outputs in the last call, after the loss's link function: probabilities, predictions or rates.
 
     Examples
     --------
@@ -41,19 +41,19 @@ class Loss:
     (4.0, array([[-4.]]))
     """
 
-    kernel: Specification | None = None  # its entry in kernels.spec, None where it is computed in Python
+    kernel: Specification | None = None  # its entry in kernels.spec, or None if the loss is computed in Python
     n_threads: int = 1
     _saved: Any = None
     _is_one_row = False  # whether the outputs had one axis
 
     def __call__(self, outputs: ArrayLike, y: ArrayLike) -> float:
-        """The mean loss, a float.
+        """Return the mean loss, a float.
 
         Parameters
         ----------
         outputs : ndarray, shape (n, n_out), or (n_out,) for one row; float32 or float64, n >= 1
         y : array-like
-            What the outputs should be, see the class. For one row: one label, or targets of shape (n_out,).
+            The targets, as the class describes them. For one row: one label, or targets of shape (n_out,).
 
         Raises
         ------
@@ -69,12 +69,12 @@ class Loss:
         return self.gradient_scale(z.shape[1]) / len(z) * loss_sum
 
     def backward(self) -> Floats:
-        """Return the gradient of the last value with respect to the outputs.
+        """Return the gradient of the loss in the last call with respect to the outputs.
 
         Returns
         -------
         ndarray, shape (n, n_out), or (n_out,) as the outputs
-            What `Module.backward` begins with.
+            The argument of `Module.backward`.
         """
         if self._saved is None:
             raise NoForwardError(self, "backward needs a call of the loss before it")
@@ -86,20 +86,20 @@ class Loss:
 
     @property
     def outputs(self) -> Floats:
-        """The model's outputs in the last call, after the loss's link: probabilities, predictions or rates."""
+        """The model's outputs in the last call, after the loss's link function: probabilities, predictions or rates."""
         if self._saved is None:
             raise NoForwardError(self, "there are no outputs before a call of the loss")
-        return self._as_given(self._saved[0][...])  # a view: its shape can be set without changing that of the array here
+        return self._as_given(self._saved[0][...])  # a view, so that setting its shape does not change the saved array's
 
     def rows(self, outputs: ArrayLike, y: Any) -> tuple[Floats, Any]:
-        """Convert the arguments of a call to rows, one row where the outputs have one axis.
+        """Convert the arguments of a call to rows; outputs with one axis become one row.
 
         Parameters
         ----------
         outputs : array-like, shape (n, n_out) or (n_out,)
             The model's outputs.
         y : array-like
-            What they should be.
+            The targets.
 
         Returns
         -------
@@ -121,7 +121,7 @@ class Loss:
         if callable(getattr(outputs, "forward", None)):
             raise TypeError(f"{self!r}: outputs must be what the model returns, not the model; write loss(model(X), y)")
         if isinstance(outputs, tuple) and any(isinstance(each, np.ndarray) for each in outputs):
-            raise ShapeError(self, f"outputs must be one array; got {len(outputs)}, those of a model with several outputs")
+            raise ShapeError(self, f"outputs must be one array; got {len(outputs)}, from a model with several outputs")
         outputs = np.asarray(outputs)
         if outputs.ndim == 1 and outputs.dtype.kind in "iub" and np.ndim(y) == 2 and len(y) == len(outputs):
             raise ShapeError(self, f"outputs and y are swapped: write loss(outputs, y); got {outputs.shape} and {np.shape(y)}")
@@ -133,7 +133,7 @@ class Loss:
         return outputs[None], y[None] if is_row or y.ndim == 0 else y
 
     def _as_given(self, rows):
-        """Rows in the shape that the outputs had."""
+        """Rows in the shape that the outputs were given in."""
         return rows[0] if self._is_one_row else rows
 
     def targets(self, y: ArrayLike, shape: tuple[int, ...], dtype: FloatDType) -> tuple[NDArray[np.intp], Floats]:
@@ -142,7 +142,7 @@ class Loss:
         Parameters
         ----------
         y : array-like
-            As the loss takes it.
+            The targets, as the loss takes them.
         shape : tuple of int
             The shape (n, n_out) of the outputs.
         dtype : {float32, float64}
@@ -151,9 +151,9 @@ class Loss:
         Returns
         -------
         labels : ndarray of intp, shape (n,) or (0,)
-            Class numbers, if y holds these.
+            Class numbers, if y holds class numbers; else empty.
         targets : ndarray, shape (n, n_out) or (0, 0)
-            The targets otherwise.
+            The targets otherwise; else empty.
         """
         targets = dense(self, y, shape, dtype)
         if self.kernel and self.kernel.targets != "any":
@@ -171,12 +171,12 @@ class Loss:
         Returns
         -------
         ndarray
-            Empty where there are none.
+            The parameters; empty if the loss has none.
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range, or there is not one for each output.
+            If a parameter is out of its range, or does not have one number for each output.
         """
         if self.kernel is None:
             return np.empty(0)
@@ -186,7 +186,7 @@ class Loss:
         return {name: getattr(self, name) for name in self.kernel.hyper} if self.kernel else {}
 
     def gradient_scale(self, n_out: int) -> float:
-        """Return by what the kernels' gradient of the mean over rows is multiplied to be that of this loss.
+        """Return the factor that turns the kernels' gradient, that of a mean over rows, into the gradient of this loss.
 
         Parameters
         ----------
@@ -196,12 +196,12 @@ class Loss:
         Returns
         -------
         float
-            1 over ``n_out`` for a mean over all elements.
+            The factor: ``1 / n_out`` for a mean over all elements.
         """
         return 1 / n_out
 
     def value_scale(self, n_out: int) -> float:
-        """Return by what the loss that `kernels.network_loss_gradient` reports is multiplied to be this one.
+        """Return the factor that turns the loss that `kernels.network_loss_gradient` reports into this loss.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class Loss:
         Returns
         -------
         float
-            That of the gradient, unless the kernels report another multiple of what they differentiate.
+            The factor: that of the gradient, unless the kernels report a multiple of the loss that they differentiate.
         """
         return self.gradient_scale(n_out)
 
@@ -225,7 +225,7 @@ class Loss:
 class SoftmaxCrossEntropy(Loss):
     """Softmax and cross-entropy in nats: ``mean_i sum_c y_ic (logsumexp(logits_i) - logits_ic)``, gradient ``(probs - y) / n``.
 
-    y: class numbers (n,) in [0, n_classes), or one-hot or soft targets (n, n_classes). It is ``torch.nn.CrossEntropyLoss``.
+    y: class numbers (n,) in [0, n_classes), or one-hot or soft targets (n, n_classes). The same as ``torch.nn.CrossEntropyLoss``.
 
     Examples
     --------
@@ -259,7 +259,7 @@ class SoftmaxCrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """Sigmoid and binary cross-entropy in nats: the mean over all elements of ``max(z, 0) - z y + log(1 + exp(-|z|))``.
 
-    z is the logit; the gradient is ``(sigmoid(z) - y) / size``. y: numbers in [0, 1] (n, n_out), or (n,) where n_out is 1. It is
+    z is the logit; the gradient is ``(sigmoid(z) - y) / size``. y: numbers in [0, 1] (n, n_out), or (n,) if n_out is 1. The same as
     ``torch.nn.BCEWithLogitsLoss``. scikit-learn's estimators sum over several outputs instead of taking the mean.
 
     Examples
@@ -284,8 +284,8 @@ class BinaryCrossEntropy(Loss):
 class MSELoss(Loss):
     """The mean of ``(outputs - y)^2`` over all elements; gradient ``2 (outputs - y) / size``.
 
-    y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.MSELoss``. scikit-learn's `MLPRegressor` reports half of it, and its
-    gradient is ``(outputs - y) / n``: half of this one for one output, n_out / 2 times this one for several.
+    y: (n, n_out), or (n,) if n_out is 1. The same as ``torch.nn.MSELoss``. scikit-learn's `MLPRegressor` reports half of it, with
+    the gradient ``(outputs - y) / n``: n_out / 2 times this one.
 
     Examples
     --------
@@ -304,14 +304,14 @@ class MSELoss(Loss):
         return 2 / n_out
 
     def value_scale(self, n_out: int) -> float:
-        return 2.0  # the kernels report a mean over the columns, and differentiate a sum
+        return 2.0  # the kernels report a mean over the columns but differentiate a sum
 
 
 class PoissonLoss(Loss):
     """Half the Poisson deviance: the mean over all elements of ``y log y - y z - y + exp(z)``; gradient ``(exp(z) - y) / size``.
 
-    z is the logarithm of the rate. y: counts or rates >= 0, (n, n_out), or (n,) where n_out is 1. ``torch.nn.PoissonNLLLoss`` has
-    the same gradient; its value lacks the terms of y alone, which make this one 0 for exp(z) = y.
+    z is the logarithm of the rate. y: counts or rates >= 0, (n, n_out), or (n,) if n_out is 1. ``torch.nn.PoissonNLLLoss`` has the
+    same gradient; its value lacks the terms of y alone, which make this one 0 for exp(z) = y.
 
     Examples
     --------
@@ -330,7 +330,7 @@ class PoissonLoss(Loss):
 class L1Loss(Loss):
     """The mean of ``|outputs - y|`` over all elements; gradient ``sign(outputs - y) / size``, which is 0 where they are equal.
 
-    Its minimum is at the median of y. y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.L1Loss``.
+    Its minimum is at the median of y. y: (n, n_out), or (n,) if n_out is 1. The same as ``torch.nn.L1Loss``.
 
     Examples
     --------
@@ -349,12 +349,12 @@ class L1Loss(Loss):
 class HuberLoss(Loss):
     """The mean of Huber's loss of ``d = outputs - y``: ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
 
-    The gradient is ``clip(d, -delta, delta) / size``. y: (n, n_out), or (n,) where n_out is 1. It is ``torch.nn.HuberLoss``.
+    The gradient is ``clip(d, -delta, delta) / size``. y: (n, n_out), or (n,) if n_out is 1. The same as ``torch.nn.HuberLoss``.
 
     Parameters
     ----------
     delta : float
-        Above 0, in units of y: where the loss changes from quadratic to linear.
+        Where the loss changes from quadratic to linear, in units of y; above 0.
 
     Raises
     ------
@@ -381,18 +381,18 @@ class HuberLoss(Loss):
 class QuantileLoss(Loss):
     """The pinball loss: the mean of ``max(q d, (q - 1) d)`` over all elements, with ``d = y - outputs``.
 
-    Its minimum is at the q-quantile of y. The gradient is ``(1 - q) / size`` above y, ``-q / size`` below, and 0 where they are
-    equal. y: (n, n_out), or (n,) where n_out is 1; for several quantiles of the same numbers, y has a copy of them for each.
+    Its minimum is at the q-quantile of y. The gradient is ``(1 - q) / size`` for outputs above y, ``-q / size`` below, and 0 if
+    they are equal. y: (n, n_out), or (n,) if n_out is 1. For several quantiles of the same numbers, y has a copy of them for each.
 
     Parameters
     ----------
     quantile : float or sequence of float
-        The level q of all outputs, or of each, in (0, 1).
+        The level q in (0, 1): one number for all outputs, or one for each.
 
     Raises
     ------
     TypeError, ValueError
-        If quantile has other than such numbers; in a call of the loss, if it does not have one for each output.
+        If quantile is not such a number, or has others; in a call of the loss, if it does not have one for each output.
 
     Examples
     --------
@@ -415,7 +415,7 @@ class QuantileLoss(Loss):
 class GammaLoss(Loss):
     """Half the gamma deviance: the mean over all elements of ``z - log y + y exp(-z) - 1``; gradient ``(1 - y exp(-z)) / size``.
 
-    z is the logarithm of the mean. y: numbers > 0, (n, n_out), or (n,) where n_out is 1. It is 0 for exp(z) = y.
+    z is the logarithm of the mean. y: numbers > 0, (n, n_out), or (n,) if n_out is 1. The loss is 0 for exp(z) = y.
 
     Examples
     --------
@@ -432,16 +432,16 @@ class GammaLoss(Loss):
 
 
 class TweedieLoss(Loss):
-    """Half the Tweedie deviance of the mean ``m = exp(z)``, whose variance is proportional to ``m^power``.
+    """Half the Tweedie deviance, for numbers with mean ``m = exp(z)`` and a variance proportional to ``m^power``.
 
     The mean over all elements of ``m^(2 - p) / (2 - p) + y m^(1 - p) / (p - 1) - y^(2 - p) / ((2 - p) (p - 1))``, p = power, which
-    is 0 for m = y. The gradient is ``(m^(2 - p) - y m^(1 - p)) / size``. y: numbers >= 0, many of which may be 0, (n, n_out), or
-    (n,) where n_out is 1.
+    is 0 for m = y. The gradient is ``(m^(2 - p) - y m^(1 - p)) / size``. y: numbers >= 0, of which many may be 0, (n, n_out), or
+    (n,) if n_out is 1.
 
     Parameters
     ----------
     power : float
-        In (1, 2): towards 1 like `PoissonLoss`, towards 2 like `GammaLoss`.
+        In (1, 2). Near 1 the loss is like `PoissonLoss`, near 2 like `GammaLoss`.
 
     Raises
     ------
@@ -474,7 +474,7 @@ def dense(loss, y, shape, dtype):
 
 
 def check_range(loss, y, largest, positive=False):
-    """Raise an error with the first place where y is not in [0, largest], or is 0 where it must be positive."""
+    """Raise an error that gives the first position where y is not in [0, largest], or is 0 though it must be positive."""
     if not y.size or (y.min() >= 0 and y.max() <= largest and (y.min() > 0 or not positive)):
         return
     inside = ((y > 0) if positive else (y >= 0)) & (y <= largest)
@@ -484,6 +484,6 @@ def check_range(loss, y, largest, positive=False):
 
 
 def has_targets(loss):
-    """Whether the targets of a loss can be checked without computing it: one of the user's own may take any."""
+    """Whether the targets of a loss can be checked without computing it. A user's own loss may take any targets."""
     own = type(loss)
     return isinstance(loss, Loss) and (own.targets is not Loss.targets or own.__call__ is Loss.__call__)

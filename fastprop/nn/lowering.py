@@ -1,4 +1,4 @@
-"""Whole epochs in compiled calls: the layer program of a model, and the calls of the training loop on the model's own arrays."""
+"""Run whole epochs in compiled calls: the layer program of a model, and the training loop on the model's own arrays."""
 
 import numpy as np
 
@@ -17,18 +17,18 @@ from .evaluation import of_validation_data
 from .parameter import one_block
 from .program import Program
 
-# About how many operations a row of the program other than a product costs for each value: an activation with its derivative, or a
-# norm.
+# Approximate number of operations for each value in a row of the program that is not a product: an activation with its derivative,
+# or a norm.
 FLOPS_PER_VALUE = 20
 
 
 def sizes_of_batches(n_rows, batch_size):
-    """The numbers of rows that the batches of an epoch have, as a set."""
+    """The set of the numbers of rows that batches of an epoch have."""
     return {min(batch_size, n_rows), n_rows % batch_size or batch_size} if n_rows else set()
 
 
 class Lowered:
-    """A model, a loss and an optimizer as the training loop takes them. Read for each call, because a callback may change them."""
+    """A model, a loss and an optimizer as the training loop takes them. Made for each call, because a callback may change them."""
 
     def __init__(self, model, loss, optimizer, shape, has_sparse_rows, batch_size):
         _check_rules(model, loss, optimizer)
@@ -47,7 +47,7 @@ class Lowered:
             raise NotPlain("its parameters do not have the shapes of its layers")
         kinds = self.layers["kind"]
         if has_sparse_rows and (kinds[0] != KINDS["linear"] or (self.layers["source"][kinds == KINDS["add"]] == 0).any()):
-            raise NotPlain("X is sparse and goes into something else than a Linear layer")
+            raise NotPlain("X is sparse and goes into something other than a Linear layer")
         self.params = one_block(parameters)
         if self.params is None:
             raise NotPlain("its parameters differ in dtype or have elements in common")
@@ -60,7 +60,7 @@ class Lowered:
                 view[...] = array
 
     def advance(self, optimizer, n_updates):
-        """Count updates that were done, and copy the running statistics back."""
+        """Count the updates that were done, and copy the running statistics back."""
         optimizer.t += n_updates
         for dropout in self.program.dropouts:
             dropout.n_forwards += n_updates
@@ -71,7 +71,7 @@ class Lowered:
         return zip(self.program.batch_norms, filter(None, buffer_views(self.layers, self.buffers)), strict=True)
 
     def flops(self, n_values):
-        """(operations for each row, operations for each update), about; ``n_values`` are the numbers stored of a row of X."""
+        """Approximate (operations for each row, operations for each update); a row of X has ``n_values`` stored numbers."""
         n_weights = sum(parameter.size for parameter in self.program.parameters if len(parameter.shape) > 1)
         n_in, n_units = self.layers[["n_in", "n_out"]][0]
         first = (int(n_in) - n_values) * int(n_units) if self.layers["kind"][0] == KINDS["linear"] else 0
@@ -80,7 +80,7 @@ class Lowered:
 
 
 class CompiledEpochs(loop.CompiledEpochs):
-    """Epochs in compiled calls, on the arrays of the model and of the optimizer themselves."""
+    """Epochs in compiled calls, which work in place on the arrays of the model and of the optimizer."""
 
     def __init__(self, problem):
         X, validation_data = problem.X, problem.validation_data
@@ -89,7 +89,7 @@ class CompiledEpochs(loop.CompiledEpochs):
         data = [X] if validation_data is None else [X, validation_data[0]]
         shape = np.shape(X) if not is_sparse(X) else X.shape
         if len(shape) != 2 or not shape[1]:
-            raise NotPlain(f"X is no matrix with columns; its shape is {shape}")
+            raise NotPlain(f"X is not a matrix with columns; its shape is {shape}")
         self._problem, self.model = problem, problem.model
         self._size, self._n_threads = (shape, any(map(is_sparse, data)), problem.batch_size), 1
         lowered = self._lowered()
@@ -100,11 +100,12 @@ class CompiledEpochs(loop.CompiledEpochs):
         if validation_data is not None:
             with of_validation_data():
                 self._validation = self._checked(lowered, *validation_data)
-            # Keeping the best parameters is not asked for: no loss is below this.
+            # The best parameters are not to be kept, so start from a loss that none is below.
             self._best = {"best": np.array([-np.inf, 0]), "best_params": np.empty_like(lowered.params)}
             self._best["best_buffers"] = np.empty_like(lowered.buffers)
         per_row, per_update = lowered.flops(self._rows.x.size / max(1, shape[0]))
-        n_evaluated = len(validation_data[1]) / 3 if validation_data is not None else 0  # rows that only go forward
+        # A row of validation data, which only goes forward, costs about a third of a row of training data.
+        n_evaluated = len(validation_data[1]) / 3 if validation_data is not None else 0
         per_update += per_row * n_evaluated * problem.batch_size / max(1, shape[0])
         if self._bfloat16:
             self._rows = rows_in_bfloat16(self._rows)
@@ -112,14 +113,14 @@ class CompiledEpochs(loop.CompiledEpochs):
         super().__init__(problem.optimizer, shape[0], problem.batch_size, problem.batch_size * per_row + per_update)
 
     def use_threads(self, n_threads):
-        """How many threads `run` uses; 1 at first."""
+        """Set how many threads `run` uses; 1 at first."""
         self._n_threads = n_threads
 
     def _lowered(self):
         return Lowered(self.model, self._problem.loss, self._problem.optimizer, *self._size)
 
     def _checked(self, lowered, X, y):
-        """Data as the kernels read them, with the checks of layer and loss: errors are the same with and without compilation."""
+        """Data as the kernels read them, checked by layer and loss: errors are the same with and without compilation."""
         n_in, dtype = self._size[0][1], lowered.params.dtype
         if is_sparse(X):
             n_rows, x = sparse_rows("X", X, n_in, lowered.params)
@@ -133,7 +134,7 @@ class CompiledEpochs(loop.CompiledEpochs):
         super().run(orders, losses)
 
     def train(self, orders, losses, rates):
-        """A call of the training loop. After an interrupt too, everything that counts says how many updates were done."""
+        """Call the training loop. All counters match the updates that were done, even after an interrupt."""
         lowered, (_, loss, optimizer, *_) = self._lowered(), self._problem
         lowered.read_statistics()
         step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
@@ -166,7 +167,7 @@ class CompiledEpochs(loop.CompiledEpochs):
         self.validation_losses += validation_losses.tolist()
 
     def _validated(self, losses):
-        """The fields of a job that are about the validation data: they are used at the end of an epoch alone."""
+        """The fields of a job for the validation data, which is only used at the end of an epoch."""
         return {"validation": self._validation, "validation_losses": losses, **self._best} if losses.size else {}
 
 
@@ -181,7 +182,7 @@ def _check_rules(model, loss, optimizer):
 
 
 def _is_own(thing, package):
-    """Whether its class is one of a package of fastprop's, not derived from it elsewhere."""
+    """Whether its class is defined in a package of fastprop, and not derived elsewhere."""
     return type(thing).__module__.startswith(f"fastprop.{package}.")
 
 

@@ -247,7 +247,7 @@ def test_sparse_rows_into_something_else_run_layer_by_layer(name):
     X, y, loss = data()
     model = MODELS[name]()
     optimizer = nn.Adam(model.parameters())
-    with pytest.raises(NotPlain, match="X is sparse and goes into something else than a Linear layer"):
+    with pytest.raises(NotPlain, match="X is sparse and goes into something other than a Linear layer"):
         model.fit(csr_array(X), y, loss, optimizer, compiled=True)
     history = model.fit(csr_array(X), y, loss, optimizer, epochs=2, random_state=0)
     other = MODELS[name]()

@@ -115,7 +115,7 @@ def test_predict_of_several_outputs():
 
 def test_errors_of_predict():
     model = a_model()
-    with pytest.raises(nn.ShapeError, match=r"must have a row for each of X; got shape \(1, 4\) for 20 rows"):
+    with pytest.raises(nn.ShapeError, match=r"each output must have one row for each row of X; got shape \(1, 4\) for 20 rows"):
         nn.Graph(nn.Input().sum(axis=0, keepdims=True)).predict(X, batch_size=20)
     with pytest.raises(nn.ShapeError, match=r"^layer '0', Linear\(4, 9, .*\): x must have shape \(n, 4\); got \(53,\)"):
         model.predict(X[:, 0])
@@ -181,10 +181,10 @@ class Own:
 
 def test_errors_of_metrics():
     for metrics in ({"loss": min}, {"val_f": min}):
-        with pytest.raises(ValueError, match=r"metrics must have names other than 'loss' that do not begin with 'val_'; got"):
+        with pytest.raises(ValueError, match=r"the name of a metric must not be 'loss' or begin with 'val_'; got"):
             fitted(a_model(), metrics=metrics)
     for metrics in ("f1", {"f": "f1"}, {"f": 3}, {3: min}, [min], min):
-        with pytest.raises(TypeError, match=r"metrics must be functions of \(outputs, y\) by name, or 'accuracy'; got"):
+        with pytest.raises(TypeError, match=r"metrics must be 'accuracy' or a dict of functions of \(outputs, y\) by name; got"):
             fitted(a_model(), metrics=metrics)
     with pytest.raises(ValueError, match=r"'accuracy' is for SoftmaxCrossEntropy and BinaryCrossEntropy; the loss is MSELoss\(\)"):
         fitted(a_model(), nn.MSELoss(), metrics="accuracy")
@@ -387,7 +387,7 @@ def test_the_state_of_the_last_finite_epoch_is_kept(compiled, callback):
         history = ours.fit(*rows, loss, optimizers[0], epochs=200, callback=callback, validation_data=rows, **runs)
     n_good = len(history["loss"]) - 1
     goes_on, stops = (text for text in map(str, (warning.message for warning in caught)) if "training" in text)
-    assert "is inf: training goes on, as the parameters are finite" in goes_on
+    assert "is inf: training goes on, because the parameters are finite" in goes_on
     assert f"training stops in epoch {n_good}, counted from 0" in stops
     assert n_good > 10
     assert len(history["val_loss"]) == n_good + 1

@@ -353,19 +353,17 @@ def test_the_text_has_the_edges():
 
 def test_names_that_are_wrong():
     x, y = nn.Input("x"), nn.Input("x")
-    with pytest.raises(ValueError, match=r"the names of the values must differ; got \['x', 'x', '0'\]"):
+    with pytest.raises(ValueError, match=r"the names of the values must be unique; got \['x', 'x', '0'\]"):
         nn.Graph(x + y)
     for name in ("", "a.b", "7", 3):
-        with pytest.raises(ValueError, match="must be a text without dots that is no number; got"):
+        with pytest.raises(ValueError, match="must be a string without dots that is not a number; got"):
             nn.Graph((x + 1).named(name))
-    with pytest.raises(
-        ValueError, match="a parameter in a graph cannot have the name 'steps', which a Graph has for something else"
-    ):
+    with pytest.raises(ValueError, match="a parameter in a graph cannot have the name 'steps', which is an attribute of Graph"):
         nn.Graph(x + nn.Parameter(1.0).named("steps"))
     graph = nn.Graph((x + 1).named("q"))
     with pytest.raises(KeyError, match="no value of this graph has the name 'z'; there are"):
         graph.grad("z")
-    with pytest.raises(KeyError, match="is no part of this graph"):
+    with pytest.raises(KeyError, match="is not part of this graph"):
         graph.value(y)
     with pytest.raises(TypeError, match="this graph takes the inputs x; got z"):
         graph(z=3)

@@ -31,7 +31,7 @@ def test_linear_without_bias(rng):
 
 
 def test_linear_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match=r"activation must be one of .* any other is a layer of its own .*; got 'relu6'"):
+    with pytest.raises(ValueError, match=r"activation must be one of .* put any other activation after this layer.*; got 'relu6'"):
         nn.Linear(2, 3, activation="relu6")
     with pytest.raises(ValueError, match="n_in and n_out must be at least 1; got 0 and 3"):
         nn.Linear(0, 3)

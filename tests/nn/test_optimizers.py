@@ -345,7 +345,7 @@ def test_an_optimizer_of_another_family_is_refused(rng):
     estimators = MLPClassifier((5,)).partial_fit(X, y, classes=[0, 1, 2])._optimizer
     before = model.state_dict()
     for wrong in (estimators, None, "adam"):
-        with pytest.raises(TypeError, match=r"optimizer must be one of fastprop\.nn, such as nn\.Adam.*; got"):
+        with pytest.raises(TypeError, match=r"optimizer must be an optimizer of fastprop\.nn, such as nn\.Adam.*; got"):
             model.fit(X, y, loss, wrong)
     networks = optim.Adam(Network([4, 5, 3]))
     with pytest.raises(ValueError, match="optimizer has none of the model's parameters"):

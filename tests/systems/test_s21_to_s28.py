@@ -271,7 +271,7 @@ def test_s28_common_bugs(rng):
     optimizer = nn.SGD(model.parameters(), lr=0.1)
     for arguments, message in (
         ((x, y, nn.MSELoss, optimizer), r"loss must be .*; got the class MSELoss, .*: write nn\.MSELoss\(\)"),
-        ((x, y, "cross_entropy", optimizer), r"loss must be a loss, such as nn\.SoftmaxCrossEntropy\(\); got the text"),
+        ((x, y, "cross_entropy", optimizer), r"loss must be a loss, such as nn\.SoftmaxCrossEntropy\(\); got the string"),
         ((x, y, loss, nn.SGD), r"optimizer must be .*; got the class SGD, .*: write nn\.SGD\(model\.parameters\(\)\)"),
         ((x, y, optimizer, loss), r"loss and optimizer are swapped; write fit\(X, y, loss, optimizer\)"),
     ):
