@@ -1,10 +1,11 @@
-"""Module: what all layers and containers share. Half of this long file is docstrings.
+"""Module: what all layers and containers share.
 
-A layer computes ``forward(x)`` and ``backward(dout, accumulate=False)``. In training mode the forward keeps in ``_saved`` what the
-backward needs; in evaluation mode it keeps nothing. What a layer is given and what it returns may be kept until the backward, so it
-must not be changed before. ``backward`` writes the gradients of the parameters, and returns the gradient with respect to the input.
+A layer computes ``forward(x)`` and ``backward(dout, accumulate=False)``. In training mode the forward saves in ``_saved`` what the
+backward needs; in evaluation mode it saves nothing. A layer may keep its input and its output, without a copy, until the backward:
+they must not be changed before. ``backward`` writes the gradients of the parameters and returns the gradient with respect to the
+input.
 
-The layers call the raw kernels: a layer knows the shapes of its own arrays, so that only what comes from outside is checked.
+Layers call the raw kernels. A layer knows the shapes of its own arrays, so only arrays from outside are checked.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ from .summary import own_parameters, summary
 from .trainable import Trainable
 from .values import Operand, Value
 
-# Arguments of a layer that are about its first parameters only.
+# Arguments of a layer that only affect the initial parameters.
 BEGINNINGS = ("random_state", "init")
 
 
 class Module(Trainable, Tabular):
     """Base of layers and containers; a class of your own needs ``forward`` and ``backward``.
 
-    Attributes that are parameters or modules are found by themselves, and so are the modules of a list; names that begin with an
-    underscore are left out. The arguments of ``__init__`` should be attributes under the same names: `save` and `repr` read them.
-    Printed, a model is a table of its layers; a notebook shows the same table.
+    Attributes that are parameters, modules or lists of modules are found automatically; modules are not if the name begins with an
+    underscore. The arguments of ``__init__`` should be attributes of the same names, because `save` and `repr` read them. Printing
+    a model shows a table of its layers, and so does a notebook.
 
-    An array assigned to an attribute that is a parameter is copied into the parameter, if it has its shape.
+    An array that is assigned to an attribute that is a parameter is copied into the parameter; it must have the same shape.
 
     Attributes
     ----------
     training : bool
-        Set by `train` and `eval`.
+        Whether the module is in training mode; set by `train` and `eval`.
     n_threads : int
-        For the kernels, 1 at first; set by `set_n_threads`.
+        The number of threads for the kernels, 1 at first; set by `set_n_threads`.
 
     Examples
     --------
@@ -68,7 +69,7 @@ class Module(Trainable, Tabular):
     training: bool = True
     n_threads: int = 1
     recomputing: bool = False  # set by `Checkpoint`: repeat the last forward, with its random numbers
-    least_rows: int = 1  # of a batch in training mode
+    least_rows: int = 1  # fewest rows of a batch in training mode
     buffers: tuple[str, ...] = ()  # names of arrays that belong to the state but have no gradient
     _saved: Any = None
 
@@ -97,7 +98,7 @@ class Module(Trainable, Tabular):
             raise type(error)(f"{type(self).__name__}.{name}: {error}") from None
 
     def forward(self, x: Any) -> Any:
-        """Compute the output for an input; in training mode, what `backward` needs is kept.
+        """Compute the output for an input; in training mode, save what `backward` needs.
 
         Parameters
         ----------
@@ -117,14 +118,14 @@ class Module(Trainable, Tabular):
         Parameters
         ----------
         dout : ndarray
-            Gradient of the loss with respect to the output, shaped like it.
+            Gradient of the loss with respect to the output, of the same shape.
         accumulate : bool
             Add to the gradients of the parameters instead of overwriting them, for instance over micro-batches.
 
         Returns
         -------
         ndarray
-            The gradient with respect to the input; a tuple where there are several inputs.
+            The gradient with respect to the input; a tuple if there are several inputs.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no backward; define backward(self, dout, accumulate=False), "
@@ -137,15 +138,15 @@ class Module(Trainable, Tabular):
         Returns
         -------
         NoForwardError
-            To be raised.
+            The error, to be raised.
         """
         hint = "" if self.training else "; it is in evaluation mode, which keeps nothing: call train() first"
         return NoForwardError(self, f"backward needs a forward in training mode before it{hint}")
 
-    # What there is inside
+    # Modules, parameters and buffers inside
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Iterate over the modules directly inside, in order.
+        """Iterate over the modules directly inside this one, in order.
 
         Yields
         ------
@@ -163,7 +164,7 @@ class Module(Trainable, Tabular):
                 yield from ((str(i), module) for i, module in enumerate(value) if isinstance(module, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Iterate over this module and all inside.
+        """Iterate over this module and all modules inside it.
 
         Parameters
         ----------
@@ -182,7 +183,7 @@ class Module(Trainable, Tabular):
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Iterate over the parameters of this module and all inside.
+        """Iterate over the parameters of this module and of all modules inside it.
 
         Yields
         ------
@@ -196,7 +197,7 @@ class Module(Trainable, Tabular):
                 yield f"{prefix}.{name}" if prefix else name, parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Floats]]:
-        """Iterate over what belongs to the state but has no gradient, such as running means.
+        """Iterate over the arrays that belong to the state but have no gradient, such as running means.
 
         Yields
         ------
@@ -210,12 +211,12 @@ class Module(Trainable, Tabular):
                 yield f"{prefix}.{name}" if prefix else name, getattr(module, name)
 
     def modules(self) -> list[Module]:
-        """List this module and all inside, also those without a name, which containers make for themselves.
+        """List this module and all modules inside it, including unnamed ones that containers make for themselves.
 
         Returns
         -------
         list of Module
-            Each before those inside it.
+            Each module before those inside it.
         """
         return [self, *(module for _, child in self.named_children() for module in child.modules())]
 
@@ -225,7 +226,7 @@ class Module(Trainable, Tabular):
         Returns
         -------
         list of Parameter
-            In the order of `named_parameters`; one that is in several places only once.
+            In the order of `named_parameters`. A parameter that is in several places is listed once.
         """
         return list(dict.fromkeys(parameter for _, parameter in self.named_parameters()))
 
@@ -237,12 +238,12 @@ class Module(Trainable, Tabular):
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Set the training mode of this module and all inside.
+        """Set the training mode of this module and all modules inside it.
 
         Parameters
         ----------
         mode : bool
-            False for the evaluation mode.
+            False for evaluation mode.
 
         Returns
         -------
@@ -254,9 +255,9 @@ class Module(Trainable, Tabular):
         return self
 
     def eval(self) -> Self:
-        """Set the evaluation mode of this module and all inside.
+        """Set the evaluation mode of this module and all modules inside it.
 
-        Dropout does nothing then, BatchNorm1d uses its running statistics, and nothing is kept for a backward.
+        In this mode `Dropout` does nothing, `BatchNorm1d` uses its running statistics, and nothing is saved for a backward.
 
         Returns
         -------
@@ -266,7 +267,7 @@ class Module(Trainable, Tabular):
         return self.train(False)
 
     def set_n_threads(self, n_threads: int) -> Self:
-        """Set the number of threads for the kernels of this module and all inside.
+        """Set the number of threads for the kernels of this module and all modules inside it.
 
         Parameters
         ----------
@@ -284,7 +285,7 @@ class Module(Trainable, Tabular):
         return self
 
     def forget(self) -> None:
-        """Drop what the last forward kept for backward, here and in all modules inside."""
+        """Drop what the last forward saved for the backward, in this module and all modules inside it."""
         for module in self.modules():
             module._saved = None
 
@@ -296,7 +297,7 @@ class Module(Trainable, Tabular):
         Returns
         -------
         dict
-            From the names, such as '0.weight', to the copies.
+            The copies by name, such as '0.weight'.
         """
         return {name: array.copy() for name, array in self._state()}
 
@@ -306,14 +307,14 @@ class Module(Trainable, Tabular):
         Parameters
         ----------
         state : dict
-            Arrays named and shaped as in `state_dict`.
+            Arrays with the names and shapes of `state_dict`.
 
         Raises
         ------
         ValueError
-            If names or shapes differ; nothing was changed then.
+            If names or shapes differ; nothing is changed then.
         TypeError
-            If an array is not of real numbers; nothing was changed then.
+            If an array does not hold real numbers; nothing is changed then.
         """
         own = dict(self._state())
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
@@ -334,13 +335,13 @@ class Module(Trainable, Tabular):
     def save(self, path: str | PathLike[str]) -> None:
         """Write layers and parameters to a file that `load` reads.
 
-        An existing file is replaced as a whole at the end: after an error, or when the process is killed, it is still there. The
-        file has a checksum, which `load` compares.
+        An existing file is replaced only when the new one is complete, so it is still there after an error or if the process is
+        killed. The file has a checksum, which `load` verifies.
 
         Parameters
         ----------
         path : str or path
-            The format is safetensors where the name ends so, else npz.
+            The file. Its format is safetensors if the name ends with ".safetensors", else npz.
         """
         storage.save(self, path)
 
@@ -350,7 +351,7 @@ class Module(Trainable, Tabular):
         Returns
         -------
         dict
-            From the names of the arguments to their values.
+            The values of the arguments by name.
         """
         names = [name for name in inspect.signature(type(self)).parameters if name not in BEGINNINGS]
         missing = [name for name in names if not hasattr(self, name)]
@@ -365,17 +366,17 @@ class Module(Trainable, Tabular):
         Parameters
         ----------
         **arguments
-            By name.
+            The arguments, by name.
 
         Returns
         -------
         Module
-            A new one.
+            A new module.
         """
         return cls(**arguments)
 
     def stored_name(self) -> str:
-        """Return the name under which `load` finds what makes such a module.
+        """Return the name by which `load` finds the class, or the object, that makes such a module.
 
         Returns
         -------
@@ -384,7 +385,7 @@ class Module(Trainable, Tabular):
         """
         return type(self).__name__
 
-    # What is kept for a backward holds whole batches, and does not belong in a file or a copy.
+    # What is saved for a backward holds whole batches, and does not belong in a file or a copy.
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_saved"}
@@ -412,7 +413,7 @@ class Module(Trainable, Tabular):
         parameters = inspect.signature(type(self)).parameters
         try:
             arguments = self.arguments()
-        except AttributeError:  # a class of the user's that cannot be saved has a name, too
+        except AttributeError:  # a user's class that cannot be saved still has a repr
             return "..."
         parts = []
         for name, value in arguments.items():
@@ -431,7 +432,7 @@ def _line(name, module):
 
 
 def checked_modules(modules: Iterable[Module]) -> list[Module]:
-    """A list of the modules, if all are modules and none is there twice, itself or inside another."""
+    """A list of the modules, if all are modules and none appears twice, by itself or inside another."""
     modules = list(modules)
     for i, module in enumerate(modules):
         if not isinstance(module, Module):
@@ -440,6 +441,6 @@ def checked_modules(modules: Iterable[Module]) -> list[Module]:
     for i, module in enumerate(modules):
         for inner in module.modules():
             if id(inner) in seen:
-                raise ValueError(f"layer {i}, {inner!r}, is in the model twice; each place needs a layer of its own")
+                raise ValueError(f"layer {i}, {inner!r}, is in the model twice; each place needs its own layer")
             seen.add(id(inner))
     return modules

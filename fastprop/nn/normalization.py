@@ -31,7 +31,7 @@ class _Norm(Module):
         self.weight, self.bias = Parameter(np.ones(sized(n_units), dtype)), Parameter(np.zeros(sized(n_units), dtype))
 
     def _own(self, name, array):
-        """One of the layer's arrays as the kernels read it: a user may have put another in its place."""
+        """One of the layer's arrays as the kernels read it, checked because a user may have replaced it."""
         return like(self, name, array, (self._n_units,), self.dtype)
 
     @one_row_too
@@ -46,16 +46,16 @@ class _Norm(Module):
 
 
 class LayerNorm(_Norm):
-    """Normalise every row: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``, mean and variance over the row.
+    """Normalise every row: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``, with mean and variance of the row.
 
     Parameters
     ----------
     normalized_shape : int
         The number of columns of x.
     eps : float
-        Above 0, in the units of x squared.
+        Added to the variance; above 0, in units of x squared.
     dtype : {float64, float32}
-        Of the parameters; inputs are converted to it.
+        The dtype of the parameters; inputs are converted to it.
 
     References
     ----------
@@ -92,18 +92,19 @@ class LayerNorm(_Norm):
 class BatchNorm1d(_Norm):
     """Normalise every column over the batch: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
 
-    Training uses the mean and the biased variance of the batch and updates the running ones; evaluation uses the running ones.
+    Training uses the mean and the biased variance of the batch and updates the running statistics; evaluation uses the running
+    statistics.
 
     Parameters
     ----------
     num_features : int
         The number of columns of x.
     eps : float
-        Above 0, in the units of x squared.
+        Added to the variance; above 0, in units of x squared.
     momentum : float
         The weight of a new batch in the running statistics: ``running = (1 - momentum) running + momentum batch``.
     dtype : {float64, float32}
-        Of the parameters; inputs are converted to it.
+        The dtype of the parameters; inputs are converted to it.
 
     Attributes
     ----------
@@ -112,9 +113,10 @@ class BatchNorm1d(_Norm):
     bias : Parameter, shape (num_features,)
         The shift of every column, 0 at first.
     running_mean : ndarray, shape (num_features,)
-        0 at first.
+        The running mean of every column, 0 at first.
     running_var : ndarray, shape (num_features,)
-        1 at first. As in PyTorch, a running mean of the unbiased variances, which are n / (n - 1) times the biased ones.
+        The running variance of every column, 1 at first. As in PyTorch, it is a running mean of the unbiased variances, which are
+        n / (n - 1) times the biased ones.
 
     References
     ----------

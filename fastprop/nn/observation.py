@@ -1,4 +1,4 @@
-"""Watching the modules of a model at work, and putting a model back as it was."""
+"""Record the calls of the modules of a model, and restore a model afterwards."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Call(NamedTuple):
-    """One forward or backward of one module: its name in the model, and the arrays that went in and came out."""
+    """One forward or backward of one module: the module's name in the model, the arrays that went in, and the output."""
 
     name: str
     module: object
@@ -50,7 +50,7 @@ def observed(model, method):
 def undisturbed(*parts):
     """Restore a model and a loss after the block of code, except parameters and gradients.
 
-    That holds for modes, counters and generators of random numbers, running statistics, and what was kept for a backward.
+    This restores modes, counters, random number generators, running statistics, and what was saved for a backward.
     """
     objects = [inner for part in parts for inner in (part.modules() if hasattr(part, "modules") else [part])]
     before = [(inner, dict(vars(inner)), list(_contents(inner))) for inner in objects]

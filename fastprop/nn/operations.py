@@ -1,7 +1,7 @@
 """The operations of a `Graph` on arrays of any shape, scalars included, as modules. `Value` has the operators for them.
 
-Operands broadcast as in NumPy; the gradient of one that was repeated is summed over the repetitions. All are computed in float32 if
-all operands are, else in float64: integers never overflow.
+Operands broadcast as in NumPy; the gradient of an operand that was repeated is summed over the repetitions. The results are float32
+if all operands are float32, else float64, so integers never overflow.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .values import constant, constant_text
 
 
 class _Operation(Module):
-    """A function of one or more arrays; derived classes have `_value` and, by its operands, `_gradients`.
+    """A function of one or more arrays; a subclass has `_value`, and `_gradients` with respect to the operands.
 
     Attributes
     ----------
     symbol : str
-        What stands for it in a formula and a picture.
+        The text for it in a formula and in a drawing.
     """
 
     symbol = ""
@@ -52,12 +52,12 @@ class _Operation(Module):
         return str(error)
 
     def formula(self, *operands: str) -> str:
-        """Return the operation as it is written, for operands as text."""
+        """Return the formula of the operation, for operands that are given as text."""
         return f"{self.symbol}({', '.join(operands)})"
 
 
 def _summed(gradient, shape):
-    """The gradient of an array of this shape, of which NumPy's broadcasting has made one of the gradient's shape."""
+    """The gradient with respect to an array of this shape, which broadcasting has repeated to the shape of ``gradient``."""
     gradient = np.asarray(gradient)
     if gradient.shape == shape:
         return gradient
@@ -67,7 +67,7 @@ def _summed(gradient, shape):
 
 
 class _Broadcasting(_Operation):
-    """Element by element of operands that broadcast."""
+    """An elementwise operation on operands that broadcast."""
 
     def _expected(self, error):
         return "the operands must broadcast to one shape"
@@ -150,7 +150,7 @@ class Divide(_Broadcasting):
 
 
 class Power(_Broadcasting):
-    """``x ** y``; the gradients are ``dout * y * x^(y - 1)`` and ``dout * x^y * log(x)``, 0 where a factor before them is.
+    """``x ** y``; the gradients are ``dout * y * x^(y - 1)``, 0 for y = 0, and ``dout * x^y * log(x)``, 0 for x = 0 and y >= 0.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Power(_Broadcasting):
 
     def _gradients(self, dout, out, x, y=None):
         exponent = self.exponent.astype(x.dtype) if y is None else y
-        # Where y is 0, the other factor is x instead of x^-1, so that their product is 0 at x = 0, too. As in PyTorch, so is dy.
+        # Where y is 0, x takes the place of x^-1, so that the product is 0 at x = 0, too. As in PyTorch, dy is 0 there.
         dx = dout * exponent * x ** np.where(exponent == 0, 1, exponent - 1).astype(x.dtype)
         if y is None:
             return (dx,)
@@ -267,13 +267,13 @@ class Sum(_Operation):
     axis : int, tuple of int, or None
         The axes; None for all.
     keepdims : bool
-        Keep them with length 1.
+        Whether to keep these axes, with length 1.
     """
 
     symbol = "sum"
 
     def __init__(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> None:
-        self.axis = tuple(axis) if isinstance(axis, list) else axis  # a list is what a file makes of a tuple
+        self.axis = tuple(axis) if isinstance(axis, list) else axis  # files store a tuple as a list
         self.keepdims = keepdims
 
     def formula(self, *operands):
@@ -296,7 +296,7 @@ class Mean(Sum):
     axis : int, tuple of int, or None
         The axes; None for all.
     keepdims : bool
-        Keep them with length 1.
+        Whether to keep these axes, with length 1.
     """
 
     symbol = "mean"
@@ -309,7 +309,7 @@ class Mean(Sum):
 
 
 class Reshape(_Operation):
-    """The elements in another shape; their gradients go back to where they were.
+    """The elements in another shape; the gradient gets the shape of the input.
 
     Parameters
     ----------
@@ -348,19 +348,19 @@ class Transpose(_Operation):
 
 
 class Item(_Operation):
-    """``x[index]``; what is left out has the gradient 0.
+    """``x[index]``; elements that are not selected have the gradient 0.
 
     Parameters
     ----------
     index : sequence of int, slice, Ellipsis and None
-        Slices and Ellipsis may be texts, such as '1:' and '...', as files have them.
+        Slices and Ellipsis may be strings, such as '1:' and '...', which is how files store them.
     """
 
     def __init__(self, index: Sequence[Any]) -> None:
         self.index = tuple(_from_text(i) if isinstance(i, str) else i for i in index)
         for i in self.index:
             if isinstance(i, bool) or not isinstance(i, int | np.integer | slice | EllipsisType | None):
-                raise TypeError(f"an index of a value in a graph must be of integers, slices, ... and None; got {i!r}")
+                raise TypeError(f"an index of a value in a graph must consist of integers, slices, ... and None; got {i!r}")
 
     def arguments(self):
         return {"index": [_text(i) if isinstance(i, slice | EllipsisType) else i if i is None else int(i) for i in self.index]}
@@ -382,7 +382,7 @@ class Item(_Operation):
 
 
 def _text(part):
-    """A part of an index as it is written."""
+    """A part of an index as text."""
     if not isinstance(part, slice):
         return "..." if part is ... else str(part)
     ends = ["" if i is None else str(i) for i in (part.start, part.stop)]
@@ -390,12 +390,12 @@ def _text(part):
 
 
 def _from_text(text):
-    """The slice or Ellipsis that is written so."""
+    """The slice or Ellipsis that a text stands for."""
     return ... if text == "..." else slice(*(int(i) if i else None for i in text.split(":")))
 
 
 class Concat(Module):
-    """Its inputs (n, n_i) side by side, (n, sum of n_i); every input receives its columns of the gradient.
+    """The inputs (n, n_i) concatenated to (n, sum of n_i); every input receives its columns of the gradient.
 
     Examples
     --------

@@ -30,17 +30,18 @@ class Parameter:
     Parameters
     ----------
     data : array-like of float32 or float64
-        Used itself, not copied, where it is a writeable C-contiguous array in native byte order.
+        Not copied if it is a writeable C-contiguous array in native byte order.
 
     Attributes
     ----------
     data : ndarray
-        What is assigned is copied into this array, so that other references to it see the new values. The parameters of a model
-        are consecutive parts of one array. If they are not, they are moved into one; ``data`` is then another array with the same
-        values. That happens only when a `Sequential` is made, and before `Module.fit` compiles epochs, for example for a copy of
-        a model, or if its layers went into another model.
+        Assigned values are copied into this array, so that other references to it see them. The parameters of a model are
+        consecutive parts of one array. If they are not, they are moved into one; ``data`` is then another array with the same
+        values. That happens only when a `Sequential` is made and before `Module.fit` compiles epochs, for example for a copy of
+        a model, or if its layers became part of another model.
     grad : ndarray or None
-        Shaped like data; None before the first backward. Every backward overwrites it, or adds to it with ``accumulate=True``.
+        Of the shape of data; None before the first backward. Every backward overwrites it, or adds to it with
+        ``accumulate=True``.
 
     Examples
     --------
@@ -63,7 +64,7 @@ class Parameter:
 
     @property
     def data(self) -> Floats:
-        """The array. What is assigned is copied into it."""
+        """The array. Assigned values are copied into it."""
         return self._data
 
     @data.setter
@@ -86,34 +87,34 @@ class Parameter:
         Returns
         -------
         ndarray
-            `grad`, zeros where there was none.
+            `grad`; zeros if there was none.
         """
         if self._grad is None:
             self._grad = np.zeros_like(self._data) if self._room is None else self._room()
-            self._room = None  # an array that somebody may have kept is not used again
+            self._room = None  # not used twice: a user may have kept the array
         return self._grad
 
     def named(self, name: str) -> Value:
-        """Return a value for the expressions of a `Graph` that stands for the parameter.
+        """Return a value that stands for the parameter in the expressions of a `Graph`.
 
-        Together with values, the parameter needs none: ``x @ weight`` is a value if x is one.
+        It is not needed in an operation with a value: ``x @ weight`` is a value if x is one.
 
         Parameters
         ----------
         name : str
-            Its name in the graph, and then an attribute of the graph.
+            Its name in the graph. If no module of the graph has the parameter, the graph gets an attribute of this name.
 
         Returns
         -------
         Value
-            Has operators, as an `Input`.
+            It has operators, like an `Input`.
         """
         from .values import Weight
 
         return Weight(self, name)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
-        """The array itself for ``np.asarray``, and what NumPy makes of an array otherwise."""
+        """Return the array itself for ``np.asarray``, or a copy in another dtype, as NumPy does for its arrays."""
         return np.array(self._data, dtype=dtype, copy=copy) if copy else np.asarray(self._data, dtype=dtype)
 
     def _like(self, name, values):
@@ -121,7 +122,7 @@ class Parameter:
         if values.shape != self.shape:
             hint = ""
             if name == "grad" and len(self.shape) == 2 and values.shape == self.shape[::-1]:
-                hint = ", that of the transposed gradient"
+                hint = ", the shape of the transposed gradient"
             elif name == "grad" and values.ndim == len(self.shape) + 1 and values.shape[1:] == self.shape:
                 hint = f", a gradient for each row: the batch sum is missing, sum(axis=0) over the {len(values)} rows"
             raise ValueError(f"{name} of this parameter must have shape {self.shape}; got {values.shape}{hint}")
@@ -155,9 +156,9 @@ class Parameter:
 
 
 def one_block(parameters):
-    """The flat array that has the parameters' arrays as consecutive parts; if there is none, they move into a new one.
+    """The flat array of which the parameters' arrays are consecutive parts; if there is none, they are moved into a new one.
 
-    If dtypes differ, or arrays have elements in common as tied weights do, nothing moves and None is returned.
+    If dtypes differ, or arrays share elements as tied weights do, nothing is moved and None is returned.
     """
     arrays = [parameter.data for parameter in parameters]
     if len({array.dtype for array in arrays}) != 1:
@@ -174,11 +175,11 @@ def one_block(parameters):
         view = block[part].reshape(array.shape)
         view[...] = array
         parameter._data, start = view, part.stop
-        # Gradients, too, are parts of one array, which is made when the first is needed: an optimizer's step is one kernel then.
+        # Gradients, too, are parts of one array, made when the first is needed, so that an optimizer's step is one kernel call.
         parameter._room = lambda part=part, shape=array.shape: gradients()[part].reshape(shape)
     return block
 
 
 def writeable(array, dtype=None):
-    """The array as kernels write to it: itself where possible. A memory map, as joblib may load it, is read-only."""
+    """An array that kernels can write to: itself if possible. A memory map, which joblib may load, is read-only and is copied."""
     return np.require(array, dtype, ["C", "A", "W", "E"])

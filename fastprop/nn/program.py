@@ -1,4 +1,4 @@
-"""Program: the layer program of a model of `fastprop.nn`, to which every layer adds its rows by its `lower`."""
+"""Program: the layer program of a model of `fastprop.nn`, to which the ``lower`` of every layer adds the layer's rows."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Program(LayerProgram):
-    """A `kernels.LayerProgram` in the making, with what the rows need of the model.
+    """A `kernels.LayerProgram` that is being built, with what its rows need from the model.
 
     Parameters
     ----------
     model : Module
-        For the names of the layers in errors.
+        The model, for the names of the layers in errors.
     shape : (int, int)
-        Of X.
+        The shape of X.
     t : int
-        The number of updates done.
+        The number of updates done so far.
     sizes_of_batches : set of int
         The numbers of rows that batches have.
 
@@ -34,9 +34,9 @@ class Program(LayerProgram):
     parameters : list of Parameter
         The parameters of the rows, in their order.
     dropouts : list of Dropout
-        The layers of the rows that are dropout: their forwards are counted.
+        The layers of dropout rows, whose forwards are counted.
     batch_norms : list of BatchNorm1d
-        The layers of the rows that are batch norms, in their order.
+        The layers of batch norm rows, in their order.
     """
 
     def __init__(self, model: Module, shape: tuple[int, int], t: int, sizes_of_batches: set[int]) -> None:
@@ -69,12 +69,12 @@ class Program(LayerProgram):
         Raises
         ------
         NotPlain
-            If there are no rows that do what its ``forward`` and ``backward`` do.
+            If no rows do the same as its ``forward`` and ``backward``.
         """
         lowered = _definer(module, "lower")
         for name in ("forward", "backward"):
             if name in vars(module) or (hasattr(lowered, name) and not issubclass(lowered, _definer(module, name))):
-                raise self.not_plain(module, f"has a {name} of its own, which its lower does not know")
+                raise self.not_plain(module, f"has its own {name}, for which it has no lower")
         module.lower(self)
         return self
 
@@ -94,25 +94,25 @@ class Program(LayerProgram):
         return self if name == "identity" else super().activation(name)
 
     def takes(self, module: Module, n_in: int) -> None:
-        """Raise the error of a module's forward unless it can take the last value.
+        """Raise the error of a module's forward unless the module can take the last value.
 
         Parameters
         ----------
         module : Module
-            The next one.
+            The next module.
         n_in : int
-            How many columns it takes.
+            The number of columns that it takes.
         """
         if self.width != n_in:
             raise ShapeError(module, f"x must have shape (n, {n_in}); got {self.shape}")
 
     def with_parameters(self, *parameters: Parameter) -> Self:
-        """Say which parameters the last row has.
+        """Give the last row its parameters.
 
         Parameters
         ----------
         *parameters : Parameter
-            In the order of the row's numbers.
+            In the order in which the row stores them.
 
         Returns
         -------
@@ -130,17 +130,17 @@ class Program(LayerProgram):
         module : Module
             The module.
         reason : str
-            Goes on after its name.
+            The text that follows its name.
 
         Returns
         -------
         NotPlain
-            To be raised.
+            The error, to be raised.
         """
         name = self._names.get(id(module))
         return NotPlain(f"{located(name, module)}{',' if name else ''} {reason}")
 
 
 def _definer(module: Module, name: str) -> type[Any]:
-    """The class from which a module has an attribute."""
+    """The class that defines an attribute of a module."""
     return next(cls for cls in type(module).__mro__ if name in vars(cls))

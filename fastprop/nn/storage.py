@@ -1,8 +1,8 @@
-"""Models in files: the arrays of the state, and as JSON the classes and arguments to which they belong. No pickle.
+"""Models in files: the arrays of the state, and in JSON the classes and arguments to which they belong. No pickle.
 
-The JSON text has a checksum of itself and of all arrays, so that damage, also arrays of another file, never loads as another model.
-Nothing is made from a description before the sizes in it were compared with the arrays in the file. `loading` knows which classes
-there are; this module knows none.
+The JSON text has a checksum of itself and of all arrays, so that a damaged file, or one with arrays of another file, never loads as
+a different model. The sizes in a description are compared with the arrays in the file before anything is allocated. `loading` knows
+which classes there are; this module knows none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def save(model: Module, path: str | PathLike[str]) -> None:
     description, state = _described(model), model.state_dict()
     strange = [f"{name} is {array.dtype.name}" for name, array in state.items() if array.dtype.kind not in "biufc"]
     if strange:
-        raise TypeError(f"the arrays of a model must be numbers to be saved; {', '.join(strange)}")
+        raise TypeError(f"the arrays of a model must have numeric dtypes to be saved; {', '.join(strange)}")
     text = json.dumps(description | {CHECKSUM: _checksum(description, state)})
     if Path(path).suffix == ".safetensors":
         from safetensors.numpy import save as serialized
@@ -47,7 +47,7 @@ def save(model: Module, path: str | PathLike[str]) -> None:
             file.write(whole)
         return
     if KEY in state:
-        raise ValueError(f"an npz file has its description under {KEY!r}: a parameter or buffer must have another name")
+        raise ValueError(f"a parameter or buffer in an npz file must not be named {KEY!r}, which is the name of its description")
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in {KEY: np.array(text), **state}.items():  # not np.savez, which takes some names for its options
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -56,13 +56,13 @@ def save(model: Module, path: str | PathLike[str]) -> None:
 
 def read(path: str | PathLike[str], known: Mapping[str, tuple[Callable[..., Module], bool]]) -> Module:
     """The model in a file. ``known``: name of a class -> (what makes it from its arguments, whether it is the package's own)."""
-    with open(path, "rb") as file:  # an error of the system has the name of the file
+    with open(path, "rb") as file:  # an OSError names the file
         try:
             text, state = _read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_npz(file)
             if text is not None:
                 return _loaded(json.loads(text), state, known)
         except _UnknownClass as error:
-            raise ValueError(f"the model in {path} needs {error}, which is not known here: load(path, custom=[...])") from None
+            raise ValueError(f"the model in {path} needs {error}, which is unknown: pass it in load(path, custom=[...])") from None
         except Exception as error:  # damage can lead to any error, here and in the classes' __init__
             raise ValueError(DAMAGED.format(path, str(error) or type(error).__name__)) from error
     raise ValueError(f"{path} holds no model written by Module.save")
@@ -88,7 +88,7 @@ def _loaded(description, state, known):
 
 
 def _checksum(description, state):
-    """Of names, dtypes, shapes and values, whatever the byte order of the machine."""
+    """The checksum of names, dtypes, shapes and values, independent of the machine's byte order."""
     digest = hashlib.sha256(json.dumps(description).encode())
     for name, array in sorted(state.items()):
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -105,7 +105,7 @@ def _read_npz(file):
 
 
 def _array(data):
-    """The array of an npy file, without a copy; NumPy's own reader would allocate as much as the header says."""
+    """The array of an npy file, without a copy; NumPy's own reader would allocate as much as the header claims."""
     stream = BytesIO(data)
     version = np.lib.format.read_magic(stream)
     shape, fortran_order, dtype = HEADERS[version](stream)
@@ -123,7 +123,7 @@ def _read_safetensors(path):
 
 
 def _described(value):
-    """A module, or an argument of one, as JSON has it."""
+    """A module, or an argument of one, in the form that JSON can hold."""
     if hasattr(value, "stored_name"):
         name = value.stored_name()
         arguments = {key: _described(argument) for key, argument in value.arguments().items()}
@@ -131,12 +131,12 @@ def _described(value):
     if isinstance(value, (list, tuple)):
         return [_described(item) for item in value]
     if isinstance(value, dict):
-        raise TypeError(f"an argument of a model that is saved may be a number, text, module or list of these; got {value!r}")
+        raise TypeError(f"an argument of a model to save must be a number, string, module or list of these; got {value!r}")
     return value.name if isinstance(value, np.dtype) else value
 
 
 def _made(value, known, room):
-    """The inverse of `_described`; ``room`` limits the arrays of the package's own classes, which `save` has all stored."""
+    """The inverse of `_described`; ``room`` limits the arrays of the package's own classes, all of which `save` stores."""
     if isinstance(value, list):
         return [_made(item, known, room) for item in value]
     if not isinstance(value, dict):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def summary(model: Module) -> Table:
-    """A row for each module, except that the model itself has one only where nothing is inside or where it has parameters."""
+    """A table with a row for each module; the model itself has a row only if it has parameters or if nothing is inside it."""
     modules = [(name, module) for name, module in model.named_modules() if name or own_parameters(module)] or [("", model)]
     caption = f"{type(model).__name__}, {model.n_parameters:,} parameters"
     head = ("layer", "module", "parameters", "shapes", "|parameters|", "|gradient|")
@@ -23,7 +23,7 @@ def summary(model: Module) -> Table:
 
 
 def own_parameters(module: Module) -> dict[str, Parameter]:
-    """The parameters that belong to a module itself, by the names of its attributes."""
+    """The parameters that are attributes of the module itself, by name."""
     return {name: value for name, value in vars(module).items() if isinstance(value, Parameter)}
 
 

@@ -1,4 +1,4 @@
-"""Values: what is computed later, in a `Graph`, and the arithmetic that makes new ones. `operations` has what it stands for."""
+"""Values, which a `Graph` computes later, and the arithmetic that makes new ones from the modules in `operations`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count()  # of the inputs, in the order in which they are ma
 
 
 class Value:
-    """What a module gives for other values. Arithmetic with values, parameters, numbers and arrays gives values.
+    """A value that a `Graph` computes later. Arithmetic with values, parameters, numbers and arrays gives new values.
 
     Shapes follow NumPy: operands broadcast, and ``@`` is the matrix product of vectors, matrices and stacks of matrices. Numbers
     and arrays are constants.
@@ -28,9 +28,9 @@ class Value:
     Parameters
     ----------
     module : Module, optional
-        What computes it; none for inputs, constants and parameters.
+        The module that computes it; none for inputs, constants and parameters.
     inputs : sequence of Value, Parameter, number or array-like
-        What the module takes.
+        The inputs of the module.
     name : str, optional
         See `named`.
 
@@ -45,8 +45,8 @@ class Value:
     7.0
     """
 
-    __array_ufunc__ = None  # array + value is up to the value
-    __iter__ = None  # which __getitem__ alone would make endless
+    __array_ufunc__ = None  # array + value calls the value's __radd__
+    __iter__ = None  # with __getitem__ alone, iterating would never end
 
     def __init__(self, module: Module | None = None, inputs: Sequence[Operand] = (), name: str | None = None) -> None:
         self.module, self.inputs, self.name = module, [_as_value(x) for x in inputs], name
@@ -57,7 +57,7 @@ class Value:
         Parameters
         ----------
         name : str
-            A text that is no number and has no dot. Values without a name are numbered.
+            A string that is not a number and has no dot. Values without a name are numbered.
 
         Returns
         -------
@@ -119,7 +119,7 @@ class Value:
         Returns
         -------
         Value
-            ``exp(x)``, shaped like x.
+            ``exp(x)``, of the shape of x.
         """
         return _computed("Exp", self)
 
@@ -129,7 +129,7 @@ class Value:
         Returns
         -------
         Value
-            ``log(x)``, shaped like x; NaN where x is negative.
+            ``log(x)``, of the shape of x; NaN where x is negative.
         """
         return _computed("Log", self)
 
@@ -141,12 +141,12 @@ class Value:
         axis : int, tuple of int, or None
             The axes; None for all.
         keepdims : bool
-            Keep them with length 1.
+            Whether to keep these axes, with length 1.
 
         Returns
         -------
         Value
-            The sums. Every element that is summed receives the gradient of its sum.
+            The sums. Every element receives the gradient of its sum.
         """
         return _computed("Sum", self, axis=axis, keepdims=keepdims)
 
@@ -158,7 +158,7 @@ class Value:
         axis : int, tuple of int, or None
             The axes; None for all.
         keepdims : bool
-            Keep them with length 1.
+            Whether to keep these axes, with length 1.
 
         Returns
         -------
@@ -168,12 +168,12 @@ class Value:
         return _computed("Mean", self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Value:
-        """Give the elements another shape, in their order.
+        """Reshape, as NumPy does; the order of the elements stays.
 
         Parameters
         ----------
         *shape : int
-            The lengths of the axes, one of which may be -1.
+            The lengths of the axes; one may be -1.
 
         Returns
         -------
@@ -194,7 +194,7 @@ class Input(Value):
     Parameters
     ----------
     name : str, optional
-        For calls, and to look up its value and gradient.
+        Its name, for calls of the graph and to look up its value and gradient.
 
     Examples
     --------
@@ -221,7 +221,7 @@ class Constant(Value):
 
 
 class Weight(Value):
-    """A parameter in an expression; there may be several values for one."""
+    """A parameter in an expression; several values may stand for the same parameter."""
 
     def __init__(self, parameter: Parameter, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -229,7 +229,7 @@ class Weight(Value):
 
 
 def constant(values: ArrayLike) -> Floats:
-    """A copy of real numbers, in float32 if that is what they are, else in float64."""
+    """A copy of real numbers, in float32 if they are float32, else in float64."""
     array = real_numbers("a constant in a graph", values)
     return array.astype(np.float32 if array.dtype == np.float32 else np.float64)
 
@@ -242,16 +242,16 @@ def constant_text(value: Floats) -> str:
 
 
 def values_of(what: str, given: Any) -> list[Value]:
-    """A list of the values that were given, or of the one."""
+    """A list of the values that were given: several, or a single one."""
     given = list(given) if np.iterable(given) else [given]
     for each in given:
         if not isinstance(each, Value):
-            raise TypeError(f"{what} must be made of nn.Input, such as nn.Input('x') + 1; got {each!r}")
+            raise TypeError(f"{what} must be made from nn.Input, such as nn.Input('x') + 1; got {each!r}")
     return given
 
 
 def in_order(outputs: list[Value], inputs: list[Value]) -> list[Value]:
-    """The values that the outputs depend on, each after those that it depends on, without inputs and what is before them."""
+    """The values that the outputs depend on, each after those it depends on, without the inputs and what only they depend on."""
     order, done, stack = [], {*inputs}, list(reversed(outputs))
     while stack:
         value = stack[-1]
@@ -270,7 +270,7 @@ def _as_value(x):
 
 
 def _computed(operation, *inputs, **arguments):
-    """The value of a new operation. Operations are modules, which need this file for their calls."""
+    """The value of a new operation. Operations are modules, which import this file."""
     from . import operations
 
     return Value(getattr(operations, operation)(**arguments), inputs)

@@ -1,4 +1,4 @@
-"""Epochs that are watched: the flow of the gradient, and what is said and kept when parameters are no longer finite."""
+"""Watch epochs: record the gradient flow, and find and report where parameters stop being finite."""
 
 import math
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class State:
         self._counters = [(module, module.n_forwards) for module in modules if hasattr(module, "n_forwards")]
 
     def restore(self):
-        """Put everything back."""
+        """Restore everything that was copied."""
         self._optimizer.memory[...], self._optimizer.t = self._memory, self._t
         for parameter, values in self._parameters:
             parameter.data[...] = values
@@ -33,7 +33,7 @@ class State:
 
 
 class Divergence(NamedTuple):
-    """What is known of an epoch that left parameters which are not finite: where that began, what helps, and the state before."""
+    """An epoch that left parameters that are not finite: where that began, what may help, and the state before the epoch."""
 
     where: str
     advice: str
@@ -43,8 +43,8 @@ class Divergence(NamedTuple):
 class WatchedEpochs:
     """A runner around another one, for `loop.run_epochs`.
 
-    A call ends with the first epoch that leaves a parameter which is not finite; ``divergence`` then says where that began.
-    A flow, where there is one, records the gradients of the first batch of each epoch.
+    A call ends with the first epoch that leaves a parameter that is not finite; ``divergence`` then says where that began. A flow,
+    if there is one, records the gradients of the first batch of each epoch.
     """
 
     def __init__(self, runner, make_layered, flow):
@@ -54,7 +54,7 @@ class WatchedEpochs:
         self.divergence = None
 
     def run(self, orders, losses):
-        """Train for an epoch over the rows in each of the orders; appends the mean losses to a list."""
+        """Train for one epoch for each order of the rows; append the mean losses to a list."""
         if self._flow is not None:
             self._steps().record(self._flow, orders[0])
         before, done, n_validated = self._state(), [], len(self._runner.validation_losses)
@@ -73,7 +73,7 @@ class WatchedEpochs:
         after.restore()
 
     def _find_epoch(self, orders, before):
-        """(the number of epochs before the one that left infinite parameters, the state before it); the state is that after it."""
+        """(number of the epoch that left infinite parameters, state before it); model and optimizer have the state after it."""
         if len(orders) == 1:
             return 0, before
         before.restore()
@@ -94,19 +94,19 @@ class WatchedEpochs:
 
 
 def first_infinite(model, optimizer):
-    """The name of the first parameter that the optimizer changes and that has an element which is not finite, or None."""
+    """The name of the optimizer's first parameter that has an element that is not finite, or None."""
     wrong = next((p for p in optimizer.parameters if not raw.all_finite(p.data, 1)), None)
     return None if wrong is None else next((name for name, p in model.named_parameters() if p is wrong), "a parameter")
 
 
 def _find_place(epochs, order):
-    """Repeat an epoch step by step until a parameter is not finite: (what was the first in that step, what helps), in words."""
+    """Repeat an epoch until a parameter is not finite: (what was the first to be so in that step, what may help), as text."""
     model, optimizer = epochs.model, epochs.optimizer
     clip = "" if epochs.clip_norm else "clip_norm=1.0, "
     advice = f"Try a learning rate below {optimizer.lr:g}, {clip}or smaller numbers in X and y"
     name = first_infinite(model, optimizer)
     if name is not None:
-        return f"{name} was not finite before", "Begin with other parameters"
+        return f"{name} was not finite before", "Start from other parameters"
     with np.errstate(all="ignore"):
         for number, (rows, x, y) in enumerate(epochs.batches(order)):
             with observed(model, "forward") as forwards, observed(model, "backward") as backwards:
@@ -118,12 +118,12 @@ def _find_place(epochs, order):
                         row = rows[int((~np.isfinite(array)).reshape(len(rows), -1).any(axis=1).argmax())]
                         return f"row {row} of {text} is not finite", "Leave out such rows, or fill in other values"
                 place = _place(forwards, value, backwards) or f"the update of {name}"
-                return f"the first that is not finite, in batch {number}, is {place}", advice
+                return f"the first value that is not finite, in batch {number}, is {place}", advice
     return "a parameter is not finite at its end", advice
 
 
 def _place(forwards, value, backwards):
-    """What is not finite of a step before its update, in words, or None."""
+    """What is not finite in a step before its update, as text, or None."""
     for call in forwards:
         if not _finite(call.output):
             return f"the output of {located(call.name, call.module)}"

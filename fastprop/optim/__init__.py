@@ -1,7 +1,8 @@
-"""The optimizers: one family under the compiled training loop, `fastprop.nn` and the estimators.
+"""The optimizers of the compiled training loop, of `fastprop.nn` and of the estimators.
 
-Each has its formula in the kernels under its `name`, the ``hyper`` that they read, one block of ``memory``, and the number of steps
-done, ``t``. Schedules and stopping rules are not in here; scikit-learn's are in `fastprop.estimators`.
+An optimizer has a ``name``, under which the kernels have its formula, the numbers ``hyper`` that they read, one block of
+``memory``, and the number of steps done, ``t``. Schedules and stopping rules are elsewhere; scikit-learn's are in
+`fastprop.estimators`.
 """
 
 from .base import Optimizer

@@ -1,4 +1,4 @@
-"""Arrays that lie one after the other in one allocation, as one flat array: a kernel is called once for all of them."""
+"""Arrays that are adjacent in one allocation, as one flat array, so that one kernel call processes all of them."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def follows(array, before):
 
 
 def _root(array):
-    """The array whose memory it is."""
+    """The array that owns the memory."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

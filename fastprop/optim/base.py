@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..network import Network
     from ..nn import Parameter
 
-# What is derived from the rest, and does not survive a copy as views.
+# Attributes that are derived from the others: a copy would not keep them as views.
 DERIVED = ("_state", "_flat_slots", "_seen", "_runs")
 
 
@@ -30,22 +30,22 @@ class Optimizer:
     Parameters
     ----------
     params : iterable of Parameter, or Network
-        What it changes: ``model.parameters()`` or some of them, or all parameters of a `fastprop.Network`.
+        What it updates: ``model.parameters()`` or some of them, or all parameters of a `fastprop.Network`.
     lr : float
         The learning rate, not negative; may be changed at any time.
     weight_decay : float
-        Not negative; what it does is in the subclass.
+        Not negative; the subclass says what it does.
 
     Attributes
     ----------
     parameters : tuple of Parameter
-        What `step` changes; none for a Network, whose `train_epoch` does the steps.
+        What `step` updates; empty for a Network, whose `train_epoch` does the steps.
     memory : ndarray, shape (n_slots, n)
-        All that the optimizer remembers: in each row the numbers for the n elements of the parameters, in their order.
+        What the optimizer remembers: each row has a number for each of the n elements of the parameters, in their order.
     state : tuple of tuple of ndarray
-        For every parameter the views of its part of each row, shaped like it. What is assigned is copied into them.
+        For every parameter, views of its part of each row, of its shape. Assigned values are copied into them.
     hyper : ndarray of float64
-        What the kernels read, in the order of `kernels.spec.hyper_names`.
+        The numbers that the kernels read, in the order of `kernels.spec.hyper_names`.
     t : int
         Number of steps done.
 
@@ -60,7 +60,7 @@ class Optimizer:
     """
 
     name: ClassVar[Any]  # in `kernels.spec.OPTIMIZERS`
-    decoupled: bool = False  # whether weight_decay shrinks the parameters, or is a part of their gradient
+    decoupled: bool = False  # whether weight_decay shrinks the parameters instead of being part of their gradient
     n_threads: int = 1
 
     def __init__(self, params: Iterable[Parameter] | Network, lr: float, weight_decay: float) -> None:
@@ -71,7 +71,7 @@ class Optimizer:
         else:
             self.parameters = tuple(params)
             if not self.parameters or not all(hasattr(p, "grad_buffer") for p in self.parameters):
-                raise TypeError("params must be parameters, such as model.parameters(), at least one")
+                raise TypeError("params must be at least one Parameter, and nothing else, such as model.parameters()")
             self._shapes = tuple(p.shape for p in self.parameters)
             dtype = np.result_type(*(p.dtype for p in self.parameters))
         self.lr: float = lr
@@ -87,7 +87,7 @@ class Optimizer:
         super().__setattr__(name, value)
 
     def _own(self, memory):
-        """Take a memory, which is never replaced afterwards, so that its views can be kept."""
+        """Set the memory. It is not replaced in a step, so its views can be kept."""
         vars(self)["memory"] = memory
         self._state = self._flat_slots = None
         self._seen, self._runs = [], []
@@ -97,7 +97,7 @@ class Optimizer:
         self._flat_slots, start = [], 0
         for shape, dtype in zip(self._shapes, dtypes, strict=True):
             stop = start + math.prod(shape)
-            # Where dtypes are mixed, a float32 parameter has the first half of its part of a float64 block.
+            # If dtypes are mixed, a float32 parameter uses the first half of its part of a float64 block.
             self._flat_slots.append([row[start:stop].view(dtype)[: stop - start] for row in self.memory])
             start = stop
         views = zip(self._shapes, self._flat_slots, strict=True)
@@ -110,7 +110,7 @@ class Optimizer:
 
     @property
     def state(self) -> tuple[tuple[Floats, ...], ...]:
-        """For every parameter the arrays that the optimizer remembers; what is assigned is copied into them."""
+        """For every parameter, the arrays that the optimizer remembers; assigned values are copied into them."""
         if self._state is None:
             self._make_views()
         return self._state
@@ -127,7 +127,7 @@ class Optimizer:
 
     @property
     def hyper(self) -> NDArray[np.float64]:
-        """What the kernels read, in the order of `kernels.spec.hyper_names`."""
+        """The numbers that the kernels read, in the order of `kernels.spec.hyper_names`."""
         raise NotImplementedError
 
     def _hyper(self, *own):
@@ -135,9 +135,9 @@ class Optimizer:
         return np.array([self.lr, *decays, *own], np.float64)
 
     def step(self) -> None:
-        """Update every parameter with its gradient; parameters without a gradient stay as they are.
+        """Update every parameter with its gradient; parameters without a gradient do not change.
 
-        Parameters that lie in one block one after the other, and so do their gradients, are changed by one call of a kernel.
+        Parameters that are adjacent in one block, if their gradients are too, are updated by one kernel call.
         """
         if not self.parameters:
             raise TypeError("this optimizer was made for a Network, whose train_epoch does the steps")
@@ -147,7 +147,7 @@ class Optimizer:
             active.raw.update(code, data, grad, *slots, hyper, self.t, self.n_threads)
 
     def _current_runs(self):
-        """[(flat parameters, flat gradient, [slot, slot or empty])], made again when one of the arrays is another than before."""
+        """[(flat parameters, flat gradient, [slot, slot or empty])], made again if one of the arrays was replaced."""
         arrays = [array for parameter in self.parameters for array in (parameter.data, parameter.grad)]
         if len(arrays) != len(self._seen) or not all(map(is_, arrays, self._seen)):
             runs = []
@@ -165,17 +165,17 @@ class Optimizer:
         return self._runs
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero: needed before ``backward(..., accumulate=True)``, as others overwrite them."""
+        """Set all gradients to zero: only needed before ``backward(..., accumulate=True)``, as others overwrite them."""
         for parameter in self.parameters:
             parameter.grad_buffer()[...] = 0
 
     def attach(self, network: Network) -> None:
-        """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not.
+        """Continue with a network whose parameters were replaced; its dtype may differ, its shapes may not.
 
         Parameters
         ----------
         network : Network
-            With layers of the shapes that the optimizer was made for.
+            A network with the layer shapes that the optimizer was made for.
         """
         shapes = tuple(shape for row in parameter_spans(network.layers) for _, shape in row)
         if self._shapes != shapes:
@@ -200,7 +200,7 @@ class Optimizer:
             return
         memory = state.pop("memory")
         vars(self).update(state)
-        # A memory map, as joblib may load it, is read-only.
+        # A memory map, which joblib may load, is read-only.
         self._own(np.require(memory, None, ["C", "A", "W", "E"]))
 
     def __repr__(self) -> str:
@@ -209,6 +209,6 @@ class Optimizer:
 
 
 def _joined(run):
-    """(parameters, gradient, [slot, slot or empty]) of a run of groups of arrays that lie one after the other."""
+    """(parameters, gradient, [slot, slot or empty]) of a run of groups of arrays that are adjacent in memory."""
     data, grad, *slots = map(flat_run, zip(*run, strict=True))
     return data, grad, slots if len(slots) == 2 else [*slots, data[:0]]

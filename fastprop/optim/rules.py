@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SGD(Optimizer):
     """Gradient descent: with g = grad + weight_decay * p, ``v = momentum * v + g``; ``p -= lr * v``.
 
-    Nesterov's momentum is ``p -= lr * (g + momentum * v)``. It is ``torch.optim.SGD`` without dampening.
+    With Nesterov's momentum, ``p -= lr * (g + momentum * v)``. The same as ``torch.optim.SGD`` without dampening.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class SGD(Optimizer):
 class StepSGD(Optimizer):
     """Gradient descent as in scikit-learn: with g = grad + weight_decay * p, ``v = momentum * v - lr * g``; ``p += v``.
 
-    Nesterov's momentum is ``p += momentum * v - lr * g``. The velocity v is one of steps, that of `SGD` one of gradients: the two
-    differ where lr changes.
+    With Nesterov's momentum, ``p += momentum * v - lr * g``. The velocity v sums steps, which include lr, while that of `SGD` sums
+    gradients, so the two differ if lr changes.
 
     Parameters
     ----------
@@ -123,8 +123,9 @@ class StepSGD(Optimizer):
 class Adam(Optimizer):
     """Adam: ``m = b1 m + (1 - b1) g``; ``v = b2 v + (1 - b2) g^2``; ``p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)``.
 
-    g = grad + weight_decay * p. The literature has two places for eps, and they differ by the factor sqrt(1 - b2^t), which is 0.03
-    in the first step and tends to 1; so they only matter where gradients are not much larger than eps.
+    g = grad + weight_decay * p. Two conventions exist for where eps is added (see ``eps_hat``). They differ by a factor
+    sqrt(1 - b2^t) of eps, which is 0.03 in the first step for b2 = 0.999 and tends to 1. So the difference only matters if
+    gradients are not much larger than eps.
 
     Parameters
     ----------
@@ -141,8 +142,8 @@ class Adam(Optimizer):
     eps_hat : bool
         False: eps as above, in algorithm 1 of the paper and in ``torch.optim.Adam``. True: eps is the paper's epsilon-hat (end of
         its section 2), ``p -= lr sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps)``, as in scikit-learn, Keras and
-        `fastprop.MLPClassifier`. The default is True, because it is the one form of the compiled loop: `Module.fit` then runs
-        whole epochs in one call and gives the estimator's numbers. To repeat a run of PyTorch's, pass False.
+        `fastprop.MLPClassifier`. With the default, True, `Module.fit` computes the same steps as the estimators. To reproduce a
+        run of PyTorch, pass False.
 
     References
     ----------
@@ -188,9 +189,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: ``p *= 1 - lr * weight_decay`` before Adam's step, whose g is the gradient alone.
+    """Adam with decoupled weight decay: ``p *= 1 - lr * weight_decay`` before Adam's step, where g is the gradient alone.
 
-    The form is that of ``torch.optim.AdamW``.
+    The same as ``torch.optim.AdamW``.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ class AdamW(Adam):
 class RMSprop(Optimizer):
     """RMSprop: with g = grad + weight_decay * p, ``v = alpha v + (1 - alpha) g^2``; ``p -= lr * g / (sqrt(v) + eps)``.
 
-    It is ``torch.optim.RMSprop`` without momentum and centring.
+    The same as ``torch.optim.RMSprop`` without momentum and centring.
 
     Parameters
     ----------
@@ -245,9 +246,9 @@ class RMSprop(Optimizer):
     lr : float
         As in `Optimizer`.
     alpha : float
-        In [0, 1).
+        The decay rate of v, in [0, 1).
     eps : float
-        Above 0.
+        Added to the square root of v; above 0.
     weight_decay : float
         As in `Optimizer`.
 

@@ -170,7 +170,7 @@ def test_parameters_are_arrays_for_numpy():
 
 def test_gradients_of_another_shape_say_what_was_forgotten():
     layer = nn.Linear(4, 3)
-    with pytest.raises(ValueError, match=r"grad .* shape \(4, 3\); got \(3, 4\), that of the transposed gradient"):
+    with pytest.raises(ValueError, match=r"grad .* shape \(4, 3\); got \(3, 4\), the shape of the transposed gradient"):
         layer.weight.grad = np.ones((3, 4))
     with pytest.raises(
         ValueError, match=r"grad .* shape \(3,\); got \(6, 3\), .* the batch sum is missing, sum\(axis=0\) over the 6"

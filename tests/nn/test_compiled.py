@@ -324,7 +324,7 @@ def test_a_callback_may_not_make_it_something_that_is_not_compiled():
     def change(epoch, history):
         model.layers[1] = nn.Softmax()
 
-    with pytest.raises(NotPlain, match=r"layer '1', Softmax\(\), is none of the layers that can be compiled"):
+    with pytest.raises(NotPlain, match=r"layer '1', Softmax\(\), is not one of the layers that can be compiled"):
         model.fit(X, y, loss, optimizer, callback=change)
     assert optimizer.t == 2
 
@@ -366,20 +366,20 @@ def graph():
 
 NOT_PLAIN = {
     "layer '0', Linear(4, 3, bias=False), has no bias": lambda: nn.Sequential(nn.Linear(4, 3, bias=False)),
-    "layer '1', Highway, is none of the layers": lambda: nn.Sequential(linear(4, 3), nn.Highway(3)),
-    "layer '1', DenseConcat, is none of the layers": lambda: nn.Sequential(linear(4, 1), nn.DenseConcat([linear(1, 2)])),
-    "layer '1', Softmax(), is none of the layers": lambda: nn.Sequential(linear(4, 3), nn.Softmax()),
-    "layer '1', Activation('bent', in Python), is none of the layers": lambda: nn.Sequential(
+    "layer '1', Highway, is not one of the layers": lambda: nn.Sequential(linear(4, 3), nn.Highway(3)),
+    "layer '1', DenseConcat, is not one of the layers": lambda: nn.Sequential(linear(4, 1), nn.DenseConcat([linear(1, 2)])),
+    "layer '1', Softmax(), is not one of the layers": lambda: nn.Sequential(linear(4, 3), nn.Softmax()),
+    "layer '1', Activation('bent', in Python), is not one of the layers": lambda: nn.Sequential(
         linear(4, 3), nn.Activation(lambda z: z + np.sin(z), lambda z: 1 + np.cos(z), name="bent")
     ),
-    "layer '1.block', Checkpoint, is none of the layers": lambda: nn.Sequential(
+    "layer '1.block', Checkpoint, is not one of the layers": lambda: nn.Sequential(
         linear(4, 3), nn.Residual(nn.Checkpoint(linear(3, 3)))
     ),
     "Sequential has checkpoint_every": lambda: nn.Sequential(linear(4, 3), checkpoint_every=1),
-    "Graph is none of the layers": graph,
-    "Two is none of the layers": lambda: Two(linear(4, 5), linear(5, 3)),
-    "layer '0', Doubled(4, 3), has a forward of its own": lambda: nn.Sequential(Doubled(4, 3)),
-    "Linear(4, 3) has a forward of its own": own_forward,
+    "Graph is not one of the layers": graph,
+    "Two is not one of the layers": lambda: Two(linear(4, 5), linear(5, 3)),
+    "layer '0', Doubled(4, 3), has its own forward": lambda: nn.Sequential(Doubled(4, 3)),
+    "Linear(4, 3) has its own forward": own_forward,
     "differ in dtype": lambda: nn.Sequential(linear(4, 3), linear(3, 3, dtype=np.float32)),
     "have elements in common": tied,
     "at least one linear row": lambda: nn.Sequential(nn.LayerNorm(4), nn.Tanh()),

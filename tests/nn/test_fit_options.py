@@ -350,11 +350,11 @@ def test_a_row_that_is_not_finite(compiled, value):
 def test_the_first_layer_that_is_not_finite(compiled):
     options = {"compiled": compiled, "shuffle": False}
     deep = nn.mlp([4, 8, 8, 3], random_state=0)
-    where = r"the first that is not finite, in batch 1, is the output of layer '1', Linear\(8, 8, activation='relu'\)\."
+    where = r"the first value that is not finite, in batch 1, is the output of layer '1', Linear\(8, 8, activation='relu'\)\."
     stopped(deep, where, lr=1e200, **options)
 
     x, y = np.full((53, 1), 1e160), np.full((53, 1), 1e150)
-    where = r"the first that is not finite, in batch 0, is the gradient of layer '0', Linear\(1, 1\)\."
+    where = r"the first value that is not finite, in batch 0, is the gradient of layer '0', Linear\(1, 1\)\."
     small = nn.mlp([1, 1], random_state=0)
     small[0].weight.data = [[0.0]]
     stopped(small, where, nn.MSELoss(), data=(x, y), **options)
@@ -404,7 +404,7 @@ def test_the_state_of_the_last_finite_epoch_is_kept(compiled, callback):
 def test_parameters_that_were_never_finite():
     model = nn.mlp([4, 8, 3], random_state=0)
     model[1].weight.data[0, 0] = np.inf
-    with pytest.warns(RuntimeWarning, match=r"1\.weight was not finite before\. .* Begin with other parameters"):
+    with pytest.warns(RuntimeWarning, match=r"1\.weight was not finite before\. .* Start from other parameters"):
         fitted(model)
 
 

@@ -292,8 +292,8 @@ def test_training_that_diverges_stops_with_a_warning(compiled):
     options = {"batch_size": 32, "compiled": compiled, "random_state": 0}
     good = reference.fit(X, y, loss, nn.SGD(reference.parameters(), lr=1.0), epochs=4, **options)
     message = (
-        r"^training stops in epoch 4, counted from 0, with loss nan: the first that is not finite, in batch 0, is the loss, for "
-        r"outputs of layer '1', Linear\(8, 1\) up to .*e\+\d+\. The model has the parameters from the end of epoch 3, with "
+        r"^training stops in epoch 4, counted from 0, with loss nan: the first value that is not finite, in batch 0, is the loss, "
+        r"for outputs of layer '1', Linear\(8, 1\) up to .*e\+\d+\. The model has the parameters from the end of epoch 3, with "
         r"loss .*\. "
         r"Try a learning rate below 1, clip_norm=1\.0, or smaller numbers in X and y$"
     )

@@ -477,7 +477,7 @@ def test_wrong_graphs():
     x, y = nn.Input(), nn.Input()
     with pytest.raises(ValueError, match="depends on an Input that is not among the inputs"):
         nn.Graph(x, x + y)
-    with pytest.raises(TypeError, match=r"the output of a graph must be made of nn\.Input"):
+    with pytest.raises(TypeError, match=r"the output of a graph must be made from nn\.Input"):
         nn.Graph(x, [np.ones(3)])
     with pytest.raises(TypeError, match=r"such as nn\.Input\('x'\) \+ 1; got 3\.0"):
         nn.Graph(3.0)
@@ -510,7 +510,7 @@ def test_wrong_shapes_name_the_value():
         graph = nn.Graph([x, y], value.named("q"))
         with pytest.raises(nn.ShapeError, match=message):
             graph(np.ones((2, 3)), np.ones(2))
-    with pytest.raises(TypeError, match="must be of integers, slices, "):
+    with pytest.raises(TypeError, match="must consist of integers, slices, "):
         x[[0, 1]]
 
 

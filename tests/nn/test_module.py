@@ -146,7 +146,7 @@ def test_classes_and_activations_of_ones_own_are_named_when_loading(tmp_path, rn
 
     model, x = nn.Sequential(nn.Linear(2, 2, random_state=0), own("wave"), Doubling(3.0)), rng.normal(size=(3, 2))
     model.save(tmp_path / "m.npz")
-    with pytest.raises(ValueError, match=r"needs 'Activation:wave', which is not known here: load\(path, custom="):
+    with pytest.raises(ValueError, match=r"needs 'Activation:wave', which is unknown: pass it in load\(path, custom="):
         nn.load(tmp_path / "m.npz", custom=[own("other"), Doubling])
     loaded = nn.load(tmp_path / "m.npz", custom=[own("wave"), Doubling])
     np.testing.assert_array_equal(loaded(x), model(x))

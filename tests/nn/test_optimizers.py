@@ -104,9 +104,9 @@ def test_copies_go_on_where_the_original_stands(copied, batch):
 
 
 def test_what_optimizers_refuse(parameter):
-    with pytest.raises(TypeError, match=r"params must be parameters, such as model\.parameters\(\), at least one"):
+    with pytest.raises(TypeError, match=r"params must be at least one Parameter, and nothing else, such as model\.parameters\(\)"):
         nn.SGD([])
-    with pytest.raises(TypeError, match="params must be parameters"):
+    with pytest.raises(TypeError, match="params must be at least one Parameter"):
         nn.SGD([np.ones(3)])
     with pytest.raises(ValueError, match="lr and weight_decay must not be negative; got -1 and 0"):
         nn.SGD([parameter], lr=-1)

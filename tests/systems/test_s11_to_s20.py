@@ -101,7 +101,7 @@ def test_s12_exploding_gradients(figure):
     with pytest.warns(GradientWarning, match="step 1: the gradient explodes on its way back: .* at layer '8', .* at layer '0'"):
         model.fit(X, labels, loss, nn.SGD(model.parameters(), lr=1e-9), **options)
     before = model[4].weight.data.copy()
-    message = r"training stops in epoch 0, .*: the first that is not finite, in batch 1, is the output of layer '\d', Linear"
+    message = r"training stops in epoch 0, .*: the first value that is not finite, in batch 1, is the output of layer '\d', Linear"
     with pytest.warns(RuntimeWarning, match=message):
         model.fit(X, labels, loss, nn.SGD(model.parameters(), lr=1e60), epochs=9, compiled=True)
     np.testing.assert_array_equal(model[4].weight.data, before)
