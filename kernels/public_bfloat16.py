@@ -1,4 +1,4 @@
-"""`linear_forward` and `linear_backward` of `public_layers` on arrays of bfloat16, with arguments that are checked here alone."""
+"""`linear_forward` and `linear_backward` of `public_layers` for arrays of bfloat16, with checks of their own."""
 
 import numpy as np
 
@@ -35,15 +35,15 @@ def linear_backward(kernels, da, x, weight, a, code, accumulate, need_dx, dx, dw
 
 
 def _values(name, array, shape=(None, None)):
-    """A matrix of bfloat16, with a shape in which None is any number."""
+    """Check that it is a matrix of bfloat16 with a shape, where None stands for any number."""
     if not isinstance(array, np.ndarray) or not is_bfloat16(array):
-        raise TypeError(f"{name} must be bfloat16 too, of ml_dtypes or its bits as uint16; got {_described(array)}")
+        raise TypeError(f"{name} must be bfloat16 too, an array of ml_dtypes or the bits as uint16; got {_described(array)}")
     _check_shape(name, array, shape)
     return array
 
 
 def _parameters(name, array, shape):
-    """Parameters of calls with bfloat16 as float32, in C order: those of bfloat16 are exact in it."""
+    """Parameters of a call with bfloat16 values, as float32 in C order; bfloat16 numbers are exact in float32."""
     if not isinstance(array, np.ndarray) or not (array.dtype == np.float32 or is_bfloat16(array)):
         raise TypeError(f"{name} must be float32 or bfloat16 in a call with bfloat16 values; got {_described(array)}")
     _check_shape(name, array, shape)

@@ -1,7 +1,7 @@
 """The public kernels of layers: affine map with activation, activations alone, dropout, and softmax.
 
 Every method here and in `public_losses` and `public` has three parts: checks that change nothing, new arrays for outputs that are
-not given, and one call of the raw function. What the docstring of `public.Kernels` says of arrays holds for all of them.
+not given, and one call of the raw function. The docstring of `public.Kernels` says what holds for arrays in all of them.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ class LayerKernels:
     ) -> Values:
         """Affine map and activation: ``a = f(x @ weight + bias)``.
 
-        x may also be bfloat16: of the package ml_dtypes, or its bits as uint16. Products then read x and the weight rounded to
-        bfloat16, sums and bias are float32, and a is rounded and has the dtype of x.
+        x may also be bfloat16: an array of the package ml_dtypes, or the bits as uint16. Then the products use x and the weight
+        rounded to bfloat16, sums and bias are float32, and a is rounded to the dtype of x.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_in), float32, float64 or bfloat16
             The inputs, one row for each sample.
         weight : ndarray, shape (n_in, n_out), dtype of x
-            The transpose of PyTorch's weight. Beside bfloat16 it may be float32.
+            The transpose of PyTorch's weight. If x is bfloat16, it may be float32.
         bias : ndarray, shape (n_out,), dtype of x
-            Added to every row. Beside bfloat16 it may be float32.
+            Added to every row. If x is bfloat16, it may be float32.
         activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
             f, with PyTorch's formulas and default constants: identity is z, relu max(z, 0), sigmoid 1 / (1 + exp(-z)), tanh
             tanh(z), leaky_relu z above 0 and 0.01 z below, elu z above 0 and exp(z) - 1 below, selu 1.0507 times (z above 0 and
-            1.6733 (exp(z) - 1) below) with both constants in full precision, gelu z Phi(z) with the normal distribution function
-            Phi, silu z / (1 + exp(-z)), mish z tanh(log(1 + exp(z))), softplus log(1 + exp(z)) and z itself above 20. NaN stays
-            NaN.
+            1.6733 (exp(z) - 1) below) with both constants in full precision, gelu z Phi(z) with the standard normal distribution
+            function Phi, silu z / (1 + exp(-z)), mish z tanh(log(1 + exp(z))), softplus log(1 + exp(z)) and z itself above 20. NaN
+            stays NaN.
         out : ndarray, shape (n, n_out), optional
             Overwritten with the result. Must not overlap the inputs.
         n_threads : int
@@ -118,15 +118,15 @@ class LayerKernels:
         x : ndarray, shape (n, n_in), dtype of da
             Input of the forward.
         weight : ndarray, shape (n_in, n_out), dtype of da
-            Weight of the forward. Beside bfloat16 it may be float32.
+            Weight of the forward. If da is bfloat16, it may be float32.
         a : ndarray, shape (n, n_out), dtype of da
-            For identity, relu, sigmoid and tanh the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
-            softplus z = x @ weight + bias, which `linear_forward` gives with the activation identity; `activation_forward` then
-            makes a.
+            For identity, relu, sigmoid and tanh, the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
+            softplus, z = x @ weight + bias, which `linear_forward` computes with the activation identity; `activation_forward`
+            then computes a.
         activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
-            That of the forward.
+            The activation of the forward.
         need_dx : bool
-            False saves a matrix product where nothing is below the layer.
+            False saves a matrix product, for a first layer.
         accumulate : bool
             Add to ``dweight`` and ``dbias``, which then must be given, instead of overwriting them. ``dx`` is overwritten.
         dx : ndarray, shape (n, n_in), optional
@@ -190,7 +190,7 @@ class LayerKernels:
         return raw_dx if need_dx else None, dweight, dbias
 
     def activation_forward(self, z: Floats, activation: ActivationName, out: Floats | None = None, n_threads: int = 1) -> Floats:
-        """An activation alone: ``a = f(z)``. `linear_forward` does it in one pass with the affine map.
+        """An activation alone: ``a = f(z)``. `linear_forward` fuses it with the affine map.
 
         Parameters
         ----------
@@ -244,10 +244,10 @@ class LayerKernels:
         da : ndarray, shape (n, n_units), float32 or float64
             Gradient of the loss with respect to a.
         a : ndarray, shape (n, n_units), dtype of da
-            For identity, relu, sigmoid and tanh the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
-            softplus the input z of the forward.
+            For identity, relu, sigmoid and tanh, the output a of the forward. For leaky_relu, elu, selu, gelu, silu, mish and
+            softplus, the input z of the forward.
         activation : {'identity', 'relu', 'sigmoid', 'tanh', 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus'}
-            That of the forward.
+            The activation of the forward.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``da`` itself.
         n_threads : int
@@ -288,19 +288,19 @@ class LayerKernels:
     ) -> Floats:
         """Inverted dropout: ``y = x / (1 - rate)`` where the element is kept, 0 where it is dropped.
 
-        Whether element (i, j) is kept depends on (seed, stream, i * n_units + j) alone, by random bits that are computed for each
-        position: nothing is stored, and the result has the same bits in every back end and for every number of threads.
+        Whether element (i, j) is kept depends only on (seed, stream, i * n_units + j), from which its random bits are computed. So
+        no mask is stored, and the result has the same bits in every back end and for every number of threads.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
-            A NaN or infinity that is dropped gives 0 too.
+            The inputs. A NaN or infinity that is dropped gives 0, too.
         rate : float
-            In [0, 1): how likely an element is to be dropped, rounded to a multiple of 2^-32.
+            The probability that an element is dropped, in [0, 1), rounded to a multiple of 2^-32.
         seed : int
-            In [0, 2^64).
+            The seed, in [0, 2^64).
         stream : int
-            In [0, 2^64). Each pair of seed and stream gives its own mask: use one stream for each layer and step, for instance.
+            In [0, 2^64). Each pair of seed and stream gives its own mask: for example, use one stream for each layer and step.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``x`` itself.
         n_threads : int
@@ -342,11 +342,11 @@ class LayerKernels:
         dy : ndarray, shape (n, n_units), float32 or float64
             Gradient of the loss with respect to y.
         rate : float
-            That of the forward.
+            The rate of the forward.
         seed : int
-            That of the forward.
+            The seed of the forward.
         stream : int
-            That of the forward. The mask is computed again from rate, seed and stream.
+            The stream of the forward. The mask is computed again from rate, seed and stream.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``dy`` itself.
         n_threads : int
@@ -383,12 +383,12 @@ class LayerKernels:
         return y
 
     def softmax_forward(self, logits: Floats, out: Floats | None = None, n_threads: int = 1) -> Floats:
-        """Softmax of every row: ``probs = exp(logits) / sum_c exp(logits)``, shifted by the row's maximum, so never overflowing.
+        """Softmax of every row: ``probs = exp(logits) / sum_c exp(logits)``, computed without overflow.
 
         Parameters
         ----------
         logits : ndarray, shape (n, n_classes), float32 or float64
-            A row that holds a NaN or +infinity gives a row of NaN.
+            The logits. A row that contains a NaN or +infinity gives a row of NaN.
         out : ndarray, shape (n, n_classes), optional
             Overwritten with the result; may be ``logits`` itself.
         n_threads : int

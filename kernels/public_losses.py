@@ -24,14 +24,14 @@ class LossKernels:
     ) -> tuple[float, Floats]:
         """Softmax and cross-entropy: ``loss_sum = sum_i w_i sum_c y_ic (logsumexp(logits_i) - logits_ic)``.
 
-        The loss comes from the logits, not from probabilities: it is finite for any finite logits.
+        The loss is computed from the logits, not from probabilities, so it is finite for any finite logits.
 
         Parameters
         ----------
         logits : ndarray, shape (n, n_classes), float32 or float64
             The unnormalised log-probabilities.
         targets : ndarray of int, shape (n,), or ndarray, shape (n, n_classes), dtype of logits
-            Labels in [0, n_classes), or the y themselves, whose rows need not sum to one.
+            Labels in [0, n_classes), or the y themselves, in rows that need not sum to one.
         sample_weight : ndarray, shape (n,), dtype of logits, optional
             Finite; the loss of each row is multiplied by its weight.
         out : ndarray, shape (n, n_classes), optional
@@ -81,7 +81,7 @@ class LossKernels:
         probs : ndarray, shape (n, n_classes), float32 or float64
             The second result of the forward.
         targets : ndarray of int, shape (n,), or ndarray, shape (n, n_classes), dtype of probs
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of probs, optional
             The weights given to the forward.
         scale : float
@@ -177,7 +177,7 @@ class LossKernels:
         probs : ndarray, shape (n, n_out), float32 or float64
             The second result of the forward.
         targets : ndarray, shape (n, n_out), dtype of probs; if n_out is 1, also ndarray of int or bool, shape (n,)
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of probs, optional
             The weights given to the forward.
         scale : float
@@ -217,7 +217,7 @@ class LossKernels:
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            What they should be.
+            The y.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             Finite; the loss of each row is multiplied by its weight.
         n_threads : int
@@ -226,7 +226,7 @@ class LossKernels:
         Returns
         -------
         float
-            The sum over the rows, in nats, accumulated in float64; 0.0 for no rows.
+            The sum over the rows, accumulated in float64; 0.0 for no rows.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class LossKernels:
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             The weights given to the forward.
         scale : float
@@ -272,7 +272,7 @@ class LossKernels:
         Returns
         -------
         ndarray, shape (n, n_out)
-            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+            The gradient of scale * loss_sum with respect to the predictions: ``out`` if given.
 
         Raises
         ------
@@ -367,7 +367,7 @@ class LossKernels:
         Returns
         -------
         ndarray, shape (n, n_out)
-            The gradient of scale * loss_sum with respect to the logits: ``out`` if given.
+            The gradient of scale * loss_sum with respect to log_rates: ``out`` if given.
 
         Raises
         ------
@@ -385,7 +385,7 @@ class LossKernels:
         return self._loss_backward("poisson", "rates", rates, targets, sample_weight, scale, out, n_threads)
 
     def _loss_forward(self, loss, name, logits, targets, sample_weight, out, n_threads, hyper=None):
-        """(loss_sum, outputs); with the identity as link, the outputs are the predictions themselves and are not written."""
+        """(loss_sum, outputs). If the link is the identity, the outputs are the predictions themselves and are not written."""
         shape = checks.loss_shape(loss, name, logits)
         n_threads, parameters = checks.threads(n_threads), checks.loss_hyper(LOSSES[loss], hyper, shape[1])
         labels, dense = checks.targets(loss, targets, shape, name, logits)

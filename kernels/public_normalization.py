@@ -27,13 +27,13 @@ class NormalizationKernels:
         Parameters
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
-            A row that holds a NaN or infinity gives a row of NaN.
+            The inputs. A row that contains a NaN or infinity gives a row of NaN.
         gamma : ndarray, shape (n_units,), dtype of x
             The scale of every column.
         beta : ndarray, shape (n_units,), dtype of x
             The shift of every column.
         epsilon : float
-            > 0, in the units of x squared.
+            Added to the variance; > 0, in units of x squared.
         y : ndarray, shape (n, n_units), optional
             Overwritten with the result. Must overlap neither the inputs nor the other outputs.
         mean : ndarray, shape (n,), optional
@@ -108,9 +108,9 @@ class NormalizationKernels:
         dx : ndarray, shape (n, n_units), optional
             Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
         dgamma : ndarray, shape (n_units,), optional
-            The same for gamma.
+            Overwritten with the gradient with respect to gamma. Must overlap no input and no other output.
         dbeta : ndarray, shape (n_units,), optional
-            The same for beta.
+            Overwritten with the gradient with respect to beta. Must overlap no input and no other output.
         n_threads : int
             Number of threads. The result does not depend on it.
 
@@ -159,19 +159,19 @@ class NormalizationKernels:
     ) -> tuple[Floats, Floats, Floats]:
         """Batch normalisation in training: ``y = (x - mean) * rstd * gamma + beta`` with the mean and variance of every column.
 
-        ``mean_j = sum_i x_ij / n``; ``rstd_j = 1 / sqrt(sum_i (x_ij - mean_j)^2 / n + epsilon)``: the biased variance, in two
-        passes, summed up in blocks of rows, so that rounding errors grow with the number of blocks, not of rows.
+        ``mean_j = sum_i x_ij / n``; ``rstd_j = 1 / sqrt(sum_i (x_ij - mean_j)^2 / n + epsilon)``. The variance is the biased one,
+        computed in two passes and summed in blocks of rows, so that rounding errors grow with the number of blocks, not of rows.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_units), float32 or float64
-            A column that holds a NaN or infinity gives a column of NaN.
+            The inputs. A column that contains a NaN or infinity gives a column of NaN.
         gamma : ndarray, shape (n_units,), dtype of x
             The scale of every column.
         beta : ndarray, shape (n_units,), dtype of x
             The shift of every column.
         epsilon : float
-            > 0, in the units of x squared. The variance of the batch is ``1 / rstd^2 - epsilon``.
+            Added to the variance; > 0, in units of x squared. The variance of the batch is ``1 / rstd^2 - epsilon``.
         y : ndarray, shape (n, n_units), optional
             Overwritten with the result. Must overlap neither the inputs nor the other outputs.
         mean : ndarray, shape (n_units,), optional
@@ -188,7 +188,7 @@ class NormalizationKernels:
         mean : ndarray, shape (n_units,)
             The mean of every column, for the backward and for running statistics.
         rstd : ndarray, shape (n_units,)
-            The reciprocal standard deviation of every column, for the same.
+            The reciprocal standard deviation of every column, also for both.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class NormalizationKernels:
         dbeta: Floats | None = None,
         n_threads: int = 1,
     ) -> tuple[Floats, Floats, Floats]:
-        """Backward of `batch_norm_forward`, through the statistics too.
+        """Backward of `batch_norm_forward`, through the statistics as well.
 
         With ``x_hat = (x - mean) * rstd``:
         ``dx = gamma * rstd * (dy - mean_i dy - x_hat * mean_i (dy * x_hat))``, the means over the column;
@@ -247,9 +247,9 @@ class NormalizationKernels:
         dx : ndarray, shape (n, n_units), optional
             Overwritten with the gradient with respect to x. Must overlap neither the inputs nor the other outputs.
         dgamma : ndarray, shape (n_units,), optional
-            The same for gamma.
+            Overwritten with the gradient with respect to gamma. Must overlap no input and no other output.
         dbeta : ndarray, shape (n_units,), optional
-            The same for beta.
+            Overwritten with the gradient with respect to beta. Must overlap no input and no other output.
         n_threads : int
             Number of threads. The result does not depend on it.
 
@@ -296,7 +296,7 @@ class NormalizationKernels:
         out: Floats | None = None,
         n_threads: int = 1,
     ) -> Floats:
-        """Batch normalisation in use: ``y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta``.
+        """Batch normalisation in evaluation: ``y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta``.
 
         Parameters
         ----------
@@ -309,9 +309,9 @@ class NormalizationKernels:
         running_mean : ndarray, shape (n_units,), dtype of x
             Mean of every column as estimated in training.
         running_var : ndarray, shape (n_units,), dtype of x
-            Variance of every column as estimated in training. One below -epsilon gives NaN.
+            Variance of every column as estimated in training. A variance below -epsilon gives NaN.
         epsilon : float
-            > 0, in the units of x squared.
+            Added to the variance; > 0, in units of x squared.
         out : ndarray, shape (n, n_units), optional
             Overwritten with the result; may be ``x`` itself.
         n_threads : int
@@ -351,7 +351,7 @@ class NormalizationKernels:
         return y
 
     def _forward(self, raw, shape, n_statistics, arrays, epsilon, outputs, n_threads):
-        """(y, mean, rstd) of either norm; there are as many means as rows or as columns."""
+        """(y, mean, rstd) of either norm; ``n_statistics`` is the number of rows or of columns."""
         epsilon, n_threads = checks.real("epsilon", epsilon), checks.threads(n_threads)
         inputs = dict(zip(("x", "gamma", "beta"), arrays, strict=True))
         for name in ("gamma", "beta"):
@@ -377,7 +377,7 @@ class NormalizationKernels:
 
 
 def _outputs(shapes, outputs, first, inputs):
-    """The arrays to write to, in the order of ``shapes``, a dict name -> shape; none may overlap an input or another."""
+    """The arrays to write to, in the order of ``shapes``, a dict name -> shape; none may overlap an input or another output."""
     written, others = [], dict(inputs)
     for (name, shape), out in zip(shapes.items(), outputs, strict=True):
         written.append(checks.output(name, out, shape, first, others))

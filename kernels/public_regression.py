@@ -1,4 +1,4 @@
-"""The public kernels of more losses of regression: robust ones, quantiles, deviances. Most of this long file is docstrings."""
+"""The public kernels of further regression losses: absolute error, Huber, quantiles and deviances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .public_losses import LossKernels
 
 
 class RegressionLossKernels(LossKernels):
-    """Forward and backward of the losses; those with the identity as link return the value alone."""
+    """Forward and backward of the losses; a forward without a link function returns only the value."""
 
     def absolute_error_forward(
         self,
@@ -29,7 +29,7 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            What they should be.
+            The y.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             Finite; the loss of each row is multiplied by its weight.
         n_threads : int
@@ -71,7 +71,7 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             The weights given to the forward.
         scale : float
@@ -119,11 +119,11 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            What they should be.
+            The y.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             Finite; the loss of each row is multiplied by its weight.
         delta : float
-            Above 0, in units of y: where the loss changes from quadratic to linear.
+            Where the loss changes from quadratic to linear, in units of y; above 0.
         n_threads : int
             Number of threads.
 
@@ -168,11 +168,11 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             The weights given to the forward.
         delta : float
-            Above 0, in units of y: where the loss changes from quadratic to linear.
+            Where the loss changes from quadratic to linear, in units of y; above 0.
         scale : float
             Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
         out : ndarray, shape (n, n_out), optional
@@ -218,11 +218,11 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            What they should be.
+            The y.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             Finite; the loss of each row is multiplied by its weight.
         quantile : float or sequence of float, shape (n_out,)
-            The level q_c of all outputs, or of each, in (0, 1).
+            The level q_c in (0, 1): one number for all outputs, or one for each.
         n_threads : int
             Number of threads.
 
@@ -267,11 +267,11 @@ class RegressionLossKernels(LossKernels):
         predictions : ndarray, shape (n, n_out), float32 or float64
             The outputs of the last layer.
         targets : ndarray, shape (n, n_out), dtype of predictions
-            Those of the forward.
+            The targets of the forward.
         sample_weight : ndarray, shape (n,), dtype of predictions, optional
             The weights given to the forward.
         quantile : float or sequence of float, shape (n_out,)
-            The level q_c of all outputs, or of each, in (0, 1).
+            The level q_c in (0, 1): one number for all outputs, or one for each.
         scale : float
             Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
         out : ndarray, shape (n, n_out), optional
@@ -420,7 +420,7 @@ class RegressionLossKernels(LossKernels):
         sample_weight : ndarray, shape (n,), dtype of log_means, optional
             Finite; the loss of each row is multiplied by its weight.
         power : float
-            The p in (1, 2): towards 1 like Poisson's loss, towards 2 like that of gamma.
+            The p in (1, 2). Near 1 the loss is like Poisson's, near 2 like that of gamma.
         out : ndarray, shape (n, n_out), optional
             Overwritten with means; may be ``log_means`` itself.
         n_threads : int
@@ -474,7 +474,7 @@ class RegressionLossKernels(LossKernels):
         sample_weight : ndarray, shape (n,), dtype of means, optional
             The weights given to the forward.
         power : float
-            The p in (1, 2): towards 1 like Poisson's loss, towards 2 like that of gamma.
+            The p in (1, 2). Near 1 the loss is like Poisson's, near 2 like that of gamma.
         scale : float
             Finite factor of the whole gradient, for instance 1 / n for the gradient of the mean.
         out : ndarray, shape (n, n_out), optional

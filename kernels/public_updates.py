@@ -13,7 +13,7 @@ class UpdateKernels:
     """The steps of the optimizers."""
 
     def _update(self, optimizer, params, grad, state, hyper, step, n_threads):
-        """Check the arrays, and change ``params`` and those of ``state``, a dict name -> array."""
+        """Check the arrays, and update ``params`` and the arrays of ``state``, a dict name -> array."""
         n_threads = checks.threads(n_threads)
         checks.floats("params", params)
         checks.like("grad", grad, params.shape, "params", params)
@@ -46,7 +46,7 @@ class UpdateKernels:
         params : ndarray of any shape, float32 or float64, C-contiguous
             Updated in place.
         grad : ndarray, shape and dtype of params
-            Never changed.
+            The gradient; not changed.
         velocity : ndarray, shape and dtype of params, C-contiguous
             The memory of the optimizer, zeros before the first step. Updated in place.
         lr : float
@@ -56,7 +56,7 @@ class UpdateKernels:
         nesterov : bool
             Whether to use Nesterov's momentum.
         l2 : float
-            Factor >= 0 of the parameters in the gradient.
+            Factor of the parameters in g, >= 0.
         n_threads : int
             Number of threads.
 
@@ -96,16 +96,16 @@ class UpdateKernels:
         """One step of gradient descent with momentum in PyTorch's form, in place, where g = grad + l2 * params.
 
         ``velocity = momentum * velocity + g``; then ``params -= lr * velocity``, or with Nesterov's momentum
-        ``params -= lr * (g + momentum * velocity)``. The velocity adds up gradients here, and steps in `sgd_update`. Both give the
-        same steps while lr is constant. After a change, lr applies here to the whole velocity, and in `sgd_update` only to new
-        gradients.
+        ``params -= lr * (g + momentum * velocity)``. Here the velocity sums gradients; in `sgd_update` it sums steps. Both give the
+        same steps while lr is constant. After a change, lr applies to the whole velocity here, but only to new gradients in
+        `sgd_update`.
 
         Parameters
         ----------
         params : ndarray of any shape, float32 or float64, C-contiguous
             Updated in place.
         grad : ndarray, shape and dtype of params
-            Never changed.
+            The gradient; not changed.
         velocity : ndarray, shape and dtype of params, C-contiguous
             The memory of the optimizer, zeros before the first step. Updated in place.
         lr : float
@@ -115,7 +115,7 @@ class UpdateKernels:
         nesterov : bool
             Whether to use Nesterov's momentum.
         l2 : float
-            Factor >= 0 of the parameters in the gradient.
+            Factor of the parameters in g, >= 0.
         n_threads : int
             Number of threads.
 
@@ -162,17 +162,17 @@ class UpdateKernels:
         params : ndarray of any shape, float32 or float64, C-contiguous
             Updated in place.
         grad : ndarray, shape and dtype of params
-            Never changed.
+            The gradient; not changed.
         square_avg : ndarray, shape and dtype of params, C-contiguous
-            The memory of the optimizer, zeros before the first step. Updated in place. A negative one gives NaN.
+            The memory of the optimizer, zeros before the first step. Updated in place. A negative element gives NaN.
         lr : float
             Learning rate >= 0.
         alpha : float
             Decay rate in [0, 1).
         epsilon : float
-            > 0, added to the root.
+            Added to the square root; > 0.
         l2 : float
-            Factor >= 0 of the parameters in the gradient.
+            Factor of the parameters in g, >= 0.
         n_threads : int
             Number of threads.
 
@@ -223,11 +223,11 @@ class UpdateKernels:
         params : ndarray of any shape, float32 or float64, C-contiguous
             Updated in place.
         grad : ndarray, shape and dtype of params
-            Never changed.
+            The gradient; not changed.
         m : ndarray, shape and dtype of params, C-contiguous
-            Mean of the gradients, zeros before the first step. Updated in place.
+            Running mean of g, zeros before the first step. Updated in place.
         v : ndarray, shape and dtype of params, C-contiguous
-            Mean of their squares, zeros before the first step. Updated in place. A negative v gives NaN.
+            Running mean of g^2, zeros before the first step. Updated in place. A negative element gives NaN.
         lr : float
             Learning rate >= 0.
         beta_1 : float
@@ -235,11 +235,11 @@ class UpdateKernels:
         beta_2 : float
             Decay rate of v, in [0, 1).
         epsilon : float
-            > 0, added outside the bias correction.
+            Added to the square root of v before its bias correction; > 0.
         step : int
-            Counts from 1.
+            The number of the step, counted from 1.
         l2 : float
-            Factor >= 0 of the parameters in the gradient.
+            Factor of the parameters in g, >= 0.
         n_threads : int
             Number of threads.
 
@@ -285,19 +285,19 @@ class UpdateKernels:
 
         ``params *= 1 - lr * weight_decay``; ``m = beta_1 m + (1 - beta_1) g``; ``v = beta_2 v + (1 - beta_2) g^2``;
         ``params -= lr / (1 - beta_1^step) * m / (sqrt(v) / sqrt(1 - beta_2^step) + epsilon)``. With ``weight_decay=0`` it is
-        ``torch.optim.Adam``, whose own weight decay is the l2 here. It differs from `adam_update`, where epsilon is added before
-        the bias correction.
+        ``torch.optim.Adam``, for which l2 is the weight decay. `adam_update` differs in that epsilon is added before the bias
+        correction.
 
         Parameters
         ----------
         params : ndarray of any shape, float32 or float64, C-contiguous
             Updated in place.
         grad : ndarray, shape and dtype of params
-            Never changed.
+            The gradient; not changed.
         m : ndarray, shape and dtype of params, C-contiguous
-            Mean of the gradients, zeros before the first step. Updated in place.
+            Running mean of g, zeros before the first step. Updated in place.
         v : ndarray, shape and dtype of params, C-contiguous
-            Mean of their squares, zeros before the first step. Updated in place. A negative v gives NaN.
+            Running mean of g^2, zeros before the first step. Updated in place. A negative element gives NaN.
         lr : float
             Learning rate >= 0.
         beta_1 : float
@@ -305,13 +305,13 @@ class UpdateKernels:
         beta_2 : float
             Decay rate of v, in [0, 1).
         epsilon : float
-            > 0, added inside the bias correction.
+            Added to the square root of v after its bias correction; > 0.
         step : int
-            Counts from 1.
+            The number of the step, counted from 1.
         weight_decay : float
-            Factor >= 0 of lr * params in the step, apart from the gradient and its moments.
+            Factor of lr * params in the step, separate from g and its moments; >= 0.
         l2 : float
-            Factor >= 0 of the parameters, as they were before the decay, in the gradient.
+            Factor of the parameters, as they are before the decay, in g; >= 0.
         n_threads : int
             Number of threads.
 

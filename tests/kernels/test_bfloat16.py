@@ -158,7 +158,7 @@ def test_bad_input(backend):
             backend.linear_forward(*arguments)
     a = np.zeros((2, 4), np.uint16)
     for arguments, error, message in [
-        ((a, weight, weight, a), TypeError, "x must be bfloat16 too, of ml_dtypes or its bits as uint16; got float32"),
+        ((a, weight, weight, a), TypeError, "x must be bfloat16 too, an array of ml_dtypes or the bits as uint16; got float32"),
         ((a, x, weight, a[:1]), ValueError, "a must have shape (2, 4); got (1, 4)"),
     ]:
         with pytest.raises(error, match=re.escape(message)):
