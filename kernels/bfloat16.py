@@ -1,16 +1,16 @@
-"""bfloat16 in NumPy, which does not have it: the upper half of a float32, as bits in uint16."""
+"""bfloat16 for NumPy, which lacks this type: the upper half of a float32, as bits in uint16."""
 
 import numpy as np
 
 BITS = np.dtype(np.uint16)
-# Numbers that are rounded at a time: what is made in between stays in a near cache.
+# How many numbers are rounded at a time, so that temporary arrays stay in the cache.
 BLOCK = 1 << 16
 
 
 def is_bfloat16(array):
-    """Whether an array has numbers of bfloat16: as uint16, or in the dtype of the package ml_dtypes."""
+    """Whether an array holds bfloat16 numbers: as uint16, or in the dtype of the package ml_dtypes."""
     char = array.dtype.char
-    return char == BITS.char or (char not in "fd" and array.dtype.name == "bfloat16")  # names take long
+    return char == BITS.char or (char not in "fd" and array.dtype.name == "bfloat16")  # getting a name is slow
 
 
 def rounded_bits(x):
@@ -29,10 +29,10 @@ def rounded_bits(x):
 
 
 def widened(bits):
-    """The numbers with these bits, exactly, as float32."""
+    """The numbers with these bits as float32, which is exact."""
     return (np.ascontiguousarray(bits).view(BITS).astype(np.uint32) << 16).view(np.float32)
 
 
 def rounded(x):
-    """Numbers of float32 rounded to those that bfloat16 has."""
+    """float32 numbers rounded to bfloat16 precision, as float32."""
     return widened(rounded_bits(x))

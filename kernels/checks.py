@@ -1,10 +1,10 @@
-"""What the public kernels check before the raw ones run, with one wording: the array, what was expected, what it has.
+"""The checks of the public kernels before the raw ones run. All messages have one form: the array, what was expected, what it has.
 
-Every check is a plain attribute test, and a message is only put together when it fails: a call with valid arrays pays for the
-checks 2 to 3 microseconds. Each of the functions either returns or raises; nothing of the caller's is changed here.
+Every check is a plain attribute test, and a message is only built when it fails, so the checks of a call with valid arrays take
+2 to 3 microseconds. Each function either returns or raises; nothing that the caller owns is changed here.
 
-The values of floating-point arrays are not looked at (NaN and infinity propagate as in NumPy), except where a wrong one would
-mean a silent wrong number: sample weights must be finite, targets in the domain of a loss.
+The values of floating-point arrays are not checked (NaN and infinity propagate as in NumPy), except where a bad value would give a
+wrong result silently: sample weights must be finite, and targets in the domain of the loss.
 """
 
 import math
@@ -21,11 +21,11 @@ from .spec import ACTIVATION_CODES, COMMON_HYPER, KINDS, LAYER, LINKS, LOSSES, O
 # dtype.char, which does not depend on the byte order -> the dtype in which the raw kernels compute.
 FLOATS = {"f": np.dtype(np.float32), "d": np.dtype(np.float64)}
 INTP = np.dtype(np.intp)
-# Each thread takes memory and a place in the system's table until the process ends: an absurd number is a mistake.
+# Each thread takes memory and an entry in a system table until the process ends, and a huge number is surely a mistake.
 MAX_THREADS = 1024
-# The largest number of updates done before a call, so that no call can count beyond the largest integer.
+# The largest number of updates before a call, so that counting cannot overflow during the call.
 MAX_STEP = 2**62
-# Name -> (lower bound, upper bound, brackets that say whether they are in the range). Those of scikit-learn, but lr = 0 is allowed.
+# Name -> (lower bound, upper bound, brackets that say whether each is included). scikit-learn's ranges, but lr = 0 is allowed.
 SCALARS = {
     "lr": (0.0, math.inf, "[)"),
     "momentum": (0.0, 1.0, "[]"),
@@ -90,7 +90,7 @@ def threads(n_threads):
 
 
 def real(name, value, bounds=None):
-    """A number within its range in `SCALARS`, as a float; ``bounds`` is the range's name where it is not that of the number."""
+    """A number within its range in `SCALARS`, as a float; ``bounds`` is the range's name if it differs from the number's."""
     if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a real number; got {value!r}")
     low, high, (left, right) = SCALARS[bounds or name]
@@ -107,12 +107,12 @@ def flag(name, value):
 
 
 def hyper(optimizer, given):
-    """The array `hyper` of the training loop from a dict name -> value; what is not named has its default."""
+    """The array `hyper` of the training loop from a dict name -> value, with defaults for names that are not in it."""
     names, defaults = hyper_names(optimizer), COMMON_HYPER | OPTIMIZERS[optimizer].hyper
     given = {} if given is None else given
     unknown = [name for name in given if name not in names]
     if unknown:
-        raise ValueError(f"hyper of {optimizer!r} must only hold {list(names)}; got {unknown}")
+        raise ValueError(f"hyper of {optimizer!r} must only contain {list(names)}; got {unknown}")
     values = {name: given.get(name, defaults[name]) for name in names}
     bounds = {"alpha": "decay"}
     checked = [flag(k, v) if k == "nesterov" else real(k, v, bounds.get(k)) for k, v in values.items()]
@@ -120,14 +120,14 @@ def hyper(optimizer, given):
 
 
 def loss_hyper(loss, given, n_out):
-    """The array `loss_hyper` of a `spec.Loss` from a dict name -> value; what is not named has its default.
+    """The array `loss_hyper` of a `spec.Loss` from a dict name -> value, with defaults for names that are not in it.
 
-    Where each output has parameters of its own, a value is a number for all outputs, or a sequence with one for each.
+    If each output has its own parameters, a value is one number for all outputs, or a sequence with one for each.
     """
     given = {} if given is None else given
     unknown = [name for name in given if name not in loss.hyper]
     if unknown:
-        raise ValueError(f"loss_hyper must only hold {list(loss.hyper)} for this loss; got {unknown}")
+        raise ValueError(f"loss_hyper must only contain {list(loss.hyper)} for this loss; got {unknown}")
     found = []
     for name, default in loss.hyper.items():
         value = given.get(name, default)
@@ -163,7 +163,7 @@ def matrix(name, array):
 
 
 def classes(name, array):
-    """The shape of the first array of a call where every row is a distribution over at least one class."""
+    """The shape of the first array of a call in which every row is about at least one class."""
     shape = matrix(name, array)
     if shape[1] == 0:
         raise ValueError(f"{name} must have at least one class; got shape {shape}")
@@ -192,7 +192,7 @@ def like(name, array, shape, first_name, first):
 
 
 def columns(name, array, n_rows, first_name, first):
-    """The number of columns, which is free, of a matrix with a given number of rows and the dtype of the call's first array."""
+    """The number of columns of a matrix, which may be any, after a check of its rows and that it has the first array's dtype."""
     if type(array) is not np.ndarray or array.dtype.char != first.dtype.char:
         _require_same_dtype(name, array, first_name, first)
     if array.ndim != 2 or len(array) != n_rows:
@@ -216,7 +216,7 @@ def _require_ndarray(name, array):
 
 
 def c_order(name, array):
-    """The array itself where the raw kernels can read it, else a copy that they can, said by a `CopyWarning`."""
+    """The array itself if the raw kernels can read it, else a copy that they can read, with a `CopyWarning`."""
     flags = array.flags
     if not ((flags.carray or (flags.c_contiguous and flags.aligned)) and array.dtype.isnative):
         what = "C-contiguous" if not flags.c_contiguous else "aligned" if not flags.aligned else "in native byte order"
@@ -235,7 +235,7 @@ def _callers_level():
 
 
 def sample_weight(weight, n_samples, first_name, first):
-    """(n_samples,) finite weights in C order; an empty array where none are given."""
+    """(n_samples,) finite weights in C order; an empty array if none are given."""
     if weight is None:
         return np.empty(0, FLOATS[first.dtype.char])
     like("sample_weight", weight, (n_samples,), first_name, first)
@@ -258,24 +258,24 @@ def private(array):
 
 
 def _read_only(array):
-    """A read-only view of an array, or of a copy where it is not in C order and native byte order."""
+    """A read-only view of an array, or of a copy if it is not in C order and native byte order."""
     view = np.require(array, array.dtype.newbyteorder("="), ["C", "A", "E"]).view()
     view.setflags(write=False)
     return view
 
 
 def private_columns(columns, n_in):
-    """A private copy of the checked columns of a CSR array, in [0, n_in) even where somebody has changed them since the check."""
+    """A private copy of the checked columns of a CSR array, in [0, n_in) even if they were changed since the check."""
     return np.clip(columns, 0, min(n_in - 1, np.iinfo(columns.dtype).max))
 
 
-# Arrays that mean "not given" to the raw kernels. Read-only like arrays that are given, because Numba's types include that.
+# Arrays that mean "not given" to the raw kernels. Read-only, like arrays that are given, because Numba's types depend on it.
 NO_INDICES, NO_LABELS = private(np.empty(0, np.int32)), private(np.empty(0, INTP))
 
 
 def in_range(name, values, n_values):
-    """Raise an error with the first of some integers that is not in [0, n_values)."""
-    # Seen as unsigned, the negative ones are the largest: one pass finds both kinds.
+    """Raise an error that gives the first integer that is not in [0, n_values)."""
+    # Viewed as unsigned, negative integers are the largest, so one pass finds both kinds.
     limit = min(n_values, 1 << 8 * values.itemsize - (values.dtype.kind == "i"))
     unsigned = values.view(f"u{values.itemsize}")
     if values.size and unsigned.max() >= limit:
@@ -319,7 +319,7 @@ def targets(loss, values, shape, first_name, first):
 
 
 def in_domain(loss, name, values):
-    """Raise an error with the first of some targets that is not in the domain of a loss; NaN is."""
+    """Raise an error that gives the first target that is not in the domain of a loss; NaN passes."""
     domain = LOSSES[loss].targets
     if domain == "any":
         return
@@ -337,7 +337,7 @@ def rows(name, x, n_in, params, layers=None):
     """(n, rows, stored) of X (n, n_in), a matrix, a SciPy CSR array or `EncodedRows`, of the dtype of params.
 
     ``rows`` is X in the form of the raw kernels, (x, indices, indptr), and ``stored`` a dict name -> array of the caller's arrays
-    that hold it: what an output must not overlap. With a layer table: if it can take X as it is.
+    that hold it, which an output must not overlap. With a layer table, raise an error if the network cannot take X in its form.
     """
     encoded = isinstance(x, EncodedRows)
     if not encoded and getattr(x, "format", None) != "csr":
@@ -347,14 +347,14 @@ def rows(name, x, n_in, params, layers=None):
         return n, (c_order(name, x), NO_INDICES, NO_INDICES), {name: x}
     if layers is not None and (layers[0]["kind"] != KINDS["linear"] or 0 in layers["source"][layers["kind"] == KINDS["add"]]):
         form = "an encoded" if encoded else "a sparse"
-        raise ValueError(f"{form} {name} needs a network whose first row is linear, and that does not add {name} later on")
+        raise ValueError(f"{form} {name} needs a network with a linear first row that does not add {name} to a later value")
     if encoded:
         columns, numbers = private(x.columns), own_view(x.x)
         like(f"{name}.x", numbers, (len(numbers), len(columns)), "params", params)
         if columns["n"].sum() != n_in:
             raise ValueError(f"{name} must have shape (n, {n_in}); got {x.shape}")
         return len(numbers), (c_order(f"{name}.x", numbers), columns, NO_INDICES), {f"{name}.x": x.x}
-    # Each is read once, because another thread may give the matrix other arrays.
+    # Each attribute is read once, because another thread may replace the arrays of the matrix.
     shape, parts = x.shape, {f"{name}.{part}": getattr(x, part) for part in ("data", "indices", "indptr")}
     for part, array in parts.items():
         _require_ndarray(part, array)
@@ -364,8 +364,8 @@ def rows(name, x, n_in, params, layers=None):
 def _compressed_rows(name, shape, data, columns, starts, n_in, params):
     """The arrays of X in CSR form, checked, for the raw kernels.
 
-    The starts of rows, which decide how much memory is needed, are a private copy. The columns, as many as the values, are not:
-    the kernels keep each one within n_in when they read it.
+    The starts of rows, which decide how much memory is needed, are a private copy. The columns, which are as many as the values,
+    are not copied: the kernels keep each one below n_in when they read it.
     """
     data, columns, starts = data.view(np.ndarray), _read_only(columns), private(starts)
     like(f"{name}.data", data, (data.size,), "params", params)
@@ -392,10 +392,10 @@ def _compressed_rows(name, shape, data, columns, starts, n_in, params):
 
 
 def output(name, out, shape, first, inputs, in_place_of=None):
-    """The array to write to: a new one where ``out`` is None, else ``out``, which must not overlap any of the inputs.
+    """The array to write to: a new one if ``out`` is None, else ``out``, which must not overlap any of the inputs.
 
-    ``inputs`` is a dict name -> array of the caller's arrays as they were given, not of copies; of them, ``out`` may be exactly
-    the one named by ``in_place_of``.
+    ``inputs`` is a dict name -> array of the caller's arrays as they were given, not of copies. Only the one named by
+    ``in_place_of`` may be ``out`` itself.
     """
     dtype = FLOATS.get(first.dtype.char, first.dtype)  # in native byte order
     if out is None:
@@ -423,7 +423,7 @@ def updated(arrays, first, inputs):
     """The arrays that an update changes in place, flat: all like ``first``, none overlapping any other."""
     flat, others = [], dict(inputs)
     for name, array in arrays.items():
-        _require_ndarray(name, array)  # None is not for `output` to allocate here
+        _require_ndarray(name, array)  # so that `output` never allocates here
         flat.append(output(name, array, first.shape, first, others).reshape(-1))
         others[name] = array
     return flat
@@ -435,12 +435,12 @@ def updated(arrays, first, inputs):
 def network(layers, params, buffers=None, needs_buffers=True):
     """(table, n_in, n_out, link code, raw buffers) of a network given as a layer table and its flat blocks.
 
-    The table is a private one. Where buffers are not given, because there are none or they are not needed, they are empty.
+    The table is a private copy. If buffers are not given, because there are none or they are not needed, they are empty.
     """
     table, end, n_buffers = layer_table(layers)
     floats("params", params)
     if params.shape != (end,):
-        raise ValueError(f"params must have shape ({end},), as layers describes it; got {params.shape}")
+        raise ValueError(f"params must have shape ({end},) for these layers; got {params.shape}")
     if buffers is None:
         if n_buffers and needs_buffers:
             raise ValueError(f"buffers must be given: layers has batch norms, with {n_buffers} running statistics")
@@ -486,7 +486,7 @@ def layer_table(layers):
     return table, end, n_buffers
 
 
-# For each kind: what a row must have beside its sizes, and how many parameters it has.
+# For each kind: what a row must have besides its sizes, and how many parameters it has.
 _USES = {
     KINDS["activation"]: lambda row, widths, n_buffers: row["code"] in ACTIVATION_CODES.values(),
     KINDS["dropout"]: lambda row, widths, n_buffers: 0 <= row["rate"] < 1,

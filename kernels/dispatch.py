@@ -1,8 +1,8 @@
 """Which back ends and instruction sets exist, which of them can run here, and which one runs. No other file has this knowledge.
 
-The choice is made once, when this module is imported: the first entry of `REGISTRY` that can run, or what the environment
-variables ``FASTPROP_BACKEND`` (cython, numba, reference) and ``FASTPROP_ISA`` (baseline, avx2, avx512) force. A forced one
-that cannot run is an error that says why: a silent fallback would make every measurement and every test a guess.
+The choice is made once, when this module is imported: the first entry of `REGISTRY` that can run, or the one that the environment
+variables ``FASTPROP_BACKEND`` (cython, numba, reference) and ``FASTPROP_ISA`` (baseline, avx2, avx512) force. If a forced one
+cannot run, an error says why: after a silent fallback, nobody would know what a measurement or a test was about.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ IsaName: TypeAlias = Literal["baseline", "avx2", "avx512"]
 
 
 class Candidate(NamedTuple):
-    """One way to run the raw kernels; ``isa`` is None where the back end has no choice of instruction sets.
+    """One way to run the raw kernels; ``isa`` is None if the back end has no choice of instruction sets.
 
-    ``bfloat16`` are the modules that may have its kernels of bfloat16, best first.
+    ``bfloat16`` lists the modules that may have its bfloat16 kernels, best first.
     """
 
     backend: BackendName
@@ -39,9 +39,9 @@ def _compiled(isa):
     return f".cython_backend._{isa}"
 
 
-# Best first. The compiled modules come from one source; a processor may lack the instructions of the first two. Of the instruction
-# sets only avx512bf16 multiplies bfloat16. That module has nothing else, because the rest would be that of avx512; and avx512 does
-# not have bfloat16, because avx2 does it without the instruction.
+# Best first. The compiled modules come from one source; a processor may lack the instructions of the first two. Only avx512bf16 has
+# instructions that multiply bfloat16. Its module has nothing else, because the rest would be the same as in avx512. The module of
+# avx512 has no bfloat16, because that of avx2 does it without the instructions.
 REGISTRY = (
     Candidate("cython", "avx512", _compiled("avx512"), (_compiled("avx512bf16"), _compiled("avx2"), _compiled("baseline"))),
     Candidate("cython", "avx2", _compiled("avx2"), (_compiled("avx2"),)),
@@ -52,7 +52,7 @@ REGISTRY = (
 BACKENDS = tuple(dict.fromkeys(candidate.backend for candidate in REGISTRY))
 ISAS = tuple(candidate.isa for candidate in REGISTRY if candidate.isa)
 ENVIRONMENT = ("FASTPROP_BACKEND", "FASTPROP_ISA")
-# What else decides how many threads run, and where.
+# Other variables that decide how many threads run, and where.
 THREAD_ENVIRONMENT = (
     "OMP_NUM_THREADS",
     "OMP_THREAD_LIMIT",
@@ -65,7 +65,7 @@ THREAD_ENVIRONMENT = (
 
 
 def cpu_features():
-    """The instruction sets, of `ISAS` and avx512bf16, that this processor has, as the compiled baseline module sees them."""
+    """The instruction sets out of `ISAS` and avx512bf16 that this processor has, according to the compiled baseline module."""
     return frozenset(_import(".cython_backend._baseline").supported_isas())
 
 
@@ -74,13 +74,13 @@ def _import(module):
         return importlib.import_module(module, __package__)
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith(__package__):
-            raise ImportError(f"{error.name} is not installed") from error  # which our module imports
-        raise ImportError(f"{__package__}{module} is not there") from error
+            raise ImportError(f"{error.name} is not installed") from error  # a package that our module imports
+        raise ImportError(f"{__package__}{module} does not exist") from error
 
 
 def _import_raw(module):
     """A module of `REGISTRY`; an ImportError says why it cannot run here."""
-    # Asked before the import: the first instructions of a module may be ones that the processor lacks.
+    # Checked before the import, which may already run instructions that the processor lacks.
     _, compiled, isa = module.partition(_compiled(""))
     if compiled and isa != "baseline" and isa not in cpu_features():
         raise ImportError(f"this processor lacks {isa}")
@@ -88,7 +88,7 @@ def _import_raw(module):
 
 
 def _import_bfloat16(candidate):
-    """The first module with a candidate's kernels of bfloat16 that can run here."""
+    """The first module with bfloat16 kernels of a candidate that can run here."""
     for module in candidate.bfloat16:
         try:
             return _import_raw(module)
@@ -98,7 +98,7 @@ def _import_bfloat16(candidate):
 
 
 def _obstacle(candidate):
-    """Why a candidate cannot run here, or None. Numba is only looked for: to import it takes seconds."""
+    """Why a candidate cannot run here, or None. Numba is only searched for, because importing it takes seconds."""
     if candidate.backend == "numba":
         return None if util.find_spec("numba") else "numba is not installed"
     try:
@@ -114,7 +114,7 @@ def available() -> list[tuple[BackendName, IsaName | None]]:
     Returns
     -------
     list of (str, str or None)
-        Pairs (backend, isa), best first; isa is None for back ends whose instruction set is not chosen here.
+        Pairs (backend, isa), best first; isa is None for back ends without a choice of instruction sets.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def unavailable() -> dict[tuple[BackendName, IsaName | None], str]:
     Returns
     -------
     dict
-        From the pair (backend, isa) to the reason, in words.
+        The reason, as text, for each pair (backend, isa).
 
     Examples
     --------
@@ -145,19 +145,19 @@ def unavailable() -> dict[tuple[BackendName, IsaName | None], str]:
 
 
 def load(backend: BackendName | None = None, isa: IsaName | None = None) -> Kernels:
-    """The kernels of one back end.
+    """Return the kernels of one back end.
 
     Parameters
     ----------
     backend : {'cython', 'numba', 'reference'}, optional
-        Without it, the one that is active, or with ``isa`` alone, the one that has that instruction set.
+        By default the active back end, or with ``isa`` alone, the back end that has that instruction set.
     isa : {'baseline', 'avx2', 'avx512'}, optional
-        Only for 'cython'. Without it, the best that this processor has.
+        Only for 'cython'; by default the best that this processor has.
 
     Returns
     -------
     Kernels
-        The same object at every call with the same arguments.
+        Every call with the same arguments returns the same object.
 
     Raises
     ------
@@ -188,17 +188,17 @@ def _matching(backend, isa):
         raise ValueError(f"isa (or FASTPROP_ISA) must be one of {list(ISAS)}; got {isa!r}")
     found = [c for c in REGISTRY if backend in (None, c.backend) and isa in (None, c.isa)]
     if not found:
-        raise ValueError(f"isa (or FASTPROP_ISA) only goes with the back end cython; got {isa!r} with {backend!r}")
+        raise ValueError(f"isa (or FASTPROP_ISA) is only for the back end cython; got {isa!r} with {backend!r}")
     return found
 
 
 def _first(candidates):
-    """(kernels, dict of the candidates before it -> why they cannot run) of the first candidate that can run."""
+    """(kernels of the first candidate that can run, dict of the candidates before it -> why they cannot run)."""
     obstacles = {}
     for candidate in candidates:
         try:
             return _kernels(candidate), obstacles
-        except (ImportError, RuntimeError) as error:  # Numba raises the latter where it finds no folder for its cache
+        except (ImportError, RuntimeError) as error:  # Numba raises RuntimeError if it finds no folder for its cache
             obstacles[candidate] = str(error)
     reasons = "; ".join(f"{candidate}: {why}" for candidate, why in obstacles.items())
     others = ", ".join(str(c) for c in REGISTRY if c not in obstacles and _obstacle(c) is None) or "none"
@@ -212,7 +212,7 @@ def _kernels(candidate):
 
 
 def _choose() -> tuple[Kernels, str]:
-    """The active kernels and, in words, why those."""
+    """The active kernels, and the reason for this choice as text."""
     forced = {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
     kernels, obstacles = _first(_matching(*(forced.get(name) for name in ENVIRONMENT)))
     if forced:
@@ -231,9 +231,10 @@ def describe() -> dict[str, Any]:
     Returns
     -------
     dict
-        'backend' and 'isa' of the active kernels; 'why', in words; 'bfloat16' and 'int8', the instruction sets that multiply these,
-        or what does so without, or why it cannot run; 'unavailable', see `unavailable`; 'n_cpus', the usable cores; 'environment',
-        the variables that were read; 'versions' of the libraries, None where one is not installed.
+        'backend' and 'isa' of the active kernels; 'why', the reason as text; 'bfloat16' and 'int8', the instruction set that
+        multiplies such numbers, or what is used instead of one, or why they cannot run; 'unavailable', as in `unavailable`;
+        'n_cpus', the number of usable cores; 'environment', the variables that were read; 'versions' of the libraries, None for one
+        that is not installed.
 
     Examples
     --------

@@ -2,15 +2,15 @@
 
 A linear row y = x @ weight + bias is computed as
 
-    v = x * multiplier - shift                            n_in numbers of each, for all samples
+    v = x * multiplier - shift                            n_in multipliers and shifts, for all samples
     v ~ low + step * a,  a in 0..255                      low and step for each sample: the range of its v
     weight / multiplier ~ scale * w,  w in -127..127      scale for each output
     y = bias + scale * (step * (a @ w) + low * sum of w)
 
-The sums of products are exact integers, the same on every processor. The bias holds what the shift takes away. The multipliers give
-columns of x with different ranges the same weight in the range of a row. They take the square root of a range away, so that as much
-of the difference stays with the weights (Xiao et al., *SmoothQuant: accurate and efficient post-training quantization for large
-language models*, 2023, section 4). Without known ranges they are 1, and the shifts 0.
+The sums of products are exact integers, the same on every processor. This bias includes what the shift takes away. The multipliers
+balance columns of x that have different ranges. They only divide by the square root of a range, so that the weights take the other
+half of the difference (Xiao et al., *SmoothQuant: accurate and efficient post-training quantization for large language models*,
+2023, section 4). If the ranges are not known, the multipliers are 1 and the shifts 0.
 """
 
 import numpy as np
@@ -24,15 +24,15 @@ NO_CODES, NO_SCALES = np.empty(0, CODES), np.empty(0, SCALES)
 
 
 def reads_int8(layer):
-    """Whether a row of a layer table is multiplied so: by its sizes alone, so that a model does not depend on the processor."""
+    """Whether a row of a layer table is multiplied in this way. Only its sizes decide, not the processor."""
     fits = layer["n_out"] >= INT8_FEWEST_OUT and INT8_FEWEST_IN <= layer["n_in"] <= INT8_MOST_IN
     return bool(layer["kind"] == KINDS["linear"] and fits)
 
 
 def quantized(layers, params, ranges):
-    """The codes and scales of the rows that are multiplied so, each of them in one flat array.
+    """The codes and the scales of all rows that are multiplied in this way, in two flat arrays.
 
-    ``ranges`` is the lowest and the highest value of each input of each such row, (2, n_in), or None where it is not known.
+    ``ranges`` has for each such row the lowest and the highest value of each input, (2, n_in), or None if they are not known.
     """
     known, codes, scales = iter(ranges), [NO_CODES], [NO_SCALES]
     for layer, own in zip(layers, parameter_views(layers, params), strict=True):
@@ -60,7 +60,7 @@ def _quantized_row(weight, bias, ranges):
 
 
 def split(layers, codes, scales):
-    """For each row of the table what `linear_product` needs, (codes, multiplier, shift, scale, bias), or None."""
+    """For each row of the table, the arguments of `linear_product` after x, (codes, multiplier, shift, scale, bias), or None."""
     rows, at_code, at_scale = [], 0, 0
     for layer in layers:
         if not reads_int8(layer):
@@ -75,7 +75,7 @@ def split(layers, codes, scales):
 
 
 def linear_product(x, codes, multiplier, shift, scale, bias):
-    """y, float32, for float32 x. A row with NaN or infinity becomes NaN."""
+    """y in float32, for x in float32. A row with NaN or infinity becomes NaN."""
     v = x * multiplier - shift
     low, high = v.min(axis=1, keepdims=True), v.max(axis=1, keepdims=True)
     sums = codes.sum(axis=0, dtype=np.int64)
@@ -83,7 +83,7 @@ def linear_product(x, codes, multiplier, shift, scale, bias):
         step = (high - low) / np.float32(LARGEST_VALUE)
         step[~np.isfinite(step)] = np.nan
         inverse = 1 / np.where(step > 0, step, 1)
-        usable = (step > 0) & np.isfinite(inverse)  # else there is one value, or nearly, or what is not finite
-        a = np.where(usable, np.rint((v - low) * inverse), 0).astype(np.float64)  # in which the sums are exact
+        usable = (step > 0) & np.isfinite(inverse)  # else all values are equal or nearly so, or some are not finite
+        a = np.where(usable, np.rint((v - low) * inverse), 0).astype(np.float64)  # sums are exact in float64
         step[~usable] *= 0
         return (bias + scale * (step * (a @ codes.astype(np.float64)) + low * sums)).astype(np.float32)

@@ -1,11 +1,11 @@
-"""Making a `spec.Job`: the arguments of a call of the training loop, with what is not given filled in."""
+"""Make a `spec.Job`, the arguments of a call of the training loop, with defaults for fields that are not given."""
 
 import numpy as np
 
 from .checks import FLOATS, NO_INDICES, NO_LABELS
 from .spec import Job, Rows
 
-# What has no default must be given.
+# Fields without a default must be given.
 DEFAULTS = {
     "bfloat16": False,
     "loss_hyper": np.empty(0),
@@ -25,7 +25,7 @@ VALIDATION = tuple(name for name in Job._fields if name.startswith("validation_"
 
 
 def _blank(dtype):
-    """What is not given, for parameters of a dtype."""
+    """The values of fields that are not given, for parameters of a dtype."""
     nothing = np.empty(0, dtype)
     rows = Rows(nothing.reshape(0, 0), NO_INDICES, NO_INDICES, NO_LABELS, nothing.reshape(0, 0), nothing)
     blocks = dict.fromkeys(("buffers", "average", "best_params", "best_buffers"), nothing)
@@ -36,7 +36,7 @@ BLANK = {dtype.char: _blank(dtype) for dtype in FLOATS.values()}
 
 
 def new_job(rows, params, *, validation=None, **given):
-    """A job on `Rows`, with those of a validation or None; the other arguments are the fields of `spec.Job` by name."""
+    """A job on `Rows`; ``validation`` is the `Rows` of validation data or None, the other arguments are fields of `spec.Job`."""
     fields = BLANK[params.dtype.char] | given
     fields["params"] = params
     fields |= zip(Rows._fields, rows, strict=True)
@@ -46,5 +46,5 @@ def new_job(rows, params, *, validation=None, **given):
 
 
 def raw_for(kernels, job):
-    """The module of raw functions of `Kernels` that does a job, which may ask for bfloat16."""
+    """The module of raw functions of `Kernels` for a job: the one for bfloat16 if the job asks for it."""
     return kernels.bfloat16 if job.bfloat16 else kernels.raw

@@ -19,7 +19,7 @@ from .spec import ACTIVATION_CODES, KINDS, LAYER, LAYER_FIELDS, LINKS
 
 
 class LayerProgram:
-    """A layer table in the making, row by row, from the inputs to the link.
+    """A layer table that is built row by row, from the inputs to the link.
 
     Parameters
     ----------
@@ -83,16 +83,16 @@ class LayerProgram:
         return self._add("activation", code=option("activation", name, ACTIVATION_CODES))
 
     def dropout(self, rate: float, seed: int, stream: int) -> Self:
-        """Add dropout: update number s, as Adam counts them from 1, applies ``dropout_forward(x, rate, seed, stream + s)``.
+        """Add dropout: update number s, counted from 1, applies ``dropout_forward(x, rate, seed, stream + s)``.
 
         Parameters
         ----------
         rate : float
-            In [0, 1).
+            The probability that an element is dropped, in [0, 1).
         seed : int
-            From -2^63 to 2^63 - 1; it counts modulo 2^64.
+            From -2^63 to 2^63 - 1; taken modulo 2^64.
         stream : int
-            From -2^63 to 2^63 - 1; it counts modulo 2^64.
+            From -2^63 to 2^63 - 1; taken modulo 2^64.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class LayerProgram:
         Parameters
         ----------
         epsilon : float
-            Above 0, added to the variance.
+            Added to the variance; above 0.
 
         Returns
         -------
@@ -123,9 +123,9 @@ class LayerProgram:
         Parameters
         ----------
         epsilon : float
-            Above 0, added to the variance.
+            Added to the variance; above 0.
         momentum : float
-            In [0, 1]: the weight of a new batch in the running statistics.
+            The weight of a new batch in the running statistics, in [0, 1].
 
         Returns
         -------
@@ -142,7 +142,7 @@ class LayerProgram:
         Parameters
         ----------
         source : int
-            The number of the value, `value` before the block.
+            The number of the value: what `value` was before the block.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class LayerProgram:
         source = integer("source", source, 0, self.value)
         has = self._rows[source]["n_in"] if source < self.value else self.width
         if has != self.width:
-            raise ValueError(f"source must be a value with {self.width} columns, as the last one; value {source} has {has}")
+            raise ValueError(f"source must be a value with {self.width} columns, like the last one; value {source} has {has}")
         return self._add("add", source=source)
 
     def link(self, name: LinkName) -> Layers:
@@ -161,7 +161,7 @@ class LayerProgram:
         Parameters
         ----------
         name : {'identity', 'sigmoid', 'softmax', 'exp'}
-            What turns logits into outputs.
+            The function that turns logits into outputs.
 
         Returns
         -------
@@ -171,13 +171,13 @@ class LayerProgram:
         Raises
         ------
         ValueError
-            If there is no linear row, or there are more parameters than numbers for them.
+            If there is no linear row, or there are more parameters than an index can count.
         """
         code = option("link", name, LINKS)
         if not any(row["kind"] == KINDS["linear"] for row in self._rows):
             raise ValueError("a network must have at least one linear row")
         if self._n_parameters > sys.maxsize:
-            raise ValueError(f"there must be at most {sys.maxsize} parameters; the rows make {self._n_parameters}")
+            raise ValueError(f"there must be at most {sys.maxsize} parameters; the rows have {self._n_parameters}")
         self._add("link", code=code)
         return np.array([tuple((BLANK | row).values()) for row in self._rows], LAYER)
 
@@ -205,18 +205,18 @@ def layer_table(
     activation : str or sequence of str
         The activation of every hidden layer, or one for each: a name that `linear_forward` takes.
     link : {'identity', 'sigmoid', 'softmax', 'exp'}
-        What turns the last layer's logits into outputs.
+        The function that turns the last layer's logits into outputs.
     dropout : sequence of (rate, seed, stream), optional
-        For each hidden layer what `train_epoch` does to its activations: update number s, as Adam counts them from 1, applies
-        ``dropout_forward(a, rate, seed, stream + s)`` to those of its batch. Rate 0 is no dropout. The other kernels ignore it.
+        For each hidden layer, what `train_epoch` does to its activations: update number s, counted from 1, applies
+        ``dropout_forward(a, rate, seed, stream + s)`` to those of its batch. Rate 0 means no dropout. The other kernels ignore it.
     normalization : {'batch', 'layer'}, optional
         The norm between each hidden layer and its activation, as `LayerProgram` adds it by default.
 
     Returns
     -------
     ndarray of `spec.LAYER`, shape (n_rows,)
-        A linear row for each layer; behind all but the last perhaps a norm, an activation, and perhaps dropout; and the link.
-        `LayerProgram` makes other networks.
+        A linear row for each layer, followed in hidden layers by the norm if any, the activation, and dropout if any; then the
+        link. For other networks see `LayerProgram`.
 
     Examples
     --------
@@ -252,7 +252,7 @@ def layer_table(
 
 
 def parameter_spans(layers: Layers) -> list[list[tuple[int, tuple[int, ...]]]]:
-    """For each row of a layer table the (offset, shape) of each of its parameters in the flat block.
+    """For each row of a layer table, the (offset, shape) of each of its parameters in the flat block.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def n_parameters(layers: Layers) -> int:
 
 
 def n_spanned(spans):
-    """The end of the last of some parameters, as `parameter_spans` lists them."""
+    """The number of elements of a flat block with these parameters, as listed by `parameter_spans`."""
     return max(offset + math.prod(shape) for row in spans for offset, shape in row)
 
 
@@ -332,12 +332,12 @@ def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
     layers : ndarray of `spec.LAYER`
         From `layer_table` or `LayerProgram`.
     block : ndarray, shape (n_parameters(layers),)
-        Not copied: what is written into a view is written into the block.
+        The block; not copied, so writing into a view writes into the block.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        The views of shape (n_in, n_out) and (n_out,), first layer first; of a norm its gamma and beta, both (n_in,).
+        The views of shape (n_in, n_out) and (n_out,), first layer first; for a norm its gamma and beta, both (n_in,).
 
     Examples
     --------
@@ -352,17 +352,17 @@ def layer_views(layers: Layers, block: Floats) -> list[tuple[Floats, Floats]]:
 
 
 def parameter_views(layers, block):
-    """For each row the tuple of views of its parameters in a flat block, empty for rows that have none."""
+    """For each row, the tuple of views of its parameters in a flat block; empty for rows without parameters."""
     return views_of(parameter_spans(layers), block)
 
 
 def views_of(spans, block):
-    """`parameter_views` by what `parameter_spans` returned."""
+    """`parameter_views` from the result of `parameter_spans`."""
     return [tuple(block[offset : offset + math.prod(shape)].reshape(shape) for offset, shape in row) for row in spans]
 
 
 def buffer_views(layers, block):
-    """For each row the views of the running mean and variance of a batch norm in a flat block, or None."""
+    """For each row, the views of a batch norm's running mean and variance in a flat block, or None."""
     views = []
     for kind, n, start in layers[["kind", "n_in", "buffers"]].tolist():
         has_buffers = kind == KINDS["batch_norm"]
@@ -372,5 +372,5 @@ def buffer_views(layers, block):
 
 NORMS = KINDS["layer_norm"], KINDS["batch_norm"]
 NORMALIZATIONS = {"batch": LayerProgram.batch_norm, "layer": LayerProgram.layer_norm}
-# A row with nothing in it
+# An empty row
 BLANK = dict.fromkeys(LAYER_FIELDS, 0)

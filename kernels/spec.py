@@ -1,7 +1,7 @@
 """The only list of kernels, activations, links, losses, optimizers, kinds of layers, and arguments of the training loop.
 
-Every back end looks up names here, or is compiled with what `generate` makes of this file for C and Cython; the tests compare. A
-number that a back end does not know is an error in it. CONTRIBUTING.md walks through adding one of each.
+Every back end looks up names here, or is compiled with the files that `generate` writes for C and Cython; a test compares them. A
+back end raises an error for a number that it does not know. CONTRIBUTING.md explains how to add one of each.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -17,9 +17,9 @@ class Activation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss of logits: its number, its link, its parameters with defaults, and what its targets must be, if not any number.
+    """A loss of logits: its number, its link, its parameters with defaults, and which numbers its targets may be.
 
-    With ``per_output`` each output has parameters of its own.
+    With ``per_output`` each output has its own parameters.
     """
 
     code: int
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
 class Optimizer(NamedTuple):
     """An optimizer: its number, how many arrays of the size of the parameters it remembers, and its hyperparameters with defaults.
 
-    Every optimizer also has those of `COMMON_HYPER`.
+    Every optimizer also has the hyperparameters of `COMMON_HYPER`.
     """
 
     code: int
@@ -54,8 +54,8 @@ ACTIVATIONS = {
     "softplus": Activation(10, "z"),
 }
 
-# What turns the last layer's logits into outputs. Identity and sigmoid are activations too, with the same numbers; the others have
-# numbers beyond all activations.
+# Links turn the last layer's logits into outputs. Identity and sigmoid are also activations, with the same numbers; the numbers of
+# the others are beyond all activations.
 LINKS = {"identity": 0, "sigmoid": 2, "exp": 101, "softmax": 102}
 
 LOSSES = {
@@ -69,15 +69,15 @@ LOSSES = {
     "gamma": Loss(7, "exp", targets="positive"),
     "tweedie": Loss(8, "exp", {"power": 1.5}, targets="not negative"),
 }
-# Those whose targets are probabilities, which label smoothing changes.
+# The losses with probabilities as targets, to which label smoothing applies.
 CROSS_ENTROPIES = "softmax_cross_entropy", "binary_cross_entropy"
 
 # g = c (gradient) + l2 p for every parameter p, where c is the factor of clipping; p is multiplied by 1 - lr weight_decay before
 # the step.
 COMMON_HYPER = {"lr": 1e-3, "l2": 0.0, "weight_decay": 0.0}
 
-# The order of the hyperparameters, after the common ones, is that in the kernels' array `hyper`. The defaults are scikit-learn's
-# where it has the optimizer, else PyTorch's.
+# The kernels' array `hyper` has the common hyperparameters, then these, in this order. The defaults are scikit-learn's if it has
+# the optimizer, else PyTorch's.
 OPTIMIZERS = {
     "sgd": Optimizer(0, 1, {"momentum": 0.9, "nesterov": True}),
     "adam": Optimizer(1, 2, {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}),
@@ -97,22 +97,22 @@ OPTIMIZERS = {
 #   link         the last row: outputs = link(logits), by `code`; in training it belongs to the loss
 KINDS = {"linear": 0, "activation": 1, "dropout": 2, "layer_norm": 3, "batch_norm": 4, "add": 5, "link": 6}
 
-# The linear rows that multiply 8-bit integers in a quantized prediction: with fewer inputs or outputs that saves no time, and with
-# more inputs sums of products would not fit into 32 bits.
+# Limits for linear rows that multiply 8-bit integers in a quantized prediction: with fewer inputs or outputs this saves no time,
+# and with more inputs sums of products would not fit into 32 bits.
 INT8_FEWEST_IN, INT8_FEWEST_OUT, INT8_MOST_IN = 32, 16, 2**16
 
-# What a column of encoded rows holds, and which values it has in the wide matrix, from `offset` on. These columns of values have no
-# gaps between them.
+# What a column of encoded rows holds, and the values that it stands for in the wide matrix, in columns from `offset` on. There are
+# no gaps between the values of different columns.
 #   plain             x: the number itself
-#   piecewise_linear  x = bin number + share of the way through it, in [0, n]: n values clip(x - k, 0, 1) - 1/2
-#   one_hot           x = number of the category: n values, 1 where x == k and 0 elsewhere; no category where x is another number
+#   piecewise_linear  x = number of the bin + how far through the bin, in [0, n]: n values clip(x - k, 0, 1) - 1/2
+#   one_hot           x = number of the category: n values, 1 where x == k and 0 elsewhere; all 0 if x is another number
 ENCODINGS = {"plain": 0, "piecewise_linear": 1, "one_hot": 2}
 
 # The fields of a column, 8 bytes each: a C struct.
 COLUMN_FIELDS = {"kind": np.int64, "offset": np.int64, "n": np.int64}
 COLUMN = np.dtype(list(COLUMN_FIELDS.items()))
 
-# The fields of a row, 8 bytes each: a C struct. What a kind does not use is 0.
+# The fields of a row, 8 bytes each: a C struct. Fields that a kind does not use are 0.
 LAYER_FIELDS = {
     "kind": np.int64,
     "n_in": np.int64,
@@ -131,7 +131,7 @@ LAYER = np.dtype(list(LAYER_FIELDS.items()))
 
 
 class Rows(NamedTuple):
-    """Rows of data with their targets, in the form of the raw kernels; an empty array is what is not given.
+    """Rows of data with their targets, in the form of the raw kernels; an empty array means "not given".
 
     Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of its CSR form; encoded X is ``x``
     (n, n_columns) with a table of `COLUMN` (n_columns,) as ``indices``, and no ``indptr``. One of ``labels`` (n,) and ``targets``
@@ -162,11 +162,11 @@ class Job(NamedTuple):
     layers: Any
     params: Any
     buffers: Any
-    # Whether values between layers, and the factors of their products, are bfloat16. Parameters are float32 then, and dense rows
-    # are bits of bfloat16 in uint16.
+    # Whether values between layers, and the factors of their products, are bfloat16. Then the parameters are float32, and dense
+    # rows are the bits of bfloat16 in uint16.
     bfloat16: bool
-    # Loss: number; its parameters, float64 as `n_loss_hyper` counts them; factors of its gradient and of its reported value; label
-    # smoothing; probabilities reported as clipped; L2 term
+    # Loss: number; its parameters, float64, `n_loss_hyper` of them; factors of its gradient and of its reported value; label
+    # smoothing; clipping of the probabilities for the reported loss; L2 term
     loss: int
     loss_hyper: Any
     gradient_scale: float
@@ -252,7 +252,7 @@ def n_loss_hyper(loss, n_out):
 
 
 # The table of compiled kernels, one for each real type, in C. Arrays are C-contiguous; one that is not given is NULL. Functions
-# that allocate memory return 0, or -1 if that fails; nothing was changed then.
+# that allocate memory return 0, or -1 if that fails; then nothing is changed.
 C_KERNELS = """
 int linear_forward(const void *x, const void *weight, const void *bias, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
     int activation, void *a, int n_threads)
@@ -309,7 +309,7 @@ C_API = {
 }
 
 # `Rows` as the compiled kernels take them: with the number n of rows, and wide = 1 if indices and indptr are int64. `columns` is
-# NULL except where X is encoded; real = 1 if dense x is of the type of the parameters where values between layers are of another.
+# NULL unless X is encoded; real = 1 if dense x has the type of the parameters although values between layers have another.
 C_ROWS = """
 const void *x
 int real

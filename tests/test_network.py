@@ -324,7 +324,7 @@ def test_bad_data():
     for loss, y, message in (("poisson", -Y["poisson"], "not be negative"), ("gamma", 0 * Y["gamma"], "be positive")):
         with pytest.raises(ValueError, match=f"y must {message} for the loss '{loss}'; got "):
             _network(loss).training_set(X, y)
-    with pytest.raises(ValueError, match=r"loss_hyper must only hold \['delta'\] for this loss; got \['power'\]"):
+    with pytest.raises(ValueError, match=r"loss_hyper must only contain \['delta'\] for this loss; got \['power'\]"):
         Network([4, 1], loss="huber", loss_hyper={"power": 1.5})
     for weight in (np.ones(3), np.full(N, np.nan)):
         with pytest.raises(ValueError, match="sample_weight"):

@@ -292,12 +292,12 @@ def test_network_options(call, refused):
         refused(ValueError, r"^layers must be an array of spec\.LAYER with at least two rows, .*; got ", layers=wrong)
     if "loss" in call.options:
         refused(ValueError, "^loss must be one of", loss="hinge")
-        refused(ValueError, r"^loss_hyper must only hold \[\] for this loss; got \['delta'\]$", loss_hyper={"delta": 1.0})
+        refused(ValueError, r"^loss_hyper must only contain \[\] for this loss; got \['delta'\]$", loss_hyper={"delta": 1.0})
         refused(ValueError, "^layers must have the link 'exp' for the loss 'poisson'; got 'softmax'", loss="poisson")
         refused(ValueError, "^alpha must be in", alpha=-1.0)
     if "hyper" in call.options:
         refused(ValueError, "^optimizer must be one of", optimizer="lbfgs")
-        refused(ValueError, r"^hyper of 'adam' must only hold .*; got \['momentum'\]", hyper={"momentum": 0.5})
+        refused(ValueError, r"^hyper of 'adam' must only contain .*; got \['momentum'\]", hyper={"momentum": 0.5})
         refused(ValueError, "^beta_1 must be in", hyper={"beta_1": 1.0})
         refused(ValueError, "^batch_size must be at least 1; got 0", batch_size=0)
         refused(ValueError, "^step must be at least 0; got -1", step=-1)
@@ -313,7 +313,7 @@ def test_layer_table_sizes(sizes):
 
 def test_sizes_whose_product_wraps():
     """They make 2^64 + 2^32 parameters, in 64 bits 2^32."""
-    with pytest.raises(ValueError, match=rf"there must be at most {2**63 - 1} parameters; the rows make {2**64 + 2**32}$"):
+    with pytest.raises(ValueError, match=rf"there must be at most {2**63 - 1} parameters; the rows have {2**64 + 2**32}$"):
         kernels.layer_table([2**32, 2**32])
     with pytest.raises(TypeError, match="integer"):
         kernels.layer_table([2.5, 1])

@@ -60,7 +60,7 @@ def test_every_candidate_is_available_or_has_a_reason():
     [
         (("numpy",), r"backend \(or FASTPROP_BACKEND\) must be one of \['cython', 'numba', 'reference'\]; got 'numpy'"),
         (("cython", "sse9"), r"isa \(or FASTPROP_ISA\) must be one of .*; got 'sse9'"),
-        (("numba", dispatch.ISAS[0]), "only goes with the back end cython"),
+        (("numba", dispatch.ISAS[0]), "is only for the back end cython"),
     ],
 )
 def test_unknown_names(arguments, message):

@@ -176,7 +176,7 @@ def test_a_network_that_cannot_read_them_says_so(rows):
     X = rows(5)
     layers = kernels.LayerProgram(X.shape[1]).activation("tanh").linear(2).link("identity")
     params = np.zeros(kernels.n_parameters(layers), X.dtype)
-    with pytest.raises(ValueError, match="an encoded x needs a network whose first row is linear"):
+    with pytest.raises(ValueError, match="an encoded x needs a network with a linear first row"):
         kernels.network_forward(X, layers, params)
     with pytest.raises(ValueError, match=r"x must have shape \(n, 4\); got \(5, 47\)"):
         kernels.network_forward(X, kernels.layer_table([4, 1], "relu", "identity"), np.zeros(5, X.dtype))

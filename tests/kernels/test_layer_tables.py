@@ -86,10 +86,10 @@ def test_a_plain_table_is_the_program_of_its_rows():
         (lambda p: p.batch_norm(1e-5, 1.5), ValueError, r"momentum must be in \[0, 1\]; got 1.5"),
         (lambda p: p.add(3), ValueError, "source must be at most 2; got 3"),
         (lambda p: p.add(-1), ValueError, "source must be at least 0; got -1"),
-        (lambda p: p.add(0), ValueError, "source must be a value with 5 columns, as the last one; value 0 has 6"),
+        (lambda p: p.add(0), ValueError, "source must be a value with 5 columns, like the last one; value 0 has 6"),
         (lambda p: p.link("relu"), ValueError, r"link must be one of \['identity', 'sigmoid', 'exp', 'softmax'\]; got 'relu'"),
         (lambda p: kernels.LayerProgram(3).layer_norm().link("identity"), ValueError, "must have at least one linear row"),
-        (lambda p: p.linear(2**62).link("identity"), ValueError, f"at most {sys.maxsize} parameters; the rows make "),
+        (lambda p: p.linear(2**62).link("identity"), ValueError, f"at most {sys.maxsize} parameters; the rows have "),
     ],
 )
 def test_bad_rows(build, error, message):
@@ -205,9 +205,9 @@ def test_buffers(calls, rng):
 def test_sparse_rows_need_a_linear_row_first(rng):
     sp = pytest.importorskip("scipy.sparse")
     x, layers = sp.csr_array(rng.standard_normal((4, 6))), all_kinds()
-    with pytest.raises(ValueError, match=r"^a sparse x needs a network whose first row is linear"):
+    with pytest.raises(ValueError, match=r"^a sparse x needs a network with a linear first row"):
         kernels.network_forward(x, layers, np.ones(97), buffers=np.ones(22))
-    with pytest.raises(ValueError, match=r"^a sparse x needs a network whose first row is linear"):
+    with pytest.raises(ValueError, match=r"^a sparse x needs a network with a linear first row"):
         kernels.network_loss_gradient(x, np.zeros(4, int), layers, np.ones(97), "softmax_cross_entropy")
 
 
@@ -219,7 +219,7 @@ def test_hyper_of_every_optimizer(calls):
         own = {"optimizer": optimizer, "state": state}
         for name in {name for other in spec.OPTIMIZERS.values() for name in other.hyper} - set(entry.hyper):
             with pytest.raises(
-                ValueError, match=rf"^hyper of '{optimizer}' must only hold \['lr', 'l2', 'weight_decay', .*got \['{name}'\]"
+                ValueError, match=rf"^hyper of '{optimizer}' must only contain \['lr', 'l2', 'weight_decay', .*got \['{name}'\]"
             ):
                 call(kernels.active, **own, hyper={name: 0.5})
         for name in spec.hyper_names(optimizer):
