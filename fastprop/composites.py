@@ -1,7 +1,7 @@
-"""`to_sklearn` for pipelines, searches, ensembles and whatever else has fastprop's estimators inside.
+"""`to_sklearn` for pipelines, searches, ensembles and other objects with fastprop's estimators inside.
 
-A composite is copied with `copy.deepcopy`, which knows how to reach everything in it and keeps what is shared shared. Only in the
-place of fastprop's estimators the copy has scikit-learn's.
+A composite is copied with `copy.deepcopy`, which reaches everything inside it, and copies a shared object only once. The copy has
+scikit-learn's estimators in the place of fastprop's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tabular.base import BaseTabular
 
 
 def to_sklearn(obj: Any) -> Any:
-    """Copy an estimator, with scikit-learn's own classes in place of all of fastprop's inside it.
+    """Copy an estimator, with scikit-learn's own classes in place of fastprop's.
 
     Parameters
     ----------
@@ -31,15 +31,16 @@ def to_sklearn(obj: Any) -> Any:
     Returns
     -------
     object of the same type
-        A deep copy. Each of fastprop's estimators is replaced by the result of its method ``to_sklearn()``: it predicts the same,
-        to rounding, and can be trained further. An estimator that occurs in several places is still one object. As in the method,
-        callbacks are shared with the original. Without any of fastprop's estimators inside, it is just a copy.
+        A deep copy. Each of fastprop's estimators is replaced by the result of its method ``to_sklearn()``, which makes the same
+        predictions up to rounding and can be trained further. An estimator that occurs in several places is still one object. As
+        in the method, callbacks are shared with the original. Without fastprop's estimators inside, the result is just a copy.
 
     Raises
     ------
     TypeError
-        If ``obj`` is of another kind, or scikit-learn's class cannot represent an estimator inside it, as with an activation of
-        your own, or scikit-learn has no such estimator: `TabularClassifier`, `TabularRegressor`. The message says where it is.
+        If ``obj`` is of another kind; if scikit-learn's class cannot represent an estimator inside it, for example one with an
+        activation of your own; or if scikit-learn has no such estimator, as for `TabularClassifier` and `TabularRegressor`. The
+        message says where the estimator is.
 
     Notes
     -----
@@ -84,17 +85,17 @@ def _refuse_estimators_for_tables(obj):
     for place, part in _parts(obj):
         if isinstance(part, BaseTabular):
             where = f"; it is obj{place}" if place else ""
-            raise TypeError(f"scikit-learn has no estimator that is a {type(part).__name__}{where}")
+            raise TypeError(f"scikit-learn has no estimator like {type(part).__name__}{where}")
 
 
 def _place(estimator, obj):
-    """Where an estimator is inside ``obj``, for a message; nothing if it is that itself, or not reached by `_parts`."""
+    """Where an estimator is inside ``obj``, for a message; empty if it is ``obj`` itself or if `_parts` does not reach it."""
     places = (place for place, part in _parts(obj) if part is estimator and place)
     return next((f"; it is obj{place}" for place in places), "")
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
-    """The object and what is reached from it through attributes and containers, each once and the nearest first, with its place."""
+    """(place, object) of an object and all that attributes and containers reach from it, each once, the nearest first."""
     queue, seen = deque([("", obj)]), set()
     while queue:
         place, part = queue.popleft()

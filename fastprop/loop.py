@@ -1,7 +1,7 @@
-"""The loop over epochs, written once: for the estimators and for `Module.fit`, for compiled epochs and those layer by layer.
+"""The loop over epochs for the estimators and for `Module.fit`, both compiled and layer by layer.
 
-`run_epochs` is the loop. A runner does the epochs, a rule decides when to stop, and an observer watches. One compiled
-call trains for all epochs that are sure to come if there is no observer, or for a part of an epoch if that takes long.
+`run_epochs` is the loop. A runner trains the epochs, a rule decides when to stop, and an observer watches. Without an observer, one
+compiled call trains all epochs that are certain to follow; a long epoch is divided into several calls.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from .kernels import active, checks
 from .training_calls import TrainingCalls
 from .training_set import checked_indices
 
-# An epoch is cut into calls of about this many floating-point operations: few enough to answer Ctrl-C soon, enough that a call's
-# own cost does not count. A fixed number, not a measured time, keeps the sums reproducible. docs/tuning.md, the length of a
-# training call.
+# An epoch is divided into calls of about this many floating-point operations: few enough to react to Ctrl-C quickly, and enough
+# that the overhead of a call does not matter. A fixed number, not a measured time, keeps the sums reproducible. See docs/tuning.md,
+# the length of a training call.
 FLOPS_PER_CALL = 1e9
-# The orders of at most this many visits to rows are made ahead, which bounds their memory.
+# Orders are made ahead for at most this many visits to rows, which bounds their memory.
 VISITS_PER_CALL = 65536
-# What an optimizer's step costs for each weight, about, beside the gradient.
+# The approximate operations of an optimizer's step for each weight, apart from the gradient.
 FLOPS_PER_UPDATE = 10
 
 
 class Runner(Protocol):
-    """What trains for epochs."""
+    """An object that trains for epochs."""
 
     epochs_per_call: int
-    """How many epochs `run` best gets at a time, at least 1."""
+    """The best number of epochs for a call of `run`, at least 1."""
 
     def run(self, orders: Any, losses: list[float]) -> None:
-        """Train for an epoch over the rows in each of the orders, and append the epochs' losses, also before an exception."""
+        """Train for one epoch for each of the orders, and append the losses of finished epochs, even if an exception follows."""
 
 
 class Rule(Protocol):
-    """What is done with the loss of an epoch, and whether to stop."""
+    """An object that gets the loss of each epoch and decides whether to stop."""
 
     sure_epochs: float
-    """How many epochs are sure to come: nothing that happens in them can change or stop the training."""
+    """How many epochs are certain to follow, because nothing that happens in them can change or stop the training."""
 
     def epoch_ends(self, loss: float, later: list[float]) -> bool:
-        """Take note of the next epoch; whether to stop after it. The losses of ``later`` epochs are known already."""
+        """Process the next epoch and return whether to stop after it. ``later`` has the losses of epochs that already followed."""
 
 
 class Observer(Protocol):
-    """Who is called around each epoch, and sees everything as it is then."""
+    """An object that is called before and after each epoch, and sees the state at that time."""
 
     def begin(self) -> None:
-        """Do what is due before an epoch."""
+        """Act before an epoch."""
 
     def end(self) -> bool:
-        """Do what is due after an epoch; whether to stop after it."""
+        """Act after an epoch; return whether to stop after it."""
 
 
 def run_epochs(
@@ -68,32 +68,32 @@ def run_epochs(
     advance: Callable[[int, str], object] | None = None,
     time_limit: float | None = None,
 ) -> Literal["finished", "stopped", "interrupted"]:
-    """Train for epochs until there were enough or something stops it.
+    """Train for n_epochs, or until something stops the training.
 
     Parameters
     ----------
     runner : Runner
-        What trains.
+        Trains the epochs.
     orders : function of n
-        The rows of the next n epochs, as the runner takes them.
+        Returns the rows of the next n epochs, as the runner takes them.
     rule : Rule
-        Is told the loss of each epoch, and may stop the training.
+        Gets the loss of each epoch, and may stop the training.
     n_epochs : int
-        The most epochs.
+        The largest number of epochs.
     observer : Observer, optional
-        May stop the training, too.
+        Is called before and after each epoch, and may stop the training, too.
     advance : function of (n, doing), optional
-        Of a progress bar, as `progress.progress` makes it; called after each call of the runner.
+        Moves a progress bar, as made by `progress.progress`; called after each call of the runner.
     time_limit : float, optional
-        After this many seconds no further epoch begins; the first one does.
+        The number of seconds after which no further epoch begins. The first one always does.
 
     Returns
     -------
     {'finished', 'stopped', 'interrupted'}
-        'finished' after n_epochs without a stop, 'interrupted' after Ctrl-C. Then, too, the rule was told every epoch that was
-        finished.
+        'finished' after n_epochs without a stop, 'stopped' after a stop or the time limit, 'interrupted' after Ctrl-C. Then,
+        too, the rule gets the loss of every finished epoch.
     """
-    losses: list[float] = []  # of trained epochs that the rule does not know yet
+    losses: list[float] = []  # of trained epochs that the rule has not got yet
     n_begun, n_told, stopped, loss = 0, 0, False, 0.0
     end = None if time_limit is None else time.monotonic() + time_limit
     try:
@@ -121,18 +121,18 @@ def run_epochs(
 
 
 class CompiledEpochs:
-    """Base of the runners that train in compiled calls, each short enough for Ctrl-C; a subclass has ``train``.
+    """Base of the runners that train in compiled calls, each short enough for Ctrl-C; a subclass defines ``train``.
 
     Parameters
     ----------
     optimizer : optim.Optimizer
-        It counts the steps.
+        The optimizer, which counts the steps.
     n_rows : int
         The number of rows in an epoch.
     batch_size : int
         The number of rows in a step.
     flops_per_step : float
-        Floating-point operations of a step.
+        The approximate number of floating-point operations in a step.
     """
 
     def __init__(self, optimizer: Any, n_rows: int, batch_size: int, flops_per_step: float) -> None:
@@ -140,10 +140,10 @@ class CompiledEpochs:
         self.n_steps = -(-n_rows // batch_size)
         flops = max(1.0, flops_per_step)
         self.epochs_per_call = max(1, int(min(FLOPS_PER_CALL // (flops * max(1, self.n_steps)), VISITS_PER_CALL // max(1, n_rows))))
-        self._steps_per_call = max(1, int(FLOPS_PER_CALL // flops))  # of a long epoch, which is alone in its run
+        self._steps_per_call = max(1, int(FLOPS_PER_CALL // flops))  # of a long epoch, for which `run` gets no others
 
     def train(self, orders: Integers, losses: Any, rates: Any) -> None:
-        """One call of the training loop, with the factors of the learning rate in ``rates`` or None."""
+        """Call the training loop once, with the factors of the learning rate in ``rates`` or None."""
         raise NotImplementedError
 
     def rates(self, n_epochs: int) -> Any:
@@ -151,8 +151,10 @@ class CompiledEpochs:
         return None
 
     def run(self, orders, losses):
-        """Train for an epoch over each of ``orders`` (n_epochs, n_rows), and append the losses to a list, after an interrupt too if
-        all was done."""
+        """Train for one epoch for each of ``orders`` (n_epochs, n_rows), and append the losses to a list.
+
+        After an interrupt, losses are only appended if all epochs were finished.
+        """
         n_epochs, t, pieces = len(orders), self.optimizer.t, []
         try:
             self.train_pieces(orders, self.rates(n_epochs), pieces)
@@ -161,7 +163,7 @@ class CompiledEpochs:
                 losses.extend(mean_losses(pieces))
 
     def train_pieces(self, orders: Integers, rates: Any, pieces: list[tuple[int, Any]]) -> None:
-        """Train over ``orders`` with the factors ``rates`` of all their steps, or None; append (rows, mean losses) of each call."""
+        """Train on ``orders`` with the factors ``rates`` for all their steps, or None; append (rows, mean losses) of each call."""
         n_steps = -(-orders.shape[1] // self.batch_size)
         size = self._steps_per_call if len(orders) == 1 else n_steps
         for start in range(0, n_steps, size):
@@ -172,7 +174,7 @@ class CompiledEpochs:
 
 
 def mean_losses(pieces):
-    """The mean loss of each epoch, of (rows, mean losses) of its pieces."""
+    """The mean loss of each epoch, from (rows, mean losses) of its pieces."""
     rows, means = zip(*pieces, strict=True)
     return means[0].tolist() if len(means) == 1 else (np.array(rows) / sum(rows) @ np.array(means)).tolist()
 
@@ -191,7 +193,7 @@ class NetworkEpochs(CompiledEpochs):
     optimizer : optim.Optimizer
         Made for the network.
     rates : function of (n_epochs, n_steps), optional
-        Gives the factors of the learning rate for the next n_epochs of n_steps each, in one array, or None.
+        Returns the factors of the learning rate for the next n_epochs of n_steps each, in one array, or None.
     batch_size : int
         As in ``network.train_epochs``.
     **options
@@ -211,7 +213,7 @@ class NetworkEpochs(CompiledEpochs):
 
 
 def flops_per_row(network, data):
-    """Floating-point operations for one row, forward and backward; only the stored features of a sparse row count."""
+    """Floating-point operations for one row, forward and backward; of a sparse row, only stored features count."""
     n_features, n_inputs, n_hidden = data.x.size / data.n_samples, *network.sizes[:2]
     return 6 * (network.n_weights - (n_inputs - n_features) * n_hidden)
 
@@ -225,8 +227,11 @@ def forward(network, x, n_threads):
 
 
 def shuffled_orders(rows: Integers, random_state: np.random.RandomState | None) -> Callable[[int], Integers]:
-    """The orders of the next n epochs, (n, n_rows): each shuffles the one before, as in scikit-learn, or is the same without a
-    random state. The compiled loop does not check them, so all are rows of the data."""
+    """A function that returns the orders of the next n epochs, (n, n_rows).
+
+    Each order is a shuffle of the one before, as in scikit-learn; without a random state all are equal. They are valid rows of the
+    data, because the compiled loop does not check them.
+    """
     rows = checks.private(np.asarray(rows, np.intp))
     n_rows = int(rows.max(initial=-1)) + 1
 
@@ -245,7 +250,7 @@ def shuffled_orders(rows: Integers, random_state: np.random.RandomState | None) 
 
 
 def permuted_orders(n_samples: int, generator: Any) -> Callable[[int], Integers]:
-    """The orders of the next epochs, (n, n_samples): for each a permutation, without a generator the rows' own order."""
+    """A function that returns the orders of the next n epochs, (n, n_samples): permutations, or without a generator 0, 1, 2, ..."""
 
     def orders(n):
         order = np.arange(n_samples)
@@ -258,7 +263,7 @@ def permuted_orders(n_samples: int, generator: Any) -> Callable[[int], Integers]
 
 
 def _valid(orders, source, n_rows):
-    """The orders; of a source that is not NumPy's own class, which may give and keep anything, a private copy that is checked."""
+    """The orders; if the source is not of NumPy's own classes, and may return or keep anything, a private copy that is checked."""
     if source is None or type(source) in (np.random.RandomState, np.random.Generator):
         return orders
     return checked_indices("the shuffled rows", orders, orders.shape, n_rows)

@@ -1,4 +1,4 @@
-"""Several small models at once: `fit_many`."""
+"""`fit_many`, which fits several small models at once."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ def fit_many(
 ) -> list[Estimator]:
     """Fit several estimators to the same data, as many at a time as there are cores, each on one thread.
 
-    A small network cannot use several threads well, but several small networks can: other seeds, other parameters, other sizes.
-    X and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss and
-    number of quantiles; each estimator for tables reads them itself. The shorter the fits, the more the threads wait for Python's
-    lock.
-    Each that has a ``random_state`` gets the weights that it would get alone with ``n_jobs=1``, to the bit. They run in threads of
-    this process: nothing is copied or pickled.
+    A small network cannot use several threads well, but several small networks can: with different seeds, parameters or sizes. X
+    and y are checked and converted once for all `MLPClassifier`, and once for all `MLPRegressor` with the same loss and number of
+    quantiles; each estimator for tables reads them itself. The shorter the fits, the more the threads wait for Python's global
+    interpreter lock.
+
+    Each estimator with a ``random_state`` gets the same weights, bit for bit, as alone with ``n_jobs=1``. The fits run in threads
+    of this process, so nothing is copied or pickled.
 
     Parameters
     ----------
     estimators : iterable of estimators
-        Fitted in place. `MLPClassifier`, `MLPRegressor`, `TabularClassifier` and `TabularRegressor`, also subclasses of your own or
-        a Pipeline that ends with one; in others, Python code of their own keeps the threads from running at once. Two of them must
-        not share an estimator or a random state.
+        Fitted in place: `MLPClassifier`, `MLPRegressor`, `TabularClassifier` and `TabularRegressor`, subclasses of your own, or a
+        Pipeline that ends with one. Other estimators are fitted, too, but their Python code keeps the threads from running at the
+        same time. Two estimators must not share an estimator or a random state.
     X : array-like or SciPy sparse matrix, shape (n_samples, n_features)
         As ``fit`` takes it.
     y : array-like
@@ -52,23 +53,23 @@ def fit_many(
     sample_weight : array-like, shape (n_samples,), optional
         As ``fit`` takes it; not passed on if it is None.
     n_jobs : int, optional
-        How many at a time. None or -1: as many as there are cores; -2: all cores but one. Never more than a limit of
-        threadpoolctl. The estimators' own ``n_jobs`` has no effect here, and does not change.
+        How many are fitted at a time. None or -1: as many as there are cores; -2: all cores but one. Never more than a limit of
+        threadpoolctl. The estimators' own ``n_jobs`` has no effect here and does not change.
 
     Returns
     -------
     list of estimators
-        The given ones, in their order.
+        The given estimators, in their order.
 
     Raises
     ------
     ValueError
-        If an estimator is there twice, or two share an estimator or a random state; nothing was fitted then.
+        If an estimator is given twice, or two share an estimator or a random state; nothing is fitted then.
     Exception
-        The error of a ``fit``, the first one in the order of the estimators. No further fit begins after an error, and it is raised
-        when the running fits have ended.
+        The error of a ``fit``, the first one in the order of the estimators. After an error no further fit begins, and the error is
+        raised when the running fits have ended.
     KeyboardInterrupt
-        After Ctrl-C, when the running fits have stopped. What they have learnt so far is kept, as after Ctrl-C in ``fit``.
+        After Ctrl-C, when the running fits have stopped. What they learned so far is kept, as after Ctrl-C in ``fit``.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def fit_many(
     options = {} if sample_weight is None else {"sample_weight": sample_weight}
     stop, interrupted = threading.Event(), threading.Event()
     running, changed = [], threading.Condition()
-    config = sklearn.get_config()  # of this thread, which others do not have
+    config = sklearn.get_config()  # of this thread; other threads do not have it
 
     def fit(estimator):
         with changed:
@@ -114,7 +115,7 @@ def fit_many(
             fits = [pool.submit(contextvars.copy_context().run, fit, estimator) for estimator in estimators]
             _wait(fits)
         except BaseException:
-            # The pool does not know a thread whose start was interrupted, so it is not the pool that waits here.
+            # If the start of a thread was interrupted, the pool does not know that thread, so the pool cannot be used to wait here.
             with changed:
                 stop.set()
                 interrupted.set()
@@ -133,7 +134,7 @@ def _wait(fits: list[Future[None]]) -> None:
 
 
 def _check_apart(estimators: list[Any]) -> None:
-    """Raise an error where two estimators share what a fit changes."""
+    """Raise an error if two estimators share something that a fit changes."""
     owners: dict[int, int] = {}
     for i, estimator in enumerate(estimators):
         if not hasattr(estimator, "fit") or isinstance(estimator, type):
@@ -145,7 +146,7 @@ def _check_apart(estimators: list[Any]) -> None:
                 continue
             other = owners.setdefault(id(part), i)
             if part is estimator and other != i:
-                raise ValueError(f"estimator {i} is the same object as estimator {other}, or inside it: make a clone")
+                raise ValueError(f"estimator {i} is the same object as estimator {other}, or is inside it: make a clone")
             if other != i:
                 what = "random state" if is_state else "estimator"
-                raise ValueError(f"estimators {other} and {i} share the {what} {part!r}: give each one of its own")
+                raise ValueError(f"estimators {other} and {i} share the {what} {part!r}: give each its own")

@@ -1,7 +1,7 @@
-"""Network: layer sizes, one flat block of parameters, and the compiled calls on it. Half of this long file is docstrings.
+"""Network: layer sizes, one flat block of parameters, and the compiled calls on it.
 
-Knows the kernels and nothing above them. Data are checked once, when a `TrainingSet` is made; the calls on it go straight to the
-raw kernels of the active back end.
+It knows the kernels and nothing above them. Data are checked once, when a `TrainingSet` is made; calls with a `TrainingSet` go
+straight to the raw kernels of the active back end.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from .training_calls import TrainingCalls, checked_threads, own_block, written
 from .training_set import FLOAT_DTYPES, TrainingSet, aligned, checked_indices, float_dtype, is_sparse, sparse_rows
 
 CACHE_LINE = 64  # bytes
-# Rows that have to be converted for a prediction are converted so many numbers at a time.
+# If rows have to be converted for a prediction, this many numbers are converted at a time.
 CONVERTED_AT_ONCE = 2**20
-# Attributes of a Network that are built into its layer table and its block of parameters.
+# Attributes of a Network that are fixed by its layer table and its block of parameters.
 FIXED = ("sizes", "activation", "normalization", "loss", "coefs", "intercepts", "norms", "statistics")
 
 
@@ -42,14 +42,14 @@ class Network:
     Parameters
     ----------
     sizes : sequence of int
-        Numbers of units from the inputs to the outputs.
+        Numbers of units, from the inputs to the outputs.
     activation : str or sequence of str
-        Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
+        The activation of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
     loss : str
-        A name of `kernels.spec.LOSSES`. Decides the link that turns the last layer's logits into outputs: softmax, sigmoid,
-        identity, exp.
+        A name in `kernels.spec.LOSSES`. It decides the link that turns the last layer's logits into outputs: softmax, sigmoid,
+        identity or exp.
     dtype : {float32, float64}
-        Of the parameters; data are converted to it.
+        The dtype of the parameters; data are converted to it.
     loss_hyper : dict, optional
         The parameters of the loss, as in `kernels.network_loss_gradient`.
     normalization : {'batch', 'layer'}, optional
@@ -60,7 +60,7 @@ class Network:
     layers : ndarray of `kernels.spec.LAYER`, shape (n_rows,)
         The table that the kernels read, see `kernels.layer_table`; read-only.
     params : ndarray, shape (n_parameters,)
-        All weights and biases, zeros at first. Write into it, also through its views below; it cannot be replaced.
+        All weights and biases, zeros at first. Write into it, or into its views below; it cannot be replaced.
     coefs : tuple of ndarray
         Views of each layer's weight (n_in, n_out).
     intercepts : tuple of ndarray
@@ -72,7 +72,8 @@ class Network:
     buffers : ndarray, shape (n_buffers,)
         The running means, 0 at first, and variances, 1 at first, of batch norms; a plain stack has none.
     n_weights : int
-        The number of weights without the biases: each takes 2 operations for a row forward, 6 for forward and backward.
+        The number of weights without the biases. For one row, a weight takes 2 operations in the forward pass, and 6 in the forward
+        and backward pass together.
 
     Examples
     --------
@@ -106,26 +107,31 @@ class Network:
         loss: LossName | None = None,
         loss_hyper: LossHyper | None = None,
     ) -> Self:
-        """Make a network of the same layers that shares the blocks of this one: what one learns, the other knows.
+        """Make a network of the same layers that shares parameters and statistics with this one: training one changes the other.
 
         Parameters
         ----------
         params : ndarray, shape of `params`, optional
-            Other parameters, used themselves; by default those of this network. The running statistics are shared either way.
+            Other parameters, used without a copy; by default those of this network. The running statistics are shared either way.
         dropout : sequence of (rate, seed, stream), optional
-            Dropout behind each hidden layer, as in `kernels.layer_table`. Copies of the network do not have it.
+            Dropout after each hidden layer, as in `kernels.layer_table`. Copies of the network do not have it.
         loss : str, optional
-            Another loss; by default that of this network with its parameters.
+            Another loss; by default the loss of this network with its parameters.
         loss_hyper : dict, optional
             The parameters of ``loss``.
 
         Returns
         -------
         Network
-            Of the same class. A network of `from_layers` has its layers already and is not accepted.
+            A network of the same class.
+
+        Raises
+        ------
+        TypeError
+            If this network was made by `from_layers`.
         """
         if self.activation is None:
-            raise TypeError("a network from layers has no sizes and activations to make another one of")
+            raise TypeError("a network made by from_layers cannot be shared: it has no sizes and activations")
         network = object.__new__(type(self))
         network.sizes, network.activation, network.normalization = self.sizes, self.activation, self.normalization
         network.loss, loss_hyper = (self.loss, self.loss_hyper) if loss is None else (loss, loss_hyper)
@@ -159,7 +165,7 @@ class Network:
         return Network.from_layers(table, "squared_error", params=params, buffers=buffers)
 
     def _use(self, layers, dtype, loss_hyper, params=None, buffers=None):
-        """Take a layer table, the parameters of the loss, and the given blocks of parameters and buffers, or new ones."""
+        """Set the layer table, the parameters of the loss, and the given blocks of parameters and buffers, or new ones."""
         self._loss_hyper = checks.loss_hyper(LOSSES[self.loss], loss_hyper, int(layers[-1]["n_out"]))
         if np.dtype(dtype) not in FLOAT_DTYPES:
             raise TypeError(f"dtype must be float32 or float64; got {np.dtype(dtype).name}")
@@ -187,7 +193,7 @@ class Network:
 
     def __setattr__(self, name, value):
         if name in FIXED and name in vars(self):
-            raise AttributeError(f"{name} of a Network cannot be replaced: write into its arrays, or make another Network")
+            raise AttributeError(f"{name} of a Network cannot be replaced: write into its arrays, or make a new Network")
         super().__setattr__(name, value)
 
     def _layer_table(self, dropout=None):
@@ -212,9 +218,9 @@ class Network:
         intercepts : sequence of array-like, shapes (n_out,)
             Their biases.
         activation : str or sequence of str
-            Of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
+            The activation of every hidden layer, or one for each: names that `kernels.activation_forward` takes.
         loss : str
-            Decides the link, see `Network`.
+            As in `Network`.
         loss_hyper : dict, optional
             As in `Network`.
         normalization : {'batch', 'layer'}, optional
@@ -223,12 +229,12 @@ class Network:
         Returns
         -------
         Network
-            In float32 if all arrays fit into it, else in float64.
+            The network, in float32 if all arrays can be cast to it safely, else in float64.
 
         Raises
         ------
         ValueError
-            If the shapes do not fit together.
+            If the shapes are not those of consecutive layers.
         """
         coefs, intercepts = [np.asarray(w) for w in coefs], [np.asarray(b) for b in intercepts]
         sizes = [w.shape[0] if w.ndim == 2 else -1 for w in coefs] + [w.shape[-1] if w.ndim else -1 for w in coefs[-1:]]
@@ -262,18 +268,19 @@ class Network:
         loss : str
             As in `Network`.
         dtype : {float32, float64}
-            Of new parameters; that of ``params`` where they are given.
+            The dtype of new parameters; not used if ``params`` are given.
         params : ndarray, shape (n_parameters(layers),), C-contiguous, optional
-            Used itself, not copied. By default new ones: zeros, and ones for the gamma of norms.
+            The parameters, used without a copy. By default new ones: zeros, and ones for the gamma of norms.
         buffers : ndarray, shape (n_buffers(layers),), dtype of params, C-contiguous, optional
-            Likewise; by default new ones.
+            The running statistics, used without a copy; by default new ones.
         loss_hyper : dict, optional
             As in `Network`.
 
         Returns
         -------
         Network
-            Its ``activation`` and ``normalization`` are None; ``sizes``, ``coefs`` and ``intercepts`` are those of the linear rows.
+            The network. Its ``activation`` and ``normalization`` are None; ``sizes``, ``coefs`` and ``intercepts`` are those of the
+            linear rows.
 
         Raises
         ------
@@ -296,7 +303,7 @@ class Network:
         network._use(table, dtype, loss_hyper, params, buffers)
         return network
 
-    # Views, so that setting the shape of what they return does not set it here.
+    # These return views, so that setting the shape of a result does not change the network's array.
 
     @property
     def layers(self) -> Layers:
@@ -315,7 +322,7 @@ class Network:
 
     @property
     def loss_hyper(self) -> LossHyper:
-        """The parameters of the loss; a sequence where each output has its own."""
+        """The parameters of the loss; a sequence if each output has its own."""
         loss = LOSSES[self.loss]
         values = self._loss_hyper.reshape(len(loss.hyper), -1).tolist() if loss.hyper else []
         named = {name: each if loss.per_output else each[0] for name, each in zip(loss.hyper, values, strict=True)}
@@ -323,7 +330,7 @@ class Network:
 
     @property
     def activations(self) -> tuple[Any, ...]:
-        """The activation of each hidden layer; None where it is not known, as in networks from layers."""
+        """The activation of each hidden layer; None if it is not known, as in networks made by `from_layers`."""
         given = self.activation
         return tuple(given) if isinstance(given, (list, tuple)) else (given,) * (len(self.sizes) - 2)
 
@@ -339,7 +346,7 @@ class Network:
         norm = f"normalization={self.normalization!r}, " if self.normalization else ""
         return f"Network({list(self.sizes)}, activation={self.activation!r}, {loss}{norm}dtype={self.dtype.name})"
 
-    # Views do not survive a pickle or a deep copy as views, so only the blocks are kept.
+    # A pickle or a deep copy does not keep views as views, so only the blocks are kept.
 
     def __getstate__(self):
         common = {"loss": self.loss, "loss_hyper": self.loss_hyper, "params": self._params, "buffers": self._buffers}
@@ -369,7 +376,7 @@ class Network:
         Returns
         -------
         Network
-            With its own block of parameters.
+            The copy, with its own block of parameters.
         """
         if self.activation is None:
             network = self.from_layers(self._layers, self.loss, dtype, loss_hyper=self.loss_hyper)
@@ -382,14 +389,15 @@ class Network:
     def initialize(self, random_state: np.random.RandomState | np.random.Generator) -> None:
         """Draw all parameters from the uniform distribution that scikit-learn uses, in its order.
 
-        For each layer first the weights, then the biases, both within ``sqrt(F / (n_in + n_out))``; F is 2 for a layer with a
-        sigmoid and 6 otherwise (Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural networks*,
-        2010, equation 16). For the last layer, the activation before it counts. The parameters of norms stay as they are.
+        For each layer first the weights, then the biases, both in ``[-b, b]`` with ``b = sqrt(F / (n_in + n_out))``; F is 2 for a
+        layer with a sigmoid and 6 otherwise (Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural
+        networks*, 2010, equation 16). For the last layer, the activation of the layer before it decides. The parameters of norms
+        do not change.
 
         Parameters
         ----------
         random_state : RandomState or Generator
-            What draws the numbers.
+            The generator to draw from.
         """
         last = (self.activations or (self.activation,))[-1]
         for weight, bias, name in zip(self.coefs, self.intercepts, (*self.activations, last), strict=True):
@@ -404,14 +412,14 @@ class Network:
         Parameters
         ----------
         x : array-like or SciPy sparse matrix, shape (n, n_in)
-            Converted to the network's dtype, a large array a part at a time.
+            The rows. They are converted to the network's dtype, large arrays in parts.
         n_threads : int
             Number of threads.
 
         Returns
         -------
         ndarray, shape (n, n_out)
-            The link of the loss applied: probabilities, rates or predictions.
+            The outputs after the link of the loss: probabilities, rates or predictions.
         """
         is_large = isinstance(x, np.ndarray) and x.size > CONVERTED_AT_ONCE and x.shape[1:] == self.sizes[:1]
         if is_large and (x.dtype != self.dtype or not x.flags.c_contiguous):
@@ -433,34 +441,34 @@ class Network:
         precision: PredictionPrecision = None,
         calibration: ArrayLike | None = None,
     ) -> Callable[[], None]:
-        """The bare compiled forward pass with the present parameters: each call computes `forward` for what x holds then.
+        """Make a function without arguments that computes `forward` for the rows that x holds when it is called.
 
-        The parameters are copied, into the order in which they will be read: few rows of a large network take less time than in
-        `forward`. Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
+        The parameters are copied, in the order in which the kernels read them, so that few rows of a large network take less time
+        than in `forward`. Everything is checked here and nothing in a call; a call is safe, but does not notice NaN or infinity.
 
         Parameters
         ----------
         x : ndarray, shape (n, n_in), C-contiguous, of the network's dtype, or of float32 with a precision
-            The rows; write the next ones into it. At least one.
+            The rows, at least one. Write the next rows into this array.
         out : ndarray, shape (n, n_out), C-contiguous, of the dtype of x
-            What a call overwrites with the outputs. Must not overlap x or the parameters.
+            Overwritten with the outputs in a call. Must not overlap x or the parameters.
         n_threads : int
             Number of threads of each call.
         precision : {'bfloat16', 'int8'}, optional
-            Allows products of layers to read fewer bits, which takes less time; all else is float32, also in a network of float64.
-            'bfloat16' rounds values and weights, as in `train_epochs`. 'int8' makes integers of 8 bits of them: weights get a scale
-            for each output, values a range for each row. Layers of fewer than 32 inputs or 16 outputs, or more than 65,536 inputs,
-            still read float32. A row of x with NaN or infinity gives NaN. `fastprop.inspection.compare_precisions` says what
-            predictions lose.
+            Allow the products of layers to use numbers with fewer bits, which takes less time; all else is float32, even in a
+            float64 network. 'bfloat16' rounds values and weights, as in `train_epochs`. 'int8' converts them to 8-bit integers,
+            with a scale of the weights for each output, and a range of the values for each row. Layers with fewer than 32 inputs,
+            fewer than 16 outputs or more than 65,536 inputs still use float32. A row of x with NaN or infinity gives NaN.
+            `fastprop.inspection.compare_precisions` shows how much predictions change.
         calibration : array-like, shape (n_rows, n_in), optional
-            With 'int8': training data, from which the range of each input of each layer is taken. Without it, columns of x that
-            have a far greater range than others, or lie far from zero, leave few bits to the others.
+            Only with 'int8': training data, from which the range of each input of each layer is taken. Without it, columns of x
+            that have a much larger range than others, or are far from zero, leave few bits for the others.
 
         Returns
         -------
         callable
-            Without arguments. Later changes of ``params`` do not reach it. Threads that call it at once write into the same
-            ``out``; make one for each.
+            The function. Later changes of ``params`` do not affect it. Threads that call it at the same time write into the same
+            ``out``: make a function for each thread.
 
         Raises
         ------
@@ -483,7 +491,7 @@ class Network:
         network = self.astype(self.dtype if precision is None else np.float32)
         n, rows = network._rows(x)
         if not n or not isinstance(x, np.ndarray) or rows[0].ctypes.data != x.ctypes.data:
-            raise ValueError(f"x must be a C-contiguous, aligned {network.dtype.name} array with rows, as it is read in place")
+            raise ValueError(f"x must be a C-contiguous, aligned {network.dtype.name} array with rows, because it is read in place")
         out = checks.output("out", checks.own_view(out), (n, self.sizes[-1]), network._params, {"x": x, "params": self._params})
         return network._bound_forward(rows, out, checked_threads(n_threads), products_of(network, precision, calibration))
 
@@ -496,15 +504,15 @@ class Network:
             The rows.
         y : array-like
             Softmax: class numbers (n,), or distributions (n, n_out). Other losses: targets (n, n_out), or (n,) if n_out is 1;
-            0 and 1 for binary_cross_entropy, not negative for poisson and tweedie, positive for gamma.
+            from 0 to 1 for binary_cross_entropy, not negative for poisson and tweedie, positive for gamma.
         sample_weight : array-like, shape (n,), optional
             Finite; the loss of each row is multiplied by its weight.
 
         Returns
         -------
         TrainingSet
-            Arrays of floats that already fit are not copied, nor are the ``indices`` of a CSR array: they may be memory maps. Class
-            numbers and the ``indptr`` of a CSR array always are.
+            Float arrays that already have the right form are not copied, nor are the ``indices`` of a CSR array; they may be memory
+            maps. Class numbers and the ``indptr`` of a CSR array are always copied.
         """
         n, rows = self._rows(x)
         labels, targets, weight = NO_LABELS, np.empty((0, 0), self.dtype), np.empty(0, self.dtype)
@@ -540,9 +548,9 @@ class Network:
         Returns
         -------
         loss_mean : float
-            In nats for the cross-entropies.
+            The mean loss; in nats for the cross-entropies.
         gradient : ndarray, shape (n_parameters,)
-            With respect to `params`, shaped like it.
+            The gradient with respect to `params`.
         """
         self._check_data(data)
         alpha, clip, gradient = checks.real("alpha", alpha), checks.real("clip", clip), np.empty_like(self._params)
@@ -566,11 +574,11 @@ class Network:
         data : TrainingSet
             From `training_set`.
         order : ndarray of int, shape (n_visits,)
-            Any rows in any order, at least one.
+            The numbers of the rows, at least one, in any order.
         optimizer : optim.Optimizer
-            Such as ``optim.Adam(network)``; its memory and step count are updated too.
+            Such as ``optim.Adam(network)``; its memory and step count are updated, too.
         batch_size : int
-            The last batch may be shorter.
+            The number of rows in a batch; the last batch may have fewer.
         alpha : float
             Factor of the L2 term, at least 0.
         clip : float
@@ -615,7 +623,7 @@ class Network:
     ) -> None:
         """Run `train_epoch` several times in one call, with more options.
 
-        After an interrupt ``optimizer.t`` still says how many updates were done.
+        Even after an interrupt, ``optimizer.t`` is the number of updates done.
 
         Parameters
         ----------
@@ -624,11 +632,11 @@ class Network:
         orders : ndarray of int, shape (n_epochs, n_visits)
             The rows of each epoch.
         optimizer : optim.Optimizer
-            Such as ``optim.Adam(network)``; its memory and step count are updated too.
+            Such as ``optim.Adam(network)``; its memory and step count are updated, too.
         losses : ndarray of float64, shape (n_epochs,), C-contiguous
-            Written: what `train_epoch` returns, of each epoch.
+            Overwritten with the mean loss of each epoch, as `train_epoch` returns it.
         batch_size : int
-            The last batch of an epoch may be shorter.
+            The number of rows in a batch; the last batch of an epoch may have fewer.
         alpha : float
             Factor of the L2 term, at least 0.
         clip : float
@@ -636,39 +644,39 @@ class Network:
         rates : ndarray of float64, shape (n_steps,), optional
             Factors of the optimizer's lr for each step of the call.
         smoothing : float
-            In [0, 1), and 0 for other losses than the cross-entropies: targets y become (1 - smoothing) y + smoothing / K, for
-            training alone, where K is ``n_out``, or 2 for the binary cross-entropy.
+            Label smoothing in [0, 1); it must be 0 unless the loss is a cross-entropy. In training only, targets y become
+            (1 - smoothing) y + smoothing / K, where K is ``n_out``, or 2 for the binary cross-entropy.
         clip_norm : float
             The gradient of a batch is multiplied by ``min(1, clip_norm / (norm + 1e-6))``; 0 means no clipping.
         exempt : bool
             Whether biases and the parameters of norms are exempt from decoupled weight decay.
         gradient_scale : float
-            Factor of the loss for its gradient; the L2 term does not have it.
+            Factor of the gradient of the loss; it does not apply to the L2 term.
         value_scale : float
             Factor of the loss in the reported losses.
         ema_decay : float
-            In [0, 1): the decay d of ``average``, without which it must be 0.
+            The decay d of ``average``, in [0, 1); it must be 0 without ``average``.
         average : ndarray, shape of `params`, optional
-            The exponential moving average of the parameters, updated: after update s, where ``optimizer.t`` is s, it has moved by
-            ``(1 - d) / (1 - d**s) * (params - average)``. So it is the mean of the parameters after updates i = 1, ..., s with
-            weights ``d**(s - i)``, whatever it held before the first update. A batch whose weights sum to zero leaves it as it is;
-            where the first batch may be one, the parameters should be in it at first.
+            The exponential moving average of the parameters, updated in place: in update s, after which ``optimizer.t`` is s, it
+            moves by ``(1 - d) / (1 - d**s) * (params - average)``. So it is the mean of the parameters after updates i = 1, ..., s
+            with weights ``d**(s - i)``, and its values before the first update do not matter. A batch with sample weights that sum
+            to zero does not change it; if the first batch may be one, set it to the parameters first.
         precision : {'bfloat16'}, optional
-            Allows products of layers to read numbers rounded to bfloat16, which takes less time where the processor has the
-            instructions (``fastprop info`` says so): the rows, the values between layers, the weights and the gradients with
-            respect to values. Sums, parameters, optimizer, norms and losses stay float32. Only for networks of float32. Networks
-            and batches for which float32 is as fast train in float32.
+            Allow the products of layers to use numbers rounded to bfloat16: the rows, the values between layers, the weights and
+            the gradients with respect to values. This takes less time if the processor has the instructions (``fastprop info`` says
+            whether it has). Sums, parameters, optimizer, norms and losses stay float32. Only for float32 networks. Networks and
+            batches that would not be faster train in float32.
         validation : TrainingSet, optional
-            From `training_set`: the rows for ``validation_losses``. With ``average`` they go through the averaged parameters.
+            From `training_set`: the rows for ``validation_losses``. If ``average`` is given, it is used instead of the parameters.
         validation_losses : ndarray of float64, shape (n_epochs,), C-contiguous
-            Needed for ``validation``. Written: the loss of these rows after each epoch, without L2 term and smoothing, with the
-            products that training has.
+            Required with ``validation``. Overwritten with the loss of its rows after each epoch, without L2 term and smoothing, in
+            the precision of training.
         best : ndarray of float64, shape (2,), optional
-            The lowest validation loss so far, infinity at first, and the number of steps when it was reached; updated.
+            The lowest validation loss so far, infinity at first, and the number of steps when it was reached; updated in place.
         best_params : ndarray, shape of `params`, optional
-            Overwritten with the parameters of that time, or with ``average`` where it is given.
+            Overwritten with the parameters at that step, or with ``average`` if it is given.
         best_buffers : ndarray, shape of `buffers`, optional
-            Overwritten with the running statistics of that time.
+            Overwritten with the running statistics at that step.
         n_threads : int
             Number of threads.
         """
@@ -676,7 +684,7 @@ class Network:
         orders = checked_indices("orders", orders, (len(losses), orders.shape[-1]), data.n_samples)
         batch_size = operator.index(batch_size)
         if batch_size < 1 or not orders.shape[1]:
-            raise ValueError(f"batch_size and the length of order must be at least 1; got {batch_size} and {orders.shape[1]}")
+            raise ValueError(f"batch_size and the rows of an epoch must be at least 1; got {batch_size} and {orders.shape[1]}")
         options = {"alpha": alpha, "clip": clip, "smoothing": smoothing, "clip_norm": clip_norm, "exempt": exempt}
         options |= {"gradient_scale": gradient_scale, "value_scale": value_scale, "ema_decay": ema_decay, "average": average}
         options |= {"precision": precision, "n_threads": n_threads}
@@ -733,7 +741,7 @@ class Network:
 
 
 def aligned_zeros(n, dtype):
-    """np.zeros that begins on a cache line, so that several threads can write parameters past the caches."""
+    """np.zeros that starts on a cache line, so that several threads can write parameters past the caches."""
     memory = np.zeros(n * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
     return memory[start : start + n * dtype.itemsize].view(dtype)

@@ -1,4 +1,4 @@
-"""Products of fewer bits: where bfloat16 is allowed and faster, the data for it, and the codes of 8 bits for predictions."""
+"""Products in lower precision: the names of the precisions, when bfloat16 is used, and the data for it."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ PRECISIONS = (None, "bfloat16")
 PredictionPrecision: TypeAlias = Literal["bfloat16", "int8"] | None
 PREDICTION_PRECISIONS = (*PRECISIONS, "int8")
 
-# Products in float32 may be faster where a network has fewer weights than this, or a batch fewer rows. Layers with fewer inputs or
-# outputs than FEWEST_UNITS do not count. The processor is no part of the rule, so that a model does not depend on it. See
+# Products in float32 may be faster if a network has fewer weights than this, or a batch fewer rows. Layers with fewer inputs or
+# outputs than FEWEST_UNITS do not count. The rule does not use the processor, so that a model does not depend on it. See
 # docs/tuning.md, where bfloat16 pays.
 FEWEST_WEIGHTS, FEWEST_ROWS, FEWEST_UNITS = 1500, 32, 8
 
 
 def trains_in_bfloat16(precision: Precision, layers: Layers, rows: Rows, dtype: np.dtype[Any], batch_size: int) -> bool:
-    """Whether a precision that is allowed is also faster.
+    """Whether training uses bfloat16: it is allowed, and expected to be faster.
 
     Parameters
     ----------
     precision : {'bfloat16'} or None
-        What is allowed.
+        The precision that is allowed.
     layers : ndarray of `kernels.spec.LAYER`
         The network's layer table.
     rows : spec.Rows
         The rows to train on.
     dtype : dtype
-        That of the parameters.
+        The dtype of the parameters.
     batch_size : int
-        Rows in a mini-batch.
+        The number of rows in a mini-batch.
 
     Returns
     -------
     bool
-        Whether products are to read bfloat16.
+        Whether products use bfloat16.
 
     Raises
     ------
     ValueError
-        If there is no such precision, or it does not go with the dtype.
+        If there is no such precision, or if it is given for parameters that are not float32.
     """
     checks.option("precision", precision, dict.fromkeys(PRECISIONS))
     if precision is None:
         return False
     if dtype != np.float32:
-        raise ValueError(f"precision={precision!r} is for networks of float32; got {np.dtype(dtype).name}")
-    # No such product reads sparse and encoded rows.
+        raise ValueError(f"precision={precision!r} is only for float32 networks; got {np.dtype(dtype).name}")
+    # The product of sparse or encoded rows is never in bfloat16, so the first layer does not count then.
     return batch_size >= FEWEST_ROWS and has_many_weights(layers, int(_is_direct(rows)))
 
 
 def has_many_weights(layers: Layers, first: int = 0) -> bool:
-    """Whether a network, from one of its linear rows on, has as many weights as products of bfloat16 need to be faster.
+    """Whether a network, from one of its linear rows on, has enough weights for bfloat16 products to be faster.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def has_many_weights(layers: Layers, first: int = 0) -> bool:
     Returns
     -------
     bool
-        Whether there are so many.
+        Whether there are at least FEWEST_WEIGHTS.
     """
     linear = layers[layers["kind"] == KINDS["linear"]][first:]
     deep = np.minimum(linear["n_in"], linear["n_out"]) >= FEWEST_UNITS
@@ -78,17 +78,17 @@ def has_many_weights(layers: Layers, first: int = 0) -> bool:
 
 
 def rows_in_bfloat16(rows: Rows) -> Rows:
-    """The rows for products that read bfloat16: dense X rounded. Sparse and encoded X stay: no such product reads them.
+    """The rows for products that use bfloat16: dense X is rounded; sparse and encoded X stay, as no such product uses them.
 
     Parameters
     ----------
     rows : spec.Rows
-        In float32.
+        The rows in float32.
 
     Returns
     -------
     spec.Rows
-        With the same targets and weights.
+        The rows, with the same targets and weights.
     """
     return rows if _is_direct(rows) else rows._replace(x=rounded_bits(rows.x))
 

@@ -1,4 +1,4 @@
-"""How a `Network` multiplies in a prediction of less than float32: bfloat16, or codes of 8 bits with scales from known rows."""
+"""How a `Network` multiplies in predictions of lower precision than float32: bfloat16, or 8-bit codes with scales."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .training_set import aligned
 if TYPE_CHECKING:
     from .network import Network
 
-# Rows of the calibration that go through a network at a time.
+# The number of calibration rows that go through a network at a time.
 CALIBRATED_AT_ONCE = 4096
 
 
 class Products(NamedTuple):
-    """How the products of a prediction are made, as `bind_forward` of the back ends takes it.
+    """How the products of a prediction are computed, as `bind_forward` of the back ends takes it.
 
     Parameters
     ----------
     bfloat16 : bool
-        Whether they read bfloat16.
+        Whether they use bfloat16.
     codes : ndarray of int8
-        What they read instead of weights; empty: the weights.
+        The codes that they use instead of weights; empty if they use the weights.
     scales : ndarray of float32
-        What the codes mean.
+        The numbers that go with the codes, see `kernels.int8`.
     """
 
     bfloat16: bool = False
@@ -39,21 +39,21 @@ class Products(NamedTuple):
 
 
 def products_of(network: Network, precision: PredictionPrecision, calibration: ArrayLike | None) -> Products:
-    """How a network makes its products in a precision.
+    """How a network computes its products in a precision.
 
     Parameters
     ----------
     network : Network
-        Of float32 where there is a precision.
+        The network, in float32 if there is a precision.
     precision : {'bfloat16', 'int8'} or None
-        What is allowed.
+        The precision that is allowed.
     calibration : array-like, shape (n, n_in), or None
-        Rows from which the ranges of values are taken, for int8 alone.
+        Rows from which the ranges of values are taken, only for int8.
 
     Returns
     -------
     Products
-        Those of the weights where these are as fast.
+        The products; those of the weights themselves if bfloat16 would not be faster.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def products_of(network: Network, precision: PredictionPrecision, calibration: A
     """
     checks.option("precision", precision, dict.fromkeys(PREDICTION_PRECISIONS))
     if precision != "int8" and calibration is not None:
-        raise ValueError(f"calibration goes with precision='int8' alone; got precision={precision!r}")
+        raise ValueError(f"calibration is only for precision='int8'; got precision={precision!r}")
     if precision is None or (precision == "bfloat16" and not has_many_weights(network.layers)):
         return Products()
     if precision == "bfloat16":
@@ -75,12 +75,12 @@ def products_of(network: Network, precision: PredictionPrecision, calibration: A
 def _checked(calibration, n_in) -> Floats:
     rows = aligned(calibration, np.dtype(np.float32))
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_in or not np.isfinite(rows).all():
-        raise ValueError(f"calibration must be finite rows (n, {n_in}), at least one; got shape {rows.shape}")
+        raise ValueError(f"calibration must have shape (n, {n_in}), at least one row, and finite numbers; got shape {rows.shape}")
     return rows
 
 
 def _ranges(network, rows, calibration):
-    """The lowest and the highest value of each input, (2, n_in), of each of these rows of the layer table."""
+    """For each of these rows of the layer table, the lowest and the highest value of each input, (2, n_in)."""
     ranges = []
     for row in rows:
         below = network._first_rows(row) if row else None

@@ -1,4 +1,4 @@
-"""Calls of the compiled training loop for one network, one set of data and one optimizer: what they share is checked once."""
+"""Calls of the compiled training loop for one network, one set of data and one optimizer. Shared arguments are checked once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .training_set import TrainingSet
 if TYPE_CHECKING:
     from .network import Network
 
-# Where what changes from call to call stands in a job
+# Positions in a job of the fields that change from call to call
 ORDERS, HYPER, RATES, STEP, LOSSES = map(Job._fields.index, ("orders", "hyper", "rates", "step", "losses"))
 NO_RATES, NO_ROWS = np.empty(0), np.empty(0, np.intp)
 
 
 class TrainingCalls:
-    """Calls of the training loop that share all but the orders of the rows, the losses and the learning rates.
+    """Calls of the training loop that share everything except the orders of the rows, the losses and the learning rates.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class TrainingCalls:
     data : TrainingSet
         From ``network.training_set``.
     optimizer : optim.Optimizer
-        Made for the network; its memory and step count are updated too, its ``hyper`` is read at each call.
+        Made for the network. Its memory and step count are updated, too; its ``hyper`` is read in each call.
     batch_size : int
-        At least 1.
+        The number of rows in a batch, at least 1.
     n_threads : int
         Number of threads.
     alpha, clip, smoothing, clip_norm, exempt, gradient_scale, value_scale, ema_decay, average, precision
@@ -67,16 +67,16 @@ class TrainingCalls:
         network._check_data(data)
         self._network, self._optimizer, self._n_threads = network, optimizer, checked_threads(n_threads)
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be one of fastprop.optim, such as optim.Adam(network); got {optimizer!r}")
+            raise TypeError(f"optimizer must be an optimizer of fastprop.optim, such as optim.Adam(network); got {optimizer!r}")
         self._memory = optimizer.memory
         smoothing = checks.real("smoothing", smoothing, "rate")
         if smoothing and network.loss not in CROSS_ENTROPIES:
-            raise ValueError(f"smoothing must be 0 for the loss {network.loss!r}, which is none of classes; got {smoothing!r}")
+            raise ValueError(f"smoothing must be 0 for the loss {network.loss!r}, which is not a cross-entropy; got {smoothing!r}")
         ema_decay, self._average = checks.real("ema_decay", ema_decay, "rate"), np.empty(0, network.dtype)
         if average is not None:
             self._average = _block_apart("average", average, network._params, {"the optimizer's memory": self._memory})
         elif ema_decay:
-            raise ValueError(f"average must be given where ema_decay is not 0; got None and {ema_decay!r}")
+            raise ValueError(f"average must be given if ema_decay is not 0; got None and {ema_decay!r}")
         self._bfloat16 = trains_in_bfloat16(precision, network._layers, data.arrays, network.dtype, batch_size)
         job = new_job(
             self._rows(data),
@@ -114,7 +114,7 @@ class TrainingCalls:
         best_params: Floats | None,
         best_buffers: Floats | None,
     ) -> None:
-        """Let the next call of n_epochs compute validation losses; what is not asked for goes to arrays that nobody keeps.
+        """Let the next call, of n_epochs, compute validation losses; results without an array are discarded.
 
         Parameters
         ----------
@@ -147,14 +147,14 @@ class TrainingCalls:
         self._fields = list(Job._make(self._fields)._replace(**fields))
 
     def run(self, orders: Integers, losses: NDArray[np.float64], rates: NDArray[np.float64] | None = None) -> None:
-        """Train for an epoch over each of the orders. After an interrupt the optimizer's ``t`` still counts the steps done.
+        """Train for one epoch for each of the orders. Even after an interrupt, the optimizer's ``t`` is the number of steps done.
 
         Parameters
         ----------
         orders : ndarray of intp, shape (n_epochs, n_visits)
-            Rows of the data, as `loop.shuffled_orders` makes them: not checked, and nobody else must be able to change them.
+            Rows of the data, as `loop.shuffled_orders` makes them. They are not checked, and no other code may change them.
         losses : ndarray of float64, shape (n_epochs,)
-            Written, as in `Network.train_epochs`.
+            Overwritten, as in `Network.train_epochs`.
         rates : ndarray of float64, shape (n_steps,), optional
             As in `Network.train_epochs`.
         """
@@ -165,18 +165,18 @@ class TrainingCalls:
             self._optimizer.t = int(job.step[0])
 
     def sums(self, order: Integers, first_row: int, sums: Floats) -> None:
-        """Compute the first half of a step that several processes make together: sums over this one's rows of the batch.
+        """Compute the first half of a step that several processes do together: sums over the rows of the batch in this process.
 
         Parameters
         ----------
         order : ndarray of intp, shape (n,)
-            Rows of the data, as for `run`; there may be none. ``batch_size`` does not count.
+            Rows of the data, as for `run`; there may be none. ``batch_size`` is not used.
         first_row : int
-            Which row of the whole batch the first of them is. With ``optimizer.t`` it decides the masks of dropout, which in all
-            processes together are those of one process that has the whole batch.
+            The position of the first of these rows in the whole batch. With ``optimizer.t`` it decides the dropout masks, so that
+            all processes together have the masks of one process with the whole batch.
         sums : ndarray, shape (n_parameters + 2,), C-contiguous, of the network's dtype
-            Written: the gradient of the sum of the losses, without L2 term and not clipped; this sum as it is reported, with
-            ``value_scale``; and the number of rows, or the sum of their weights. Nothing else changes.
+            Overwritten with the gradient of the sum of the losses, without L2 term and not clipped; this sum as it is reported,
+            times ``value_scale``; and the number of rows, or the sum of their weights. Nothing else changes.
 
         Raises
         ------
@@ -188,7 +188,7 @@ class TrainingCalls:
         self._network._batch_sums(job, first_row, sums, self._n_threads)
 
     def apply(self, sums: Floats, rate: float = 1.0) -> float:
-        """Make the second half of the step: the update, the same one in every process.
+        """Do the second half of the step: the update, which is the same in every process.
 
         Parameters
         ----------
@@ -200,8 +200,8 @@ class TrainingCalls:
         Returns
         -------
         float
-            The mean loss of the batch with its L2 term, before the update. A batch whose weights sum to zero has loss 0, counts as
-            a step, and changes nothing else.
+            The mean loss of the batch with its L2 term, before the update. A batch with sample weights that sum to zero has loss 0,
+            counts as a step, and changes nothing else.
 
         Raises
         ------
@@ -216,7 +216,7 @@ class TrainingCalls:
         return float(job.losses[0])
 
     def _rows(self, data):
-        """Data in the form in which the products read them."""
+        """The arrays of the data as the products read them, in bfloat16 if the products do."""
         return rows_in_bfloat16(data.arrays) if self._bfloat16 else data.arrays
 
     def _half(self, sums, order, rates=None):
@@ -230,10 +230,10 @@ class TrainingCalls:
         return self._job(order[np.newaxis], np.empty(1), rates), sums
 
     def _job(self, orders, losses, rates=None):
-        """What `run` runs; its ``step`` then says how many steps are done."""
+        """The job that `run` runs; afterwards its ``step`` is the number of steps done."""
         optimizer, fields = self._optimizer, self._fields.copy()
         if optimizer.memory is not self._memory:
-            raise ValueError("the optimizer has got another memory since training began; train with it anew")
+            raise ValueError("the optimizer's memory was replaced after training began; start training again")
         step = np.array([checks.integer("optimizer.t", optimizer.t, 0, checks.MAX_STEP)], np.intp)
         fields[ORDERS], fields[LOSSES], fields[STEP], fields[HYPER] = orders, losses, step, optimizer.hyper
         fields[RATES] = NO_RATES if rates is None else rates
@@ -241,16 +241,16 @@ class TrainingCalls:
 
 
 def run_together(calls: Sequence[TrainingCalls], arguments: Sequence[tuple[Any, ...]], n_threads: int) -> None:
-    """`TrainingCalls.run` of several networks, which share nothing that is written to, in one compiled call.
+    """Do `TrainingCalls.run` for several networks in one compiled call; they must not share anything that is written to.
 
     Parameters
     ----------
     calls : sequence of TrainingCalls
-        Each trains on one thread: its own ``n_threads`` does not count.
+        Each trains on one thread; its own ``n_threads`` is not used.
     arguments : sequence of tuple
         The arguments of ``run`` for each of them.
     n_threads : int
-        How many train at a time. No result depends on it.
+        How many train at the same time. Results do not depend on it.
     """
     jobs = [each._job(*own) for each, own in zip(calls, arguments, strict=True)]
     try:
@@ -264,7 +264,7 @@ def run_together(calls: Sequence[TrainingCalls], arguments: Sequence[tuple[Any, 
 
 
 def checked_threads(n_threads: int) -> int:
-    """The number, if it is one of threads."""
+    """The number of threads, if it is in range."""
     if not 1 <= n_threads <= checks.MAX_THREADS:
         raise ValueError(f"n_threads must be from 1 to {checks.MAX_THREADS}; got {n_threads}")
     return n_threads
@@ -284,7 +284,7 @@ def _checked_state(network, name, memory):
 def own_block(name, array, shape, dtype):
     """A view of an array that a compiled call writes to."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be an array, as it is written to; got {array!r}")
+        raise TypeError(f"{name} must be an array, because it is written to; got {array!r}")
     array = checks.own_view(array)
     if array.shape != shape or array.dtype != dtype or not array.flags.carray:
         raise ValueError(
@@ -295,7 +295,7 @@ def own_block(name, array, shape, dtype):
 
 
 def _block_apart(name, array, own, others):
-    """`own_block` in the form of the network's own; it overlaps neither this nor the others, which are given as name -> array."""
+    """`own_block` like a block of the network, which must overlap neither that block nor ``others``, a dict name -> array."""
     array = own_block(name, array, own.shape, own.dtype)
     _require_apart(name, array, {"the network's own block": own} | others)
     return array
@@ -304,13 +304,13 @@ def _block_apart(name, array, own, others):
 def _require_apart(name, array, others):
     for what, other in others.items():
         if np.may_share_memory(array, other):
-            raise ValueError(f"{name} must not be {what}")
+            raise ValueError(f"{name} must not overlap {what}")
 
 
 def written(name, array):
     """A view of a vector of float64 that a compiled call writes to."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} must be an array, as it is written to; got {array!r}")
+        raise TypeError(f"{name} must be an array, because it is written to; got {array!r}")
     array = checks.own_view(array)
     if array.dtype != np.float64 or array.ndim != 1 or not array.flags.carray:
         raise ValueError(f"{name} must be a C-contiguous, writable float64 array; got {array.dtype.name}, {array.shape}")

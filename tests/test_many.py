@@ -258,7 +258,7 @@ def test_what_must_not_be_shared(problem):
             pipelines,
             "estimators 0 and 1 share the estimator",
         ),
-        ([make_pipeline(model), model], "estimator 1 is the same object as estimator 0, or inside it"),
+        ([make_pipeline(model), model], "estimator 1 is the same object as estimator 0, or is inside it"),
         ([MLPClassifier(random_state=state), MLPRegressor(random_state=state)], "estimators 0 and 1 share the random state"),
     ]
     for estimators, message in shared:

@@ -172,14 +172,14 @@ def test_a_small_network_reads_float32(precision):
     ("options", "message"),
     [
         ({"precision": "int4"}, "precision must be one of .*; got 'int4'"),
-        ({"precision": None, "calibration": DIGITS}, "calibration goes with precision='int8' alone; got precision=None"),
-        ({"precision": "bfloat16", "calibration": DIGITS}, "calibration goes with precision='int8' alone"),
+        ({"precision": None, "calibration": DIGITS}, "calibration is only for precision='int8'; got precision=None"),
+        ({"precision": "bfloat16", "calibration": DIGITS}, "calibration is only for precision='int8'"),
         (
             {"precision": "int8", "calibration": DIGITS[:, 1:]},
-            r"calibration must be .*\(n, 64\), .*got shape \(1797, 63\)",
+            r"calibration must have shape .*\(n, 64\), .*got shape \(1797, 63\)",
         ),
-        ({"precision": "int8", "calibration": DIGITS[:0]}, r"calibration must be .* at least one; got shape \(0, 64\)"),
-        ({"precision": "int8", "calibration": np.full((2, 64), np.nan)}, "calibration must be finite rows"),
+        ({"precision": "int8", "calibration": DIGITS[:0]}, r"calibration must have .* at least one row, .*; got shape \(0, 64\)"),
+        ({"precision": "int8", "calibration": np.full((2, 64), np.nan)}, "and finite numbers; got shape"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(of_digits, options, message):

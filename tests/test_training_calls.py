@@ -104,12 +104,12 @@ def test_sums_are_checked_and_nothing_changes(calls):
         (np.zeros(n), rf"sums must be a C-contiguous, writable float64 array of shape \({n + 2},\); got float64, \({n},\)"),
         (np.zeros(n + 2, np.float32), "sums must be a C-contiguous, writable float64 array"),
         (np.zeros(2 * n + 4)[::2], "sums must be a C-contiguous"),
-        (average, "sums must not be the average"),
+        (average, "sums must not overlap the average"),
     ):
         for call in (lambda sums: own.sums(order, 0, sums), own.apply):
             with pytest.raises(ValueError, match=message):
                 call(sums)
-    with pytest.raises(TypeError, match=r"sums must be an array, as it is written to; got \[0\.0\]"):
+    with pytest.raises(TypeError, match=r"sums must be an array, because it is written to; got \[0\.0\]"):
         own.sums(order, 0, [0.0])
     for first_row, error in ((-1, ValueError), (2**63, ValueError), (0.5, TypeError)):
         with pytest.raises(error, match="first_row must be"):

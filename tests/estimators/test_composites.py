@@ -304,13 +304,13 @@ def test_what_is_no_estimator_is_refused(wrong, name):
 @pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
 def test_estimators_for_tables_have_no_counterpart(name):
     estimator = getattr(fastprop, name)()
-    with pytest.raises(TypeError, match=f"^scikit-learn has no estimator that is a {name}$"):
+    with pytest.raises(TypeError, match=f"^scikit-learn has no estimator like {name}$"):
         fastprop.to_sklearn(estimator)
     for obj, place in (
         (make_pipeline(StandardScaler(), estimator), "steps[1][1]"),
         (GridSearchCV(make_pipeline(fastprop.MLPRegressor(), estimator), {}), "estimator.steps[1][1]"),
     ):
-        with pytest.raises(TypeError, match=re.escape(f"scikit-learn has no estimator that is a {name}; it is obj.{place}")):
+        with pytest.raises(TypeError, match=re.escape(f"scikit-learn has no estimator like {name}; it is obj.{place}")):
             fastprop.to_sklearn(obj)
 
 

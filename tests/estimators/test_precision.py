@@ -159,7 +159,7 @@ def test_bad_input(digits):
     double = Network([64, 32, 10])
     data = double.training_set(X, y)
     for network, precision, message in [
-        (double, "bfloat16", "precision='bfloat16' is for networks of float32; got float64"),
+        (double, "bfloat16", "precision='bfloat16' is only for float32 networks; got float64"),
         (double, "half", "precision must be one of [None, 'bfloat16']; got 'half'"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):
