@@ -26,148 +26,162 @@ ClassWeight: TypeAlias = dict[Any, float] | list[dict[Any, float]] | Literal["ba
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """Multi-layer perceptron classifier: scikit-learn's estimator and its results, on compiled kernels.
+    """Multi-layer perceptron classifier with scikit-learn's interface and results, on compiled kernels.
 
-    Minimises the log-loss of a softmax (several classes) or of logistic outputs (two classes, or several labels).
+    Minimises the log-loss of softmax outputs (more than two classes) or of logistic outputs (two classes, or several labels).
 
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, or int, default=(100,)
-        Units of each hidden layer; empty for a linear model.
+        Number of units in each hidden layer; empty for a linear model.
     activation : str, nn.Activation, or sequence of them, default='relu'
-        Of all hidden layers, or one for each. Beside scikit-learn's 'identity', 'logistic', 'tanh' and 'relu': 'leaky_relu' (slope
-        0.01), 'elu', 'selu', 'gelu' (exact), 'silu', 'mish' and 'softplus', with PyTorch's formulas and constants. With an
-        `nn.Activation` of your own the network trains layer by layer instead of in one compiled call an epoch.
+        Activation of the hidden layers: one for all of them, or a sequence with one for each. Besides scikit-learn's 'identity',
+        'logistic', 'tanh' and 'relu' there are 'leaky_relu' (slope 0.01), 'elu', 'selu', 'gelu' (exact), 'silu', 'mish' and
+        'softplus', with PyTorch's formulas and constants. With an `nn.Activation` of your own, the network is trained layer by
+        layer instead of in one compiled loop.
     solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop'}, default='adam'
-        'lbfgs' uses all data at once, the others mini-batches. 'adam' is scikit-learn's, with epsilon outside the bias correction;
-        'adamw' and 'rmsprop' (decay rate 0.99, no momentum) have PyTorch's formulas, 'adamw' with `weight_decay`.
+        Optimizer. 'lbfgs' uses all rows in every step, the others use mini-batches. 'adam' is scikit-learn's, which adds
+        ``epsilon`` before the bias correction; 'adamw' and 'rmsprop' (decay rate 0.99, no momentum) follow PyTorch's formulas.
+        ``weight_decay`` is 0 by default for 'adamw' too.
     alpha : float, default=0.0001
-        L2 penalty of the weights: a mini-batch's loss has ``alpha / 2 * |weights|^2`` divided by its number of rows.
+        Strength of the L2 penalty of the weights: ``alpha / 2 * |weights|^2``, divided by the number of rows in a mini-batch, is
+        added to the loss of the mini-batch.
     batch_size : int or 'auto', default='auto'
-        Rows in a mini-batch, not for 'lbfgs'; 'auto' is ``min(200, n_samples)``.
+        Number of rows in a mini-batch. 'auto' is ``min(200, n_samples)``. Not for 'lbfgs'.
     learning_rate : str or callable, default='constant'
-        'constant', or for 'sgd' only, 'invscaling', which divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``, and
-        'adaptive', which divides the rate by 5 where training would stop otherwise. For all solvers but 'lbfgs', with t the share
-        of the steps of ``max_iter`` epochs that are done: 'cosine', ``(1 + cos(pi t)) / 2``; 'one_cycle', PyTorch's OneCycleLR with
-        its defaults and the momentum left alone; 'coslog4', ``(1 - cos(2 pi log2(1 + 15 t))) / 2`` (Holzmüller, Grinsztajn,
-        Steinwart, *Better by default*, 2024); or a function of t, in [0, 1). They are factors of ``learning_rate_init``.
+        Schedule of the learning rate. 'constant' keeps ``learning_rate_init``. Only for 'sgd': 'invscaling' divides it by
+        ``(samples seen + 1) ** power_t``, and 'adaptive' divides the present rate by 5 whenever training would otherwise stop. For
+        all solvers except 'lbfgs', ``learning_rate_init`` is multiplied by a function of t, in [0, 1), the fraction of the steps of
+        ``max_iter`` epochs that are done: 'cosine', ``(1 + cos(pi t)) / 2``; 'one_cycle', PyTorch's OneCycleLR with its default
+        settings, but without a cycle of the momentum; 'coslog4', ``(1 - cos(2 pi log2(1 + 15 t))) / 2`` (Holzmüller, Grinsztajn,
+        Steinwart, *Better by default*, 2024); or a function of your own.
     learning_rate_init : float, default=0.001
-        The learning rate at first, or what schedules multiply; not for 'lbfgs'.
+        Initial learning rate; with a schedule, the rate that the schedule multiplies or divides. Not for 'lbfgs'.
     power_t : float, default=0.5
-        Exponent of the schedule 'invscaling', only for 'sgd'.
+        Exponent of the schedule 'invscaling'. Only for 'sgd'.
     max_iter : int, default=200
-        The most epochs, or with 'lbfgs' iterations.
+        Maximum number of epochs, or of iterations with 'lbfgs'.
     shuffle : bool, default=True
-        Draw a new order of the rows for each epoch, not for 'lbfgs'.
+        Whether to shuffle the rows before each epoch. Not for 'lbfgs'.
     random_state : int, RandomState or None, default=None
-        For the initial weights, the split of early stopping, and the shuffling. None is NumPy's global random state, which
-        ``np.random.seed`` sets, as in scikit-learn.
+        Seed or generator for the initial weights, the split of early stopping, shuffling and dropout. None uses NumPy's global
+        random state, which ``np.random.seed`` sets, as in scikit-learn.
     tol : float, default=1e-4
-        Training stops after more than ``n_iter_no_change`` epochs in a row in which the loss (early stopping: the score) was not
-        better than the best one by ``tol``. For 'lbfgs', the bound of the largest element of the gradient.
+        Training stops after more than ``n_iter_no_change`` consecutive epochs in which the loss (with early stopping, the score)
+        did not improve on the best one by at least ``tol``. For 'lbfgs', training stops when no element of the gradient is larger
+        in magnitude.
     verbose : bool or int, default=False
-        Print a line for each epoch.
+        Whether to print a line for each epoch. Not for 'lbfgs'.
     warm_start : bool, default=False
-        Let `fit` go on from the present weights.
+        Whether `fit` continues from the present weights.
     momentum : float, default=0.9
-        Of the updates, in [0, 1], only for 'sgd'.
+        Momentum of the updates, in [0, 1]. Only for 'sgd'.
     nesterovs_momentum : bool, default=True
-        Use Nesterov's momentum, only for 'sgd'.
+        Whether to use Nesterov's momentum. Only for 'sgd'.
     early_stopping : bool, default=False
-        Stop by the score of validation rows, held out or given to `fit`, and keep the weights that scored best. Not for 'lbfgs'.
+        Whether to stop by the score of validation rows, which are held out or given to `fit`, and to keep the weights with the best
+        score. Not for 'lbfgs'.
     validation_fraction : float, default=0.1
-        The part of the rows that early stopping holds out where none are given.
+        Fraction of the rows that early stopping holds out if no validation rows are given.
     beta_1 : float, default=0.9
-        Decay rate of the mean of the gradients, in [0, 1), for 'adam' and 'adamw'.
+        Decay rate of the moving average of the gradients, in [0, 1). For 'adam' and 'adamw'.
     beta_2 : float, default=0.999
-        Decay rate of the mean of their squares, in [0, 1), for 'adam' and 'adamw'.
+        Decay rate of the moving average of the squared gradients, in [0, 1). For 'adam' and 'adamw'.
     epsilon : float, default=1e-8
-        Keeps the divisor above 0, for 'adam', 'adamw' and 'rmsprop'.
+        Small number that keeps the divisor of an update above 0. For 'adam', 'adamw' and 'rmsprop'.
     n_iter_no_change : int or inf, default=10
-        The most epochs in a row without an improvement by ``tol``, not for 'lbfgs'.
+        Maximum number of consecutive epochs without an improvement by at least ``tol``. Not for 'lbfgs'.
     max_fun : int, default=15000
-        The most evaluations of the loss, only for 'lbfgs'.
+        Maximum number of evaluations of the loss. Only for 'lbfgs'.
     n_jobs : int or None, default=None
-        Threads. None: as many as the work justifies, at most the cores this process may use; -1: all of these. Never more than a
-        limit of threadpoolctl. Not a parameter of scikit-learn's estimator, as the following are not.
+        Number of threads. None: as many as the amount of work justifies, at most the cores that this process may use. -1: all of
+        these cores. A limit set with threadpoolctl is never exceeded. Not a parameter of scikit-learn's estimator, and neither are
+        those below.
     dropout : float or sequence of float, default=0.0
-        How likely a hidden unit is to be 0 in training, in [0, 1), or such a rate for each hidden layer; the others are divided by
-        1 minus the rate. The masks come from ``random_state``, and are the same for any number of threads and every back end.
+        Probability, in [0, 1), that a hidden unit is set to 0 in training, or a sequence with one probability for each hidden
+        layer. The other units are divided by 1 minus the probability. The masks follow from ``random_state`` and are the same for
+        any number of threads and in every back end.
     normalization : {'batch', 'layer'} or None, default=None
-        A norm between each hidden layer and its activation, with PyTorch's constants: batch norm, whose running statistics predict,
-        or layer norm. Batch norm leaves out a last mini-batch of one row.
+        Norm between each hidden layer and its activation, with PyTorch's constants: 'batch' is batch norm, which predicts with its
+        running statistics; 'layer' is layer norm. With batch norm, a last mini-batch of one row is left out.
     weight_decay : float, default=0.0
-        Before each update the weights are multiplied by 1 minus the learning rate times this, as in AdamW; biases and the
-        parameters of norms are exempt. ``alpha`` is another penalty, a term of the loss.
+        Decoupled weight decay, as in AdamW, for all solvers except 'lbfgs': before each update the weights are multiplied by
+        ``1 - learning rate * weight_decay``. Biases and the parameters of norms do not decay. ``alpha`` is a different penalty, a
+        term of the loss.
     clip_norm : float or None, default=None
-        The largest norm of a mini-batch's gradient, of all parameters together: a larger one is scaled down, as by
-        ``torch.nn.utils.clip_grad_norm_``.
+        Maximum norm of a mini-batch's gradient, taken over all parameters together. A larger gradient is scaled down to it, as by
+        ``torch.nn.utils.clip_grad_norm_``. None: no limit.
     warmup : float, default=0.0
-        The share of all steps, in [0, 1), in which the learning rate rises linearly: step k of these W steps, from 0, has the
-        factor ``(k + 1) / (W + 1)``. What ``learning_rate`` says is for the steps after them.
+        Fraction of all steps, in [0, 1), during which the learning rate rises linearly. If these are W steps, step k, counted from
+        0, has the factor ``(k + 1) / (W + 1)``. The schedule of ``learning_rate`` is for the steps after them.
     ema_decay : float or None, default=None
-        With d, in [0, 1), the estimator has an exponential average of the weights: after step s it is the sum of ``d ** (s - i)``
-        times the weights after step i, divided by the sum of these factors. Predictions, scores and early stopping are those of
-        the average; training goes on with the weights themselves, also in later calls of `partial_fit` and warm starts.
+        Decay rate d, in [0, 1), of an exponential moving average of the weights. After step s the average is the sum of
+        ``d ** (s - i)`` times the weights after step i, divided by the sum of these factors. Predictions, scores and early stopping
+        use the average. Training continues with the weights themselves, also in later calls of `partial_fit` and warm starts. None:
+        no average.
     scoring : str, callable or None, default=None
-        The score of validation rows. None: the accuracy of a classifier, R² of a regressor; 'loss': minus the loss; another name: a
-        scorer of scikit-learn's; a callable: ``scoring(estimator, X, y)``, with ``sample_weight`` if there are weights.
+        Score of the validation rows. None: accuracy for a classifier, R² for a regressor. 'loss': the negative loss. Another
+        string: the name of a scikit-learn scorer. A callable: ``scoring(estimator, X, y)``, with ``sample_weight`` if there are
+        weights.
     max_time : float or None, default=None
-        After this many seconds training stops, at the end of an epoch, or with 'lbfgs' of an iteration.
+        Seconds after which training stops, at the end of the present epoch, or of the present iteration with 'lbfgs'. None: no
+        limit.
     class_weight : dict, list of dict, 'balanced' or None, default=None
-        Factors of ``sample_weight``: a dict from labels to weights, for several labels a list with a dict for each; 'balanced' is
-        ``n_samples / (n_classes * rows of the class)``. Validation rows that are given have only their own weights.
+        Weights of the classes, which multiply ``sample_weight``: a dict from class label to weight, or with several labels a list
+        with one dict for each label. 'balanced': ``n_samples / (n_classes * rows of the class)``. Validation rows given to `fit`
+        are weighted by ``sample_weight_val`` only.
     label_smoothing : float, default=0.0
-        With e, in [0, 1), the target probabilities y in training are ``(1 - e) y + e / K``; K is the number of classes, 2 for two
-        classes and for each of several labels.
+        Smoothing e, in [0, 1): training uses the target probabilities ``(1 - e) y + e / K`` in place of y. K is the number of
+        classes, and 2 for each label if there are several.
     precision : {'bfloat16'} or None, default=None
-        'bfloat16' trains in float32, whatever the dtype of X, and allows the layers' products to read numbers rounded to bfloat16:
-        up to 1.8 times as fast where the processor has the instructions, as ``fastprop info`` says. Sums, weights, optimizer, norms
-        and losses stay float32, and so do predictions and ``validation_scores_``. It is an allowance: networks that are no faster
-        so are trained in float32. Not with 'lbfgs'.
+        'bfloat16' trains in float32, whatever the dtype of X, and permits the matrix products of the layers to round their inputs
+        to bfloat16. This makes training up to 1.8 times as fast if the processor has the instructions, which ``fastprop info``
+        shows. Sums, weights, optimizer state, norms, losses, predictions and ``validation_scores_`` stay in float32. Networks that
+        would not gain from bfloat16 are trained in float32. Not for 'lbfgs'.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
         The class labels, sorted.
     coefs_ : list of ndarray
-        The layers' weights, of shape (n_in, n_out). What is assigned to them counts from the next call on.
+        Weights of each layer, of shape (n_in, n_out). Weights that you assign are used from the next call on.
     intercepts_ : list of ndarray
-        The layers' biases, of shape (n_out,). What is assigned to them counts from the next call on.
+        Biases of each layer, of shape (n_out,). Biases that you assign are used from the next call on.
     loss_ : float
-        The loss of the last epoch, in nats.
+        Loss of the last epoch, in nats.
     best_loss_ : float or None
-        The lowest loss of all epochs; None under early stopping.
+        Lowest loss of all epochs; None with early stopping.
     loss_curve_ : list of float
-        The loss of each epoch; not with solver 'lbfgs'.
+        Loss of each epoch. Not with 'lbfgs'.
     validation_scores_ : list of float or None
-        The score of the validation rows after each epoch; None where there are no such rows. Higher is better.
+        Score of the validation rows after each epoch; higher is better. None if there are no validation rows.
     best_validation_score_ : float or None
-        The highest of these.
+        Highest score in ``validation_scores_``. None if there are no validation rows.
     validation_loss_curve_ : list of float
-        The mean loss of the validation rows after each epoch, without penalty and smoothing. Only where there are such rows.
+        Mean loss of the validation rows after each epoch, without penalty and smoothing. Only if there are validation rows.
     best_iter_ : int
-        The epoch with the best validation score: its place in ``validation_scores_``, from 1. Only where there are such rows.
+        Epoch with the best validation score, as its position in ``validation_scores_``, counted from 1. Only if there are
+        validation rows.
     learning_rate_curve_ : list of float
-        The learning rate of the last step of each epoch. Only where it changes.
+        Learning rate of the last step of each epoch. Only if the learning rate changes.
     norm_weights_, norm_biases_ : list of ndarray
-        Scale and shift of each hidden layer's norm, of shape (n_units,), with ``normalization``.
+        Scale and shift of each hidden layer's norm, of shape (n_units,). Only with ``normalization``.
     running_means_, running_vars_ : list of ndarray
-        The running statistics of each batch norm, of shape (n_units,).
+        Running statistics of each batch norm, of shape (n_units,). Only with batch norm.
     t_ : int
         Number of samples that the optimizer has seen.
     n_iter_ : int
-        Number of epochs, or with 'lbfgs' iterations.
+        Number of epochs, or of iterations with 'lbfgs'.
     n_layers_ : int
-        Number of layers, the inputs included.
+        Number of layers, including the input layer.
     n_outputs_ : int
-        Number of units of the last layer.
+        Number of units in the last layer.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
-        Names of the columns, where X had names.
+        Names of the columns, if those of X were all strings.
     out_activation_ : {'softmax', 'logistic'}
-        What turns the last layer's logits into outputs.
+        Activation of the last layer.
 
     Examples
     --------
@@ -249,17 +263,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
-            The rows to train on. They are trained on in float32 if they have this dtype, else in float64.
+            The training rows. Training uses float32 if X has this dtype, else float64.
         y : array-like, shape (n_samples,), or array-like or sparse matrix, shape (n_samples, n_labels)
-            Class labels of any kind that sorts, or 0 and 1 for each of several labels.
+            Class labels of any type that can be sorted, or for several labels a column of 0 and 1 for each.
         sample_weight : array-like, shape (n_samples,), optional
-            The loss of each row is multiplied by its weight. A mini-batch whose weights sum to zero is skipped.
+            Weights of the rows, which multiply their losses. A mini-batch with a total weight of zero is skipped.
         X_val : array-like or sparse matrix, shape (n_val, n_features), optional
-            Validation rows. Under early stopping they take the place of the held-out rows; without it they are only recorded.
+            Validation rows. With early stopping they replace the held-out rows; otherwise their losses and scores are only
+            recorded.
         y_val : array-like, shape (n_val,) or (n_val, n_labels), optional
-            Their labels, as y; needed with X_val.
+            Labels of X_val, in the same form as y. Required with X_val.
         sample_weight_val : array-like, shape (n_val,), optional
-            Their weights.
+            Weights of the rows of X_val.
 
         Returns
         -------
@@ -268,9 +283,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Raises
         ------
-        ValueError
-            If a parameter or an argument is not as described, parameters do not go together, or the weights are not finite in the
-            end.
+        TypeError, ValueError
+            If a parameter or an argument is not as described, if parameters cannot be combined, or if the trained weights are not
+            finite.
         """
         with self._validating(X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val):
             return self._fit(X, y, sample_weight=sample_weight, incremental=False)
@@ -285,25 +300,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y_val: MatrixLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Train on rows that come in chunks, of which only one need be in memory: `fit` for data that do not fit into it.
+        """Train on rows that are read in chunks: `fit` for data that do not fit into memory.
 
-        The source is read once to look at all rows, and then once for each epoch. An epoch has the rows of a chunk in a new order,
-        and the chunks too if the source is a sequence; a mini-batch may have rows of two chunks. The stopping rule, the schedules
-        and ``warm_start`` are those of `fit`, and one chunk with all rows gives the bits of `fit`.
+        The source is read once to inspect all rows, and then once for each epoch. Each epoch shuffles the rows within a chunk and,
+        if the source is a sequence, the order of the chunks; a mini-batch may have rows of several chunks. The stopping rule, the
+        schedules and ``warm_start`` work as in `fit`, and a single chunk with all rows gives exactly the result of `fit`.
 
         Parameters
         ----------
         source : sequence, iterable, or callable without arguments that returns an iterator
-            Gives the chunks ``(X, y)`` or ``(X, y, sample_weight)``, each as `fit` takes them, the same rows each time. Not a
-            generator, which can be read only once: pass the function that makes it. A chunk without rows is skipped.
+            The chunks ``(X, y)`` or ``(X, y, sample_weight)``, in the form that `fit` takes, with the same rows each time. A
+            generator is not accepted, as it can be read only once: pass the function that makes it. A chunk without rows is
+            skipped.
         classes : array-like, shape (n_classes,), optional
-            All classes there are; by default those in the source.
+            All classes that exist; by default those in the source.
         X_val : array-like or sparse matrix, shape (n_val, n_features), optional
-            Validation rows. Early stopping needs them, as no rows are held out here; without it they are only recorded.
+            Validation rows. Required for early stopping, as no rows are held out here; otherwise their losses and scores are only
+            recorded.
         y_val : array-like, shape (n_val,) or (n_val, n_labels), optional
-            Their labels, as y in `fit`; needed with X_val.
+            Labels of X_val, in the form of y in `fit`. Required with X_val.
         sample_weight_val : array-like, shape (n_val,), optional
-            Their weights.
+            Weights of the rows of X_val.
 
         Returns
         -------
@@ -313,14 +330,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         TypeError, ValueError
-            If the source, a chunk of it or another argument is not as described, chunks do not go together, or the source gives
-            another number of rows than at first. What the source raises is passed on. After an error in an epoch the estimator has
-            the weights of the last mini-batch and the history of the epochs before; with ``warm_start`` it can go on from there.
+            If the source, one of its chunks or another argument is not as described, if chunks do not match each other, or if the
+            number of rows changes between two readings. Exceptions from the source are passed on. After an error during an epoch,
+            the estimator has the weights after the last mini-batch and the history of the complete epochs; with ``warm_start`` it
+            can continue from there.
 
         Notes
         -----
-        Rows that are sorted, by class or by time, train badly in chunks: mix them when they are stored. If any chunk has weights,
-        the rows of those without count once.
+        Training in chunks works badly if the rows are sorted, for instance by class or by time: shuffle them when you store them.
+        If any chunk has weights, the rows of chunks without weights have weight 1.
 
         Examples
         --------
@@ -342,20 +360,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> Self:
-        """Train for one epoch, going on from the present weights and optimizer state.
+        """Train for one epoch, starting from the present weights and optimizer state.
 
-        Only for solver 'sgd' or 'adam'.
+        Not available for solver 'lbfgs'.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
-            The rows to train on.
+            The training rows.
         y : array-like, shape (n_samples,), or array-like or sparse matrix, shape (n_samples, n_labels)
             As in `fit`.
         sample_weight : array-like, shape (n_samples,), optional
             As in `fit`.
         classes : array-like, shape (n_classes,), optional
-            All classes there will ever be; needed in the first call.
+            All classes that y may have in any call. Required in the first call.
 
         Returns
         -------
@@ -365,13 +383,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If y has a class that is not in ``classes``, these are missing in the first call, ``early_stopping`` is set, or
-            ``class_weight`` is 'balanced'.
+            If y has a class that is not in ``classes``, if ``classes`` is missing in the first call, if ``early_stopping`` is set,
+            or if ``class_weight`` is 'balanced'.
 
         Notes
         -----
-        An integer ``random_state`` seeds every call again, as in scikit-learn: all calls after the first then shuffle the rows in
-        the same way. Pass a ``RandomState`` for other permutations.
+        An integer ``random_state`` seeds every call anew, as in scikit-learn, so all calls after the first shuffle the rows in the
+        same way. Pass a ``RandomState`` for different permutations.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
@@ -386,7 +404,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Predict the most probable class of each row, or which labels it has.
+        """Predict the most probable class of each row, or the set of its labels.
 
         Parameters
         ----------
@@ -396,14 +414,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray, shape (n_samples,), or ndarray or sparse matrix, shape (n_samples, n_labels)
-            Class labels; for several labels 0 and 1, int64, and sparse if y was in `fit`.
+            Class labels; for several labels, a column of 0 and 1 for each, in int64, sparse if y was sparse in `fit`.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X does not have the columns that `fit` had, or holds NaN or infinity.
+            If X does not have the columns seen in `fit`, or if it contains NaN or infinity.
         """
         outputs = self._outputs(X)
         return decode(self._label_binarizer, decide(self._label_binarizer, outputs))
@@ -419,15 +437,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray, shape (n_samples, n_classes) or (n_samples, n_labels)
-            Float32 if X and the weights are, else float64. The columns are in the order of ``classes_``. Rows sum to 1 unless there
-            are several labels, which have independent probabilities.
+            Probabilities, in float32 if X and the weights are, else in float64. The columns are in the order of ``classes_``. Each
+            row sums to 1; but the probabilities of several labels are independent.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X does not have the columns that `fit` had, or holds NaN or infinity.
+            If X does not have the columns seen in `fit`, or if it contains NaN or infinity.
         """
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
@@ -443,14 +461,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray, shape (n_samples, n_classes) or (n_samples, n_labels)
-            The natural logarithm of what `predict_proba` returns; -inf where a probability is rounded to 0.
+            Natural logarithm of the result of `predict_proba`; -inf where a probability is rounded to 0.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X does not have the columns that `fit` had, or holds NaN or infinity.
+            If X does not have the columns seen in `fit`, or if it contains NaN or infinity.
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
