@@ -71,7 +71,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
     warm_start: bool
     precision: Precision
 
-    # Only once fitted; described in the estimators' docstrings.
+    # Set by `fit`; described in the estimators' docstrings.
     members_: list[Network]
     encoders_: list[TabularEncoder]
     member_weights_: Floats
@@ -106,19 +106,20 @@ class BaseTabular(CallbackMixin, BaseEstimator):
 
     @classmethod
     def from_preset(cls, name: Literal["fast", "accurate"], **parameters: Any) -> Self:
-        """Make an estimator for a purpose.
+        """Make an estimator with the parameters of a preset.
 
         Parameters
         ----------
         name : {'fast', 'accurate'}
-            'fast' is 16 epochs of two hidden layers, at half to three quarters of the time; 'accurate' has the defaults.
+            'fast' trains two hidden layers for 16 epochs, in half to three quarters of the time. 'accurate' has the default
+            parameters.
         **parameters
-            Parameters of the estimator, which take the place of the preset's.
+            Parameters of the estimator, which override those of the preset.
 
         Returns
         -------
         TabularClassifier or TabularRegressor
-            Not fitted.
+            An estimator that is not fitted.
         """
         if name not in recipe.PRESETS:
             raise ValueError(f"name must be one of {list(recipe.PRESETS)}; got {name!r}")
@@ -128,15 +129,15 @@ class BaseTabular(CallbackMixin, BaseEstimator):
 
     @abstractmethod
     def _checked_targets(self, y):
-        """y, shape (n,) or (n, n_outputs), checked and in its own values."""
+        """y, shape (n,) or (n, n_outputs), checked; its values are unchanged."""
 
     @abstractmethod
     def _learn_targets(self, y, sample_weight, reset):
-        """Set what turns checked y into the network's targets; without ``reset``, fail where it is of another kind."""
+        """Set the attributes that turn checked y into the network's targets; without ``reset``, fail if y is of another kind."""
 
     @abstractmethod
     def _checked_validation_targets(self, y):
-        """The same as `_checked_targets` for y_val, once y was learnt."""
+        """Like `_checked_targets`, for y_val, after `_learn_targets`."""
 
     @abstractmethod
     def _network_targets(self, y):
@@ -147,7 +148,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         """A network with its loss; ``sizes`` are without the outputs."""
 
     def _classes_of_rows(self, y):
-        """Numbers of classes that each member's validation rows have in proportion, or None."""
+        """The class of each row, as a number, if validation rows are to have the classes in proportion; else None."""
         return None
 
     def _weights_of_rows(self, y, sample_weight):
@@ -178,7 +179,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return self
 
     def _check_parameters(self):
-        """Fail where scikit-learn's validation of single parameters does not see what is wrong."""
+        """Fail for errors that scikit-learn's validation of single parameters does not find."""
         self._hidden_layer_sizes()
         if self.scoring != "loss":
             check_scoring(self, self.scoring)
@@ -244,7 +245,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
             self.members_ = self._refitted(rows, data, training, seeds, left) or networks
 
     def _store(self, members):
-        """Set what says how far the members' training is."""
+        """Set the attributes that record the members' training."""
         self.loss_curves_ = [list(member.losses) for member in members]
         self.best_iters_, self.n_iter_ = [member.best_epoch for member in members], max(member.n_epochs for member in members)
         vars(self).pop("validation_loss_curves_", None)
@@ -253,7 +254,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         self.member_weights_ = weights_of_members([min(member.validation_losses, default=1.0) for member in members])
 
     def _refitted(self, rows, data, training, seeds, time_limit):
-        """Networks trained on all rows, each for as many epochs as its best one; None if there was not the time for it."""
+        """Networks trained on all rows, each for as many epochs as its best one; None if the time did not suffice."""
         if time_limit is not None and time_limit <= 0:
             return None
         networks, every = self._networks(rows, seeds, False), rows_with_weight(rows)
@@ -294,11 +295,11 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         )
 
     def _view(self, views, member):
-        """What of each encoder a member has, of those of all encoders."""
+        """What belongs to a member, given a list with an element for each encoder."""
         return views[member % len(views)]
 
     def _data_of_members(self, networks, rows) -> list[TrainingSet]:
-        """The data of each member, the same for those of one encoder."""
+        """The data of each member. Members with the same encoder share them."""
         made = [self._data(network, x, rows.y, rows.sample_weight) for network, x in zip(networks, rows.x, strict=False)]
         return [self._view(made, member) for member in range(self.n_members)]
 
@@ -307,7 +308,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return network.training_set(x, self._network_targets(y), weights)
 
     def _rows_of_members(self, networks, rows, validation, random_state):
-        """For each member (the rows to train on, those to validate on or None, the score that takes the place of their loss)."""
+        """For each member: (training rows, validation rows or None, the score that replaces the validation loss or None)."""
         every, n_members = rows_with_weight(rows), self.n_members
         if validation is None and not self.early_stopping:
             return [(every, None, None)] * n_members
@@ -348,7 +349,7 @@ class BaseTabular(CallbackMixin, BaseEstimator):
         return score
 
     def _alone(self, network, view):
-        """A fitted copy with one network, to be judged."""
+        """A fitted copy with one network alone, to compute its score."""
         alone = copy.copy(self)
         alone.members_, alone.encoders_, alone.member_weights_ = [network], [self.encoders_[view]], np.ones(1)
         return alone

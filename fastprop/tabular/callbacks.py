@@ -6,10 +6,10 @@ from ..estimators.callbacks import FitObserver
 
 
 class MembersObserver(FitObserver):
-    """Of `BaseTabular`: a subtask is an epoch of all members. That they train again for ``refit`` is none."""
+    """For `BaseTabular`: a subtask is an epoch of all members. Training again for ``refit`` is not a subtask."""
 
     def watch(self, members):
-        """Say what is trained."""
+        """Set the members that are trained."""
         self._members = members
 
     def _store(self, loss):

@@ -30,91 +30,94 @@ from .targets import require_no_gaps
 class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classification of tables with numbers, categories, dates and gaps by an ensemble of small networks.
 
-    Columns are encoded by `preprocessing.TabularEncoder`. Each member is a network that learns to minimise the cross-entropy with
-    AdamW, and keeps a moving average of its weights as it was after the best epoch; probabilities are the mean of the members'.
-    For the names and meanings that both have, see `sklearn.ensemble.HistGradientBoostingClassifier`.
+    Columns are encoded by `preprocessing.TabularEncoder`. Each member is a network that minimises the cross-entropy with AdamW and
+    keeps the moving average of its weights after the best epoch. The probabilities are the mean of the members' probabilities.
+    Names and meanings of parameters follow `sklearn.ensemble.HistGradientBoostingClassifier` where they apply.
 
     Parameters
     ----------
     n_members : int, default=8
-        Number of networks. Their outputs are averaged, those of networks with a low validation loss with more weight.
+        Number of networks. Their outputs are averaged; networks with a lower validation loss have more weight.
     hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
-        Number of units of each hidden layer, with SiLU.
+        Number of units in each hidden layer. The activation is SiLU.
     categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
-        Which columns are categorical: a mask, indices or names. 'from_dtype': in frames those with a dtype of categories, strings,
-        booleans or objects that are not numbers; in arrays none. None: no column.
+        Which columns are categorical: a mask, indices or names. 'from_dtype': in a frame, columns with a dtype of categories,
+        strings, booleans, or objects that are not numbers; in an array, none. None: no column.
     numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
-        What numbers become, see `preprocessing.TabularEncoder`.
+        How numbers are encoded; see `preprocessing.TabularEncoder`.
     n_bins : int or sequence of int, default=(4, 8, 32, 64)
-        Number of quantiles for the edges of the piecewise linear encoding's bins. Of several numbers the members have the first,
-        the second, ... in turn: which is best depends on the table, and members that differ are better together. With more than
-        100,000 rows all have the largest.
+        Number of bins between quantiles in the piecewise linear encoding. If there are several numbers, the members take them in
+        turn: which number is best depends on the table, and members that differ are better together. With more than 100,000 rows,
+        all members take the largest number.
     min_frequency : int, default=10
-        A category with fewer rows is a rare one; rare ones are one category.
+        Categories with fewer rows are rare. All rare ones are merged into one category.
     max_iter : int, default=64
-        Number of epochs, over which the learning rate falls to 0. With early stopping most trainings end before.
+        Number of epochs, over which the learning rate falls to 0. With early stopping, training mostly ends sooner.
     batch_size : int or 'auto', default='auto'
-        Number of rows in a mini-batch. 'auto' is 128, and n_samples / 8 of fewer than 1,024 rows, at least 16.
+        Number of rows in a mini-batch. 'auto' is 128; with fewer than 1,024 rows it is n_samples / 8, but at least 16.
     learning_rate_init : float or 'auto', default='auto'
-        The highest learning rate. 'auto' is 0.01.
+        Highest learning rate. 'auto' is 0.01.
     weight_decay : float, default=0.1
-        Decoupled weight decay, as in AdamW, of all weights but the biases.
+        Decoupled weight decay, as in AdamW, of all weights except the biases.
     dropout : float, default=0.0
-        Rate of dropout behind each hidden layer, in [0, 1).
+        Dropout probability after each hidden layer, in [0, 1).
     label_smoothing : float, default=0.0
-        In [0, 1): the share of each row's target that is spread evenly over all classes.
+        Fraction of each row's target, in [0, 1), that is spread evenly over all classes.
     class_weight : dict, 'balanced' or None, default=None
-        Factors of the loss of each class's rows. 'balanced': n_samples / (n_classes * number of rows of the class). Rows of
-        X_val do not have them.
+        Weights of the classes, which multiply the losses of their rows. 'balanced': n_samples / (n_classes * number of rows of the
+        class). They do not apply to rows of X_val.
     loss : {'log_loss'}, default='log_loss'
         The cross-entropy.
     scoring : 'loss', str or callable, default='loss'
-        What chooses a member's best epoch on the validation rows: the loss, the name of one of scikit-learn's scorers, or a
+        How a member's best epoch is chosen on the validation rows: by the loss, by the scikit-learn scorer of this name, or by a
         function of (estimator, X, y), where the estimator has this member alone and X is encoded.
     validation_fraction : float, default=0.2
-        The share of the rows that each member holds out, if no X_val is given. Members hold out different ones, so that all rows
-        are learnt from; with more than 100,000 rows all hold out the same, at most 50,000.
+        Fraction of the rows that each member holds out if no X_val is given. Members hold out different rows, so that every row is
+        used for training; but with more than 100,000 rows, all hold out the same ones, at most 50,000.
     early_stopping : bool, default=True
-        Whether each member keeps the weights of its best epoch and stops 6 epochs after it. False: the weights of the last one.
+        Whether each member stops 6 epochs after its best epoch and keeps the weights of that epoch. If False, it keeps the weights
+        of the last epoch.
     refit : bool, default=False
-        Whether to train again, on all rows, each member for as many epochs as its best one. Only with early stopping.
+        Whether to train each member again on all rows, up to the number of its best epoch. Only with early stopping.
     max_time : float or None, default=None
-        After this many seconds no further epoch begins.
+        Seconds after which no further epoch begins. None: no limit.
     n_jobs : int or None, default=None
-        Number of threads. None or -1: all cores. No result of a fit depends on it.
+        Number of threads. None or -1: all cores. The result of a fit does not depend on it.
     random_state : int, RandomState or None, default=None
-        Decides initial weights, held-out rows and the order of rows.
+        Seed or generator for initial weights, held-out rows, the order of rows and dropout.
     verbose : int, default=0
         Whether to show a progress bar.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last one. Encoding and, in regression, scale then stay as they are.
+        Whether `fit` continues from the weights of the last fit. The encoding and, in regression, the scale of the targets then
+        stay the same.
     precision : {'bfloat16'} or None, default=None
-        'bfloat16' allows the products of all layers but the first to read numbers rounded to bfloat16: faster where the processor
-        has the instructions, as ``fastprop info`` says. Sums, weights, optimizer and losses stay float32, and so do predictions. It
-        is an allowance: networks that are no faster so are trained in float32.
+        'bfloat16' permits the matrix products of all layers except the first to round their inputs to bfloat16, which is faster if
+        the processor has the instructions, as ``fastprop info`` shows. Sums, weights, optimizer state, losses and predictions stay
+        in float32. Networks that would not gain from bfloat16 are trained in float32.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
-        The classes.
+        The class labels.
     members_ : list of Network
-        The networks. Member i takes what encoder ``encoders_[i % len(encoders_)]`` gives: ``encode(X)``, or ``transform(X)``.
+        The networks. Member i takes the rows that encoder ``encoders_[i % len(encoders_)]`` returns, from ``encode(X)`` or
+        ``transform(X)``.
     member_weights_ : ndarray, shape (n_members,)
-        The weight of each member in the mean: its lowest validation loss to the power -4, over the sum of these numbers.
+        Weight of each member in the mean: its lowest validation loss to the power -4, divided by the sum of these numbers.
     encoders_ : list of TabularEncoder
-        What makes rows of the table's columns, for each number of bins.
+        Encoders of the table's columns, one for each number of bins.
     loss_curves_ : list of list of float
-        For each member the mean loss of each epoch.
+        Mean loss of each epoch, for each member.
     validation_loss_curves_ : list of list of float
-        For each member the loss of the validation rows after each epoch; only there where there were any.
+        Loss of the validation rows after each epoch, for each member. Only if there are validation rows.
     best_iters_ : list of int
-        For each member the number of its best epoch, counted from 1.
+        Number of each member's best epoch, counted from 1.
     n_iter_ : int
-        The most epochs that a member was trained for.
+        Largest number of epochs that a member was trained for.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
-        Their names, if all are strings. By them the columns of later frames are found, in whatever order.
+        Names of the columns, if all are strings. The columns of later frames are found by name, in any order.
 
     Examples
     --------
@@ -205,22 +208,22 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Learn from a table.
+        """Train on a table.
 
         Parameters
         ----------
         X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
-            The rows to learn from. None, NaN, NaT and NA are missing.
+            The training rows. None, NaN, NaT and NA are missing values.
         y : array-like, shape (n_samples,)
-            Class labels of any kind that sorts.
+            Class labels of any type that can be sorted.
         sample_weight : array-like, shape (n_samples,), optional
-            The loss of each row is multiplied by its weight. Rows of weight 0 are neither trained on nor held out.
+            Weights of the rows, which multiply their losses. Rows with weight 0 are neither trained on nor held out.
         X_val : like X, shape (n_val, n_features), optional
-            Rows for validation, with early stopping alone. No member then holds out rows of X.
+            Validation rows. Only with early stopping. Members then hold out no rows of X.
         y_val : array-like, optional
-            Their targets, as y; needed with X_val.
+            Targets of X_val, in the same form as y. Required with X_val.
         sample_weight_val : array-like, shape (n_val,), optional
-            Their weights.
+            Weights of the rows of X_val.
 
         Returns
         -------
@@ -230,7 +233,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Raises
         ------
         ValueError
-            If a parameter or an argument is not as described; nothing was changed then.
+            If a parameter or an argument is not as described. The estimator is then unchanged.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
@@ -252,7 +255,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X has other columns than in `fit`, or a column holds other things, numbers where there were strings for example.
+            If X has other columns than in `fit`, or if a column holds values of another kind, for example numbers instead of
+            strings.
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]

@@ -14,10 +14,10 @@ from . import recipe
 def held_out_rows(
     n_rows: int, fraction: float, n_members: int, classes: Integers | None, rotates: bool, random_state: np.random.RandomState
 ) -> list[NDArray[np.intp]]:
-    """The rows that each member holds out, a share ``fraction`` of all, with each class in proportion.
+    """The rows that each member holds out, a fraction ``fraction`` of all, with each class in proportion.
 
-    If it ``rotates``, each member holds out the next rows of one order, so that every row is learnt from by most members. Otherwise
-    all hold out the same ones, at most `recipe.MOST_HELD_OUT`.
+    If ``rotates`` is true, each member holds out the next rows of one order, so that most members train on any given row.
+    Otherwise all hold out the same ones, at most `recipe.MOST_HELD_OUT`.
     """
     n_held_out = math.ceil(n_rows * fraction)
     if not 1 <= n_held_out < n_rows:
@@ -35,7 +35,7 @@ def held_out_rows(
 
 
 def _places(classes):
-    """Where each row goes between 0 and 1 so that the rows of each class are evenly spread."""
+    """A position between 0 and 1 for each row, so that the rows of each class are evenly spread."""
     places, by_class = np.empty(len(classes)), np.argsort(classes, kind="stable")
     for rows in np.split(by_class, np.flatnonzero(np.diff(classes[by_class])) + 1):
         places[rows] = (np.arange(len(rows)) + 0.5) / len(rows)

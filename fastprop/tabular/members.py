@@ -25,8 +25,8 @@ from . import recipe
 class Training:
     """How each member is trained.
 
-    The learning rate rises over the first share ``warmup`` of ``max_iter`` epochs, then falls like a cosine to 0. Training ends
-    after ``patience`` epochs that were not better on the validation rows.
+    The learning rate rises over the first fraction ``warmup`` of ``max_iter`` epochs, then falls to 0 like a cosine. Training ends
+    after ``patience`` epochs in a row that were not better on the validation rows.
     """
 
     max_iter: int
@@ -43,7 +43,7 @@ class Training:
 
 
 class Orders:
-    """The order of some rows in each epoch. The last one is kept for members that share it."""
+    """The order of some rows in each epoch. The last order is kept for members that share it."""
 
     def __init__(self, rows: Integers, random_state: np.random.RandomState) -> None:
         self.n_rows, self._next = len(rows), loop.shuffled_orders(rows, random_state)
@@ -57,24 +57,24 @@ class Orders:
 
 
 class Member:
-    """A network in training: its best parameters so far are the averaged ones after its best epoch.
+    """A network in training. Its best parameters so far are the averaged ones after its best epoch.
 
     Parameters
     ----------
     network : Network
         Trained in place.
     data : TrainingSet
-        Rows that members may share.
+        The rows; members may share them.
     orders : Orders
         The rows to train on; members may share them.
     validation : TrainingSet or None
-        The rows that choose the best epoch; without any it is the last one.
+        The rows on which the best epoch is chosen. Without any, the last epoch is the best.
     score : function of Network, or None
-        What takes the place of the validation loss; higher is better.
+        A score that replaces the validation loss; higher is better.
     training : Training
         How to train.
     random_state : RandomState
-        What seeds dropout.
+        Draws the seeds of dropout.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Member:
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs it was trained for."""
+        """The number of epochs that it was trained for."""
         return len(self.losses)
 
     @property
     def goes_on(self) -> bool:
-        """Whether another epoch may make it better."""
+        """Whether training should continue: another epoch may be better."""
         return self._validation is None or self.n_epochs - self.best_epoch < self._training.patience
 
     def parts_of_epoch(self) -> list[tuple[TrainingCalls, tuple[NDArray[Any], ...]]]:
@@ -131,7 +131,7 @@ class Member:
         return parts
 
     def epoch_ends(self, parts: Sequence[tuple[Any, tuple[NDArray[Any], ...]]]) -> None:
-        """Take note of an epoch, if all parts of it were run."""
+        """Record an epoch, if all its parts were run."""
         if self._optimizer.t < (self.n_epochs + 1) * self._n_steps:
             return
         validation_loss = float(self._validation_loss[0])
@@ -158,7 +158,7 @@ class Member:
 
 
 def orders_of_members(rows: Sequence[Integers], seeds: Integers) -> list[Orders]:
-    """The orders of each member's rows; of very many rows all members have the same, which takes less memory."""
+    """The orders of each member's rows; with very many rows all members share one, which takes less memory."""
     if len(rows[0]) > recipe.ROWS_OF_ONE_VIEW:
         return [Orders(rows[0], np.random.RandomState(seeds[0]))] * len(seeds)
     return [Orders(own, np.random.RandomState(seed)) for own, seed in zip(rows, seeds, strict=True)]
@@ -173,28 +173,28 @@ def train(
     observer: loop.Observer | None = None,
     time_limit: float | None = None,
 ) -> Literal["finished", "stopped", "interrupted"]:
-    """Train members, each for so many epochs at most, an epoch of all of them in one compiled call or a few.
+    """Train members, each for at most a given number of epochs; an epoch of all of them takes one compiled call or a few.
 
     Parameters
     ----------
     members : sequence of Member
         No two share a network.
     n_epochs : sequence of int
-        The most epochs of each.
+        Maximum number of epochs for each.
     n_threads : int
-        How many members train at a time. No result depends on it.
+        Number of members that train at the same time. The results do not depend on it.
     epoch_ends : function
         Called after each epoch.
     observer : Observer, optional
         Called around each epoch; may stop the training.
     time_limit : float, optional
-        After this many seconds no further epoch begins; the first one does.
+        Seconds after which no further epoch begins. The first epoch always runs.
 
     Returns
     -------
     {'finished', 'stopped', 'interrupted'}
-        'finished' if no member had another epoch to train for, 'interrupted' after Ctrl-C. The members then are as after the last
-        whole epoch.
+        'finished' if every member was trained to its end, 'stopped' by the observer or the time limit, 'interrupted' by Ctrl-C.
+        The members are as they were after the last complete epoch.
     """
     end = math.inf if time_limit is None else time.monotonic() + time_limit
     try:

@@ -1,4 +1,4 @@
-"""Rows of a table as the networks take them, and their weights."""
+"""Rows of a table in the form that the networks take, and their weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Rows(NamedTuple):
 
 
 def rows_with_weight(rows: Rows) -> NDArray[np.intp]:
-    """The numbers of the rows to learn from: one without weight is neither trained on nor held out."""
+    """The indices of the rows that count: a row with weight 0 is neither trained on nor held out."""
     return np.arange(len(rows.y)) if rows.sample_weight is None else np.flatnonzero(rows.sample_weight)
 
 
 def some_dimensions(y):
-    """y, if it is no single number or None."""
+    """y; an error if it is a single number or None."""
     if y is None or np.isscalar(y) or getattr(y, "ndim", 1) == 0:
         raise ValueError("y should be a 1d array, got an array of shape () instead.")
     return y
@@ -42,5 +42,5 @@ def weights_of_members(losses: ArrayLike) -> Floats:
 
 
 def with_a_column(rows):
-    """The rows, or where they have no values one of zeros, as a network has at least one input."""
+    """The rows; if they have no columns, with a column of zeros, as a network has at least one input."""
     return rows if rows.shape[1] else EncodedRows(np.zeros((len(rows), 1), rows.dtype), columns_of(["plain"], [1]))

@@ -10,14 +10,14 @@ import numpy as np
 
 from ..annotations import ArrayLike, Floats
 
-# What the networks learn is not farther from 0, so that no square of it overflows in float32.
+# Bound of the networks' targets, so that their squares do not overflow in float32.
 FARTHEST = 1e9
-# What must be positive is not less, or it would be 0 in float32.
+# The least value of targets that must be positive; smaller ones would be 0 in float32.
 LEAST = 1e-30
 
 
 def require_no_gaps(y: ArrayLike) -> None:
-    """Refuse targets of which some are missing: None, NaN, or the NA and NaT of pandas."""
+    """Raise an error if targets are missing: None, NaN, or pandas' NA and NaT."""
     values = _as_given(y)
     if values.dtype.kind not in "fO":
         return
@@ -59,16 +59,16 @@ def _is_gap(value):
 
 
 def near_one(sample_weight: Floats) -> Floats:
-    """Weights, of which the proportions alone count, divided by a power of two that makes the largest fit into float32."""
+    """Weights, divided by a power of two so that the largest fits into float32; only their proportions count."""
     exponent = np.frexp(np.abs(sample_weight).max())[1]
     return np.ldexp(sample_weight, -exponent)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """y = size * (location + deviation * t) of each output, where the networks learn t; and the range of y in training data.
+    """y = size * (location + deviation * t) for each output, where the networks learn t; and the range of y in training data.
 
-    ``size`` is the largest number. Beside it all others are at most 1, so that nothing overflows or is rounded to 0.
+    ``size`` is the largest magnitude in y. Divided by it, all numbers are at most 1, so that nothing overflows or is rounded to 0.
     """
 
     size: Floats
@@ -91,7 +91,7 @@ class Scale:
         if positive:
             return cls(size, np.zeros_like(size), np.where(mean > 0, mean, 1), lowest, highest)
         deviation = np.sqrt(np.average((relative - mean) ** 2, axis=0, weights=sample_weight))
-        # What is below the rounding errors of the mean is none.
+        # A deviation below the rounding errors of the mean counts as none.
         deviation[deviation < 1e-12] = 1
         return cls(size, mean, deviation, lowest, highest)
 
@@ -102,7 +102,7 @@ class Scale:
         return np.clip(targets, -FARTHEST, FARTHEST)
 
     def mean_and_std(self, outputs: Iterable[Floats], weights: Floats) -> tuple[Floats, Floats]:
-        """The weighted mean of y over several networks' t, each within the range of training data, and the standard deviation."""
+        """The weighted mean and standard deviation of y over several networks' t, each limited to the range of training data."""
         low, high = self.lowest / self.size, self.highest / self.size
         relative = np.stack([np.clip(self.location + self.deviation * t, low, high) for t in outputs])
         mean = np.average(relative, axis=0, weights=weights)
