@@ -1,4 +1,4 @@
-"""Looking at what training does: gradients checked, watched and traced, and displays in the manner of scikit-learn's."""
+"""Tools to look inside training: gradients checked, watched and traced, and displays in the style of scikit-learn."""
 
 from .activation_display import ActivationDisplay
 from .animation import TrainingAnimation

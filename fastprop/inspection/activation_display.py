@@ -89,19 +89,19 @@ class ActivationDisplay:
         name : str, optional
             For the legend; by default the activation's.
         line_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for both lines.
+            Passed to matplotlib's ``plot`` for both lines.
 
         Returns
         -------
         ActivationDisplay
-            What was drawn.
+            The new display.
 
         Raises
         ------
         ValueError
-            There is no activation of that name.
+            If there is no activation of that name.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         z = np.linspace(*limits, n_points)
         a, derivative = (_by_kernel if isinstance(activation, str) else value_and_derivative)(activation, z[:, None])
@@ -124,7 +124,7 @@ class ActivationDisplay:
         Returns
         -------
         ActivationDisplay
-            This one.
+            This display.
         """
         ax = axes_for(self, ax, WITH_LEGEND)
         name = self.name if name is None else name

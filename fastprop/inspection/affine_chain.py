@@ -1,6 +1,6 @@
-"""A module taken for a chain of layers ``a = f(x @ weight + bias)``, whose backward can be done here, right and with mistakes.
+"""A module as a chain of layers ``a = f(x @ weight + bias)``, whose backward is computed here, correctly and with mistakes.
 
-It is recognised by its output alone, so that it does not matter how a module of the user's own is written.
+It is recognised by its output alone, so it does not matter how a user's module is written.
 """
 
 from functools import partial
@@ -35,7 +35,7 @@ def same(some, others):
     return some.shape == others.shape and np.allclose(some, others, rtol=1e-9, atol=1e-12)
 
 
-# What is in place of f'(z) -> the name of the mistake, and its sentence
+# What takes the place of f'(z) -> the name of the mistake, and its sentence
 WRONG_PLACES = {
     "a": ("derivative at the wrong place", "has the activation's derivative at its output a: f'(a) in place of f'(z)"),
     "x": ("derivative at the wrong place", "has the activation's derivative at the layer's input x: f'(x) in place of f'(z)"),
@@ -51,11 +51,11 @@ class Chain:
     ----------
     x : ndarray, shape (n, n_in)
     weights, biases : list of ndarray or None
-        Of each layer, weights (n_in, n_out).
+        For each layer, weights of shape (n_in, n_out).
     functions : list of callable
         The activation of each layer.
     names : list of (str or None, str or None)
-        Of the parameters that are weight and bias of each layer.
+        Names of the parameters that are the weight and the bias of each layer.
     is_transposed : bool
         Whether the parameters are the transposes (n_out, n_in).
     """
@@ -69,7 +69,7 @@ class Chain:
             self.values.append(function(self.zs[-1]))
 
     def slope(self, layer, place):
-        """f'(z) of a layer, or what is there in its place; None where there is no such thing."""
+        """f'(z) of a layer, or what a mistake has in its place; None if that does not exist."""
         function, z, x, a = self.functions[layer], self.zs[layer], self.values[layer], self.values[layer + 1]
         if place == "none":
             return np.ones_like(z)
@@ -100,7 +100,7 @@ class Chain:
         return gradients | {"x": dout}
 
     def backwards(self, dout):
-        """Yield what a backward with one mistake gives, for each mistake: its name, a sentence, and the gradients by name."""
+        """Yield, for each mistake, its name, a sentence, and the gradients by name that a backward with it gives."""
         layers = range(len(self.functions))
         for chosen in [*([layer] for layer in layers), *([list(layers)] if len(layers) > 1 else [])]:
             for place, (name, sentence) in WRONG_PLACES.items():

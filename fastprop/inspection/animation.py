@@ -55,39 +55,41 @@ class TrainingAnimation:
     """Learning as a moving picture: a callback of ``fit`` that writes a GIF, or an HTML page that needs no other file.
 
     It is a callback of ``Module.fit``, and of the estimators' ``set_callbacks``. The file is written when the fit ends, also after
-    Ctrl-C and after an error, and again when a later fit goes on. Until then what the frames show is in memory, not their pixels.
-    A notebook shows it where it is the last expression of a cell.
+    Ctrl-C or an error, and again after a later fit that continues. Until then the data of the frames are in memory, not their
+    pixels. A notebook shows the animation if it is the last expression of a cell.
 
     Parameters
     ----------
     path : str or path
         The file; its name ends with '.gif' or '.html'.
     kind : {'boundary', 'weights', 'loss'}
-        The regions of the classes in the plane of two features; the weights of the first layer as images; the curves of the losses,
-        and of a score or metric on validation data if there is one.
+        'boundary': the regions of the classes in the plane of two features. 'weights': the weights of the first layer as images.
+        'loss': the curves of the losses, and of a score or metric on validation data if there is one.
     X : array-like, shape (n, 2), optional
-        The points of a boundary.
+        The points to draw, for 'boundary'.
     y : array-like, shape (n,) or (n, n_classes), optional
-        Their classes, or one-hot targets. For a model of `fastprop.nn` with several outputs class numbers.
+        Their classes, or one-hot targets. For a model of `fastprop.nn` with several outputs, class indices.
     every : int, default=1
-        A frame after every so many epochs, one from before the first epoch, where there are weights then, and one from the end.
+        Number of epochs between frames. There is also a frame from before the first epoch, if there are weights then, and one
+        from the end.
     fps : float, default=10.0
-        Frames in a second.
+        Frames per second.
     max_frames : int, default=50
-        When there are more, every second one is left out, and ``every`` is doubled: this bounds memory and file.
+        Maximum number of frames. When there are more, every second one is dropped and ``every`` is doubled. This bounds the memory
+        and the size of the file.
     threshold : float, default=0.0
-        For a model of `fastprop.nn` with one output: above it is the second class. 0 for logits, 0.5 for probabilities.
+        For a model of `fastprop.nn` with one output: outputs above it are the second class. 0 for logits, 0.5 for probabilities.
     image_shape : (int, int), optional
         Rows and columns of an image of weights; square by default.
     n_units : int, default=64
-        The most units whose weights are drawn.
+        Maximum number of units whose weights are drawn.
 
     Attributes
     ----------
     frames : list of (int, ndarray or None)
-        For every frame the number of epochs done, and the classes on a grid, or the weights.
+        For each frame, the number of epochs done, and the classes on a grid or the weights.
     history : dict
-        A list by epoch of everything that the fits recorded: 'loss', and so on.
+        A list with a value per epoch for everything that the fits recorded, such as 'loss'.
 
     Examples
     --------
@@ -190,9 +192,9 @@ class TrainingAnimation:
         estimator : MLPClassifier or MLPRegressor
             What is trained.
         context : CallbackContext
-            Of the epoch, or of the fit.
+            Context of the epoch, or of the fit.
         fitted_estimator : MLPClassifier or MLPRegressor, optional
-            With the weights of this moment.
+            The estimator with the present weights.
         """
         if context.task_name in ("epoch", "lbfgs-iter") and fitted_estimator is not None:
             scores = getattr(estimator, "validation_scores_", None)
@@ -262,7 +264,7 @@ class TrainingAnimation:
     # Pictures
 
     def save(self) -> None:
-        """Write the frames so far to the file; does nothing where there are none."""
+        """Write the frames so far to the file; does nothing if there are none."""
         if not self.frames:
             return
         if self.path.suffix == ".html":
@@ -303,7 +305,7 @@ class TrainingAnimation:
             canvas.draw()
             yield Image.fromarray(np.array(canvas.buffer_rgba())[..., :3])
 
-    # Each draws what all frames share, and returns a function that shows a frame.
+    # Each draws the parts that all frames share, and returns a function that shows a frame.
 
     def _draw_boundary(self, ax):
         from matplotlib.colors import ListedColormap

@@ -19,16 +19,17 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     """Gradient of one output of a fitted estimator with respect to its inputs, at each row of X.
 
     Outputs are those of ``predict_proba`` for a classifier and those of ``predict`` for a regressor. The gradient is exact, by
-    backpropagation. At a kink it is what training takes there, such as 0 for ReLU at 0.
+    backpropagation. At a kink it has the value that training uses there, such as 0 for ReLU at 0.
 
-    Of an estimator for tables, it is the gradient of the members' mean by the table's columns, through the encoding: for a number,
-    the derivative by its value, and 0 where it is missing. A category has no derivative. In its place is, to first order, how much
-    the output changes from the average category of training data to that of the row; 0 for one that the encoder leaves out.
+    For an estimator for tables, it is the gradient of the members' mean with respect to the table's columns, through the encoding.
+    For a number, it is the derivative with respect to its value, and 0 where it is missing. A category has no derivative; in its
+    place is, to first order, how much the output changes from the average category of the training data to the row's category,
+    and 0 for a category that the encoder leaves out.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
-        A fitted estimator, of a subclass or of scikit-learn's own class as well, or a pipeline that ends in one. In a pipeline, X
+        A fitted estimator, also of a subclass or of scikit-learn's own class, or a pipeline that ends in one. In a pipeline, X
         goes through the steps before the last one, and the gradient is with respect to the inputs of the last step.
     X : array-like, frame or sparse matrix, shape (n, n_features)
         Where to differentiate; the same forms as for `predict`.
@@ -44,9 +45,9 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     Returns
     -------
     ndarray, shape (n, n_features)
-        Row i holds the derivatives of the output for row i by each of its features, in the units of the output by those of the
-        feature; for a category, in the units of the output. Float32 if X and the weights are, else float64; float64 for a table.
-        Dense for sparse X. For a pipeline, n_features is the number of columns that go into the last step.
+        Row i holds the derivatives of the output for row i with respect to its features, in units of the output per unit of the
+        feature; for a category, in units of the output. Float32 if X and the weights are, else float64; float64 for a table. The
+        array is dense, also for sparse X. For a pipeline, n_features is the number of columns that go into the last step.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def input_gradients(estimator: BaseEstimator, X: MatrixLike, output: Any = None)
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
-        If there is no such output, or `predict` would not take X.
+        If there is no such output, or if `predict` would not accept X.
 
     References
     ----------
@@ -82,8 +83,8 @@ def integrated_gradients(
 ) -> Floats:
     """Integrated gradients: how much each feature contributes to the change of an output from a baseline to each row of X.
 
-    ``(x - baseline) * (integral over t from 0 to 1 of the gradient of f at baseline + t (x - baseline))``, where f is the output.
-    The attributions of a row sum up to ``f(x) - f(baseline)`` (completeness), up to the error of the numerical integral.
+    They are ``(x - baseline) * (integral over t from 0 to 1 of the gradient of f at baseline + t (x - baseline))``, where f is the
+    output. The attributions of a row sum up to ``f(x) - f(baseline)`` (completeness), up to the error of the numerical integral.
 
     Parameters
     ----------
@@ -92,12 +93,12 @@ def integrated_gradients(
     X : array-like, frame or sparse matrix, shape (n, n_features)
         The rows to explain; the same forms as for `predict`.
     output : class label or int, optional
-        As in `input_gradients`. For a classifier, None is the class predicted for the row of X, on the whole path.
+        As in `input_gradients`. For a classifier, None is the class predicted for the row of X, which is kept along the whole path.
     baseline : array-like, shape (n_features,) or (n, n_features), optional
-        Where the paths begin: one point for all rows, or one for each. The default is 0, which is the mean of the training data
-        where the step before is a `StandardScaler`.
+        Starting point of the paths: one for all rows, or one for each. The default is 0, which is the mean of the training data if
+        the step before is a `StandardScaler`.
     n_steps : int, default=50
-        Number of points on each path, at least 1, for the Gauss-Legendre rule. The error falls exponentially with it for smooth
+        Number of points on each path, at least 1, for Gauss-Legendre quadrature. The error falls exponentially with it for smooth
         activations, and about as 1 / n_steps for ReLU. Each point takes a forward and a backward pass of all rows.
 
     Returns
@@ -109,12 +110,12 @@ def integrated_gradients(
     Raises
     ------
     TypeError
-        If the estimator is none of these, the baseline is not of real numbers, or n_steps is no integer.
+        If the estimator is none of these, if baseline does not hold real numbers, or if n_steps is not an integer.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
-        If there is no such output, `predict` would not take X, the baseline is not finite or has another shape, or n_steps is
-        below 1.
+        If there is no such output, if `predict` would not accept X, if baseline is not finite or has another shape, or if n_steps
+        is below 1.
 
     References
     ----------

@@ -60,13 +60,13 @@ class _Task(NamedTuple):
     Parameters
     ----------
     estimator : BaseMLP
-        The estimator of fastprop's, the last step of a pipeline.
+        fastprop's estimator; for a pipeline, its last step.
     network : Network
         Its network, in the dtype of the computation.
     rows : ndarray or csr_array, shape (n, n_features)
-        What goes into it.
+        The inputs of the network.
     chosen : int or None
-        The number of the class, the label or the output; None for the class that is predicted.
+        The index of the class, label or output; None for the class that is predicted.
     """
 
     estimator: BaseMLP
@@ -90,7 +90,7 @@ class _Task(NamedTuple):
         return InputPass(self.network, n_threads)
 
     def parts(self):
-        """Yield where some rows are, and these as a dense array: not all at a time, which bounds the memory."""
+        """Yield a slice, and the rows in it as a dense array; a part at a time, to bound the memory."""
         for start in range(0, self.rows.shape[0], EVALUATION_ROWS):
             part = slice(start, start + EVALUATION_ROWS)
             yield part, aligned(dense_rows(self.rows, part), self.network.dtype)
@@ -107,7 +107,7 @@ class _Task(NamedTuple):
 
 
 def _last_step(estimator):
-    """An estimator itself, of a pipeline its last step."""
+    """The estimator itself; for a pipeline, its last step."""
     return _last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
@@ -124,7 +124,7 @@ def _has_classes(estimator):
 
 
 def _predicted(estimator, outputs):
-    """The number of the class that is predicted for each row."""
+    """The index of the class that is predicted for each row."""
     decision = decide(estimator._label_binarizer, outputs)
     return decision if decision.ndim == 1 else decision[:, -1].astype(np.intp)
 

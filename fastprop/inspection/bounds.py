@@ -1,4 +1,4 @@
-"""How much a chain of layers can shrink or let grow the gradient: slopes of activations times norms of weights."""
+"""How much a chain of layers can shrink or grow the gradient: slopes of activations times norms of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INPUT = "input"  # the name of the model's input, beside those of its layers
 
 
 class LayerBound(NamedTuple):
-    """One row of the table of `GradientFlow.bound`. The product of no numbers is 1, as at the last layer.
+    """One row of the table of `GradientFlow.bound`. At the last layer, the products have no factors and are 1.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class LayerBound(NamedTuple):
     bound : float
         The norm of the gradient at the last layer, times ``slopes``, times ``weight_norms``.
     norm : float
-        The measured norm of the gradient with respect to the layer's output, which is not above the bound.
+        The measured norm of the gradient with respect to the layer's output, which does not exceed the bound.
 
     Examples
     --------
@@ -60,12 +60,12 @@ class LayerBound(NamedTuple):
 
 
 class GradientBound(NamedRows[LayerBound]):
-    """What `GradientFlow.bound` found: a row for the input and each layer; printed, a table.
+    """The result of `GradientFlow.bound`: a row for the input and each layer. It prints as a table.
 
     Parameters
     ----------
     rows : list of LayerBound
-        From the input to the last layer.
+        The rows, from the input to the last layer.
 
     Examples
     --------
@@ -87,14 +87,14 @@ class GradientBound(NamedRows[LayerBound]):
     def _table(self) -> Table:
         head = ("layer", "max |f'|", "|W|", "product of max |f'|", "product of |W|", "bound", "norm")
         lines = [(row.name, *("" if math.isnan(number) else f"{number:.3g}" for number in row[1:])) for row in self.rows]
-        caption = "gradients by outputs; products over all later layers; bound = last norm x both products"
+        caption = "gradients with respect to outputs; products over all later layers; bound = last norm x both products"
         return Table(head, lines, "<>>>>>>", caption=caption)
 
 
 def gradient_bound(flow: GradientFlow) -> GradientBound:
     """The bound for the last step of a flow; see `GradientFlow.bound`."""
     if flow.at != "outputs":
-        raise ValueError(f"the bound is that of gradients by outputs: make the flow with at='outputs'; got at={flow.at!r}")
+        raise ValueError(f"the bound is for gradients with respect to outputs: make the flow with at='outputs'; got at={flow.at!r}")
     if not len(flow.norms):
         raise ValueError("the flow must have recorded a step; it has none")
     norms = dict(zip(flow.layers, flow.norms[-1], strict=True))

@@ -1,7 +1,7 @@
 """Jacobians, Hessians and Jacobian-vector products of small functions by central differences, and the softmax's by its formula.
 
 A difference quotient has an error of order h^2 from the function's curvature and one of order eps / h from rounding, where eps is
-2.2e-16; for second derivatives, the latter is eps / h^2. The steps of the defaults are near the least sum: 1e-5, and 1e-4.
+2.2e-16; for second derivatives, the latter is eps / h^2. The default steps, 1e-5 and 1e-4, are near the minimum of the sum.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def jacobian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np
     ----------
     f : callable, Module or Graph
         Takes a float64 array of the shape of x and returns a number or an array of any shape. It must not keep the array: the same
-        one is changed and passed again. A module is called in the mode in which it is, with the same random numbers each time, and
-        is afterwards as before; its parameters must be float64.
+        array is changed and passed again. A module is called in its present mode, with the same random numbers each time, and is
+        afterwards as before; its parameters must be float64.
     x : array-like of real numbers, of any shape
         Where to differentiate. Never changed: f gets a copy.
     h : float, default=1e-5
@@ -40,15 +40,15 @@ def jacobian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np
     Returns
     -------
     ndarray of float64, shape f(x).shape + x.shape
-        ``J[i, j]`` is the derivative of output i by element j, where i and j stand for as many indices as there are axes. A module
-        that takes a matrix (n, n_in) gives (n, n_out, n, n_in).
+        ``J[i, j]`` is the derivative of output i with respect to element j, where i and j stand for as many indices as there are
+        axes. For a module and a matrix x of shape (n, n_in), the shape is (n, n_out, n, n_in).
 
     Raises
     ------
     ValueError
         If h is not above 0.
     TypeError
-        If x or f(x) is not of real numbers, or f computes in float32.
+        If x or f(x) does not hold real numbers, or if f computes in float32.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def jacobian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-5) -> NDArray[np
 
 
 def jvp(f: Callable[..., Any], x: ArrayLike, v: ArrayLike, h: float = 1e-5) -> Any:
-    """Jacobian-vector product, the forward mode: the derivative of ``f(x + t v)`` by t at 0, with two calls of f.
+    """Jacobian-vector product, the forward mode: the derivative of ``f(x + t v)`` with respect to t at 0, with two calls of f.
 
     It is ``(f(x + t v) - f(x - t v)) / (2 t)`` with ``t = h / max |v|``, so that no element of x moves by more than h. At a kink it
     is the mean of the derivatives from both sides.
@@ -84,14 +84,14 @@ def jvp(f: Callable[..., Any], x: ArrayLike, v: ArrayLike, h: float = 1e-5) -> A
     Returns
     -------
     ndarray of float64, shape of f(x), or a scalar
-        ``J v``, where J is the `jacobian` and the product goes over all axes of x.
+        ``J v``, where J is the `jacobian` and the product sums over all axes of x.
 
     Raises
     ------
     ValueError
         If h is not above 0, or v does not have the shape of x.
     TypeError
-        If x, v or f(x) is not of real numbers, or f computes in float32.
+        If x, v or f(x) does not hold real numbers, or if f computes in float32.
 
     Examples
     --------
@@ -111,12 +111,12 @@ def jvp(f: Callable[..., Any], x: ArrayLike, v: ArrayLike, h: float = 1e-5) -> A
 def hessian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> NDArray[np.float64]:
     """Hessian, the second derivatives of a scalar function: central differences of `numerical_gradient`, with the same step.
 
-    At a kink there is none, and the quotient grows as 1 / h: that of ``abs(x)`` at 0 is 1 / h.
+    At a kink there is no second derivative, and the quotient grows as 1 / h: for ``abs(x)`` at 0 it is 1 / h.
 
     Parameters
     ----------
     f : callable, Module or Graph
-        As in `jacobian`, but returns a number.
+        As in `jacobian`, but it must return a number.
     x : array-like of real numbers, of any shape
         Where to differentiate. Never changed. With n elements it costs about ``4 n^2`` calls of f.
     h : float, default=1e-4
@@ -131,9 +131,9 @@ def hessian(f: Callable[..., Any], x: ArrayLike, h: float = 1e-4) -> NDArray[np.
     Raises
     ------
     ValueError
-        If h is not above 0, or f returns no scalar.
+        If h is not above 0, or if f does not return a scalar.
     TypeError
-        If x or f(x) is not of real numbers, or f computes in float32.
+        If x or f(x) does not hold real numbers, or if f computes in float32.
 
     Examples
     --------
@@ -164,9 +164,9 @@ def softmax_jacobian(logits: ArrayLike) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the logits have no class, or more than two axes.
+        If logits has no class, or more than two axes.
     TypeError
-        If they are not of real numbers.
+        If logits does not hold real numbers.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def softmax_jacobian(logits: ArrayLike) -> NDArray[Any]:
 
 @contextmanager
 def _repeating(f):
-    """f as a function that gives a new float64 array; a module draws the same random numbers each time, and stays as it was."""
+    """f as a function that returns a new float64 array; a module draws the same random numbers each time, and is unchanged."""
 
     def value(x):
         array = real_numbers("f(x)", f(x))

@@ -17,7 +17,7 @@ Verdict: TypeAlias = Literal["bug", "look again", "kink", "correct"]
 CORRECT, WRONG = 1e-5, 1e-3
 # Keeps the relative error of two gradients that are zero from being 0 / 0.
 TINY = 1e-8
-# What the differences cannot tell apart: this many rounding errors of the loss, divided by h. The gradient of a bias in front of a
+# The differences cannot resolve less than this many rounding errors of the loss, divided by h. The gradient of a bias in front of a
 # batch normalisation is zero; its difference quotients are such errors, and as large as TINY.
 ROUNDINGS = 10
 
@@ -30,7 +30,7 @@ def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h:
     Parameters
     ----------
     f : callable
-        Takes a float64 array of the shape of x and returns a number. It must not keep the array: the same one is changed and
+        Takes a float64 array of the shape of x and returns a number. It must not keep the array: the same array is changed and
         passed again.
     x : array-like of any shape and memory order, of real numbers
         Where to differentiate. Never changed: f gets a copy.
@@ -45,9 +45,9 @@ def numerical_gradient(f: Callable[[NDArray[np.float64]], Any], x: ArrayLike, h:
     Raises
     ------
     ValueError
-        If h is not above 0, or f returns no scalar.
+        If h is not above 0, or if f does not return a scalar.
     TypeError
-        If x is not of real numbers.
+        If x does not hold real numbers.
 
     Examples
     --------
@@ -64,9 +64,9 @@ def float64_copy(name, array):
 
 
 class Differences(NamedTuple):
-    """The derivatives of a function by some elements: by central differences (n,), and from the left and the right (2, n).
+    """Derivatives of a function with respect to n elements: central differences (n,), and left and right differences (2, n).
 
-    Where the values of the function are arrays, these have more axes, which are the last.
+    If the values of the function are arrays, their axes come last.
     """
 
     numerical: np.ndarray
@@ -90,7 +90,7 @@ def differences(evaluate, array, positions, h, value=np.nan):
         finally:
             flat[i] = before
     left, right = map(np.array, around)
-    with np.errstate(invalid="ignore", over="ignore"):  # an infinite loss gives NaN, which says enough
+    with np.errstate(invalid="ignore", over="ignore"):  # an infinite loss gives NaN, which is reported
         return Differences((right - left) / (2 * h), np.stack([value - left, right - value]) / h)
 
 
@@ -140,17 +140,17 @@ class ParameterCheck(NamedTuple):
 
 
 def compare_gradients(name, analytic, numerical, resolution=0.0):
-    """The row of the table for two gradients of the same shape; differences up to the resolution count as none."""
+    """The row of the table for two gradients of the same shape; differences up to the resolution are ignored."""
     norm, scale = float(np.linalg.norm(analytic)), scale_of(analytic, numerical)
-    with np.errstate(invalid="ignore"):  # infinite gradients give NaN, which says enough
+    with np.errstate(invalid="ignore"):  # infinite gradients give NaN, which is reported
         difference = np.abs(analytic - numerical)
         error = float(np.linalg.norm(difference) / scale)
     largest = float(difference.max(initial=0.0))
-    # A NaN fails all comparisons and is a bug.
+    # A NaN fails all comparisons, so that the verdict is bug.
     verdict = "correct" if error < CORRECT or largest <= resolution < np.inf else "look again" if error < WRONG else "bug"
     return ParameterCheck(name, analytic.shape, norm, error, largest, verdict)
 
 
 def scale_of(analytic, numerical):
-    """What differences of two gradients are relative to."""
+    """The number by which a difference of two gradients is divided to make it relative."""
     return np.linalg.norm(analytic) + np.linalg.norm(numerical) + TINY

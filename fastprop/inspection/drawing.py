@@ -48,7 +48,7 @@ def legend_beside(ax, second=None, lowest=None):
     """A legend to the right of the Axes and of their second y axis, where it covers nothing; below where that is too narrow.
 
     A user's figure without a layout engine makes no room for it: there it is inside, above the lines of both axes. ``lowest`` is
-    the Axes with the labels of the x axis if that is another one. Returns the height that it takes from the Axes, in pixels.
+    the Axes with the labels of the x axis, if it is not ``ax``. Returns the height that the legend takes from the Axes, in pixels.
     """
     from matplotlib import rcParams
 
@@ -81,7 +81,7 @@ def _legend_outside(ax, entries, corner, shift):
 
 
 def _full_width(ax):
-    """The width in pixels that an Axes has without what a layout engine makes room for."""
+    """The width in pixels that an Axes has before a layout engine makes room for other things."""
     cell = ax.get_subplotspec()
     return (ax.get_position() if cell is None else cell.get_position(ax.figure)).width * ax.figure.bbox.width
 

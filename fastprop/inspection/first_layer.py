@@ -25,26 +25,27 @@ if TYPE_CHECKING:
 
 Choice: TypeAlias = Literal["largest", "first"]
 
-# A new figure gives each weight at least so many inches, and these for title and scale.
+# Inches that a new figure has at least for each weight, and inches for the title and the scale.
 INCHES_PER_WEIGHT, MARGIN = 0.02, 1.6
 
 
 class FirstLayerWeightsDisplay:
     """The weights of the first layer, one image for each unit, side by side on one Axes.
 
-    Make it with `from_model`, or with `compare` for several moments of one training. Red weights are positive, blue ones negative,
-    white is 0, between the units it is grey; one scale holds for all units. The title says how many units of how many are shown.
+    Make it with `from_model`, or with `compare` for several moments of one training. Positive weights are red, negative ones
+    blue, 0 is white, and the gaps between units are grey. All units share one scale. The title says how many of the units are
+    shown.
 
     Parameters
     ----------
     weight : ndarray, shape (n_in, n_units)
-        The weight matrix, n_in the number of pixels.
+        The weight matrix; n_in is the number of pixels.
     image_shape : (int, int), optional
         Rows and columns of an image; square by default.
     name : str, optional
         The first line of the title.
     units : sequence of int, optional
-        The numbers of the units to draw; all by default.
+        Indices of the units to draw; all by default.
 
     Attributes
     ----------
@@ -111,38 +112,40 @@ class FirstLayerWeightsDisplay:
         Parameters
         ----------
         model : Module, MLPClassifier, MLPRegressor or Network
-            Estimators may be fastprop's or scikit-learn's; a batch norm behind the layer is not folded in. Of a model of
+            Estimators may be fastprop's or scikit-learn's; a batch norm after the layer is not folded in. For a model of
             `fastprop.nn`, the first two-dimensional parameter is drawn.
         image_shape : (int, int), optional
             Rows and columns of an image; square by default.
         n_units : int, optional
-            How many units; all by default.
+            Number of units to draw; all by default.
         ax : matplotlib Axes, optional
             Where to draw; by default a new figure, large enough to see each weight.
         choice : {'largest', 'first'}, default='largest'
-            Which units, if not all: those whose weights have the largest norms, or the first ones. They are in the layer's order.
+            Which units to draw, if not all: those with the largest norms of their weights, or the first ones. They keep the layer's
+            order.
         name : str, optional
             The first line of the title.
         limit : float, optional
-            The weight of the strongest colour; by default the largest one drawn. Give the same to several displays to compare.
+            The weight that has the strongest colour; by default the largest one drawn. Pass the same limit to several displays to
+            compare them.
         colorbar : bool, default=True
             Whether to draw the scale of the weights.
         image_kw : dict, optional
-            Passed on to matplotlib's ``imshow``.
+            Passed to matplotlib's ``imshow``.
 
         Returns
         -------
         FirstLayerWeightsDisplay
-            What was drawn.
+            The new display.
 
         Raises
         ------
         TypeError
-            The model has no weights that are known here.
+            If the model is none of these.
         ValueError
-            The number of inputs is not that of an image of this shape.
+            If the number of inputs is not the number of pixels of an image.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         weight = first_weight(model)
         display = cls(weight, image_shape, name=name, units=_chosen(weight, n_units, choice))
@@ -168,13 +171,13 @@ class FirstLayerWeightsDisplay:
         image_shape : (int, int), optional
             Rows and columns of an image; square by default.
         n_units : int, optional
-            How many units; all by default.
+            Number of units to draw; all by default.
         axes : sequence of matplotlib Axes, optional
             Where to draw, one for each matrix; by default a new figure.
         choice : {'largest', 'first'}, default='largest'
-            As in `from_model`; 'largest' is that of the last matrix.
+            As in `from_model`; 'largest' refers to the last matrix.
         image_kw : dict, optional
-            Passed on to matplotlib's ``imshow``.
+            Passed to matplotlib's ``imshow``.
 
         Returns
         -------
@@ -184,9 +187,9 @@ class FirstLayerWeightsDisplay:
         Raises
         ------
         ValueError
-            The matrices differ in shape, are not those of images of this shape, or the Axes are not as many as they are.
+            If the matrices differ in shape, if they do not fit images of this shape, or if there are not as many Axes as matrices.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         arrays = [np.asarray(weight) for weight in weights.values()]
         if not arrays or len({array.shape for array in arrays}) > 1:
@@ -233,7 +236,7 @@ class FirstLayerWeightsDisplay:
         Returns
         -------
         FirstLayerWeightsDisplay
-            This one.
+            This display.
         """
         ax = axes_for(self, ax, self._figsize())
         picture = mosaic(self.weight[:, self.units], self.image_shape)
@@ -255,14 +258,14 @@ class FirstLayerWeightsDisplay:
         self.colorbar_ = self.figure_.colorbar(self.image_, ax=axes, label="weight", shrink=0.8)
 
     def _figsize(self):
-        """Width and height of a new figure, at least those of matplotlib's."""
+        """Width and height of a new figure, at least matplotlib's defaults."""
         rows, columns = _grid(len(self.units))
         height, width = (n * (size + 1) * INCHES_PER_WEIGHT for n, size in zip((rows, columns), self.image_shape, strict=True))
         return max(6.4, width + MARGIN), max(4.8, height + MARGIN / 2)
 
 
 def _chosen(weight, n_units, choice):
-    """The numbers of the units to draw, in the layer's order."""
+    """Indices of the units to draw, in the layer's order."""
     if choice not in ("largest", "first"):
         raise ValueError(f"choice must be 'largest' or 'first'; got {choice!r}")
     order = np.arange(weight.shape[1])

@@ -1,4 +1,4 @@
-"""Fitted estimators: what the inspection takes as one, and its network as layers of `fastprop.nn`."""
+"""Fitted estimators: which ones the inspection accepts, and their networks as layers of `fastprop.nn`."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -22,7 +22,7 @@ OUTPUT_LAYERS = {
 
 
 def own_estimator(estimator, expected):
-    """The fitted estimator of fastprop's in place of one of fastprop's or of scikit-learn's.
+    """A fitted estimator of fastprop, from one of fastprop or of scikit-learn.
 
     ``expected`` begins the message of the TypeError for anything else, such as "estimator must be an MLPClassifier".
     """

@@ -1,9 +1,9 @@
-"""What a `LossCurveDisplay` draws of a fitted estimator.
+"""The curves of a fitted estimator that a `LossCurveDisplay` draws.
 
-scikit-learn is imported where there is an estimator: other objects are refused without it.
+scikit-learn is imported only if there is an estimator: other objects are refused without it.
 """
 
-# An estimator's loss -> what it is measured in
+# An estimator's loss -> its unit
 UNITS = {
     "log_loss": "nats",
     "squared_error": "half squared error",
@@ -69,7 +69,7 @@ def _curves_of_members(estimator):
 
 
 def _score_name(estimator):
-    """What an estimator's validation scores are."""
+    """The name of an estimator's validation scores."""
     from sklearn.base import is_classifier
 
     scoring = getattr(estimator, "scoring", None)

@@ -31,7 +31,7 @@ VANISHING_LIMIT = 1e-3
 
 
 class GradientWarning(UserWarning):
-    """The gradient of a layer is not finite, has jumped, has grown or vanished with depth; the message names the layer.
+    """The gradient of a layer is not finite, has jumped, or has grown or vanished with depth; the message names the layer.
 
     Examples
     --------
@@ -50,10 +50,10 @@ class GradientWarning(UserWarning):
 
 
 class GradientFlow(Tabular):
-    """The norm of the gradient at each layer, step by step; printed, a table of the last step.
+    """The norm of the gradient at each layer, step by step. It prints as a table of the last step.
 
-    Call `backward` in place of the model's, or `record` after it, or give it to ``fit`` as ``flow``, which records once before
-    each epoch. `GradientFlowDisplay` draws what was recorded.
+    Call `backward` in place of the model's, or `record` after the model's, or pass the flow to ``fit`` as ``flow``, which records
+    once before each epoch. `GradientFlowDisplay` draws what was recorded.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ class GradientFlow(Tabular):
         The model to watch.
     at : {'parameters', 'outputs'}, default='parameters'
         The Euclidean norm of the gradients of all parameters of a layer, or of the gradient with respect to the layer's output. The
-        second one shows how the gradient shrinks or grows on its way back, whatever the size of the activations.
+        second one shows how the gradient shrinks or grows in the backward, independently of the size of the activations.
     layers : list of str, optional
         The names of the layers to watch; by default all that have parameters of their own.
     spike_factor : float, default=10.0
-        Warn where a norm is more than this times the median of the layer's earlier norms, from the sixth step on.
+        Warn if a norm is more than this times the median of the layer's earlier norms, from the sixth step on.
     growth_limit : float, default=1000.0
-        Warn where a norm is more than this times the norm of the last layer.
+        Warn if a norm is more than this times the norm of the last layer.
     vanishing_limit : float, default=0.001
-        Warn, once, where a norm is less than this times the norm of the last layer; 0 for never.
+        Warn once if a norm is less than this times the norm of the last layer; 0 for never.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class GradientFlow(Tabular):
     norms : ndarray, shape (n_steps, n_layers)
         The recorded norms.
     input_norms : ndarray, shape (n_steps,)
-        The norms of the gradient with respect to the model's input; NaN for a step of `record`, which does not know it.
+        The norms of the gradient with respect to the model's input; NaN for steps from `record`, which does not know it.
 
     Examples
     --------
@@ -146,12 +146,12 @@ class GradientFlow(Tabular):
         Raises
         ------
         ValueError
-            The backward did not come to a layer.
+            If the backward did not reach a layer.
 
         Warns
         -----
         GradientWarning
-            A norm is not finite, is a spike, or has grown or shrunk too much on its way from the last layer.
+            If a norm is not finite, is a spike, or has grown or shrunk too much on the way back from the last layer.
         """
         with observed(self.model, "backward") as calls:
             dx = self.model.backward(dout, accumulate)
@@ -172,7 +172,8 @@ class GradientFlow(Tabular):
         Raises
         ------
         ValueError
-            A layer has no gradient, because there was no backward yet; or the flow is at the outputs, whose gradients are not kept.
+            If a layer has no gradient because there was no backward yet, or if the flow is at the outputs, whose gradients are not
+            kept.
 
         Warns
         -----
@@ -180,7 +181,7 @@ class GradientFlow(Tabular):
             As in `backward`.
         """
         if self.at == "outputs":
-            raise ValueError("gradients by outputs are not kept: call backward() of this flow in place of the model's")
+            raise ValueError("gradients with respect to outputs are not kept: call backward() of this flow in place of the model's")
         self._append(self._parameter_norms())
 
     def ratio(self, step: int = -1) -> float:
@@ -199,25 +200,25 @@ class GradientFlow(Tabular):
         return float(_relative(self.norms[step])[0])
 
     def bound(self) -> GradientBound:
-        """Compare the norms of the last step with what the layers allow at most.
+        """Compare the norms of the last step with their upper bounds.
 
-        Every layer that the gradient passes on its way back multiplies its norm by at most ``max |f'| |W|``: the largest derivative
-        of the activation and the spectral norm of the weight. So the gradient with respect to the output of layer l, of L, has at
-        most the norm at layer L times ``(max |f'|)^(L - l)``, which is ``0.25^(L - l)`` for sigmoid, times the product of the
-        ``|W|`` of the later layers, which is ``|W|^(L - l)`` if all have one norm. The first factor makes gradients vanish, the
-        second one can make them explode.
+        In the backward, every layer multiplies the norm of the gradient by at most ``max |f'| |W|``: the largest derivative of the
+        activation times the spectral norm of the weight. With L layers, the norm of the gradient with respect to the output of
+        layer l is therefore at most the norm at layer L times ``(max |f'|)^(L - l)``, which is ``0.25^(L - l)`` for sigmoid, times
+        the product of the ``|W|`` of the later layers, which is ``|W|^(L - l)`` if all are equal. The first factor makes gradients
+        vanish, the second one can make them explode.
 
         Returns
         -------
         GradientBound
-            A row for the input and each layer: both factors, the bound and the measured norm. Weights are taken as they are now, so
-            this comes before the optimizer's step.
+            A row for the input and each layer: both factors, the bound and the measured norm. It uses the present weights, so call
+            it before the optimizer's step.
 
         Raises
         ------
         ValueError
-            The flow is not at the outputs, nothing was recorded, or the model is more than Linear layers, activations and dropout
-            in a row.
+            If the flow is not at the outputs, if nothing was recorded, or if the model is not a sequence of Linear layers,
+            activations and dropout.
 
         References
         ----------
@@ -234,11 +235,12 @@ class GradientFlow(Tabular):
             norms = np.array([self._input_norms[-1], *self._norms[-1]])
             pairs = zip(norms, _relative(norms), strict=True)
             numbers = [("", "") if np.isnan(n) else (f"{n:.3g}", f"{r:.3g}") for n, r in pairs]
+        step = f"step {n_steps}" if n_steps else "nothing recorded yet"
         return Table(
             ("layer", "module", "parameters", "norm", "/ last layer"),
             [(*name, *number) for name, number in zip(names, numbers, strict=True)],
             "<<>>>",
-            caption=f"norm of the gradient by the layer's {place}, {f'step {n_steps}' if n_steps else 'nothing recorded yet'}",
+            caption=f"norm of the gradient with respect to the layer's {place}, {step}",
             footer=f"first / last layer: {self.ratio():.3g}" if n_steps else "",
         )
 
@@ -297,7 +299,7 @@ def gradient_flow(model: Module, loss: Loss, X: ArrayLike, y: ArrayLike, at: Pla
     loss : Loss
         The loss for the model's outputs and y.
     X : array-like, shape (n, n_in), or tuple of array-like
-        The rows of a batch. A tuple has the inputs of a model that takes several.
+        The rows of a batch. A tuple for a model with several inputs.
     y : array-like
         Its targets.
     at : {'parameters', 'outputs'}, default='parameters'

@@ -26,14 +26,14 @@ NORM = "norm of the gradient (log scale)"
 BY_NAME, BY_NUMBER = "layer, by its name in the model", "layer, counted from 0 at the input"
 # Marks the zeros of a group of bars, which move with it.
 ZEROS = "fastprop zeros"
-# So many letters fit under the Axes side by side.
+# The number of letters that fit side by side under the Axes.
 CROWDED = 60
 
 
 class GradientFlowDisplay:
-    """Gradient norms of a `GradientFlow`, on a logarithmic scale. A norm of 0 is a figure 0 at the bottom.
+    """Gradient norms of a `GradientFlow`, on a logarithmic scale. A norm of 0 is shown as a digit 0 at the bottom.
 
-    Make it with `from_flow`. Layers have the names that `repr` and ``named_parameters`` have, or numbers where the models on one
+    Make it with `from_flow`. Layers have the names of the model's `repr` and ``named_parameters``, or numbers if the models on one
     Axes name their layers differently.
 
     Parameters
@@ -45,7 +45,7 @@ class GradientFlowDisplay:
     name : str, optional
         The model's name in the legend.
     input_norm : float, optional
-        The norm of the last gradient with respect to the input, which is a bar of its own.
+        The norm of the last gradient with respect to the input. It gets a bar of its own.
     bound : GradientBound, optional
         Bounds to draw next to the norms of the last step.
 
@@ -121,19 +121,19 @@ class GradientFlowDisplay:
             Whether to draw, next to the norms of the last step, what ``flow.bound()`` gives: the bound, and the last norm times
             each of its factors alone.
         line_kw : dict, optional
-            Passed on to matplotlib's ``plot``, or to its ``bar``.
+            Passed to matplotlib's ``plot``, or to its ``bar``.
 
         Returns
         -------
         GradientFlowDisplay
-            What was drawn.
+            The new display.
 
         Raises
         ------
         ValueError
-            Nothing was recorded, there is no such kind, or there is no bound for such a flow or kind.
+            If nothing was recorded, if there is no such kind, or if there is no bound for such a flow or kind.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         norms = flow.norms
         input_norm = flow.input_norms[-1] if len(norms) else None
@@ -159,7 +159,7 @@ class GradientFlowDisplay:
         Returns
         -------
         GradientFlowDisplay
-            This one.
+            This display.
         """
         draw = {"layers": self._over_layers, "bars": self._as_bars, "steps": self._over_steps}
         if kind not in draw:
@@ -213,7 +213,7 @@ class GradientFlowDisplay:
         whole_numbers(ax.xaxis)
 
     def _name_places(self, ax, places, layers):
-        """Ticks with the layers' names; with numbers where a model that was drawn before has another name at a place."""
+        """Ticks with the layers' names, or with numbers if a model that was drawn before has another name at a place."""
         own, before = dict(zip(places.tolist(), layers, strict=True)), {}
         if ax.get_xlabel() in (BY_NAME, BY_NUMBER):
             before = {int(place): text.get_text() for place, text in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)}
@@ -241,12 +241,12 @@ class GradientFlowDisplay:
 
 
 def _positive(norms):
-    """The norms without zeros, which a logarithmic axis does not have."""
+    """The norms without zeros, which a logarithmic axis cannot show."""
     return np.where(norms == 0, np.nan, norms)
 
 
 def _mark_zeros(ax, places, norms, colour):
-    """A figure 0 at the bottom of the Axes where a norm is 0."""
+    """A digit 0 at the bottom of the Axes where a norm is 0."""
     zeros = places[norms == 0]
     style = {"marker": "$0$", "markersize": 9, "linestyle": "", "color": colour}
     (line,) = ax.plot(zeros, np.full(len(zeros), 0.03), transform=ax.get_xaxis_transform(), **style)

@@ -25,21 +25,21 @@ VERDICTS = ("bug", "look again", "kink", "correct")  # worst first
 
 
 class GradientCheck(NamedRows[ParameterCheck]):
-    """What `check_gradients` found: a row for each parameter; printed, a table and what can be said about the rows.
+    """The result of `check_gradients`: a row for each parameter. It prints as a table, with remarks on kinks and mistakes.
 
     Parameters
     ----------
     rows : list of ParameterCheck
-        Of the parameters in the model's order, then of the inputs.
+        The parameters in the model's order, then the inputs.
     mistakes : sequence of Mistake, default=()
-        What is likely to be wrong where a gradient is not correct. Empty if nothing is wrong, or nothing known explains it.
+        Likely mistakes where a gradient is not correct. Empty if nothing is wrong, or if no known mistake explains it.
     kinks : sequence of Kink, default=()
-        The units that are at a kink, if the verdict of a row is "kink".
+        Units that are at a kink, if the verdict of a row is "kink".
 
     Attributes
     ----------
     verdict : {'correct', 'kink', 'look again', 'bug'}
-        The worst of all rows, in this order.
+        The worst verdict of all rows; they are listed from best to worst.
 
     Examples
     --------
@@ -76,18 +76,18 @@ class GradientCheck(NamedRows[ParameterCheck]):
 class Problem:
     """A model in `repeating`, a loss and data, and the gradients to check: with respect to all parameters, and then to the inputs.
 
-    Before the forward whose gradients they are, another batch goes through model and loss: what a backward takes from an earlier
-    forward is wrong then. With a ``nudge``, all pre-activations and the outputs are moved by about that much, off the kinks of
-    model and loss.
+    Before the forward whose gradients are checked, another batch goes through model and loss, so that it shows if a backward uses
+    values of an earlier forward. With a ``nudge``, all pre-activations and the outputs are moved by about that much, off the kinks
+    of model and loss.
 
     Attributes
     ----------
     names, arrays : list
-        Of the parameters and the inputs.
+        The parameters, then the inputs.
     h : float
         The step of the differences.
     rounding : float
-        The largest rounding error of the loss, and so of the differences before they are divided by the step.
+        The largest rounding error of the loss, and so of its differences before they are divided by the step.
     """
 
     def __init__(self, model, loss, inputs, y, h, repeat):
@@ -99,7 +99,7 @@ class Problem:
         *others, other_y = another_batch(*inputs, y)
         loss(model(*others), other_y)
         for parameter in self._parameters:
-            parameter.grad = None  # so that gradients of an earlier backward are not taken for those of this one
+            parameter.grad = None  # so that gradients of an earlier backward are not mistaken for those of this one
         self._values = {0.0: self.evaluate()}
         self.rounding = ROUNDINGS * np.finfo(np.float64).eps * abs(self._values[0.0])
         self._gradients = {0.0: self._backward()}
@@ -116,11 +116,11 @@ class Problem:
         if [np.shape(dx) for dx in dinputs] != shapes or any(dx is None for dx in dinputs):
             names, wanted = " and ".join(input_names(shapes)), ", ".join(map(str, shapes))
             got = ", ".join("None" if dx is None else str(np.shape(dx)) for dx in dinputs)
-            raise ValueError(f"backward must return the gradient by {names}, of shape {wanted}; got {got}")
+            raise ValueError(f"backward must return the gradient with respect to {names}, of shape {wanted}; got {got}")
         return [np.zeros(p.shape) if p.grad is None else p.grad.copy() for p in self._parameters] + [np.array(dx) for dx in dinputs]
 
     def gradients(self, nudge=0.0):
-        """The gradients of the backward, zeros for a parameter that it forgot. The parameters keep those without a nudge."""
+        """The gradients of the backward; zeros for a parameter that it did not write. The parameters keep those without a nudge."""
         if nudge not in self._gradients:
             kept = [parameter.grad for parameter in self._parameters]
             try:
@@ -146,7 +146,7 @@ class Problem:
         row = compare_gradients(self.names[i], analytic, numerical, resolution)._replace(shape=self.arrays[i].shape)
         if row.verdict == "correct":
             return row
-        # At least one element of a gradient that is not correct is further off than this.
+        # In a gradient that is not correct, at least one element differs by more than this.
         tolerance = max(resolution, CORRECT * scale_of(analytic, numerical) / np.sqrt(len(positions)))
         return row._replace(verdict="kink") if explained(self, i, positions, analytic, numerical, sides, tolerance) else row
 
@@ -165,27 +165,27 @@ def check_gradients(
     """Compare the gradients of a model's parameters, and of its inputs, with central differences of its loss.
 
     The model runs in training mode; every forward draws the same dropout masks. Afterwards model and loss are as before, except
-    that the parameters' ``grad`` is the analytic gradient. It is None for a parameter that the backward forgot, which counts as
-    zero here.
+    that the parameters' ``grad`` is the analytic gradient. It is None for a parameter whose gradient the backward did not write;
+    here that counts as zero.
 
-    Where a gradient is not correct, the backward of each module and of the loss is checked by itself, and the ``mistakes`` of the
+    If a gradient is not correct, the backward of each module and of the loss is checked by itself, and the ``mistakes`` of the
     result name what explains the difference, such as "factor n", "wrong sign", "transposed gradient", "missing batch sum",
     "derivative at the wrong place" or "stale cache"; see `Mistake`.
 
     At a kink, such as that of ReLU at 0, there is no derivative, and a central difference gives the mean of both sides. Zero biases
-    and a row of zeros are enough to be there. The verdict is "kink" if every difference is due to one: the analytic gradient is
-    the derivative from the left or from the right, or between the derivatives around the kink; and the backward is right beside
-    it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug as elsewhere. The
+    and a row of zeros are enough to be at one. The verdict is "kink" if every difference is due to one: the analytic gradient is
+    the derivative from the left or from the right, or lies between the derivatives around the kink; and the backward is right next
+    to it, with all pre-activations moved off the kink by about h. Otherwise a wrong gradient at a kink is a bug, as elsewhere. The
     result's ``kinks`` say which layers and units are at one.
 
     Parameters
     ----------
     model : Module
-        In float64: in float32, the differences are mostly rounding.
+        Its parameters must be float64: in float32, the differences would be mostly rounding errors.
     loss : Loss
-        ``loss(model(X), y)`` gives the number, ``loss.backward()`` its gradient. Any object that has the two.
+        Any object for which ``loss(model(X), y)`` returns the loss, and then ``loss.backward()`` its gradient.
     X : array-like, shape (n, n_in), or tuple of array-like
-        A few rows are enough. A tuple has the inputs of a model that takes several.
+        A few rows are enough. A tuple for a model with several inputs.
     y : array-like
         The targets, as the loss takes them.
     h : float, default=1e-5
@@ -193,25 +193,25 @@ def check_gradients(
     n_elements : int, optional
         Check only this many elements, drawn at random, of each parameter and of X; by default all.
     random_state : int, Generator or None, default=0
-        For the draw.
+        Seed or generator that draws these elements.
     raise_on : {None, 'bug', 'look again'}, default=None
-        Raise an AssertionError with the table if the verdict is this or worse; a kink is neither.
+        Raise an AssertionError with the table if the verdict is this or worse. A kink is not an error.
 
     Returns
     -------
     GradientCheck
-        A row for each parameter and one for each input; printed, a table. A relative error below 1e-5 is "correct", one below 1e-3
-        "look again", else it is a "bug", unless it is a "kink". Differences within the rounding of the quotients,
+        A row for each parameter and one for each input; it prints as a table. A relative error below 1e-5 is "correct", one below
+        1e-3 "look again", else it is a "bug", unless it is a "kink". Differences within the rounding of the quotients,
         ``10 eps |loss| / h``, are correct.
 
     Raises
     ------
     TypeError
-        A parameter is not float64, or X is not of real numbers.
+        If a parameter is not float64, or if X does not hold real numbers.
     ValueError
-        h is not above 0, a parameter is read-only, or the backward returns no gradient by X.
+        If h is not above 0, if a parameter is read-only, or if the backward does not return the gradient with respect to X.
     AssertionError
-        See ``raise_on``.
+        As ``raise_on`` says.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def check_gradients(
 
 
 def input_names(inputs):
-    """What the inputs are called: X, or X[0], X[1] and so on."""
+    """The names of the inputs: X, or X[0], X[1] and so on."""
     return ["X"] if len(inputs) == 1 else [f"X[{i}]" for i in range(len(inputs))]
 
 

@@ -60,7 +60,7 @@ class _Edge(NamedTuple):
 
 
 class GraphDisplay:
-    """A computational graph, from left to right: what went forward in green above the edges, gradients in red below.
+    """A computational graph, drawn from left to right: forward values in green above the edges, gradients in red below.
 
     Inputs and parameters are boxes with their names, operations are circles, modules boxes with round corners. An array with more
     than three elements is shown by its shape, its gradient by the Euclidean norm. Notebooks show it as SVG; `plot` draws it with
@@ -69,13 +69,12 @@ class GraphDisplay:
     Parameters
     ----------
     graph : nn.Graph
-        With values after a forward in training mode, and with gradients after a backward. What happens to it later does not change
-        the display.
+        It has values after a forward in training mode, and gradients after a backward. Later changes do not affect the display.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where `plot` drew it.
+        The Axes on which `plot` drew it.
     figure_ : matplotlib Figure
         The figure of the Axes.
 
@@ -145,7 +144,7 @@ class GraphDisplay:
         self._draw_legend(labels)
 
     def _ports(self, i, y, depth):
-        """How far from the middle of node i its operands arrive: from the first down, in a sum or product as they stand."""
+        """Vertical offsets at which the operands of node i arrive: from the top in their order, in a sum or product by height."""
         sources, column = self.nodes[i].operands, depth[i] - 1
         rank = range(len(sources))
         if self.nodes[i].symbol in COMMUTATIVE:
@@ -228,17 +227,17 @@ class GraphDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw, in as much of it as there is; by default a new figure that is as large as the picture.
+            Where to draw, scaled to fit; by default a new figure of the size of the picture.
 
         Returns
         -------
         GraphDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         plt = pyplot(self)
         from matplotlib.patches import PathPatch, Polygon
@@ -282,13 +281,13 @@ def _width(node):
 
 
 def _height(node, labels):
-    """Of a node with its name above and its labels beside it, the same up and down from the middle; and a distance."""
+    """The height of a node with the name above and the labels beside it, equal up and down from the middle, plus a gap."""
     up = 13 if _is_leaf(node) else RADIUS + LINE if _has_name_above(node) else RADIUS
     return 2 * max(up, LINE if any(labels) else 0) + 8
 
 
 def _inset(width, port):
-    """How far left of the middle of a node an edge ends that arrives so far above or below."""
+    """How far left of a node's middle an edge ends that arrives ``port`` above or below it."""
     round_part = min(width / 2, RADIUS)
     return width / 2 - round_part + math.sqrt(round_part**2 - port**2)
 
@@ -322,7 +321,7 @@ def _arrow(edge):
 
 
 def _labels(node):
-    """What stands above and below the edge that leaves a node; a constant says what it is itself."""
+    """The texts above and below the edge that leaves a node; none for a constant, whose box shows its value."""
     return ("", "") if node.kind == "constant" else (_number(node.value), _number(node.grad, is_gradient=True))
 
 

@@ -1,4 +1,4 @@
-"""Where the nodes of a computational graph stand: in columns by their depth, with as few crossing edges as a few sweeps find.
+"""Where the nodes of a computational graph are drawn: in columns by depth, with as few crossing edges as some sweeps find.
 
 The steps are those of Sugiyama, Tagawa and Toda, *Methods for visual understanding of hierarchical system structures* (1981):
 depths, placeholders where an edge passes a column, an order of each column by the mean place of the neighbours, and then heights.
@@ -21,9 +21,9 @@ class Layout(NamedTuple):
     depth : list of int
         The column of each node.
     y : dict
-        (node, column) -> the height of its middle, from 0 downwards: in its own column, and where its edges pass later ones.
+        (node, column) -> the position of its middle, from 0 downwards: in its own column, and where its edges pass later ones.
     height : float
-        Of the whole.
+        Height of the whole picture.
     """
 
     depth: list[int]
@@ -37,11 +37,11 @@ def layered(operands: list[list[int]], heights: list[float], passing: float) -> 
     Parameters
     ----------
     operands : list of list of int
-        For each node those that it is computed from, which stand before it in the list.
+        For each node the nodes that it is computed from, which come before it in the list.
     heights : list of float
-        How much room each node needs in its column.
+        The height that each node needs in its column.
     passing : float
-        How much room an edge needs in a column that it passes.
+        The height that an edge needs in a column that it passes.
     """
     depth = _depths(operands)
     users = defaultdict(list)
@@ -67,7 +67,7 @@ def layered(operands: list[list[int]], heights: list[float], passing: float) -> 
 
 
 def _depths(operands):
-    """The longest way from a leaf; leaves stand right before what first uses them."""
+    """The length of the longest path from a leaf; leaves are in the column before the first node that uses them."""
     depth = []
     for sources in operands:
         depth.append(1 + max((depth[source] for source in sources), default=-1))
@@ -78,7 +78,7 @@ def _depths(operands):
 
 
 def _ranks(operands):
-    """A first order: the leaves as they stand in the formula, every other node in the middle of its operands."""
+    """A first order: the leaves as in the formula, every other node in the middle of its operands."""
     rank, n_leaves = {}, 0
 
     def visit(node):
@@ -101,7 +101,7 @@ def _ranks(operands):
 
 
 def _order(columns, neighbours):
-    """Sort the columns, left to right and back, by the mean place of the neighbours; keep what has the fewest crossings."""
+    """Sort the columns, left to right and back, by the mean place of the neighbours; keep the order with the fewest crossings."""
     best, fewest = [list(column) for column in columns], _n_crossings(columns, neighbours)
     for sweep in range(N_SWEEPS):
         forwards = sweep % 2 == 0
@@ -132,7 +132,7 @@ def _n_crossings(columns, neighbours):
 def _heights(columns, neighbours, room):
     """Every place as near as possible to the mean of its neighbours, with room for all.
 
-    Where an edge passes, only what follows counts, the edge itself first, so that it is straight from its first column on.
+    Where an edge passes, only what follows it counts, first the edge itself, so that it is straight from its first column on.
     """
     ahead = {}
     for column in columns:
@@ -154,7 +154,8 @@ def _heights(columns, neighbours, room):
 def _apart(wanted, rooms):
     """The heights nearest to the wanted ones, by the sum of squares, that keep the order and leave everyone its room.
 
-    Without the room that those above need, they must only not decrease: neighbours that would are merged into their mean.
+    After the room of the nodes above is subtracted, the heights only must not decrease: neighbours that would decrease are merged
+    into their mean.
     """
     blocks, needed = [], 0.0  # [sum, number]
     offsets = []

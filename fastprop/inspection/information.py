@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-# By how much the sum of a row may differ from 1: what float32 probabilities of thousands of classes add up to.
+# How much the sum of a row may differ from 1: enough for float32 probabilities of thousands of classes.
 SUM_TOLERANCE = 1e-4
 
 
@@ -17,7 +17,7 @@ def entropy(p: ArrayLike) -> Any:
     Parameters
     ----------
     p : array-like, shape (n, n_classes) or (n_classes,)
-        Distributions: rows of numbers that are not negative and sum to 1.
+        Distributions: rows of nonnegative numbers that sum to 1.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def entropy(p: ArrayLike) -> Any:
     Raises
     ------
     ValueError
-        If a row is no distribution.
+        If a row is not a distribution.
 
     References
     ----------
@@ -61,7 +61,7 @@ def cross_entropy(p: ArrayLike, q: ArrayLike) -> Any:
     Raises
     ------
     ValueError
-        If a row is no distribution, or the shapes differ.
+        If a row is not a distribution, or if the shapes differ.
 
     References
     ----------
@@ -95,7 +95,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> Any:
     Raises
     ------
     ValueError
-        If a row is no distribution, or the shapes differ.
+        If a row is not a distribution, or if the shapes differ.
 
     References
     ----------
@@ -130,7 +130,7 @@ def _distributions(name, values):
     if values.ndim not in (1, 2) or values.shape[-1] == 0:
         raise ValueError(f"{name} must have shape (n, n_classes) or (n_classes,); got {values.shape}")
     sums = np.atleast_1d(values.sum(axis=-1))
-    # The test is for what is right, so that NaN fails it too.
+    # The test is for correct rows, so that NaN fails it too.
     wrong = ~((np.atleast_2d(values) >= 0).all(axis=1) & (np.abs(sums - 1) <= SUM_TOLERANCE))
     if wrong.any():
         row = int(wrong.argmax())

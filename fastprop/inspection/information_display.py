@@ -38,7 +38,8 @@ class InformationDisplay:
     z : ndarray, shape (n_points,), optional
         Logits; by default 241 from -6 to 6.
     unit : {'bits', 'nats'}, default='bits'
-        Of the entropies: in bits, that of two outcomes is at most 1. The loss is in nats, of which ``p - y`` is the gradient.
+        Unit of the entropies. In bits, the entropy of two outcomes is at most 1. The loss is in nats, so that its gradient is
+        ``p - y``.
 
     Attributes
     ----------
@@ -76,17 +77,17 @@ class InformationDisplay:
         axes : two matplotlib Axes, optional
             Where to draw; a new figure by default.
         line_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for all lines.
+            Passed to matplotlib's ``plot`` for all lines.
 
         Returns
         -------
         InformationDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         left, right = pair_of_axes_for(self, axes)
         p, z = self.p, self.z

@@ -1,4 +1,4 @@
-"""A network as it predicts, forward and back to its inputs: every row of its layer table by the public kernels."""
+"""A network's forward pass at prediction and backward pass to its inputs: each row of its layer table by public kernels."""
 
 import numpy as np
 
@@ -14,14 +14,14 @@ FLOPS_PER_WEIGHT = 4  # forward and back to the inputs, for each row
 
 
 class InputPass:
-    """Rows on their way through a network, and a gradient on its way back to them.
+    """A forward pass of rows through a network, and a backward pass of a gradient to the rows.
 
-    Nothing is dropped, and batch norm takes the running statistics.
+    There is no dropout, and batch norm uses its running statistics.
 
     Parameters
     ----------
     network : Network
-        Of any layers, activations of the user's own included. It is only read.
+        May have any layers, including activations of the user's own. It is only read.
     n_threads : int
         Number of threads of each kernel.
     """
@@ -60,7 +60,7 @@ class InputPass:
 
     def backward(self, doutputs):
         """The gradient (n, n_in) with respect to the rows of the last forward, given that with respect to its outputs."""
-        delta, branches = doutputs, {}  # of values that a later row has added, what comes back from there
+        delta, branches = doutputs, {}  # gradients from later rows that have added a value
         for i in range(len(self._kinds) - 1, -1, -1):
             if self._kinds[i] == "add":
                 source = int(self._layers[i]["source"])
@@ -70,12 +70,12 @@ class InputPass:
                 delta = delta + branches.pop(i)
         return delta
 
-    # Each gives what a row makes of x, and the function from the gradient with respect to that to the gradient with respect to x.
+    # Each returns a row's output for x, and the function from the gradient with respect to this output to that with respect to x.
 
     def _linear(self, i, x):
         weight, bias = self._params[i]
         transposed, no_bias = self._transposed[i], np.zeros(len(weight), weight.dtype)
-        # The product alone, as `linear_backward` computes the gradient of the weight, too.
+        # The product alone: `linear_backward` would compute the gradient of the weight, too.
         return (
             kernels.linear_forward(x, weight, bias, **self._threads),
             lambda dy: kernels.linear_forward(dy, transposed, no_bias, **self._threads),
@@ -103,7 +103,7 @@ class InputPass:
     def _batch_norm(self, i, x):
         (gamma, beta), (mean, variance) = self._params[i], self._buffers[i]
         epsilon, zeros = float(self._layers[i]["epsilon"]), np.zeros_like(mean)
-        # Affine in x: the way back is the same without the two shifts.
+        # Affine in x: the backward is the same function without the two shifts.
         return (
             kernels.batch_norm_inference(x, gamma, beta, mean, variance, epsilon, **self._threads),
             lambda dy: kernels.batch_norm_inference(dy, gamma, zeros, zeros, variance, epsilon, **self._threads),

@@ -1,4 +1,4 @@
-"""The backward of one module, or of the loss, by itself: on its inputs in the model, for a random gradient of its output.
+"""The backward of one module, or of the loss, by itself: with its inputs in the model, and a random gradient of its output.
 
 Mistakes elsewhere in the model do not show here.
 """
@@ -12,31 +12,31 @@ from ..nn.module import Module
 from .differences import CORRECT, ROUNDINGS, compare_gradients, differences, scale_of
 from .observation import another_batch, repeating
 
-# Of a larger array only this many elements are differentiated, drawn at random.
+# In a larger array, only this many elements are differentiated, drawn at random.
 MAX_ELEMENTS = 100
-# How far inputs are moved off a kink, relative to their size, and from which jump of the derivative on there is one.
+# How far inputs are moved off a kink, relative to their size, and the smallest jump of the derivative that is a kink.
 OFF_KINK, JUMP = 1e-2, 1e-3
-# Relative error below which a gradient is that which a mistake would give: less than what makes one wrong.
+# Relative error below which a gradient is the one that a mistake would give: smaller than that of a correct gradient.
 LIKE = CORRECT / 10
 
 
 class Gradient(NamedTuple):
-    """A gradient of an `Isolated`.
+    """A gradient that the backward of an `Isolated` returns or writes.
 
     Parameters
     ----------
     name : str
-        Of the parameter, or 'x' or 'x_i' of an input, or 'outputs' of the input of a loss.
+        Name of the parameter; 'x' or 'x_i' for an input; 'outputs' for the input of a loss.
     is_parameter : bool
-        Whether it is one.
+        Whether it is the gradient of a parameter.
     analytic : ndarray
-        From the backward.
+        The gradient from the backward.
     positions : ndarray of int, shape (m,)
-        Which elements of the flat array were differentiated.
+        Positions in the flat array of the elements that were differentiated.
     rows : ndarray, shape (n, m)
-        The derivatives by these elements of what each row of the output contributes.
+        Derivatives of the contribution of each row of the output with respect to these elements, by central differences.
     resolution : float
-        Smaller differences are rounding.
+        Differences smaller than this are rounding errors.
     """
 
     name: str
@@ -48,25 +48,25 @@ class Gradient(NamedTuple):
 
     @property
     def numerical(self):
-        """The derivatives by the elements, shape (m,)."""
+        """The derivatives with respect to the elements, shape (m,)."""
         return self.rows.sum(axis=0)
 
     def is_right(self, expected):
-        """Whether the differences are those of a whole array of derivatives."""
+        """Whether an array of all derivatives agrees with the differences."""
         return are_like(expected.flat[self.positions], self.numerical, self.resolution)
 
     @property
     def is_wrong(self):
-        """Whether the backward is."""
+        """Whether the gradient from the backward is wrong."""
         return compare_gradients("", self.analytic.flat[self.positions], self.numerical, self.resolution).verdict != "correct"
 
     def is_like(self, expected):
-        """Whether the backward gave, at the positions, what a mistake would give: an array shaped like them."""
+        """Whether the backward gave, at the positions, the values that a mistake would give."""
         return are_like(self.analytic.flat[self.positions], expected, self.resolution)
 
     @property
     def factor(self):
-        """The number by which the right gradient must be multiplied to give this one; None where there is none that can be told."""
+        """The number by which the right gradient must be multiplied to give this one; None if there is no such number."""
         factor = float(
             np.vdot(self.numerical, self.analytic.flat[self.positions]) / (np.vdot(self.numerical, self.numerical) or np.nan)
         )
@@ -74,7 +74,7 @@ class Gradient(NamedTuple):
 
     @property
     def is_vector(self):
-        """Whether it is by a parameter with one axis, such as a bias; others have length 1."""
+        """Whether it is of a parameter that is a vector, such as a bias: all its other axes have length 1."""
         return self.is_parameter and max(self.analytic.shape, default=1) == self.analytic.size
 
     @property
@@ -84,7 +84,7 @@ class Gradient(NamedTuple):
 
 
 def are_like(some, others, resolution=0.0):
-    """Whether two arrays of one shape have the same elements up to the errors of differences."""
+    """Whether two arrays of the same shape have the same elements, up to the errors of difference quotients."""
     difference = np.linalg.norm(some - others)
     return bool(difference <= max(LIKE * scale_of(some, others), resolution * np.sqrt(np.size(some))))
 
@@ -99,11 +99,11 @@ class Isolated:
     part : Module or Loss
         The module or loss.
     inputs : list of ndarray
-        Of its forward.
+        Inputs of its forward.
     output : ndarray
-        Of its forward.
+        Output of its forward.
     dout : ndarray
-        The gradient with respect to the output with which the backward begins.
+        The gradient with respect to the output, with which the backward begins.
     """
 
     def __init__(self, name, part, inputs, y=None, h=1e-5):
@@ -152,14 +152,14 @@ class Isolated:
         return [gradient for gradient in self.gradients if gradient.is_wrong]
 
     def analytic(self, before=None, changed=None):
-        """The gradients of a backward, None where it returns none.
+        """The gradients of a backward; None for an input whose gradient it does not return.
 
         Parameters
         ----------
         before : list of ndarray, optional
-            The `batch` of another forward before.
+            The `batch` of another forward that comes first.
         changed : dict, optional
-            Attributes of the part that are changed before.
+            Attributes of the part that are changed first.
         """
         with repeating(self.part):
             vars(self.part).update(changed or {})
@@ -193,12 +193,12 @@ class Isolated:
         return [*(parameter.data for parameter in self.parameters.values()), *self.inputs]
 
     def _contributions(self):
-        """What each row of the output contributes to the function whose gradients these are, shape (n,) or (1,)."""
+        """The contribution of each row of the output to the function that is differentiated, shape (n,) or (1,)."""
         products = self.dout * np.asarray(self.forward())
         return products.reshape(self.n if products.ndim and len(products) == self.n else 1, -1).sum(axis=1)
 
     def _at_kink(self):
-        """Whether the derivative jumps where all inputs move by the same."""
+        """Whether the derivative jumps when all inputs move by the same number."""
         here, sides = np.asarray(self.forward()), []
         for step in (-self._h, self._h):
             sides.append((np.asarray(self.forward([x + step for x in self.inputs])) - here) / step)

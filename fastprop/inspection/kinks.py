@@ -1,7 +1,7 @@
 """Whether a gradient that differs from central differences does so because of a kink, such as that of ReLU at 0.
 
 At a kink no derivative exists, and a backward may give that of either side or one between them. A central difference gives the
-mean of both sides, so that the two differ although nothing is wrong. Zero biases and a row of zeros are enough for that.
+mean of both sides, so the two differ although nothing is wrong. Zero biases and a row of zeros are enough for that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .observation import observed
 # first is small enough that curvature changes the gradient by less than a kink. The second is small enough that a step does not
 # lead back to the kink, and large enough to bound the rounding errors of the quotients.
 NUDGE, STEP = 1.0, 0.005
-# How exactly a gradient must be that of one side, and how far it may lie outside what is found around it, relative to the jump.
+# How close a gradient must be to that of one side, and how far it may lie outside the range found around it, relative to the jump.
 ONE_SIDE, OUTSIDE = 1e-3, 0.1
-# From which jump of the slope on an output is at a kink: relative to the largest slope, which counts as this at least.
+# The smallest jump of the slope of an output that is a kink, relative to the largest slope; and the least value of this slope.
 JUMP, LEAST_SLOPE = 1e-3, 0.1
 MAX_PLACES = 5  # rows that are printed
 
@@ -121,13 +121,13 @@ def explained(problem, i, positions, analytic, numerical, sides, tolerance):
     ----------
     problem : gradients.Problem
     i : int
-        Which of its arrays the gradients are by.
+        The index of the array that the gradients are with respect to.
     positions, analytic, numerical : ndarray, shape (n,)
-        Elements of it, and the derivatives by them from the backward and from central differences.
+        Positions of elements, and the derivatives with respect to them from the backward and from central differences.
     sides : ndarray, shape (2, n)
-        Their one-sided differences.
+        One-sided differences for these elements.
     tolerance : float
-        Up to here, two derivatives are the same.
+        Derivatives that differ by at most this are the same.
     """
     wrong = np.flatnonzero(~(np.abs(analytic - numerical) <= tolerance))
     rounding = problem.rounding / (STEP * problem.h)
@@ -140,10 +140,10 @@ def explained(problem, i, positions, analytic, numerical, sides, tolerance):
 
 
 def _is_kink(problem, i, position, analytic, sides, tolerance):
-    """Whether the backward is right beside the point, and at the point gives a value between those around it.
+    """Whether the backward is right next to the point, and at the point gives a value between those around it.
 
-    The one-sided differences alone do not tell: where several units have their kinks at one place, as all have for a row of zeros,
-    the loss may have the same derivative on both sides, and the backward rightly gives another one.
+    The one-sided differences alone are not enough: where several units have their kinks at one place, as all have for a row of
+    zeros, the loss may have the same derivative on both sides, and the backward correctly gives another one.
     """
     found, step = list(sides), STEP * problem.h
     for nudge in (-NUDGE * problem.h, NUDGE * problem.h):

@@ -29,35 +29,35 @@ WITH_RATES = (8.0, 6.0)
 
 
 class LossCurveDisplay:
-    """The learning curves of an MLP: training loss, and where there are any, validation loss, validation score, learning rate.
+    """The learning curves of an MLP: training loss and, if there are any, validation loss, validation score and learning rate.
 
-    Of an ensemble of networks they are the mean of those members that were trained that long, in a band from the lowest to the
-    highest; a star is a member's best epoch.
+    For an ensemble of networks, each curve is the mean over the members that were trained for that long, in a band from the lowest
+    to the highest; a star marks a member's best epoch.
 
     Make it with `from_estimator`, or with `from_history` for a model of `fastprop.nn`. Each run has a colour of its own: its
     training loss is a solid line, its validation loss a dashed one, its validation score, on a second y axis, a dashed one with
-    dots. Its learning rate is a solid line on a small Axes below, which takes its room from that of the losses; of runs with the
-    same schedule, earlier lines are wider, so that all are seen. The legend is next to the Axes, or below where that leaves little
+    dots. Its learning rate is a solid line on a small Axes below, which takes its room from the losses; if runs have the same
+    schedule, earlier lines are wider, so that all are visible. The legend is next to the Axes, or below where that leaves little
     width; in a figure without a layout engine it is inside.
 
     Parameters
     ----------
     loss_curve : sequence of float, or sequence of these
-        The training loss of each epoch; of an ensemble for each member.
+        The training loss of each epoch; for an ensemble, one sequence for each member.
     validation_scores : sequence of float, optional
         The score of each epoch.
     name : str, optional
         The estimator's name in the legend.
     unit : str, optional
-        What the loss is measured in.
+        Unit of the loss.
     score_name : str, default='score'
-        What the validation score is.
+        Name of the validation score.
     validation_losses : sequence of float, or sequence of these, optional
-        The loss on validation data of each epoch; of an ensemble for each member.
+        The loss on validation data of each epoch; for an ensemble, one sequence for each member.
     learning_rates : sequence of float, optional
         The learning rate of each epoch, for instance of its last step.
     best_epochs : sequence of int, optional
-        Of an ensemble with validation losses the number of each member's best epoch, from 1.
+        For an ensemble with validation losses, the number of each member's best epoch, counted from 1.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class LossCurveDisplay:
     figure_ : matplotlib Figure
         The figure of the Axes.
     lines_ : list of matplotlib Line2D
-        The line of the training loss, then those of the validation loss, the score and the learning rate, of what there is.
+        The line of the training loss, then those of the validation loss, the score and the learning rate, if there are any.
     bands_ : list of matplotlib PolyCollection
-        The bands of an ensemble, of the training loss and of the validation loss; else empty.
+        The bands of an ensemble, for the training loss and the validation loss; else empty.
 
     Examples
     --------
@@ -127,40 +127,40 @@ class LossCurveDisplay:
     ) -> Self:
         """Draw the learning curves of a fitted estimator.
 
-        They are ``loss_curve_``, and where the estimator has them, ``validation_loss_curve_``, ``validation_scores_`` and
-        ``learning_rate_curve_``. Scores with ``scoring='loss'`` are not drawn, as they are the validation loss with a minus.
-        Of an estimator for tables they are ``loss_curves_``, ``validation_loss_curves_`` and ``best_iters_``.
+        They are ``loss_curve_`` and, if the estimator has them, ``validation_loss_curve_``, ``validation_scores_`` and
+        ``learning_rate_curve_``. Scores with ``scoring='loss'`` are not drawn, as they are the negative validation loss. For an
+        estimator for tables they are ``loss_curves_``, ``validation_loss_curves_`` and ``best_iters_``.
 
         Parameters
         ----------
         estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
-            An MLP fitted with solver 'adam' or 'sgd', of fastprop or of scikit-learn; of a pipeline, the last step.
+            A fitted estimator, of fastprop or of scikit-learn, but not with solver 'lbfgs'; or a pipeline that ends in one.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare estimators.
         name : str, optional
-            For the legend; by default the name of the class, of an ensemble with the number of members.
+            Name in the legend; by default the name of the class, for an ensemble with the number of members.
         loss_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the lines of the losses.
+            Passed to matplotlib's ``plot`` for the lines of the losses.
         score_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the line of the scores.
+            Passed to matplotlib's ``plot`` for the line of the scores.
         rate_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the line of the learning rates.
+            Passed to matplotlib's ``plot`` for the line of the learning rates.
 
         Returns
         -------
         LossCurveDisplay
-            What was drawn.
+            The new display.
 
         Raises
         ------
         NotFittedError
-            The estimator was not fitted.
+            If the estimator is not fitted.
         TypeError
-            It is none of these.
+            If it is none of these.
         ValueError
-            It has no loss curve, because solver 'lbfgs' leaves none, or because no epoch was finished.
+            If it has no loss curve, because solver 'lbfgs' does not record one or because no epoch was finished.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         while hasattr(estimator, "steps"):
             estimator = estimator.steps[-1][1]
@@ -187,36 +187,36 @@ class LossCurveDisplay:
         Parameters
         ----------
         history : dict
-            What ``Module.fit`` returned: 'loss', and 'val_loss' where there were validation data. Learning rates that a callback
+            The result of ``Module.fit``: 'loss', and 'val_loss' if there were validation data. Learning rates that a callback
             of ``fit`` collected may be added as 'learning_rate'.
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default. Give the ``ax_`` of an earlier display to compare models.
         name : str, optional
             For the legend.
         unit : str, optional
-            What the loss is measured in.
+            Unit of the loss.
         validation_scores : sequence of float, optional
             For instance accuracies that a callback of ``fit`` collected, for the second axis.
         score_name : str, default='score'
-            What the validation score is.
+            Name of the validation score.
         loss_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the lines of the losses.
+            Passed to matplotlib's ``plot`` for the lines of the losses.
         score_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the line of the scores.
+            Passed to matplotlib's ``plot`` for the line of the scores.
         rate_kw : dict, optional
-            Passed on to matplotlib's ``plot`` for the line of the learning rates.
+            Passed to matplotlib's ``plot`` for the line of the learning rates.
 
         Returns
         -------
         LossCurveDisplay
-            What was drawn.
+            The new display.
 
         Raises
         ------
         ValueError
-            No epoch was finished.
+            If no epoch was finished.
         ImportError
-            matplotlib is not installed.
+            If matplotlib is not installed.
         """
         if not history["loss"]:
             raise ValueError("the history is empty: training ended in the first epoch")
@@ -258,7 +258,7 @@ class LossCurveDisplay:
         Returns
         -------
         LossCurveDisplay
-            This one.
+            This display.
         """
         ax = axes_for(self, ax, WITH_RATES if _has(self.learning_rates) else WITH_LEGEND)
         name = self.name if name is None else name
@@ -330,5 +330,5 @@ def _line(ax, values, style):
 
 
 def _coincide(line, other):
-    """Whether two lines have the same values in the epochs that both have."""
+    """Whether two lines have the same values in the epochs that they share."""
     return all(a == b for a, b in zip(line.get_ydata(), other.get_ydata(), strict=False))

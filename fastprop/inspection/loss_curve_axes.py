@@ -2,9 +2,9 @@
 
 import textwrap
 
-# The height of the Axes of learning rates is this part of the height that both have.
+# The height of the Axes of learning rates, as a fraction of the height of both.
 RATES_HEIGHT = 0.25
-# What the Axes of losses remembers the others by, so that the next model is drawn on them, too.
+# Attributes by which the Axes of losses keeps the others, so that the next model is drawn on them, too.
 SCORES, RATES = "_fastprop_scores", "_fastprop_rates"
 
 
@@ -29,7 +29,7 @@ def lowest_axes(ax):
 
 
 def label_y(ax, text, taken=0):
-    """Label the y axis, on as many lines as the height of the Axes asks for, of which so many pixels are taken."""
+    """Label the y axis, on as many lines as the height of the Axes requires; ``taken`` pixels of the height are not free."""
     from matplotlib.textpath import text_to_path
 
     font = ax.yaxis.label.get_fontproperties()
@@ -39,7 +39,7 @@ def label_y(ax, text, taken=0):
 
 
 def _wrapped(text, n_letters):
-    """Lines of at most so many letters where words allow it, and of about the same length."""
+    """Lines of at most ``n_letters`` letters, if the words allow it, and of about the same length."""
     by_width = [textwrap.wrap(text, width, break_long_words=False) for width in range(1, max(2, n_letters + 1))]
     return "\n".join(next(lines for lines in by_width if len(lines) == len(by_width[-1])))
 

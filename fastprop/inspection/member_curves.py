@@ -4,7 +4,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-# How much of what is behind it a band hides.
+# Opacity of a band.
 OPACITY = 0.2
 
 
@@ -14,12 +14,12 @@ def is_of_members(curves):
 
 
 def mean_of(curves):
-    """The mean by epoch of those members that were trained that long."""
+    """The mean for each epoch over the members that were trained for that long."""
     return [float(np.mean(values)) for values in _by_epoch(curves)]
 
 
 def draw_band(ax, curves, color):
-    """The range of the members, from the lowest to the highest by epoch."""
+    """A band for the range of the members, from the lowest to the highest in each epoch."""
     lowest, highest = np.array([(min(values), max(values)) for values in _by_epoch(curves)]).T
     style = {"color": color, "alpha": OPACITY, "linewidth": 0, "label": "_"}
     return ax.fill_between(range(1, len(lowest) + 1), lowest, highest, **style)

@@ -27,16 +27,16 @@ class Mistake(NamedTuple):
     Parameters
     ----------
     name : str
-        Its name. Where several would give the same numbers, all names, joined by " or ".
+        Name of the mistake. If several mistakes would give the same numbers, all names, joined by " or ".
     layer : str
         The module's name in the model; empty for the model itself and for the loss.
     part : str
         The class of the module or loss.
     gradients : tuple of str
-        Which gradients of it are wrong: names of parameters, 'x' for the one with respect to the input, and 'outputs' for that of a
-        loss.
+        Which of its gradients are wrong: names of parameters, 'x' for the gradient with respect to the input, and 'outputs' for
+        that of a loss.
     explanation : str
-        What was found, in words.
+        What was found, as a phrase.
 
     Examples
     --------
@@ -88,10 +88,10 @@ def _suspects(model, loss, inputs, y, h):
     names = {module: name for name, module in model.named_modules()}
     last = {call.module: call for call in calls if len(call.inputs)}  # a module may be called more than once
     wrong = set()
-    # Modules come before those inside, so that here what is inside comes first.
+    # modules() lists a module before those inside it; reversed, the inner ones come first.
     for module in reversed(model.modules()):
         if module in last and not wrong.intersection(module.modules()):
-            with suppress(Exception):  # a module of the user's own may refuse what it never gets in the model
+            with suppress(Exception):  # a user's module may fail for values that it never gets in the model
                 isolated = Isolated(names[module], module, last[module].inputs, h=h)
                 if isolated.wrong:
                     wrong.add(module)
@@ -121,7 +121,7 @@ def _explained(isolated):
 
 
 def stale_cache(isolated):
-    """The gradient of an earlier forward: it is right if the same batch went before, or if something that was kept is gone."""
+    """The gradient of an earlier forward: it is right if the same batch came before, or if a stored attribute is removed."""
     if isolated.is_right(before=isolated.batch):
         sentence = "depends on the batch before: it is right only if that was the same one"
     elif name := _stale_attribute(isolated):
@@ -138,7 +138,7 @@ def _stale_attribute(isolated):
         within = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else [value]
         if any(isinstance(each, np.ndarray) for each in within):
             for fresh in (None, type(value)() if isinstance(value, (dict, list)) else None, *isolated.inputs, isolated.output):
-                # A backward of the user's own may do anything with a value that it does not expect.
+                # A user's backward may do anything with a value that it does not expect.
                 with suppress(Exception):
                     if isolated.is_right(changed={name: fresh}):
                         return name
@@ -146,7 +146,7 @@ def _stale_attribute(isolated):
 
 
 def known_factor(isolated):
-    """1 over a known count, or that count, or 2, times the right gradient; or the right gradient with the wrong sign."""
+    """The right gradient times or divided by a known count or 2, or with the wrong sign."""
     wrong = {gradient.name for gradient in isolated.wrong}
     is_other_right = any(gradient.is_parameter and gradient.name not in wrong for gradient in isolated.gradients)
     counts = {"n": isolated.n}
@@ -189,7 +189,7 @@ def _equal(factor, number):
 
 
 def wrong_sum(isolated):
-    """Something else in place of the sum over the rows."""
+    """A gradient that has something else in place of the sum over the rows."""
     n = isolated.n
     for gradient in isolated.wrong:
         if n > 1 and len(gradient.rows) == n:
@@ -205,7 +205,7 @@ def wrong_sum(isolated):
 
 
 def transposed(isolated):
-    """The numbers of the transpose in a matrix."""
+    """The transpose of the right gradient."""
     for gradient in isolated.wrong:
         shape = gradient.analytic.shape
         if len(shape) == 2 and gradient.is_right(gradient.analytic.reshape(shape[::-1]).T):
@@ -213,7 +213,7 @@ def transposed(isolated):
 
 
 def wrong_backward(isolated):
-    """All gradients of a chain of affine layers with activations, whose backward has one mistake, done again."""
+    """The gradients of a chain of affine layers with activations, computed with one mistake in its backward."""
     with repeating(isolated.part):
         for chain in chains_of(isolated):
             for name, sentence, gradients in chain.backwards(isolated.dout):
@@ -221,5 +221,5 @@ def wrong_backward(isolated):
                     yield from ((gradient, name, sentence) for gradient in isolated.wrong)
 
 
-# Groups: the later ones are for the gradients that the earlier ones do not explain.
+# Groups: later ones are tried for the gradients that earlier ones do not explain.
 HYPOTHESES = (stale_cache,), (missing_gradient, known_factor, wrong_sum, transposed, wrong_backward), (any_factor,)

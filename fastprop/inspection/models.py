@@ -1,4 +1,4 @@
-"""What the inspection takes as a model, as layers of `fastprop.nn`."""
+"""The models that the inspection accepts, as layers of `fastprop.nn`."""
 
 from ..nn.errors import described
 from ..nn.module import Module
@@ -9,8 +9,8 @@ MODELS = "a Module, an MLPClassifier or an MLPRegressor"
 def module_of(model):
     """A `Module` itself; a fitted estimator as a `Sequential` in evaluation mode, with a layer for its output activation.
 
-    An activation is in its Linear layer where nothing is between the two and it has a name. There are no layers for dropout, and
-    several quantiles come as the network gives them.
+    An activation is part of its Linear layer if nothing is between the two and it has a name. There are no layers for dropout, and
+    several quantiles are the network's own outputs, not sorted.
     """
     if isinstance(model, Module):
         return model

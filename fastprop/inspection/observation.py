@@ -15,9 +15,9 @@ __all__ = ["Call", "another_batch", "observed", "pre_activation", "repeating", "
 def repeating(*parts):
     """Training mode in which every forward of models and losses draws the same random numbers and leaves running statistics alone.
 
-    Afterwards all is as before, see `undisturbed`.
+    Afterwards everything is as before, see `undisturbed`.
 
-    Gives a function to call after a backward: a `Checkpoint` ends the repetition of its block there.
+    It yields a function to call after a backward, because a `Checkpoint` ends the repetition of its block there.
     """
 
     models = [part for part in parts if isinstance(part, Module)]
@@ -37,7 +37,7 @@ def repeating(*parts):
 def another_batch(*arrays):
     """Other values of the same shapes for inputs and targets: the rows in another order, or half of the values.
 
-    They are values of the same kind, so that what takes the one takes the other.
+    They are values of the same kind, so that a forward that accepts one batch accepts the other.
     """
     if any(np.ndim(x) and not np.array_equal(x, np.roll(x, 1, axis=0)) for x in arrays):
         return [np.roll(x, 1, axis=0) if np.ndim(x) else x for x in arrays]
@@ -52,7 +52,7 @@ def value_and_derivative(layer, z):
 
 
 def pre_activation(layer, x):
-    """``x @ weight + bias`` of a Linear layer for rows or one row, which its kernel does not write."""
+    """``x @ weight + bias`` of a Linear layer for rows or one row, which its kernel does not store."""
     bias = np.zeros(layer.n_out, layer.dtype) if layer.bias is None else layer.bias.data
     rows = np.ascontiguousarray(np.atleast_2d(x), layer.dtype)
     return kernels.linear_forward(rows, layer.weight.data, bias).reshape(*np.shape(x)[:-1], layer.n_out)

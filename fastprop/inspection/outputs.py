@@ -1,12 +1,12 @@
-"""Which output of an estimator is meant."""
+"""Which output of an estimator an argument refers to."""
 
 import numpy as np
 
 
 def number_of(output, classes, n_outputs, what="an output"):
-    """The number of the class or output that is asked for; None for the class that is predicted.
+    """The index of the requested class or output; None for the class that is predicted.
 
-    ``classes`` are those of a classifier that predicts one of them, else None.
+    ``classes`` are the classes of a classifier that predicts one of them, else None.
     """
     if classes is not None:
         choices, default = classes.tolist(), None

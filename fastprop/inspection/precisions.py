@@ -1,4 +1,4 @@
-"""What an estimator's predictions lose with fewer bits."""
+"""How much an estimator's predictions lose with fewer bits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class PrecisionScore(NamedTuple):
     name : {'float64', 'float32', 'bfloat16', 'int8'}
         The precision.
     score : float
-        The estimator's ``score`` of these predictions: accuracy, or R².
+        The estimator's ``score`` with these predictions: accuracy, or R².
     lost : float
-        How much less that is than with the precision of the weights.
+        How much lower the score is than with the precision of the weights.
     difference : float
-        The largest difference of an output, such as a probability, from that with the precision of the weights.
+        The largest difference of an output, such as a probability, from the output with the precision of the weights.
 
     Examples
     --------
@@ -42,12 +42,12 @@ class PrecisionScore(NamedTuple):
 
 
 class PrecisionComparison(NamedRows[PrecisionScore]):
-    """What `compare_precisions` found: a row for each precision; printed, a table.
+    """The result of `compare_precisions`: a row for each precision. It prints as a table.
 
     Parameters
     ----------
     rows : list of PrecisionScore
-        Most bits first.
+        The rows, the precision with the most bits first.
 
     Examples
     --------
@@ -70,16 +70,16 @@ class PrecisionComparison(NamedRows[PrecisionScore]):
 def compare_precisions(
     estimator: BaseEstimator, X: ArrayLike, y: ArrayLike, calibration: ArrayLike | None = None
 ) -> PrecisionComparison:
-    """Compare the predictions of a fitted estimator in float32, bfloat16 and 8-bit integers with those that it makes by itself.
+    """Compare the predictions of a fitted estimator in float32, bfloat16 and 8-bit integers with its own predictions.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Fitted; of scikit-learn's classes, too.
+        A fitted estimator, also one of scikit-learn's own class.
     X : array-like, shape (n, n_features)
-        Rows to predict, as the estimator takes them, best ones that it was not fitted on. Not sparse.
+        Rows to predict, in the form that the estimator takes; preferably rows that it was not fitted on. Not sparse.
     y : array-like
-        Their targets, as for ``estimator.score``.
+        Targets of X, as for ``estimator.score``.
     calibration : array-like, shape (n_rows, n_features), optional
         Training data for the ranges of int8; see ``estimator.predictor``.
 
@@ -91,9 +91,9 @@ def compare_precisions(
     Raises
     ------
     TypeError, ValueError
-        An argument is not as described.
+        If an argument is not as described.
     sklearn.exceptions.NotFittedError
-        The estimator is not fitted.
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def compare_precisions(
 
 
 def _score(estimator, X, y, outputs):
-    """The estimator's own score, had its network these outputs for X."""
+    """The estimator's own score, if its network had these outputs for X."""
     with_outputs = copy.copy(estimator)
     with_outputs._outputs = lambda X: outputs
     return float(with_outputs.score(X, y))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..nn import Module
 
-# A value with less than this part of the activation's largest derivative lets hardly any gradient through.
+# A value whose derivative is below this fraction of the activation's largest one lets hardly any gradient through.
 SATURATED = 0.05
 # The points at which the largest derivative of an activation is looked for. Most have it at 0, some on one side of a kink there.
 POINTS = np.concatenate([np.linspace(-8, 8, 16001), [-1e-9, 0.0, 1e-9]])[:, None]
@@ -43,9 +43,9 @@ class LayerActivations(NamedTuple):
     std : float
         Standard deviation of all activations.
     saturated : float
-        The share of the activations that are saturated.
+        Fraction of the activations that are saturated.
     dead : ndarray of int
-        The numbers of the units that are saturated in every row.
+        Indices of the units that are saturated in every row.
 
     Examples
     --------
@@ -68,12 +68,12 @@ class LayerActivations(NamedTuple):
 
 
 class ActivationStatistics(NamedRows[LayerActivations]):
-    """What `activation_statistics` found: a row for each layer with an activation; printed, a table.
+    """The result of `activation_statistics`: a row for each layer with an activation. It prints as a table.
 
     Parameters
     ----------
     rows : list of LayerActivations
-        In the order of the layers.
+        The rows, in the order of the layers.
 
     Examples
     --------
@@ -101,18 +101,18 @@ class ActivationStatistics(NamedRows[LayerActivations]):
 
 
 def activation_statistics(model: Module | BaseEstimator, X: ArrayLike) -> ActivationStatistics:
-    """How saturated the activations of a model are on some data, in evaluation mode.
+    """Compute how saturated the activations of a model are on some data, in evaluation mode.
 
-    A value is saturated where its activation's derivative is below 5 % of the largest, 1 for an `nn.Activation`: relu for z <= 0,
-    sigmoid for ``|z| > 4.4``, tanh for ``|z| > 2.2``. A unit is dead if it is saturated in every row: no gradient, or hardly any,
-    reaches its weights.
+    A value is saturated if the derivative of its activation there is below 5 % of the largest one, which counts as 1 for an
+    `nn.Activation`: relu for z <= 0, sigmoid for ``|z| > 4.4``, tanh for ``|z| > 2.2``. A unit is dead if it is saturated in every
+    row: no gradient, or hardly any, reaches its weights.
 
     Parameters
     ----------
     model : Module, MLPClassifier or MLPRegressor
-        The modes of a module are the same afterwards. A fitted estimator has the layers that `trace_forward` describes.
+        A module keeps its mode. A fitted estimator has the layers that `trace_forward` describes.
     X : array-like, shape (n, n_in), or tuple of array-like
-        The rows to compute the activations for. A tuple has the inputs of a model that takes several.
+        The rows to compute the activations for. A tuple for a model with several inputs.
 
     Returns
     -------
@@ -122,9 +122,9 @@ def activation_statistics(model: Module | BaseEstimator, X: ArrayLike) -> Activa
     Raises
     ------
     TypeError
-        The model is none of these.
+        If model is none of these.
     sklearn.exceptions.NotFittedError
-        The estimator is not fitted.
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def _row(call, activation):
 
 
 def _rows(array):
-    """An array as a matrix: one that is none counts as one row, as for the activations."""
+    """An array as a matrix; an array without two axes becomes one row, as for the activations."""
     return array if np.ndim(array) == 2 else np.reshape(array, (1, -1))
 
 

@@ -31,7 +31,7 @@ def column_gradients(estimator, X, output):
 
 
 def _back_from_probability(estimator, passes, x, chosen):
-    """The gradient of the mean probability of a class by each member's encoded rows ``x``."""
+    """The gradient of the mean probability of a class with respect to each member's encoded rows ``x``."""
     n_classes, weights = len(estimator.classes_), estimator.member_weights_
     if n_classes == 1:  # its probability is 1
         return [np.zeros(rows.shape) for rows in x]
@@ -46,9 +46,9 @@ def _back_from_probability(estimator, passes, x, chosen):
 
 
 def _back_from_prediction(estimator, passes, x, chosen):
-    """The gradient of the mean prediction by each member's encoded rows ``x``.
+    """The gradient of the mean prediction with respect to each member's encoded rows ``x``.
 
-    A member's is 0 where it is clipped to the range of training data.
+    A member's gradient is 0 where its prediction is clipped to the range of training data.
     """
     scale = estimator._scale
     low, high = scale.network_targets(np.stack([scale.lowest, scale.highest]))[:, chosen]
@@ -63,7 +63,7 @@ def _back_from_prediction(estimator, passes, x, chosen):
 
 
 def _add_columns(encoder, table, wide, gradients):
-    """Add what each encoded feature brings to the gradient of its column."""
+    """Add the contribution of each encoded feature to the gradient of its column."""
     start = 0
     for encoding in encoder.columns_:
         stop = start + encoding.n

@@ -1,7 +1,7 @@
 """A step tracer: one forward and one backward of a small model, with every array on the way.
 
-Layers have the names of `Module.named_modules`. In every layer x goes in, z goes into the activation, and a comes out; dx, dz and
-da are the gradients of the loss with respect to these. A layer without an activation has the identity: z is a.
+Layers have the names of `Module.named_modules`. In every layer, x is the input, z the input of the activation, and a the output;
+dx, dz and da are the gradients of the loss with respect to them. A layer without an activation has the identity: z is a.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class LayerTrace(dict[str, NDArray[Any]]):
       layer of its own has ``z = x``.
     * da, dz, dx: the gradients of the loss with respect to them. dz is the delta of textbooks.
     * weight, bias, dweight, dbias: the parameters, if there are any, and their gradients. Other parameters have names of their own.
-      The gradients of a layer that is called again are the sum over its calls.
+      The gradients of a layer that is called several times are the sum over its calls.
 
     A layer with several inputs has x_0, x_1 and so on.
 
@@ -102,10 +102,10 @@ class LayerTrace(dict[str, NDArray[Any]]):
 
 
 class StepTrace(Tabular):
-    """The arrays of one forward and backward, in the order in which they were computed; printed, all of them with their shapes.
+    """The arrays of one forward and backward, in the order of computation. It prints all of them with shapes.
 
-    ``trace[0]`` and ``trace["2.block.0"]`` are the arrays of a layer, see `LayerTrace`: the number or the name is that in the
-    model's `repr`, its ``named_parameters``, and in warnings and displays. ``trace[-1]`` is the last layer with a number.
+    ``trace[0]`` and ``trace["2.block.0"]`` are the arrays of a layer, see `LayerTrace`. The number or name is that in the model's
+    `repr` and ``named_parameters``, and in warnings and displays. ``trace[-1]`` is the last layer with a number.
     ``trace["backward", "0", "dz"]`` is one array.
 
     Parameters
@@ -113,16 +113,16 @@ class StepTrace(Tabular):
     entries : list of TraceEntry
         The arrays, without those of modules that only pass arrays on, such as `nn.Sequential`.
     layers : dict of str to LayerTrace
-        The arrays of all modules by the module's name, in the order in which the forward left them. If a module was called again,
-        the arrays of call 2 have the name ``"0, call 2"``.
+        The arrays of all modules by the module's name, in the order in which the forward finished them. If a module was called
+        again, the arrays of call 2 have the name ``"0, call 2"``.
     loss : float or None
         The value of the loss; None if there was only a forward.
     titles : dict
-        For each layer's name the heading of its arrays.
+        The heading of each layer's arrays, by the layer's name.
     loss_title : str
         The heading of the arrays of the loss.
     precision : int, default=4
-        Digits after the point.
+        Digits after the decimal point.
 
     Examples
     --------
@@ -211,21 +211,21 @@ def trace_step(
 
     Afterwards model and loss are as before, except that the parameters' ``grad`` is that of this backward.
 
-    Of a `Linear` layer with an activation, z and dz are shown too, although the kernels never write them: bias and activation are
-    one pass with the product.
+    For a `Linear` layer with an activation, z and dz are shown too, although the kernels never store them: they compute product,
+    bias and activation in one pass.
 
     Parameters
     ----------
     model : Module
-        A tiny one; of arrays with more than 200 numbers, only the corners are printed.
+        A small model: only the corners are printed of arrays with more than 200 numbers.
     loss : Loss
         The loss for the model's outputs and y.
     X : array-like, shape (n, n_in), or tuple of array-like
-        A few rows. A tuple has the inputs of a model that takes several.
+        A few rows. A tuple for a model with several inputs.
     y : array-like
         Their targets.
     precision : int, default=4
-        Digits after the point.
+        Digits after the decimal point.
     file : file-like, optional
         Where to print; by default the standard output.
 
@@ -287,19 +287,19 @@ def trace_step(
 
 
 def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int = 4) -> StepTrace:
-    """Run one forward, and give z and a of every layer. Nothing is printed, and afterwards the model is as before.
+    """Run one forward, and return z and a of every layer. Nothing is printed, and afterwards the model is as before.
 
     Parameters
     ----------
     model : Module, MLPClassifier or MLPRegressor
-        A module is traced in the mode in which it is, training or evaluation. A fitted estimator, also one of scikit-learn's, is
-        traced as it predicts. It has the layers of a `nn.mlp` with its sizes, and after them its output activation, if it has one,
-        as a layer of its own; with ``normalization``, the norm and the activation of each hidden layer are layers of their own too.
-        Several quantiles are as the network gives them, before `predict` sorts them.
+        A module is traced in its present mode, training or evaluation. A fitted estimator, also one of scikit-learn's, is traced as
+        it predicts. It has the layers of an `nn.mlp` of its sizes, and after them its output activation, if it has one, as a layer
+        of its own; with ``normalization``, the norm and the activation of each hidden layer are layers of their own too.
+        Several quantiles are the network's own outputs, before `predict` sorts them.
     X : array-like, shape (n, n_in), or tuple of array-like
-        The rows. A tuple has the inputs of a module that takes several.
+        The rows. A tuple for a module with several inputs.
     precision : int, default=4
-        Digits after the point, where the trace is printed.
+        Digits after the decimal point, where the trace is printed.
 
     Returns
     -------
@@ -309,9 +309,9 @@ def trace_forward(model: Module | BaseEstimator, X: ArrayLike, *, precision: int
     Raises
     ------
     TypeError
-        The model is none of these.
+        If model is none of these.
     sklearn.exceptions.NotFittedError
-        The estimator is not fitted.
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -355,7 +355,7 @@ class _Record:
         for call in calls:
             key = self._key(call)
             self._add("backward", call, _backward_arrays(call, self.layers[key]))
-            # The last forward of a module is the first to go back.
+            # The last call of a module in the forward is the first in the backward.
             self._n_calls[call.name] = max(1, self._n_calls[call.name] - 1)
 
     def _key(self, call):
@@ -371,7 +371,7 @@ class _Record:
 
 
 def _forward_arrays(call):
-    """What went into a layer, its parameters, and what came out, by name."""
+    """The inputs, parameters and outputs of a layer, by name."""
     x, a, module = _numbered("x", call.inputs), _numbered("a", call.output), call.module
     parameters = {name: parameter.data.copy() for name, parameter in own_parameters(module).items()}
     if _has_activation(module):
@@ -382,9 +382,9 @@ def _forward_arrays(call):
 
 
 def _backward_arrays(call, forward):
-    """What came back to a layer, the gradients of its parameters, and what it passed on, by name."""
+    """The gradients with respect to outputs, parameters and inputs of a layer, by name."""
     da, dx, module = _numbered("da", call.inputs), _numbered("dx", call.output), call.module
-    # A backward may have forgotten a gradient.
+    # A backward may not have written a gradient.
     gradients = {f"d{name}": p.grad.copy() for name, p in own_parameters(module).items() if p.grad is not None}
     if _has_activation(module):
         saved = forward[ACTIVATIONS[module.activation].derivative]
@@ -396,7 +396,7 @@ def _backward_arrays(call, forward):
 
 
 def _has_activation(module):
-    """Whether the activation is in one kernel with the product."""
+    """Whether one kernel computes the product and the activation."""
     return isinstance(module, nn.Linear) and module.activation != "identity"
 
 

@@ -155,7 +155,7 @@ def test_the_norm_at_the_input():
 
 def test_the_table():
     flow = GradientFlow(_model())
-    assert repr(flow).splitlines()[0] == "norm of the gradient by the layer's parameters, nothing recorded yet"
+    assert repr(flow).splitlines()[0] == "norm of the gradient with respect to the layer's parameters, nothing recorded yet"
     _step(flow.model, nn.MSELoss(), flow)
     lines = repr(flow).splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["input", "0", "2"]
@@ -217,7 +217,7 @@ def test_errors():
     model = _model()
     with pytest.raises(ValueError, match=r"layer '0' has no gradient; record\(\) comes after a backward"):
         GradientFlow(model).record()
-    with pytest.raises(ValueError, match="gradients by outputs are not kept"):
+    with pytest.raises(ValueError, match="gradients with respect to outputs are not kept"):
         GradientFlow(model, at="outputs").record()
     with pytest.raises(ValueError, match="at must be 'parameters' or 'outputs'; got 'inputs'"):
         GradientFlow(model, at="inputs")

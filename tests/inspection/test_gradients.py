@@ -252,7 +252,7 @@ def test_models_with_several_inputs():
     assert (mistake.name, mistake.layer, mistake.gradients) == ("constant factor", "0", ("x_1",))
     model = Bilinear()
     model.backward = lambda dout: np.zeros((5, 3))
-    with pytest.raises(ValueError, match=r"gradient by X\[0\] and X\[1\], of shape \(5, 3\), \(5, 2\); got \(5, 3\)"):
+    with pytest.raises(ValueError, match=r"gradient with respect to X\[0\] and X\[1\], of shape \(5, 3\), \(5, 2\); got \(5, 3\)"):
         check_gradients(model, nn.MSELoss(), (a, b), y)
 
 
@@ -439,7 +439,7 @@ def test_errors():
         check_gradients(_model(), nn.SoftmaxCrossEntropy(), X, y, h=0)
     backward = _model()
     backward.backward = lambda dout: None
-    with pytest.raises(ValueError, match=r"backward must return the gradient by X, of shape \(6, 4\); got None"):
+    with pytest.raises(ValueError, match=r"backward must return the gradient with respect to X, of shape \(6, 4\); got None"):
         check_gradients(backward, nn.SoftmaxCrossEntropy(), X, y)
     model = nn.Sequential(nn.Linear(4, 3, dtype=np.float32, random_state=0))
     with pytest.raises(TypeError, match=r"parameter '0\.weight' must be float64 for central differences; got float32"):
