@@ -1,4 +1,4 @@
-"""What MLPClassifier and MLPRegressor share: parameters, the steps of a fit, the attributes, input for prediction."""
+"""The base of MLPClassifier and MLPRegressor: parameters, the steps of a fit, attributes, input for prediction."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BaseMLP(
     _doc_link_module = "fastprop"
     _doc_link_template = "https://scikit-learn.org/stable/modules/generated/sklearn.neural_network.{estimator_name}.html"
 
-    # Only once fitted; described in the estimators' docstrings.
+    # Set by `fit`; described in the estimators' docstrings.
     coefs_: list[Floats]
     intercepts_: list[Floats]
     loss_: float
@@ -84,25 +84,25 @@ class BaseMLP(
 
     @abstractmethod
     def _checked_input(self, X, y, incremental, reset):
-        """`_checked_arrays`, and y as `_encoded` gives it; may set attributes about classes."""
+        """`_checked_arrays`, with y as `_encoded` returns it; may set attributes about classes."""
 
     @abstractmethod
     def _use_summary(self, summary, classes):
-        """Set the attributes about classes by what all parts of the data have, a `parts.Summary`, and the classes given, or None.
+        """Set the attributes about classes from the `parts.Summary` of all data and the classes that the user gave, or None.
 
-        Returns what replaces ``class_weight`` for the parts, or None.
+        Returns the value that replaces ``class_weight`` for the parts, or None.
         """
 
     @abstractmethod
     def _encoded(self, y):
-        """Targets that scikit-learn has validated in the form of `Network.training_set`, once classes are known."""
+        """Targets that scikit-learn has validated, in the form of `Network.training_set`; the classes must be known."""
 
     @abstractmethod
     def _decoded(self, y):
-        """The way back from `_encoded`."""
+        """The inverse of `_encoded`."""
 
     def _targets_key(self):
-        """Which parameters decide what `_checked_input` makes of y."""
+        """The parameters on which the y of `_checked_input` depends."""
         return None
 
     @abstractmethod
@@ -111,29 +111,29 @@ class BaseMLP(
 
     @abstractmethod
     def _score_outputs(self, y, outputs, sample_weight):
-        """The score for early stopping of a network's outputs, where y is in the form of `_encoded`."""
+        """The score for early stopping of a network's outputs, with y in the form of `_encoded`."""
 
     @abstractmethod
     def _score_moments(self, y, outputs, sample_weight, center):
-        """A vector whose sum over parts of the rows gives `_score_of_moments` the score of all, where center is the mean of y."""
+        """A vector; `_score_of_moments` of its sum over all parts is the score of all rows. ``center`` is the mean of y."""
 
     @abstractmethod
     def _score_of_moments(self, moments):
-        """What `_score_outputs` returns."""
+        """The score, as from `_score_outputs`."""
 
     def _weights_of_rows(self, y, sample_weight, incremental, class_weight=None):
-        """The weights of rows whose targets are y in the form of `_encoded`, or None; class_weight may replace the parameter."""
+        """The weights of rows, or None; y is in the form of `_encoded`, and class_weight may replace the parameter."""
         return sample_weight
 
     def _prepared_targets(self, y):
-        """What the network learns from, of y in the form of `_encoded`, where that needs all data at once."""
+        """The network's targets for y in the form of `_encoded`, for a solver that needs all data at once."""
         return y
 
     # Fitting
 
     @contextmanager
     def _validating(self, **given):
-        """A block with a call of `_fit`, whose signature is scikit-learn's because subclasses override it, on validation rows."""
+        """A block in which `_fit` gets validation rows; its signature stays scikit-learn's, as subclasses override it."""
         self._validation_given = {name: value for name, value in given.items() if value is not None}
         try:
             yield
@@ -157,7 +157,7 @@ class BaseMLP(
         return self._fit_to(check, arrays, bool(given), incremental)
 
     def _in_memory(self, X, y, sample_weight, given, incremental, reset):
-        """`InMemory` of the arguments of `_fit`."""
+        """The arguments of `_fit` as `InMemory`."""
         check = partial(self._checked_input, incremental=incremental, reset=reset)
         X, y = check(X, y) if incremental or self.warm_start else checked_once(self, X, y, check)
         sample_weight = self._weights_of_rows(y, checked_weights(sample_weight, X, of_a_part=True), incremental)
@@ -250,7 +250,7 @@ class BaseMLP(
             self.loss_ = history.loss_curve[-1]
 
     def _history(self):
-        """The history that training goes on with."""
+        """The history with which training continues."""
         # If weights were set by hand, or scikit-learn before 1.0 stored the estimator, the history is missing or incomplete.
         known = {name: getattr(self, attribute) for name, attribute in HISTORY.items() if hasattr(self, attribute)}
         history = replace(self._new_history(), **known)
@@ -258,8 +258,8 @@ class BaseMLP(
         other_rule = (history.best_loss is None) != bool(self.early_stopping)
         if after_lbfgs or other_rule or (self.early_stopping and history.validation_scores is None):
             raise ValueError(
-                "training cannot go on with solver 'adam' or 'sgd' after solver 'lbfgs', nor with another value of "
-                "early_stopping: the earlier training left no history for it. Fit with warm_start=False, or a clone"
+                "training cannot continue after solver 'lbfgs' with another solver, or with another value of early_stopping: the "
+                "earlier training recorded no history for it. Fit with warm_start=False, or fit a clone"
             )
         return history
 
@@ -283,7 +283,7 @@ class BaseMLP(
         unpack(network, result.x)
         self._use_network(network)
         self._coef_indptr, self._intercept_indptr = packed_spans(network)
-        # If a callback or the time limit stopped training, that is no failure to warn of.
+        # No warning if a callback or the time limit stopped training: that is not a failure.
         self.n_iter_ = result.nit if result.halted else call(_check_optimize_result, "lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         return network
@@ -299,35 +299,35 @@ class BaseMLP(
         precision: PredictionPrecision = None,
         calibration: ArrayLike | None = None,
     ) -> Callable[[], None]:
-        """The bare compiled forward pass with the present weights, bound to arrays: for predicting one row after another.
+        """Bind the compiled forward pass with the present weights to arrays, for predicting one row after another.
 
-        The weights are copied, into the order in which they will be read: few rows of a large network take less time than in
-        `predict`. Everything is checked here and nothing in a call, so that a call is safe, but does not notice NaN or infinity.
+        The weights are copied in the order in which they will be read, so a few rows of a large network take less time than in
+        `predict`. Arguments are checked here and not in a call. A call is safe, but does not detect NaN or infinity.
 
         Parameters
         ----------
         x : ndarray, shape (n, `n_features_in_`), C-contiguous, of the dtype of ``coefs_``, or of float32 with a precision
-            The rows; write the next ones into it. At least one.
+            The rows, at least one. Write the next rows into it before a call.
         out : ndarray, shape (n, `n_outputs_`), C-contiguous, of the dtype of x
-            What a call overwrites with the network's outputs: predictions of a regressor, probabilities of the classes or labels
-            of a classifier, of two classes only that of the second.
+            A call overwrites it with the network's outputs: predictions of a regressor, probabilities of the classes or labels of
+            a classifier; for two classes, only the probability of the second.
         n_threads : int
-            Number of threads of each call.
+            Number of threads for each call.
         precision : {'bfloat16', 'int8'}, optional
-            Allows products of layers to read fewer bits, which takes less time; see `Network.predictor`.
+            Permits the products of layers to use numbers with fewer bits, which takes less time; see `Network.predictor`.
         calibration : array-like, shape (n_rows, `n_features_in_`), optional
-            With 'int8': training data, from which the ranges of values are taken; see `Network.predictor`.
+            Only with 'int8': training data that set the ranges of values; see `Network.predictor`.
 
         Returns
         -------
         callable
-            Without arguments. It stays with the weights of now: changes of theirs and another `fit` do not reach it. Threads that
-            call it at once write into the same ``out``; make one for each.
+            A function without arguments. It keeps the present weights: later changes of the weights and another `fit` do not affect
+            it. Calls from several threads write to the same ``out``, so make one function for each thread.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or the estimator is not fitted.
+            If an argument is not as described, or if the estimator is not fitted.
         """
         check_is_fitted(self)
         return self._current_network().predictor(x, out, n_threads, precision=precision, calibration=calibration)
@@ -344,7 +344,7 @@ class BaseMLP(
         return network.forward(rows, n_threads_of_prediction(self.n_jobs, rows.shape[0], 2 * network.n_weights))
 
     def _with_rows(self, network, X):
-        """(the network in NumPy's common dtype of X and the weights, the rows of X as they go into it)."""
+        """(the network in NumPy's common dtype of X and the weights, the rows of X in the form that it takes)."""
         rows = plain_rows(X, network.sizes[0], self.__dict__.get("feature_names_in_"))
         if rows is not None:
             rows = finite_rows(rows, network.dtype, self.n_jobs)

@@ -1,6 +1,6 @@
 """scikit-learn's callbacks (`sklearn.callback`, new in 1.9): a task for the fit, and in it a task for each epoch or iteration.
 
-Unless callbacks were set, nothing of this runs and `sklearn.callback` is not imported.
+Unless callbacks were set, none of this runs and `sklearn.callback` is not imported.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class CallbackMixin:
     def set_callbacks(self, *callbacks: Any) -> Self:
         """Set scikit-learn's callbacks, such as ``sklearn.callback.ProgressBar()``; needs scikit-learn 1.9.
 
-        A fit is one task. It has a subtask for each epoch, of an ensemble for each epoch of all its members, named 'epoch', or for
-        each iteration of L-BFGS, named 'lbfgs-iter'. Where a callback returns True at the end of a subtask, training stops there,
+        A fit is one task. It has a subtask named 'epoch' for each epoch (for an ensemble, each epoch of all its members), or one
+        named 'lbfgs-iter' for each iteration of L-BFGS. If a callback returns True at the end of a subtask, training stops there
         without a warning.
 
         Parameters
         ----------
         *callbacks : callbacks
-            Objects of the protocol ``sklearn.callback.FitCallback``; none removes those that were set.
+            Objects with the protocol ``sklearn.callback.FitCallback``. Without arguments, callbacks that were set are removed.
 
         Returns
         -------
@@ -47,10 +47,10 @@ class CallbackMixin:
 
 
 class FitObserver(ABC):
-    """Calls the hooks: at the begin when it is made, in `begin` and `end` for each subtask, and in `finish`.
+    """Calls the hooks: when it is made, in `begin` and `end` for each subtask, and in `finish`.
 
-    The hooks get the data as they were given to ``fit``. The ``fitted_estimator`` that a hook may ask for has the weights that a
-    stop at this point would leave.
+    The hooks get the data that were given to ``fit``. The ``fitted_estimator`` that a hook may ask for has the weights that the
+    estimator would have if training stopped there.
     """
 
     def __init__(self, estimator, task_name, n_subtasks, X, y, sample_weight):
@@ -65,11 +65,11 @@ class FitObserver(ABC):
 
     @abstractmethod
     def _store(self, loss):
-        """Let the estimator's attributes say how far training is; ``loss`` is what `end` was given."""
+        """Set the estimator's attributes to the present state of training; ``loss`` is the argument of `end`."""
 
     @abstractmethod
     def _snapshot(self):
-        """Copies of the fitted attributes that training goes on to change in place; scikit-learn copies the others."""
+        """Copies of the fitted attributes that training changes in place; scikit-learn copies the others."""
 
     @property
     def running(self):
@@ -77,26 +77,26 @@ class FitObserver(ABC):
         return self._task is not None
 
     def begin(self):
-        """A subtask begins."""
+        """Begin a subtask."""
         self._task = self._context.subcontext(task_name=self._task_name)
         self._task.call_on_fit_task_begin(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
 
     def end(self, loss=None):
-        """A subtask ends, with this loss; whether to stop training."""
+        """End a subtask, with this loss; return whether to stop training."""
         self._store(loss)
         task, self._task = self._task, None
         self.stopped = task.call_on_fit_task_end(estimator=self._estimator, **self._part, reconstruction_attributes=self._snapshot)
         return self.stopped
 
     def finish(self):
-        """The fit ends. A subtask that was not done, after Ctrl-C or a failed line search, ends without data."""
+        """End the fit. An unfinished subtask, after Ctrl-C or a failed line search, ends without data."""
         if self.running:
             self._task.call_on_fit_task_end(estimator=self._estimator)
         self._context.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes={})
 
 
 class MLPObserver(FitObserver):
-    """Of `BaseMLP`: an epoch, or an iteration of L-BFGS. Under early stopping the hooks get the rows that are trained on."""
+    """For `BaseMLP`: a subtask is an epoch, or an iteration of L-BFGS. With early stopping the hooks get the training rows."""
 
     def __init__(self, estimator, X, y, sample_weight, incremental):
         self._network = self._history = self._validation = None
@@ -106,7 +106,7 @@ class MLPObserver(FitObserver):
         super().__init__(estimator, "lbfgs-iter" if is_lbfgs else "epoch", n_subtasks, X, y, sample_weight)
 
     def watch(self, network, history=None, validation=None, rows=None):
-        """Say what is trained: with ``history`` by epochs; ``rows`` are those that a split for validation leaves, or None."""
+        """Set what is trained, with ``history`` in epochs; ``rows`` are those that a validation split leaves, or None."""
         self._network, self._history, self._validation = network, history, validation
         if rows is not None:
             self._part = {name: _Lazy(value, rows) for name, value in self._data.items()}
@@ -132,7 +132,7 @@ class MLPObserver(FitObserver):
 
 
 class _Lazy:
-    """Some rows of an array, taken when a hook first asks for them; of a dict, the rows of each value."""
+    """Some rows of an array, or of each value of a dict, taken when a hook first asks for them."""
 
     def __init__(self, values, rows):
         self._values, self._rows, self._taken = values, rows, None

@@ -1,4 +1,4 @@
-"""Files from which a fit goes on after its process was killed."""
+"""Files from which a fit continues after its process was killed."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from .parts import Summary
 from .schedules import Averages, Masks, ScheduledOptimizer, fingerprint
 from .stopping import History
 
-# The number of the format, which a later version may have to know.
+# The version of the file format.
 VERSION = 1
-# Parameters that may be others when a fit goes on
+# Parameters that may differ when a fit continues
 LIMITS = {"max_iter", "max_time", "tol", "n_iter_no_change"}
 
 
 class CheckpointFile:
-    """An npz file of arrays and of other values as JSON, which is replaced as a whole.
+    """An npz file of arrays, and of other values as JSON. It is always replaced as a whole.
 
     Parameters
     ----------
     path : str or path
         The file.
     problem : dict
-        What a fit must have in common with the one that wrote the file: name -> a value that JSON keeps.
+        What a fit must have in common with the fit that wrote the file: name -> a value that JSON can store.
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: dict[str, Any]) -> None:
         self.path, self._problem = os.fspath(path), json.loads(json.dumps(problem))
 
     def save(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
-        """Replace the file; after a crash there is the old one or the new one."""
+        """Replace the file; after a crash, either the old or the new file exists."""
         header = json.dumps({"version": VERSION, "problem": self._problem, "values": values})
         with replacing(self.path) as file:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)
 
     def load(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """(arrays, values), or None where there is no file; an error where it is of another fit or cannot be written."""
+        """(arrays, values), or None if there is no file; an error if it belongs to another fit or cannot be written."""
         folder = os.path.dirname(os.path.abspath(self.path))
         if not os.path.isdir(folder):
             raise FileNotFoundError(errno.ENOENT, "checkpoint needs a folder that exists", folder)
@@ -68,23 +68,23 @@ class CheckpointFile:
         for name, here in self._problem.items():
             if (there := header["problem"].get(name)) != here:
                 differs = f"{name} is {there} there and {here} here"
-                raise ValueError(f"{self.path} belongs to another fit: {differs}; remove it to begin anew")
+                raise ValueError(f"{self.path} belongs to another fit: {differs}; remove it to start again")
         return arrays, header["values"]
 
 
 class Checkpoint:
-    """What a training saves after epochs, and goes on from; without a file nothing but the seed of its orders.
+    """What a training saves after epochs and continues from; without a file, only the seed of its orders.
 
     Parameters
     ----------
     file : CheckpointFile or None
-        None where there is none, or another process writes it.
+        None if there is none, or if another process writes it.
     loaded : (dict, dict) or None
-        What the file had.
+        The contents of the file.
     seed : int
-        For a training that begins anew.
+        Seed of a training that starts from the beginning.
     pause : float
-        The least number of seconds between two savings.
+        Minimum number of seconds between two saves.
     """
 
     def __init__(self, file: CheckpointFile | None, loaded: Any, seed: int, pause: float = 0.0) -> None:
@@ -93,11 +93,11 @@ class Checkpoint:
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs are done."""
+        """Number of epochs done."""
         return self._history.n_epochs
 
     def attach(self, network: Network, optimizer: ScheduledOptimizer, history: History, verbose: bool | int) -> None:
-        """Watch a training that has not begun, which goes on as the file says."""
+        """Attach to a training that has not begun; with a file, restore its state from there."""
         self._network, self._optimizer, self._history = network, optimizer, history
         if self._loaded is None:
             return
@@ -106,14 +106,14 @@ class Checkpoint:
             print(f"Going on after iteration {history.n_epochs}, from a checkpoint")
 
     def resume(self, validation: Validation | None) -> dict[str, NDArray[Any]]:
-        """Let a validation go on, too; returns all arrays of the file."""
+        """Restore the state of a validation, too; return all arrays of the file."""
         arrays: dict[str, NDArray[Any]] = {} if self._loaded is None else self._loaded[0]
         if arrays and validation is not None:
             validation.best_params[:], validation.best_buffers[:] = arrays["best_params"], arrays["best_buffers"]
         return arrays
 
     def save(self, validation: Validation | None, **more: NDArray[Any]) -> None:
-        """Write the file, unless that was just done, with more arrays."""
+        """Write the file, with more arrays, unless the last save was less than ``pause`` seconds ago."""
         if self._file is None or time.monotonic() < self._last + self._pause:
             return
         arrays, values = _stored(self._network, self._optimizer, self._history)
@@ -130,7 +130,7 @@ class Checkpoint:
 
 
 def problem(estimator: Any, summary: Summary, counts: Sequence[int], without: Collection[str]) -> dict[str, Any]:
-    """What a fit to parts must have in common with the one that wrote a checkpoint; ``without`` are parameters that may differ."""
+    """What a fit to parts must have in common with the fit that wrote a checkpoint; ``without`` are parameters that may differ."""
     parameters = described(estimator, {*without, *LIMITS, "random_state"})
     # A RandomState cannot be written down; what it drew is in the file.
     seed = estimator.random_state
@@ -140,7 +140,7 @@ def problem(estimator: Any, summary: Summary, counts: Sequence[int], without: Co
 
 
 def described(estimator: Any, without: Collection[str]) -> dict[str, str]:
-    """What is written for each parameter of an estimator, the same in every process."""
+    """A text for each parameter of an estimator, the same in every process."""
     parameters = estimator.get_params(deep=False).items()
     return {name: re.sub(" at 0x[0-9a-fA-F]+", "", repr(value)) for name, value in parameters if name not in without}
 
@@ -159,7 +159,7 @@ def _stored(network: Network, optimizer: ScheduledOptimizer, history: History) -
 
 
 def _restore(network: Network, optimizer: ScheduledOptimizer, history: History, arrays: Any, values: Any) -> None:
-    """Let a training that has not begun go on from what `_stored` returned."""
+    """Restore a training that has not begun from the result of `_stored`."""
     network.params[:] = arrays["params"]
     optimizer.rule.memory[...], network.buffers[:] = arrays["memory"], arrays["buffers"]
     optimizer.rule.t, optimizer.n_epochs = values["t"], values["n_epochs"]

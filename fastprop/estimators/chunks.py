@@ -1,4 +1,4 @@
-"""Rows that come in chunks, read anew for each epoch: what `BaseMLP._fit_chunks` trains on."""
+"""Rows that come in chunks, which are read again for each epoch: what `BaseMLP._fit_chunks` trains on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Source:
     Parameters
     ----------
     given : sequence, iterable, or callable without arguments that returns an iterator
-        What gives them, each time anew.
+        The source of the chunks, which can be read several times.
     """
 
     def __init__(self, given: Any) -> None:
@@ -37,8 +37,8 @@ class Source:
         return len(self._given)
 
     def read(self, places: Any = None) -> Iterator[tuple[int, tuple[Any, Any, Any]]]:
-        """(place, chunk) of each chunk with rows; of a sequence in the order of ``places``, if they are given."""
-        if self.has_places:  # also where only its length says that there are no more
+        """Yield (place, chunk) for each chunk with rows; for a sequence in the order of ``places``, if given."""
+        if self.has_places:  # also if only its length says that there are no more
             chunks = ((place, self._given[place]) for place in (range(len(self)) if places is None else places.tolist()))
         else:
             chunks = enumerate(self._given() if callable(self._given) else self._given)
@@ -60,7 +60,7 @@ class InChunks:
         return RowsOfChunks(self, estimator)
 
     def read(self, estimator: Any, random_state: Any) -> Iterator[InMemory]:
-        """The chunks, checked: of a sequence in a new order that the random state draws, if there is one."""
+        """Yield the checked chunks; for a sequence, in a new order that the random state draws, if there is one."""
         draws = random_state is not None and self._source.has_places and len(self._source) > 1
         for place, chunk in self._source.read(random_state.permutation(len(self._source)) if draws else None):
             with named(f"chunk {place} of source"):
@@ -69,7 +69,7 @@ class InChunks:
 
 
 def in_chunks(estimator, source, classes, given, reset):
-    """`InChunks` of a user's source, which is read once; sets what `BaseMLP._checked_input` sets."""
+    """A user's source as `InChunks`, after reading it once; sets what `BaseMLP._checked_input` sets."""
     source, summary = Source(source), None
     for place, chunk in source.read():
         with named(f"chunk {place} of source"):
@@ -94,8 +94,7 @@ class RowsOfChunks(EpochRows):
 
 
 class ChunkEpochs:
-    """Epochs over chunks: each batch is trained on in a compiled call with those of the same chunk, or by itself where it spans
-    chunks."""
+    """Epochs over chunks: the batches within a chunk are trained in compiled calls, a batch that spans chunks by itself."""
 
     epochs_per_call = 1
 
@@ -105,7 +104,7 @@ class ChunkEpochs:
         self._random_state, self._only_order = random_state, None
 
     def run(self, orders, losses):
-        """Train for an epoch, and append its loss, after an interrupt too if all was done."""
+        """Train for an epoch, and append its loss, also after an interrupt if the epoch was complete."""
         n_steps, pieces = -(-self._n_rows // self._batch_size), []
         end, rates = self._optimizer.t + n_steps, self._rates(1, n_steps)
         try:
@@ -120,7 +119,7 @@ class ChunkEpochs:
                 losses.extend(loop.mean_losses(pieces))
 
     def _batches(self):
-        """(rows, order) so that all orders, one after the other, are an epoch's batches."""
+        """Yield (rows, order) such that all orders, one after the other, are the batches of an epoch."""
         kept, n_kept, n_left, n_seen = [], 0, self._n_rows, 0
         for rows in self._read():
             n_seen += len(rows.y)
@@ -141,7 +140,7 @@ class ChunkEpochs:
         self._check_number(n_seen, n_seen == self._n_all)
 
     def _order(self, n):
-        """The order of a chunk's rows, of the only chunk one that continues the last epoch's, as in `loop.shuffled_orders`."""
+        """The order of a chunk's rows; for a single chunk, the next of `loop.shuffled_orders`, as in `fit`."""
         if n != self._n_all:
             return loop.shuffled_orders(np.arange(n), self._random_state)(1)[0]
         if self._only_order is None:

@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 def weights_of_labels(class_weight, labels, classes, incremental):
     """The weight of each row of labels, shape (n,), or (n, n_labels) for several labels, as `compute_sample_weight` gives it.
 
-    In incremental training they need not have all ``classes`` that a dict is for.
+    In incremental training, the labels need not include all ``classes`` that a dict has.
     """
     has_several = labels.ndim == 2
     if isinstance(class_weight, list) and not has_several:

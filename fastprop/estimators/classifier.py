@@ -388,7 +388,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Notes
         -----
-        An integer ``random_state`` seeds every call anew, as in scikit-learn, so all calls after the first shuffle the rows in the
+        An integer ``random_state`` seeds every call again, as in scikit-learn, so all calls after the first shuffle the rows in the
         same way. Pass a ``RandomState`` for different permutations.
         """
         if isinstance(self.class_weight, str):

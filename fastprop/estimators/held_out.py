@@ -1,4 +1,4 @@
-"""Validation rows: which they are, and how a network does on them."""
+"""Validation rows: how they are chosen, and how a network is evaluated on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALIDATION = ("X_val", "y_val", "sample_weight_val")
 
 
 class Rows(NamedTuple):
-    """Validation rows: X as it was checked, y in the form of `BaseMLP._checked_input`, and weights or None."""
+    """Validation rows: checked X, y in the form of `BaseMLP._checked_input`, and weights or None."""
 
     X: Any
     y: NDArray[Any]
@@ -35,9 +35,9 @@ class Rows(NamedTuple):
 
 
 def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None, of_a_part=False):
-    """The `Rows` of X_val, y_val and sample_weight_val, or None where there are none.
+    """The `Rows` of X_val, y_val and sample_weight_val, or None if they are not given.
 
-    ``dtype`` is that of X to train on, ``example`` a row of its y as it is encoded. The weights of a part of the rows may all be
+    ``dtype`` is that of the training X, ``example`` a row of its encoded y. The weights of a part of the rows may all be
     zero. An error names what is missing or wrong.
     """
     if not are_given(X, y, sample_weight):
@@ -57,7 +57,7 @@ def given_rows(estimator, dtype, example, X=None, y=None, sample_weight=None, of
 
 
 def are_given(X, y, sample_weight):
-    """Whether there are X_val and y_val; an error where one of them is missing to what is given."""
+    """Whether X_val and y_val are given; an error if only a part of them is."""
     if X is None and y is None:
         if sample_weight is not None:
             raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
@@ -70,7 +70,7 @@ def are_given(X, y, sample_weight):
 
 @contextmanager
 def named(name):
-    """Let the errors of a block of code say which argument they are about."""
+    """Add the name of an argument to the errors of a block of code."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -87,12 +87,12 @@ def split_rows(n_samples, fraction, random_state, stratify):
 
 
 class Validation:
-    """Validation rows, how a network is judged by them, and the best one so far.
+    """Validation rows, the evaluation of a network on them, and the best parameters so far.
 
     Parameters
     ----------
     network : Network
-        What is judged: with its present parameters at each time.
+        The network to evaluate, each time with its present parameters.
     data : TrainingSet
         The rows.
     score : function of (loss, outputs)
@@ -113,7 +113,7 @@ class Validation:
         self._total = float(weight.sum(dtype=np.float64)) if weight.size else data.n_samples
 
     def judge(self, n_threads: int) -> tuple[float, float]:
-        """(mean loss, score) of the network now; the score is NaN where an output is not finite."""
+        """(mean loss, score) of the network now; the score is NaN if an output is not finite."""
         mean, outputs = self._evaluate(n_threads)
         if not np.isfinite(outputs).all():
             return mean, math.nan
@@ -141,7 +141,7 @@ class Validation:
 
 
 def scorer_of(estimator, rows, judged, history):
-    """The function of (loss, outputs) for an estimator's ``scoring``, on `Rows`, where ``judged`` is the network."""
+    """The function of (loss, outputs) for an estimator's ``scoring`` on `Rows`; ``judged`` is the network."""
     scoring = estimator.scoring
     if scoring is None:
         return lambda loss, outputs: estimator._score_outputs(rows.y, outputs, rows.sample_weight)
@@ -153,8 +153,8 @@ def scorer_of(estimator, rows, judged, history):
 
 
 def _as_it_is_now(estimator, judged, history):
-    """A copy of an estimator in training, which scorers may change, with the judged network and the history so far."""
-    # Without the names of columns, as predictions for arrays would warn that there are none.
+    """A copy of an estimator in training, with the evaluated network and the history so far; scorers may change it."""
+    # Without feature_names_in_: predictions for arrays would warn that these have no names.
     copied = object.__new__(type(estimator))
     vars(copied).update({name: value for name, value in vars(estimator).items() if name != "feature_names_in_"})
     copied._use_network(judged)

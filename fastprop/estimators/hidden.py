@@ -17,7 +17,7 @@ from ..threads import n_threads_of_prediction
 
 
 class _Transforms:
-    """In a class of its own, so that scikit-learn does not name the columns of the last layer whatever layer is asked for."""
+    """In a class of its own, as otherwise scikit-learn would always name the columns after those of the last layer."""
 
     def transform(self, X: MatrixLike, layer: int = -1) -> Any:
         """Compute the activations of a hidden layer.
@@ -27,19 +27,19 @@ class _Transforms:
         X : array-like or sparse matrix, shape (n_samples, n_features)
             The rows.
         layer : int, default=-1
-            The number of the hidden layer, from 0; negative numbers count from the last one.
+            Index of the hidden layer, from 0; negative numbers count from the last one.
 
         Returns
         -------
         ndarray, shape (n_samples, n_units)
-            Float32 if X and the weights are, else float64; or what ``set_output`` says. Dropout has no effect here.
+            The activations, in float32 if X and the weights are, else in float64; or a frame, after ``set_output``. Dropout is off.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such hidden layer, or X does not have the columns that `fit` had, or holds NaN or infinity.
+            If there is no such hidden layer, if X does not have the columns seen in `fit`, or if it contains NaN or infinity.
         """
         check_is_fitted(self)
         number = self._number_of_hidden(layer)
@@ -70,14 +70,14 @@ class HiddenLayersMixin(_Transforms, ClassNamePrefixFeaturesOutMixin, Transforme
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # As other packages know scikit-learn's classes, they do not transform.
+        # Other packages expect scikit-learn's classes not to be transformers.
         dtypes = ["float64"] if self.solver == "lbfgs" else ["float64", "float32"]
         tags.transformer_tags = None if is_patched() else TransformerTags(preserves_dtype=dtypes)
         return tags
 
 
 class _Names:
-    """What names the columns of a hidden layer, with an estimator's configuration of outputs."""
+    """Names the columns of a hidden layer, with an estimator's output configuration."""
 
     def __init__(self, estimator, number):
         self._sklearn_auto_wrap_output_keys = estimator._sklearn_auto_wrap_output_keys

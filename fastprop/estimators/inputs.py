@@ -1,7 +1,8 @@
-"""Input that is plain numbers, converted without scikit-learn's validation, which is slow beside a small network's prediction.
+"""Input that is plain numbers, converted without scikit-learn's validation, which is slow compared with a small network's
+prediction.
 
-Each function returns None where the validation must look at the input, because there is something to warn of, to convert by its
-rules or to refuse: it decides about everything that is out of the ordinary, and all messages are its own.
+Each function returns None if scikit-learn's validation must look at the input, because there is something to warn about, to convert
+by its rules or to refuse: it handles everything that is unusual, and all messages are its own.
 """
 
 import sys
@@ -29,7 +30,7 @@ def plain_rows(X, n_features, names):
 
 
 def finite_rows(X, dtype, n_jobs):
-    """X, from `plain_rows`, as a C-contiguous array, all of it finite, in the common dtype of the kernels for it and ``dtype``."""
+    """X, from `plain_rows`, as a C-contiguous array of finite numbers, in the kernels' common dtype of X and ``dtype``."""
     flags = X.flags
     if X.dtype == dtype and flags.c_contiguous and flags.aligned:
         rows = X
@@ -82,6 +83,6 @@ def _array_of_lists(X):
 
 
 def _has_names(frame, names):
-    """Whether a frame has just these names; without names in the fit, none of its labels may be one."""
+    """Whether a frame has exactly these names; without names in the fit, none of its labels may be a string."""
     labels = list(frame.columns)
     return labels == names.tolist() if names is not None else not any(isinstance(label, str) for label in labels)

@@ -1,7 +1,7 @@
-"""Conversion between fastprop's estimators and scikit-learn's own: `to_sklearn`, `from_sklearn`, and what of one is stored.
+"""Conversion between fastprop's estimators and scikit-learn's own: `to_sklearn`, `from_sklearn`, and the stored state.
 
 Both classes have the same parameters and fitted attributes, so a conversion copies the attributes. Only the optimizer's memory is
-kept in two forms: here one block like that of the network's parameters, there a list of arrays.
+kept in two forms: here as one block like the network's parameters, there as a list of arrays.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .schedules import SLOTS, from_dict
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-# What an estimator shares with its copies, as `sklearn.clone` does: a callback knows where it reports to.
+# Attributes that an estimator shares with its copies, as with `sklearn.clone`: a callback knows where it reports to.
 SHARED = ("_skl_callbacks",)
-# What scikit-learn may store as NumPy scalars, a list of which takes much more memory than a list of floats.
+# Attributes that scikit-learn may store as NumPy scalars; a list of those takes much more memory than a list of floats.
 NUMBERS = ("loss_", "best_loss_", "best_validation_score_", "loss_curve_", "validation_scores_")
 
-# What deep copies that are made in this context have in place of fastprop's estimators.
+# Makes the object that deep copies in this context have in place of an estimator of fastprop.
 _replacement: ContextVar[Callable[[InteropMixin], Any] | None] = ContextVar("replacement", default=None)
 
 
@@ -42,24 +42,25 @@ def replaced_in_copies(replacement: Callable[[InteropMixin], Any]) -> Iterator[N
 
 
 class InteropMixin:
-    """For estimators that have scikit-learn's attributes, and besides only `_network` and `_optimizer`."""
+    """For estimators that have scikit-learn's attributes, and besides these only `_network` and `_optimizer`."""
 
     def to_sklearn(self) -> Any:
-        """This estimator as scikit-learn's own class, for tools that insist on it.
+        """Convert this estimator to scikit-learn's own class, for tools that require it.
 
         Returns
         -------
         sklearn.neural_network.MLPClassifier or MLPRegressor
-            With copies of all parameters that scikit-learn has and of everything that was learnt, the optimizer's memory
-            included: it predicts the same, and its `partial_fit` goes on where this one stands. Batch norms are folded into the
-            weights. Callbacks are shared. Where training used what scikit-learn does not have, such as dropout, a schedule or
-            'adamw', its own training goes on without it, with a parameter of the same kind and a new optimizer.
+            An estimator with copies of all parameters that scikit-learn has and of everything that was learnt, including the
+            optimizer's state: it predicts the same, and its `partial_fit` continues from the same point. Batch norms are folded
+            into the weights. Callbacks are shared. If training used features that scikit-learn does not have, such as dropout, a
+            schedule or 'adamw', further training of the result goes without them: it uses the nearest parameter of scikit-learn's
+            and a new optimizer.
 
         Raises
         ------
         TypeError
-            If a parameter makes a network that scikit-learn's class cannot express: activations of your own, several, or others
-            than scikit-learn's, layer norm, several quantiles.
+            If scikit-learn's class cannot express the network: several activations, an activation that scikit-learn does not have,
+            layer norm, or several quantiles.
 
         Examples
         --------
@@ -75,14 +76,14 @@ class InteropMixin:
         return self._to_sklearn({})
 
     def _to_sklearn(self, memo):
-        """`to_sklearn` as a part of a deep copy, in whose ``memo`` it is from when its attributes are copied."""
+        """`to_sklearn` as part of a deep copy; the result is entered in ``memo`` before its attributes are copied."""
         from .scikit_learns_form import OWN_ATTRIBUTES, folded_weights, scikit_learns_parameters
 
         scikit_learns = scikit_learns_class(self._scikit_learns_name())
         names = scikit_learns._get_param_names()
         parameters = scikit_learns_parameters(self, names)
         theirs = memo[id(self)] = scikit_learns()
-        # Our parameters that scikit-learn does not have, and those of a subclass
+        # fastprop's parameters that scikit-learn does not have, and those of a subclass
         others = {*class_of_ours(type(self))._get_param_names(), *self._get_param_names()} - {*names}
         left_out = {"_network", "_optimizer", *OWN_ATTRIBUTES, *others}
         state = {name: value for name, value in vars(self).items() if name not in left_out}
@@ -97,30 +98,30 @@ class InteropMixin:
         return theirs
 
     def __reduce_ex__(self, protocol):
-        # copy.deepcopy asks it, wherever it comes across the estimator; unlike __deepcopy__, scikit-learn's FrozenEstimator does
-        # not pass it on.
+        # copy.deepcopy calls it wherever it finds the estimator. Unlike __deepcopy__, scikit-learn's FrozenEstimator does not
+        # delegate it.
         replacement = _replacement.get()
         return super().__reduce_ex__(protocol) if replacement is None else (partial(_itself, replacement(self)), ())
 
     @classmethod
     def from_sklearn(cls, estimator: BaseEstimator) -> Self:
-        """An estimator of scikit-learn's own class as this one.
+        """Convert an estimator of scikit-learn's own class to this class.
 
         Parameters
         ----------
         estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
-            The class of the same name, not a subclass, as what a subclass changes would be lost.
+            An instance of the class of the same name, not of a subclass: the changes of a subclass would be lost.
 
         Returns
         -------
         MLPClassifier or MLPRegressor
-            With copies of all parameters and of everything that was learnt, the optimizer's memory included: it predicts the
-            same, and its `partial_fit` goes on where the given one stands. Callbacks are shared.
+            An estimator with copies of all parameters and of everything that was learnt, including the optimizer's state: it
+            predicts the same, and its `partial_fit` continues from the same point. Callbacks are shared.
 
         Raises
         ------
         TypeError
-            For another class.
+            If the estimator is of another class.
 
         Examples
         --------
@@ -144,10 +145,10 @@ class InteropMixin:
         return ours
 
     def drop_optimizer_state(self) -> Self:
-        """Forget what only further training needs: the optimizer's moments and its step count.
+        """Delete the state that only further training needs: the optimizer's moments and its step count.
 
-        That is two numbers for each weight with 'adam' and one with 'sgd'; what is stored of an estimator is then little more than
-        its weights. Predictions do not change. `partial_fit` still goes on from the present weights, but with a new optimizer made
+        That is two numbers for each weight with 'adam' and one with 'sgd', so a stored estimator is then little larger than its
+        weights. Predictions do not change. `partial_fit` still continues from the present weights, but with a new optimizer made
         from the present parameters, so the next updates differ from those of an estimator that kept its state. `fit` makes a new
         optimizer anyway.
 
@@ -165,7 +166,7 @@ def state_from_sklearn(cls, state):
     own_defaults = {name: p.default for name, p in inspect.signature(cls.__init__).parameters.items() if p.default is not p.empty}
     state = {**class_of_ours(cls)().get_params(deep=False), **own_defaults, **state}
     state.pop("_sklearn_version", None)
-    if cls._is_classifier:  # there `loss` is no parameter but set by __init__
+    if cls._is_classifier:  # there `loss` is not a parameter; __init__ sets it
         state.pop("loss", None)
     for name in NUMBERS:
         if state.get(name) is not None:
@@ -174,12 +175,12 @@ def state_from_sklearn(cls, state):
 
 
 def is_ours(cls):
-    """Whether a class is fastprop's own, not one derived from it elsewhere."""
+    """Whether a class is fastprop's own, and not a user's subclass."""
     return cls.__module__.startswith("fastprop.")
 
 
 def class_of_ours(cls):
-    """The estimator of fastprop's that a class is derived from, or is."""
+    """fastprop's estimator class that a class is, or is derived from."""
     return next(filter(is_ours, cls.__mro__))
 
 
@@ -194,14 +195,14 @@ def _itself(made):
 
 
 def fastprops_optimizer(optimizer):
-    """The estimator's attribute as fastprop's optimizer, given that, its `as_dict`, or an optimizer of scikit-learn's."""
+    """fastprop's optimizer, from itself, its `as_dict`, or an optimizer of scikit-learn."""
     if isinstance(optimizer, dict):
         return from_dict(optimizer)
     return optimizer if hasattr(optimizer, "as_dict") else from_dict(_fields(optimizer))
 
 
 def scikit_learns_optimizer(ours):
-    """A copy of the estimator's attribute as scikit-learn's optimizer; None where scikit-learn has none of the kind."""
+    """A copy of an estimator's optimizer as scikit-learn's; None if scikit-learn does not have this kind."""
     from sklearn.neural_network import _stochastic_optimizers
 
     if not hasattr(ours, "as_dict"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Steps: TypeAlias = NDArray[np.float64]
 ScheduleName: TypeAlias = Literal["constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog4"]
 
-# PyTorch's defaults of OneCycleLR: the share of steps in which the rate rises; the highest rate over the first, that over the last.
+# PyTorch's defaults of OneCycleLR: the fraction of steps in which the rate rises; highest rate / first rate, first / last.
 RISING, HIGHEST_OVER_FIRST, FIRST_OVER_LAST = 0.3, 25.0, 1e4
 
 
@@ -43,8 +43,8 @@ SHAPES = {"cosine": _cosine, "one_cycle": _one_cycle, "coslog4": _coslog4}
 class Schedule(NamedTuple):
     """Factors of the learning rate over a training of ``n_epochs``.
 
-    ``shape`` is a name of `SHAPES`, a function of the share of steps done, or None for 1. The first share ``warmup`` of all steps
-    are W steps, rounded: step k of them, from 0, has the factor (k + 1) / (W + 1), and the shape is over the steps after them.
+    ``shape`` is a name of `SHAPES`, a function of the fraction of steps done, or None for 1. The first fraction ``warmup`` of all
+    steps is rounded to W steps: step k of them, from 0, has the factor (k + 1) / (W + 1). The shape covers the steps after them.
     """
 
     shape: str | Callable[[float], float] | None
@@ -52,7 +52,7 @@ class Schedule(NamedTuple):
     n_epochs: int
 
     def factors(self, first_epoch: int, n_epochs: int, n_steps: int) -> Steps:
-        """The factors for all steps of n_epochs of n_steps each; epochs after the last have its last factor."""
+        """The factors for all steps of n_epochs epochs of n_steps each; epochs after the last one have its last factor."""
         n_all = self.n_epochs * n_steps
         steps = np.minimum(np.arange(first_epoch * n_steps, (first_epoch + n_epochs) * n_steps), n_all - 1)
         n_warm = round(self.warmup * n_all)
@@ -76,6 +76,6 @@ class Schedule(NamedTuple):
 
 
 def schedule_of(learning_rate: ScheduleName | Callable[[float], float], warmup: float, n_epochs: int) -> Schedule | None:
-    """The schedule for an estimator's parameters; None where there is nothing to do beside scikit-learn's own schedules."""
+    """The schedule for an estimator's parameters; None if scikit-learn's own schedules are enough."""
     shape = learning_rate if callable(learning_rate) or learning_rate in SHAPES else None
     return None if shape is None and warmup == 0 else Schedule(shape, warmup, n_epochs)

@@ -1,4 +1,4 @@
-"""The parameters that both estimators have: what each may be, and which do not go together. The estimators describe them."""
+"""The parameters that both estimators have: valid values, and combinations that are errors. The estimators describe them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 SolverName: TypeAlias = Literal["lbfgs", "sgd", "adam", "adamw", "rmsprop"]
 LearningRate: TypeAlias = ScheduleName | Callable[[float], float]
-# In quotes, because nn is imported only where it is needed
+# In quotes, because nn is imported only when it is needed
 Activations: TypeAlias = Union[ActivationName, "Activation", Sequence[Union[ActivationName, "Activation"]]]
 Scoring: TypeAlias = str | Callable[..., float] | None
 
 STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop")
-# What only has a meaning where training goes in mini-batches
+# Parameters that have a meaning only for training in mini-batches
 ONLY_STOCHASTIC = ("dropout", "weight_decay", "clip_norm", "warmup", "ema_decay", "precision")
 
 
 class Parameters:
     """The attributes.
 
-    Those that scikit-learn does not have need a default, for subclasses that set scikit-learn's by themselves and for estimators
-    that earlier versions stored.
+    Those that scikit-learn does not have need a default here, for subclasses that set only scikit-learn's parameters and for
+    estimators that earlier versions stored.
     """
 
     hidden_layer_sizes: int | Sequence[int] | Integers
@@ -73,7 +73,7 @@ class Parameters:
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        # The message lists the names alone, as scikit-learn's does.
+        # The error message lists only the names, as scikit-learn's does.
         "activation": [StrOptions(set(ACTIVATIONS)), Hidden(HasMethods(["value", "derivative"])), Hidden(list), Hidden(tuple)],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
         "alpha": [Interval(Real, 0, None, closed="left")],
@@ -109,13 +109,13 @@ class Parameters:
     }
 
     def _set_parameters(self, given: dict[str, Any]) -> None:
-        """Set what ``__init__`` was given, its local variables."""
+        """Set the parameters that ``__init__`` got, given its local variables."""
         for name, value in given.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
     def _check_parameters(self, n_hidden: int, incremental: bool, has_validation: bool) -> None:
-        """Fail where parameters, each valid by itself, do not fit each other."""
+        """Raise an error if parameters that are valid by themselves cannot be combined."""
         if not isinstance(self.activation, str) and hasattr(self.activation, "__iter__"):
             self._check_each("activation", n_hidden)
             wrong = [one for one in self.activation if not self._is_activation(one)]

@@ -1,4 +1,4 @@
-"""What training must know of data that come in parts before it begins: each part is looked at, and what was seen is joined."""
+"""What training must know about data in parts before it begins: each part is inspected, and the summaries are joined."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .validation import check_some_weight, checked_weights, host_array
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a classifier, sorted, and how many rows have each, also where a row has several."""
+    """The labels of a classifier, sorted, and how many rows have each; a row may have several."""
 
     classes: NDArray[Any]
     counts: NDArray[np.intp]
@@ -29,7 +29,7 @@ class Labels:
 
     @classmethod
     def of(cls, y: Any) -> Labels:
-        """Those of y as scikit-learn validates it."""
+        """The labels of y, as scikit-learn has validated it."""
         binarizer = LabelBinarizer().fit(y)
         if binarizer.y_type_ == "multilabel-indicator":
             return cls(binarizer.classes_, np.asarray(y.sum(axis=0), np.intp).ravel(), binarizer)
@@ -41,7 +41,7 @@ class Labels:
         return self.binarizer.y_type_ == "multilabel-indicator"
 
     def joined(self, other: Labels) -> Labels:
-        """Those of both."""
+        """The labels of both."""
         if self.are_several or other.are_several:
             if not (self.are_several and other.are_several and len(self.classes) == len(other.classes)):
                 raise ValueError(f"y has {other._described()}; the rows before it have {self._described()}")
@@ -49,7 +49,7 @@ class Labels:
         return _labels(unique_labels(self.classes, other.classes), self, other)
 
     def among(self, classes: Any) -> Labels:
-        """These, where ``classes`` are all there are; an error names those that are not among them."""
+        """These labels, with ``classes`` as all classes that exist; an error names labels that are not among them."""
         if self.are_several:
             return self
         classes = unique_labels(classes)
@@ -60,7 +60,7 @@ class Labels:
         return f"{len(self.classes)} labels in each row" if self.are_several else "one label in each row"
 
     def balanced_weights(self, n_rows: int) -> Any:
-        """What ``class_weight='balanced'`` means for all rows, as a dict, or a list of dicts for several labels."""
+        """The weights that ``class_weight='balanced'`` means for all rows: a dict, or a list of dicts for several labels."""
         if self.are_several:
             return [_balanced({0: n_rows - n, 1: n}, n_rows) for n in self.counts.tolist()]
         return _balanced(dict(zip(self.classes.tolist(), self.counts.tolist(), strict=True)), n_rows)
@@ -80,10 +80,10 @@ def _balanced(counts, n_rows):
 
 @dataclass(frozen=True)
 class Summary:
-    """What was seen of one part, or of several.
+    """A summary of one part of the data, or of several.
 
-    ``targets`` are `Labels`, or of a regressor None; ``example`` is a row of y; ``digests`` has a number for each part, by which
-    other data can be told from these.
+    ``targets`` are `Labels`, or None for a regressor; ``example`` is a row of y; ``digests`` has a number for each part that
+    distinguishes it from other data.
     """
 
     n_rows: int
@@ -98,7 +98,7 @@ class Summary:
     digests: tuple[int, ...]
 
     def joined(self, other: Summary) -> Summary:
-        """What was seen of both; an error says in what ``other`` differs."""
+        """The summary of both; an error says how ``other`` differs."""
         if other.n_features != self.n_features:
             raise ValueError(f"X has {other.n_features} features; the rows before it have {self.n_features}")
         if other.feature_names != self.feature_names:
@@ -122,7 +122,7 @@ class Summary:
         )
 
     def use(self, estimator: Any, reset: bool) -> None:
-        """Set what scikit-learn's validation of X sets."""
+        """Set the attributes that scikit-learn's validation of X sets."""
         if not reset:
             return
         estimator.n_features_in_ = self.n_features
@@ -132,9 +132,9 @@ class Summary:
 
 
 def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool = True) -> Summary:
-    """What is seen of one part by the checks of ``fit``; without ``reset`` X must have the columns that the estimator knows.
+    """The summary of one part, after the checks of ``fit``; without ``reset``, X must have the columns that the estimator knows.
 
-    The estimator stays as it is.
+    The estimator is not changed.
     """
     probe = object.__new__(type(estimator))
     vars(probe).update(vars(estimator))
@@ -158,14 +158,14 @@ def summary_of(estimator: Any, X: Any, y: Any, sample_weight: Any, reset: bool =
 
 
 def _digest(X, y):
-    """A number that hardly any other rows have: of the first and the last row, and of some of the targets."""
+    """A checksum that other rows hardly ever have: of the first and the last row, and some of the targets."""
     X, y = X[[0, X.shape[0] - 1]], y[:: max(1, y.shape[0] // 100)]
     X, y = (array.toarray() if is_sparse(array) else array for array in (X, y))
     return crc32(repr((X.tolist(), y.tolist())).encode())
 
 
 def has_rows(X: Any, y: Any) -> bool:
-    """Whether there is something to check: no rows in both X and y are a part without rows."""
+    """Whether there is anything to check; a part without rows has none in X and none in y."""
     return any(_n_rows(array) != 0 for array in (X, y))
 
 
@@ -174,7 +174,7 @@ def _n_rows(array):
 
 
 def triple(part: Any, name: str) -> tuple[Any, Any, Any]:
-    """(X, y, weights or None) of what should be a part."""
+    """(X, y, weights or None) of a user's part, or an error."""
     if not isinstance(part, (tuple, list)) or len(part) not in (2, 3):
         what = f"{len(part)} elements" if isinstance(part, (tuple, list)) else f"a {type(part).__name__}"
         raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight); got {what}")
@@ -182,7 +182,7 @@ def triple(part: Any, name: str) -> tuple[Any, Any, Any]:
 
 
 class Known(NamedTuple):
-    """What is known of all parts when training begins.
+    """What is known about all parts when training begins.
 
     ``class_weight`` replaces the parameter, if it is not None; ``example`` is a row of y as the estimator encodes it, and ``given``
     are the rows to validate on, or None.
@@ -197,9 +197,9 @@ class Known(NamedTuple):
 def known(
     estimator: Any, summary: Summary, reset: bool, given: dict[str, Any], classes: Any = None, of_a_part: bool = False
 ) -> Known:
-    """`Known` of parts that were seen, and of the given validation rows, all or a part of them, and classes.
+    """`Known`, from the summary of all parts, the given validation rows (all or a part of them), and the given classes.
 
-    Sets what `BaseMLP._checked_input` sets.
+    It sets the attributes that `BaseMLP._checked_input` sets.
     """
     check_some_weight(summary.some_weight)
     summary.use(estimator, reset)
@@ -210,14 +210,14 @@ def known(
 
 
 def check_validation(estimator: Any, everything: Known, what: str) -> None:
-    """Fail where early stopping has no rows, as ``what`` holds out none, or batch norm a batch of one."""
+    """Raise an error if early stopping has no rows, as ``what`` holds out none, or if batch norm gets a batch of one row."""
     if estimator.early_stopping and everything.given is None:
         raise ValueError(f"early_stopping=True needs X_val and y_val here, as {what} holds out no rows")
     check_rows(estimator, everything.summary.n_rows, everything.given)
 
 
 def checked_part(estimator: Any, part: Any, summary: Summary, class_weight: Any) -> InMemory:
-    """A part (X, y, weights or None) as a network takes it; if another one has weights, those of this one are 1."""
+    """A part (X, y, weights or None) in the form that a network takes; if other parts have weights, its weights are 1."""
     X, y, sample_weight = part
     X, y = estimator._checked_arrays(host_array(X, "X"), host_array(y, "y"), reset=False)
     y = estimator._encoded(y)

@@ -13,8 +13,8 @@ from ..scikit_learns import scikit_learns_class
 from .interop import scikit_learns_optimizer
 from .scikit_learns_limits import check_scikit_learn_has
 
-# The methods that fastprop's estimators have and never call -> the public way to the same end.
-SET_WEIGHTS = "set coefs_ and intercepts_ and go on with partial_fit, or with fit and warm_start=True"
+# The methods that fastprop's estimators have and never call -> the public alternative.
+SET_WEIGHTS = "set coefs_ and intercepts_ and continue with partial_fit, or with fit and warm_start=True"
 OWN_NETWORK = "pass an activation of your own as activation=, or train a fastprop.nn.Sequential with a loss of your own"
 OWN_LOOP = "stop in a loop over partial_fit, or by a callback of scikit-learn's"
 OWN_METHOD = "override fit, partial_fit or predict"
@@ -38,9 +38,10 @@ NEVER_CALLED = {
 
 
 class TheirMethod:
-    """The function of the same name in scikit-learn's class. It is looked up in use, as fastprop does not import that module.
+    """The function of the same name in scikit-learn's class. It is looked up when it is used, as fastprop does not import that
+    module.
 
-    Called for an estimator, it fails where a parameter that it does not know would change its result.
+    Called for an estimator, it raises an error if a parameter that it does not know would change its result.
     """
 
     def __set_name__(self, owner, name):
@@ -76,7 +77,7 @@ class PrivateNamesMixin:
     _validate_input = TheirMethod()
     _predict = TheirMethod()
 
-    # The originals of these two would not run: one needs an optimizer of its own, the other an instance of its own class.
+    # The originals of these two would not run: one needs scikit-learn's optimizer, the other an instance of scikit-learn's class.
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units, incremental):
         check_scikit_learn_has(self, "_fit_stochastic")

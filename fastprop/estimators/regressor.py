@@ -395,7 +395,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Notes
         -----
-        An integer ``random_state`` seeds every call anew, as in scikit-learn, so all calls after the first shuffle the rows in the
+        An integer ``random_state`` seeds every call again, as in scikit-learn, so all calls after the first shuffle the rows in the
         same way. Pass a ``RandomState`` for different permutations.
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)

@@ -1,4 +1,4 @@
-"""The rows of a fit: those that are checked, and those of them that an epoch has. `chunks` has rows that are not all in memory."""
+"""The rows of a fit: all checked rows, and the rows of an epoch. `chunks` has rows that are not all in memory."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from .held_out import Rows, Validation, scorer_of, split_rows
 
 
 class CheckedRows(Protocol):
-    """What a fit is to learn from."""
+    """The checked rows that a fit gets."""
 
     n_features: int
-    """How many columns X has."""
+    """Number of columns of X."""
     dtype: np.dtype[Any]
-    """In which they are trained on."""
+    """The dtype for training."""
     example: NDArray[Any]
-    """A row of y as `BaseMLP._encoded` gives it."""
+    """A row of y, as `BaseMLP._encoded` returns it."""
     given: Rows | None
-    """What to validate on, if that was given."""
+    """Validation rows, if they were given."""
 
     def begin(self, estimator: Any, network: Any) -> EpochRows:
-        """The rows to train a network on: with early stopping some are held out, unless others are given."""
+        """The rows to train a network on; early stopping holds out some of them, unless validation rows are given."""
 
 
 class EpochRows(ABC):
-    """What `stochastic.train` trains on."""
+    """The rows that `stochastic.train` trains on."""
 
     n_rows: int
-    """How many there are."""
+    """Number of rows."""
     held_out: Rows | None
-    """What to validate on."""
+    """Validation rows."""
     left_by_split: NDArray[np.intp] | None = None
-    """Which of the rows that were given remain for training; None for all."""
+    """Indices of the given rows that remain for training; None for all."""
     speaks = True
     """Whether this process prints."""
     share = 1.0
-    """How much of each mini-batch this process computes."""
+    """Fraction of each mini-batch that this process computes."""
 
     @abstractmethod
     def epochs(
@@ -55,11 +55,11 @@ class EpochRows(ABC):
         A random state draws their order, or None keeps it; the other arguments are those of `loop.NetworkEpochs`.
         """
 
-    def resume(self, network: Any, optimizer: Any, history: Any) -> None:  # noqa: B027 - most have nothing to go on from
-        """Let a training that is about to begin go on where an earlier one was lost, if it was."""
+    def resume(self, network: Any, optimizer: Any, history: Any) -> None:  # noqa: B027 - most have nothing to continue from
+        """Let a training that is about to begin continue from where an earlier one was lost, if there was one."""
 
     def validation(self, estimator: Any, judged: Any, history: Any, decides: bool, best_params: Floats) -> Validation:
-        """How a network does on ``held_out``."""
+        """The evaluation of a network on ``held_out``."""
         rows = self.held_out
         return Validation(judged, judged.training_set(*rows), scorer_of(estimator, rows, judged, history), decides, best_params)
 
@@ -69,7 +69,7 @@ class EpochRows(ABC):
 
 
 class InMemory(NamedTuple):
-    """Checked rows: X and y as from `BaseMLP._checked_input`, weights or None, and given `Rows` to validate on or None."""
+    """Checked rows: X and y as from `BaseMLP._checked_input`, weights or None, and given validation `Rows` or None."""
 
     X: Any
     y: NDArray[Any]
@@ -83,7 +83,7 @@ class InMemory(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In which they are trained on."""
+        """The dtype for training."""
         return self.X.dtype
 
     @property

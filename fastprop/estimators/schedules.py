@@ -1,6 +1,6 @@
-"""An optimizer of `fastprop.optim`, its learning rates, and what is kept with it: together they are the estimators' ``_optimizer``.
+"""The estimators' ``_optimizer``: an optimizer of `fastprop.optim`, its learning rates, and what is stored with it.
 
-The attributes have scikit-learn's names, as scripts read them.
+The attributes have scikit-learn's names, because scripts read them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SMALLEST_ADAPTIVE_RATE = 1e-6
 
 @dataclass
 class Masks:
-    """What the masks of dropout follow from: a seed for each hidden layer, the number of updates before the optimizer's first."""
+    """What determines the masks of dropout: a seed for each hidden layer, and the number of updates before this optimizer."""
 
     seeds: list[int]
     n_updates: int = 0
@@ -33,9 +33,9 @@ class Masks:
 
 @dataclass
 class Averages:
-    """The exponential average of a network's parameters, and the ``raw`` ones that training goes on with.
+    """The exponential moving average of a network's parameters, and the ``raw`` ones with which training continues.
 
-    ``shown`` is the `fingerprint` of those that the estimator has: if it has others, somebody has set them since.
+    ``shown`` is the `fingerprint` of the parameters that the estimator had: if it has others, somebody has set them since.
     """
 
     average: Floats
@@ -49,10 +49,10 @@ def fingerprint(network):
 
 
 class ScheduledOptimizer:
-    """An optimizer, ``rule``, and the learning rate that it has next.
+    """An optimizer, ``rule``, and its next learning rate.
 
-    ``parameters`` are what scikit-learn's optimizer of the same kind is made with, by its names, and attributes here. ``n_epochs``
-    counts epochs, for the ``schedule`` that a fit sets.
+    ``parameters`` are the names of the arguments of scikit-learn's optimizer of the same kind; here they are attributes.
+    ``n_epochs`` counts epochs, for the ``schedule`` that a fit sets.
     """
 
     parameters: tuple[str, ...]
@@ -62,11 +62,11 @@ class ScheduledOptimizer:
     n_epochs = 0
     masks: Masks | None = None
     averages: Averages | None = None
-    _last_rates: list[float] | None = None  # of the epochs that began and did not end
+    _last_rates: list[float] | None = None  # of epochs that have begun and not ended
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate by itself, as scikit-learn has it."""
+        """The learning rate without a schedule, as in scikit-learn."""
         raise NotImplementedError
 
     @property
@@ -75,22 +75,21 @@ class ScheduledOptimizer:
         return self.rule.t
 
     def attach(self, network: Network) -> None:
-        """Go on with a network whose parameters were replaced; its dtype may differ, its shapes may not."""
+        """Continue with a network whose parameters were replaced; the dtype may differ, the shapes must not."""
         self.rule.attach(network)
 
     @property
     def varies(self) -> bool:
-        """Whether the learning rate is another at different times."""
+        """Whether the learning rate changes."""
         return self.schedule is not None
 
     @property
     def has_planned_end(self) -> bool:
-        """Whether the learning rate is meant for all epochs to the last one."""
+        """Whether the schedule is planned for all epochs up to the last one."""
         return self.schedule is not None and self.schedule.shape is not None
 
     def begin(self, n_samples_seen: int, n_samples: int, n_epochs: int, n_steps: int) -> NDArray[np.float64] | None:
-        """Set the optimizer's rate for the next epochs of n_samples and n_steps each, and return factors of it for all steps, or
-        None."""
+        """Set the optimizer's rate for the next epochs of n_samples and n_steps each; return its factors for all steps, or None."""
         rates = self._rates(n_samples_seen, n_samples, n_epochs, n_steps)
         if self.schedule is not None:
             factors = self.schedule.factors(self.n_epochs, n_epochs, n_steps)
@@ -115,7 +114,7 @@ class ScheduledOptimizer:
         return True
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything it remembers, as Python and NumPy objects, uncopied; `from_dict` is the way back."""
+        """Its whole state as Python and NumPy objects, not copied; `from_dict` is the inverse."""
         shapes = [list(slots[0].shape) for slots in self.rule.state[::2]]
         weights = [shape for shape in shapes if len(shape) == 2]
         sizes = [weights[0][0], *(n_out for _, n_out in weights)]
@@ -126,7 +125,7 @@ class ScheduledOptimizer:
         return {"name": self.rule.name, **fields, "sizes": sizes, "memory": self.rule.memory}
 
     def slots(self) -> dict[str, list[Floats]]:
-        """scikit-learn's name -> a row of the memory as scikit-learn lists it: for every weight array, then for every bias."""
+        """scikit-learn's name -> a row of the memory in scikit-learn's form: an array for each weight, then for each bias."""
         return {name: self._slot(i) for i, name in enumerate(SLOTS[self.rule.name])}
 
     def _slot(self, i):
@@ -147,7 +146,7 @@ class SGD(ScheduledOptimizer):
     rule : optim.StepSGD
         The optimizer.
     learning_rate_init : float
-        The learning rate at first.
+        The initial learning rate.
     lr_schedule : {'constant', 'invscaling', 'adaptive'}
         'invscaling' divides ``learning_rate_init`` by ``(samples seen + 1) ** power_t``; 'adaptive' divides the rate by 5 where
         training would stop otherwise.
@@ -208,7 +207,7 @@ class SGD(ScheduledOptimizer):
         if self.lr_schedule != "invscaling":
             self.rule.lr = self._rate
             return None
-        # The first epoch has the present rate. It may differ from the rate of the schedule at this step, as in the first fit.
+        # The first epoch has the present rate, which may differ from the schedule's rate at this step, as in the first fit.
         rates = [self._rate, *(self._scaled(n_samples_seen + i * n_samples) for i in range(1, n_epochs))]
         self.rule.lr = 1.0
         return np.repeat(rates, n_steps)
@@ -233,7 +232,7 @@ class SGD(ScheduledOptimizer):
 
 
 class AdaptiveOptimizer(ScheduledOptimizer):
-    """Base of those that divide by the root of mean squares: ``learning_rate_init`` is the optimizer's own rate.
+    """Base of optimizers that divide by the root of the mean square: ``learning_rate_init`` is the optimizer's own rate.
 
     Parameters
     ----------
@@ -261,7 +260,7 @@ class AdaptiveOptimizer(ScheduledOptimizer):
 class Adam(AdaptiveOptimizer):
     """Adam, with a constant ``learning_rate_init``, which can be set between calls.
 
-    ``learning_rate`` is what the last update used, with the bias corrections: scikit-learn has it as an attribute.
+    ``learning_rate`` is the rate of the last update, with the bias corrections, as in scikit-learn.
 
     Parameters
     ----------
@@ -302,7 +301,7 @@ class Adam(AdaptiveOptimizer):
 
 
 class AdamW(Adam):
-    """Adam with epsilon where PyTorch has it.
+    """Adam with PyTorch's place of epsilon, after the bias correction.
 
     Parameters
     ----------
@@ -329,13 +328,13 @@ class RMSprop(AdaptiveOptimizer):
 
 # scikit-learn's names of an optimizer's rows of memory
 SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",), "adamw": ("ms", "vs"), "rmsprop": ("vs",)}
-# What is kept with the optimizer, and only stored where it is there
+# What is kept with the optimizer, and stored only if it exists
 KEPT = {"masks": Masks, "averages": Averages}
 ADAMS = {"adam": (optim.Adam, Adam), "adamw": (optim.AdamW, AdamW)}
 
 
 def new_optimizer(network: Network, name: Literal["adam", "sgd", "adamw", "rmsprop"], given: Any) -> ScheduledOptimizer:
-    """For a network and an estimator's parameters, as attributes of ``given``."""
+    """A new optimizer for a network and an estimator's parameters, which are attributes of ``given``."""
     made: ScheduledOptimizer
     if name in ADAMS:
         rule, scheduled = ADAMS[name]
@@ -350,13 +349,13 @@ def new_optimizer(network: Network, name: Literal["adam", "sgd", "adamw", "rmspr
 
 
 def follow(optimizer: ScheduledOptimizer, given: Any) -> None:
-    """Let an optimizer have the schedule and the weight decay of an estimator's parameters, as attributes of ``given``."""
+    """Set an optimizer's schedule and weight decay to an estimator's parameters, which are attributes of ``given``."""
     optimizer.rule.weight_decay, optimizer.rule.decoupled = float(given.weight_decay), True
     optimizer.schedule = schedule_of(given.learning_rate, given.warmup, given.max_iter)
 
 
 def from_dict(fields: dict[str, Any]) -> ScheduledOptimizer:
-    """The optimizer that `ScheduledOptimizer.as_dict` described, by this version or an earlier one; it uses its array."""
+    """The optimizer that `ScheduledOptimizer.as_dict` of this or an earlier version described; it uses the same array."""
     name = fields["name"]
     if "layers" in fields:  # earlier versions: a table (n, 7) that begins with n_in and n_out of each layer
         sizes, memory = [int(fields["layers"][0, 0]), *fields["layers"][:, 1].tolist()], fields["state"]

@@ -1,6 +1,6 @@
 """The estimators for subclasses that override scikit-learn's private methods under `patch_sklearn`; see `subclassing`.
 
-What trains and predicts is scikit-learn's code, and so is the optimizer. An estimator is stored as scikit-learn stores it.
+Training and prediction run scikit-learn's code, with its optimizer. An estimator is stored as scikit-learn stores it.
 """
 
 from typing import ClassVar
@@ -19,7 +19,7 @@ THEIR_CLASSIFIER, THEIR_REGRESSOR = map(scikit_learns_class, NAMES)
 
 
 class ScikitLearnsCode:
-    """Comes before fastprop's estimator in the order of the bases."""
+    """Must come before fastprop's estimator among the bases."""
 
     _runs_scikit_learn = True
 
@@ -39,7 +39,7 @@ class ScikitLearnsCode:
 
     def __setstate__(self, state):
         state = {name: value for name, value in state.items() if name != "_sklearn_version"}
-        # A subclass of the same name may have been stored that ran fastprop's code.
+        # The stored object may be of a subclass of the same name that ran fastprop's code.
         if isinstance(state.get("_optimizer"), dict):
             state["_optimizer"] = scikit_learns_optimizer(fastprops_optimizer(state["_optimizer"]))
         for name in CURVES:

@@ -1,4 +1,4 @@
-"""What of an estimator scikit-learn's class of the same name can have: its parameters, and weights with the norms folded in."""
+"""The parts of an estimator that scikit-learn's class can have: its parameters, and weights with the norms folded in."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def scikit_learns_parameters(estimator, names):
     _check_expressible(estimator)
     given = {name: getattr(estimator, name) for name in names}
     one = _one_activation(estimator.activation)
-    given["activation"] = one if one in SCIKIT_LEARNS_ACTIVATIONS else "relu"  # where there is no hidden layer
+    given["activation"] = one if one in SCIKIT_LEARNS_ACTIVATIONS else "relu"  # if there is no hidden layer
     given["solver"] = estimator.solver if estimator.solver in SCIKIT_LEARNS_SOLVERS else "adam"
     if callable(estimator.learning_rate) or estimator.learning_rate in SHAPES:
         given["learning_rate"] = "constant"
-    if "loss" in given:  # of a regressor: scikit-learn's with the same link
+    if "loss" in given:  # of a regressor: scikit-learn's loss with the same link
         given["loss"] = LOSSES[estimator._out_activation()]
     return given
 
 
 def folded_weights(network):
-    """(coefs, intercepts) of a network whose batch norms, as they predict, are folded into the layers before them."""
+    """(coefs, intercepts) of a network, with batch norms at prediction folded into the layers before them."""
     coefs, intercepts = list(network.coefs), list(network.intercepts)
     epsilons = network.layers["epsilon"][network.layers["epsilon"] > 0]
     norms = zip(network.norms, network.statistics, epsilons, strict=True)
@@ -53,7 +53,7 @@ def _check_expressible(estimator):
 
 
 def _one_activation(activation):
-    """The activation of all hidden layers, or the parameter itself where they have several."""
+    """The activation of all hidden layers, or the parameter itself if they have different ones."""
     if not isinstance(activation, (list, tuple)):
         return activation
     different = list(dict.fromkeys(activation)) or ["relu"]

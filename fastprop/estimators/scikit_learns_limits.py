@@ -1,4 +1,4 @@
-"""Which of an estimator's parameters scikit-learn's code does not have, or not with this value: it would compute something else."""
+"""Parameters, or values of them, that scikit-learn's code does not have, so that it would compute something else."""
 
 import inspect
 from functools import cache
@@ -11,7 +11,7 @@ from .interop import class_of_ours
 
 NETWORK = ("activation", "normalization")
 GRADIENT = (*NETWORK, "loss", "dropout", "label_smoothing", "class_weight")
-# What the results of scikit-learn's private methods depend on; None for all parameters. The others do not depend on any of ours.
+# fastprop's parameters that the results of scikit-learn's private methods depend on; None for all. Other methods depend on none.
 MATTERS = {
     "_forward_pass": NETWORK,
     "_forward_pass_fast": NETWORK,
@@ -29,7 +29,7 @@ MATTERS = {
 
 
 def check_scikit_learn_has(estimator, method):
-    """Fail before scikit-learn's private method, if its result depends on a parameter that scikit-learn's code does not know."""
+    """Raise an error if the result of scikit-learn's private method depends on a parameter that its code does not know."""
     names = MATTERS.get(method, ())
     found = beyond_scikit_learn(estimator, names)
     if names is not None and not getattr(estimator, "_has_quantiles", False):
@@ -39,16 +39,16 @@ def check_scikit_learn_has(estimator, method):
 
 
 def beyond_scikit_learn(estimator, names=None):
-    """{name: value} of the parameters that scikit-learn's code does not know; with ``names`` only of these."""
+    """{name: value} of the parameters that scikit-learn's code does not know; with ``names``, only among these."""
     cls, ours = type(estimator), class_of_ours(type(estimator))
     theirs = scikit_learns_class(cls._scikit_learns_name())
     defaults, found = _defaults(ours), {}
-    # Code for scikit-learn's class may have parameters of its own with the names of ours.
+    # Code for scikit-learn's class may have its own parameters with the names of fastprop's.
     redefined = cls._get_param_names() if (is_patched() or cls._runs_scikit_learn) and cls.__init__ is not ours.__init__ else ()
     for name in [name for name in defaults if names is None or name in names]:
         value = getattr(estimator, name)
         if name in theirs._parameter_constraints:
-            # Where scikit-learn's code runs anyway, it has checked its own parameters.
+            # If scikit-learn's code runs anyway, it has checked its own parameters.
             is_ours = not cls._runs_scikit_learn and _satisfies(ours, name, value) and not _satisfies(theirs, name, value)
         else:
             is_ours = name not in redefined and np.any(value != defaults[name])
@@ -64,7 +64,7 @@ def listed(parameters):
 
 @cache
 def _defaults(cls):
-    """{name: default} of the parameters that matter for what is computed."""
+    """{name: default} of the parameters that affect results."""
     return {name: p.default for name, p in inspect.signature(cls.__init__).parameters.items() if name not in ("self", "n_jobs")}
 
 

@@ -1,6 +1,6 @@
-"""Rows of which each rank of a `collective.Group` has a share: what `BaseMLP._fit` trains on in a block of `fastprop.collective`.
+"""Rows that the ranks of a `collective.Group` share: what `BaseMLP._fit` trains on in a block of `fastprop.collective`.
 
-All ranks take the same steps. In each they add up the gradient of their own rows, exchange the sums and make the same update.
+All ranks take the same steps. In each step they sum the gradient over their own rows, exchange the sums and make the same update.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class InShares:
         self.n_features, self.dtype, self.given = own.n_features, own.dtype, own.given
 
     def begin(self, estimator, network):
-        """All ranks get the parameters of rank 0, and its random numbers except for the order of the rows."""
+        """Give all ranks the parameters of rank 0, and its random numbers except those for the order of the rows."""
         group, own = self._group, self._own
         group.broadcast_(network.params)
         estimator._random_state, *_ = gathered(group, estimator._random_state if group.rank == 0 else None)
@@ -49,7 +49,7 @@ class InShares:
         return RowsOfShare(group, estimator, saved, data, rows, held_out)
 
     def _split(self, fraction, random_state):
-        """(the rows to train on, the `Rows` held out); none of the few rows of a small share."""
+        """(the rows to train on, the `Rows` held out); a small share holds out none."""
         n, own = len(self._own.y), self._own
         rows, others = np.arange(n), np.empty(0, np.intp)
         if math.ceil(n * fraction) > 1:
@@ -61,7 +61,7 @@ class InShares:
 
 
 def in_shares(estimator, block, X, y, sample_weight, given, reset):
-    """`InShares` of the arguments of ``fit`` on each rank; sets what `BaseMLP._checked_input` sets. All ranks raise, or none."""
+    """The arguments of ``fit`` on each rank as `InShares`; sets what `BaseMLP._checked_input` sets. All ranks raise, or none."""
     group, path = block
     given = given if has_rows(given.get("X_val", ()), given.get("y_val", ())) else {}
     looks = gathered(group, agreed(group, partial(_looked, estimator, X, y, sample_weight, bool(given), reset)))
@@ -74,7 +74,7 @@ def in_shares(estimator, block, X, y, sample_weight, given, reset):
 
 
 def _looked(estimator, X, y, sample_weight, has_validation, reset):
-    """(`Summary` or None where there are no rows, what must be the same on all ranks, whether there are validation rows)."""
+    """(`Summary`, or None without rows; what must be the same on all ranks; whether there are validation rows)."""
     if estimator.normalization == "batch":
         raise ValueError("normalization='batch' needs all rows of a mini-batch in one process; 'layer' does not")
     part = summary_of(estimator, X, y, sample_weight, reset) if has_rows(X, y) else None
@@ -109,7 +109,7 @@ def _checked(estimator, X, y, sample_weight, given, reset, looks):
 
 
 class RowsOfShare(EpochRows):
-    """The rows of this rank. ``n_rows`` counts those of all ranks."""
+    """The rows of this rank. ``n_rows`` counts the rows of all ranks."""
 
     def __init__(self, group, estimator, saved, data, rows, held_out):
         self._group, self._estimator, self._saved, self._data, self._rows = group, estimator, saved, data, rows
@@ -126,7 +126,7 @@ class RowsOfShare(EpochRows):
         return runner, partial(self._orders, random_state is not None)
 
     def _orders(self, shuffles, n_epochs):
-        """The order of the next epoch, which depends on nothing but the seed and the numbers of rank and epoch."""
+        """The order of the next epoch, which depends only on the seed and the numbers of rank and epoch."""
         numbers = [self._saved.seed, self._group.rank, self._saved.n_epochs]
         return loop.shuffled_orders(self._rows, np.random.RandomState(numbers) if shuffles else None)(1)
 
@@ -139,7 +139,7 @@ class RowsOfShare(EpochRows):
         return SharedValidation(self._group, estimator, rows, judged, data, score, decides, best_params)
 
     def run(self, runner, orders, rule, n_epochs, *, observer, time_limit):
-        # What one rank decides by its clock or a callback must hold for all.
+        # A decision of one rank, by its clock or a callback, must hold for all.
         group = self._group
         (n_observers,) = total(group, observer is not None)
         observer = _AgreedObserver(group, observer) if n_observers else None
@@ -154,7 +154,7 @@ class RowsOfShare(EpochRows):
 
 
 class ShareEpochs:
-    """Epochs in which each batch has a share of each rank's rows, in proportion to how many it has."""
+    """Epochs in which each batch has rows of every rank, in proportion to their numbers of rows."""
 
     epochs_per_call = 1
 
@@ -167,7 +167,7 @@ class ShareEpochs:
         """Train for an epoch, and append its loss."""
         n_steps, group, params = self._n_steps, self._group, self._network.params
         rates, sums, loss_sum = self._rates(1, n_steps), np.empty(len(params) + 2, params.dtype), 0.0
-        late = np.arange(group.size) * n_steps // group.size  # so that not all ranks add a left-over row in the same step
+        late = np.arange(group.size) * n_steps // group.size  # so that not all ranks add a remaining row in the same step
         for step in range(n_steps):
             begins, ends = (self._sizes * step + late) // n_steps, (self._sizes * (step + 1) + late) // n_steps
             first_row, own = int((ends - begins)[: group.rank].sum()), slice(begins[group.rank], ends[group.rank])
@@ -175,7 +175,7 @@ class ShareEpochs:
             group.allreduce_(sums)
             loss_sum += int((ends - begins).sum()) * self._calls.apply(sums, 1.0 if rates is None else rates[step])
             interrupts.check()
-        # Processors of different kinds may round differently; what follows from the parameters must be the same everywhere.
+        # Processors of different kinds may round differently, and all ranks must continue with the same parameters.
         for block in (params, self._optimizer.memory, self._average):
             if block is not None:
                 group.broadcast_(block)
@@ -183,8 +183,8 @@ class ShareEpochs:
 
 
 class SharedValidation(Validation):
-    """Validation rows of which each rank has a share: the loss is that of all of them, and so is the estimator's own score. Other
-    scores are averaged over the ranks, by the weights of their rows."""
+    """Validation rows that the ranks share: the loss and the estimator's own score are those of all rows. Other scores are averaged
+    over the ranks, weighted by their rows."""
 
     def __init__(self, group: Group, estimator: Any, rows: Rows, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -213,14 +213,14 @@ class SharedValidation(Validation):
         return loss_sum / weight, score
 
     def _moments(self, loss, outputs):
-        """What, added up over the ranks, gives the score."""
+        """The moments whose sum over the ranks gives the score."""
         if self._estimator.scoring is None:
             return self._estimator._score_moments(self._rows.y, outputs, self._rows.sample_weight, self._center)
         return np.array([self._total * self._score(loss, outputs) if len(outputs) else 0.0, self._total])
 
 
 class _AgreedRule:
-    """A rule that stops where rank 0 stops, which alone looks at its clock."""
+    """A rule that stops when rank 0 stops; only rank 0 looks at its clock."""
 
     sure_epochs = 1
 
@@ -237,7 +237,7 @@ class _AgreedRule:
 
 
 class _AgreedObserver:
-    """An observer that stops all ranks where one stops."""
+    """An observer that stops all ranks when one stops."""
 
     def __init__(self, group, observer):
         self._group, self._observer = group, observer

@@ -1,4 +1,4 @@
-"""A fit in mini-batches: what is trained on which rows, and what of it the estimator keeps."""
+"""A fit in mini-batches: what is trained, on which rows, and what the estimator keeps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .stopping import StoppingRule
 
 
 def train(estimator, source, history, incremental, observer):
-    """Train an estimator for an epoch, or until it stops, with solvers other than 'lbfgs', and return its network.
+    """Train an estimator for one epoch or until it stops, with a solver other than 'lbfgs', and return its network.
 
-    The source has checked rows, such as `rows.InMemory`.
+    ``source`` holds checked rows, such as `rows.InMemory`.
     """
     network = estimator._trainable_network()
     rows = source.begin(estimator, network)
@@ -70,7 +70,7 @@ def train(estimator, source, history, incremental, observer):
 
 
 def clip(network):
-    """How far from 0 and 1 scikit-learn clips probabilities before it takes the logarithm for ``loss_``."""
+    """The distance from 0 and 1 to which scikit-learn clips probabilities before it takes the logarithm for ``loss_``."""
     return float(np.finfo(network.dtype).eps)
 
 
@@ -83,7 +83,7 @@ def _batch_size(estimator, n_samples):
 
 
 def check_rows(estimator, n_samples, given):
-    """Fail where batch norm would have mini-batches of one row each; ``given`` are the `Rows` to validate on, or None."""
+    """Raise an error if batch norm would get mini-batches of one row; ``given`` are the `Rows` to validate on, or None."""
     n_held_out = math.ceil(n_samples * estimator.validation_fraction) if estimator.early_stopping and given is None else 0
     if estimator.normalization == "batch" and 1 in (n_samples - n_held_out, estimator.batch_size):
         got = f"n_samples = {n_samples}, of which {n_held_out} are held out, batch_size={estimator.batch_size!r}"
@@ -91,12 +91,12 @@ def check_rows(estimator, n_samples, given):
 
 
 def _rows_of_epoch(estimator, n_rows, batch_size):
-    """How many rows an epoch has: batch norm leaves out a last batch of a single row, which has no variance."""
+    """The number of rows in an epoch: batch norm leaves out a last batch of a single row, which has no variance."""
     return n_rows - (estimator.normalization == "batch" and n_rows > 1 and n_rows % batch_size == 1)
 
 
 def _optimizer(estimator, network, incremental):
-    """The optimizer to go on with, or a new one that keeps what outlives the old one."""
+    """The optimizer to continue with, or a new one that keeps the masks and averages of the old one."""
     old = vars(estimator).get("_optimizer")
     old = None if old is None else fastprops_optimizer(old)
     if incremental and old is not None:
@@ -116,7 +116,7 @@ def _optimizer(estimator, network, incremental):
 
 
 def masks_of_dropout(estimator, optimizer):
-    """What `Network.sharing` takes as dropout."""
+    """The argument ``dropout`` of `Network.sharing`."""
     seeds, n_updates = optimizer.masks.seeds, optimizer.masks.n_updates
     rates = np.broadcast_to(estimator.dropout, len(seeds)).tolist()
     return [(rate, seed, n_updates) for rate, seed in zip(rates, seeds, strict=True)]
@@ -145,7 +145,7 @@ def _validation(estimator, network, judged, rows, history):
 
 @contextmanager
 def averaged(estimator, network, optimizer):
-    """A block of code in which a network has its raw parameters, and the average after it; gives the network that is judged."""
+    """A block in which a network has its raw parameters; after it, it has the average. Yields the network to evaluate."""
     if estimator.ema_decay is None:
         optimizer.averages = None
         yield network
@@ -164,6 +164,6 @@ def averaged(estimator, network, optimizer):
 
 
 def _remember(optimizer, network):
-    """Note which parameters the estimator has after training."""
+    """Record which parameters the estimator has after training."""
     if optimizer.averages is not None:
         optimizer.averages.shown = fingerprint(network)

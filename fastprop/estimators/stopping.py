@@ -9,7 +9,7 @@ from ..warn import warn
 from .held_out import Validation
 from .schedules import ScheduledOptimizer
 
-# History's field -> the estimator's attribute; those that scikit-learn does not have are only there where something is in them
+# History's field -> the estimator's attribute. Attributes that scikit-learn does not have exist only if there is something in them
 HISTORY = {
     "loss_curve": "loss_curve_",
     "n_samples_seen": "t_",
@@ -28,8 +28,8 @@ OPTIONAL = ("validation_losses", "best_epoch", "learning_rates")
 class History:
     """What training remembers from epoch to epoch, and over several calls where they continue each other.
 
-    Under early stopping the validation score decides and ``best_loss`` is None. What is about validation is None where there are no
-    validation rows, and the learning rates where the rate is always the same.
+    With early stopping the validation score decides and ``best_loss`` is None. Fields about validation are None if there are no
+    validation rows, and the learning rates if the rate is constant.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class History:
     n_epochs: int = 0
 
     def expect(self, validation: bool, learning_rates: bool) -> None:
-        """Make the lists for what will be recorded, where there are none yet."""
+        """Make the lists for what will be recorded, if there are none yet."""
         if validation and self.validation_losses is None:
             self.validation_losses = []
         if validation and self.validation_scores is None:
@@ -73,7 +73,7 @@ class History:
         self.validation_scores.append(score)
 
     def is_best(self) -> bool:
-        """Whether the last epoch has the best validation score so far, which is then noted."""
+        """Whether the last epoch has the best validation score so far; if so, record it."""
         score = self.validation_scores[-1]
         if not score > self.best_validation_score:
             return False
@@ -83,9 +83,9 @@ class History:
 
 @dataclass
 class StoppingRule:
-    """The rule for `loop.run_epochs`: parameters as in scikit-learn's estimators.
+    """The rule for `loop.run_epochs`, with parameters as in scikit-learn's estimators.
 
-    ``says_more`` is whether ``verbose`` prints what scikit-learn does not have.
+    ``says_more`` is whether ``verbose`` also prints what scikit-learn does not have.
     """
 
     optimizer: ScheduledOptimizer
@@ -104,7 +104,7 @@ class StoppingRule:
         return 1 if self.validation is not None else self.n_iter_no_change - self.history.no_improvement_count + 1
 
     def epoch_ends(self, loss: float, later: list[float]) -> bool:
-        """Enter an epoch into the history; whether to stop after it."""
+        """Record an epoch in the history; return whether to stop after it."""
         history = self.history
         if not math.isfinite(loss) and all(map(math.isfinite, history.loss_curve[-1:])):
             warn(

@@ -1,7 +1,7 @@
-"""What becomes of a subclass, or an object, that replaces a private method which the compiled code does not call.
+"""How to handle a subclass, or an object, that replaces a private method which the compiled code does not call.
 
-In silence the replacement would have no effect. So fastprop's own classes refuse it, and under `patch_sklearn`, where the code was
-written for scikit-learn, scikit-learn's code runs instead of the compiled code.
+The replacement would silently have no effect. So fastprop's own classes raise an error, and under `patch_sklearn`, where the code
+was written for scikit-learn, scikit-learn's code runs instead of the compiled code.
 """
 
 import re
@@ -14,12 +14,12 @@ from .interop import class_of_ours, is_ours
 from .private_names import NEVER_CALLED
 from .scikit_learns_limits import beyond_scikit_learn, listed
 
-# If these are replaced on an object, or on a class after its creation, a prediction would not notice it.
+# If these are replaced on an object, or on a class after its creation, a prediction would not call the replacement.
 FOR_PREDICTION = {"_predict", "_forward_pass_fast"}
 
 
 class SubclassingMixin:
-    """Looks at each subclass when it is created, and at each object when it is fitted."""
+    """Checks each subclass when it is created, and each object when it is fitted."""
 
     _runs_scikit_learn = False
 
@@ -38,7 +38,7 @@ class SubclassingMixin:
         warnings.warn(_consequence(cls, names), stacklevel=2)
 
     def _replaced(self):
-        """The names that were replaced on this object, or on its class after the creation of that."""
+        """The names that were replaced on this object, or on its class after the class was created."""
         names, never_called = [], NEVER_CALLED.keys()
         for base in type(self).__mro__:
             if not never_called.isdisjoint(base.__dict__.keys()):
@@ -49,7 +49,7 @@ class SubclassingMixin:
         return names if taken.isdisjoint(self.__dict__.keys()) else names + sorted(taken & self.__dict__.keys())
 
     def _check_scikit_learn_can(self, given):
-        """Fail where scikit-learn's code is to run with parameters, or arguments of ``fit``, that it does not have."""
+        """Raise an error if scikit-learn's code would run with parameters, or arguments of ``fit``, that it does not have."""
         found = ", ".join(filter(None, [listed(beyond_scikit_learn(self)), *given]))
         if found:
             raise ValueError(f"{type(self).__name__} runs scikit-learn's code, which does not have {found}")
@@ -63,7 +63,7 @@ class SubclassingMixin:
 
 @cache
 def _own_names(cls):
-    """The private names of a class of fastprop's that scikit-learn's class does not have."""
+    """The private names of fastprop's class that scikit-learn's class does not have."""
     names = {name for base in cls.__mro__ if is_ours(base) for name in vars(base) if re.match("_(?!sklearn)", name)}
     return names - set(dir(scikit_learns_class(cls._scikit_learns_name())))
 
@@ -74,7 +74,7 @@ def _overridden(cls, names):
 
 
 def _insert_scikit_learns_code(cls):
-    """Put the class that runs scikit-learn's code behind all classes of the user's and before the compiled one."""
+    """Insert the class that runs scikit-learn's code after all of the user's classes and before the compiled one."""
     from . import scikit_learns_code
 
     ours = class_of_ours(cls)

@@ -1,4 +1,4 @@
-"""Class labels to what a network learns from, and a network's outputs back to class labels."""
+"""Conversion of class labels to the targets of a network, and of a network's outputs to class labels."""
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -9,12 +9,12 @@ from ..warn import call
 
 
 def raveled(y):
-    """y as it is, but a column of shape (n, 1) as a vector, with scikit-learn's DataConversionWarning."""
+    """y unchanged, except that a column of shape (n, 1) becomes a vector, with scikit-learn's DataConversionWarning."""
     return call(column_or_1d, y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def check_same_classes(y, classes):
-    """Fail unless y has exactly these classes: the condition of a warm start."""
+    """Raise an error unless y has exactly these classes, which a warm start requires."""
     found = unique_labels(y)
     if set(found) != set(classes):
         raise ValueError(
@@ -24,7 +24,7 @@ def check_same_classes(y, classes):
 
 
 def check_known_classes(y, classes):
-    """Fail if y has others than these classes."""
+    """Raise an error if y has other classes."""
     if _are_among(y, classes):
         return
     found = unique_labels(y)
@@ -33,7 +33,7 @@ def check_known_classes(y, classes):
 
 
 def _are_among(y, classes):
-    """Whether a vector has these classes only; False also where that takes scikit-learn's rules to tell."""
+    """Whether a vector has only these classes; also False if scikit-learn's rules are needed to decide."""
     if y.ndim != 1 or y.dtype.kind not in "biuU" or y.dtype.kind != classes.dtype.kind:
         return False
     nearest = np.searchsorted(classes, y).clip(max=len(classes) - 1)

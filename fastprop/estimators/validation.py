@@ -1,4 +1,4 @@
-"""What users pass as X, y and weights, on its way to NumPy: tensors, and errors that name the array or the column."""
+"""Conversion of X, y and weights from users to NumPy: tensors, and errors that name the array or the column."""
 
 from contextlib import contextmanager
 from inspect import signature
@@ -11,7 +11,7 @@ from .inputs import plain_training_data
 
 
 def host_array(array, name):
-    """A tensor of another library as NumPy's array, whatever scikit-learn's ``array_api_dispatch`` says; all else as it is."""
+    """A tensor of another library as a NumPy array, whatever scikit-learn's ``array_api_dispatch`` is; anything else unchanged."""
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack__"):
         return array
     try:
@@ -35,12 +35,12 @@ def checked_weights(sample_weight, X, name="sample_weight", of_a_part=False):
 
 
 def check_some_weight(there_is_some):
-    """Fail unless there is a row with weight."""
+    """Raise an error unless a row has a weight that is not 0."""
     if not there_is_some:
         raise ValueError("Sample weights must contain at least one non-zero number.")
 
 
-# With what scikit-learn tells callbacks, after an error too, that the fit is over.
+# Attributes by which scikit-learn tells callbacks, also after an error, that the fit is over.
 ENDS_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
@@ -61,14 +61,14 @@ def unchanged_by_errors(estimator):
 def validated(estimator, X, *y, reset, **options):
     """scikit-learn's `validate_data`, for sparse X too.
 
-    An error names the column that is no number. Dates are an error in `fit`, too: scikit-learn
-    makes numbers of them there where X has nothing else, but not in `predict`.
+    An error names the column that does not hold numbers. Dates are an error in `fit`, too: there scikit-learn converts them to
+    numbers if X has nothing else, but not in `predict`.
     """
     if _holds_dates(X):
         raise TypeError(_not_a_number(X))
     try:
         valid = validate_data(estimator, X, *y, accept_sparse=("csr", "csc"), reset=reset, **options)
-        # Without a dtype among the options, scikit-learn passes on the objects of some frames.
+        # Without a dtype in the options, scikit-learn returns the objects of some frames unchanged.
         return valid.astype(np.float64) if not y and valid.dtype.kind == "O" else valid
     except (TypeError, ValueError) as error:
         if not (found := _not_a_number(X)):
@@ -95,12 +95,12 @@ def _holds_dates(X):
 
 
 def _not_a_number(X):
-    """What X has beside numbers, in words; None where it has nothing else."""
+    """What X holds besides numbers, in words; None if nothing."""
     if hasattr(X, "columns"):
         for name in X.columns:
             column = X[name]
             for value in _others(np.asarray(column)):
-                # scikit-learn takes NA of a nullable dtype as NaN.
+                # scikit-learn accepts NA of a nullable dtype as NaN.
                 if type(value).__name__ != "NAType" or column.dtype == object:
                     return f"X must hold numbers; its column {name!r} of dtype {column.dtype} has {value!r}"
     elif _holds_dates(X):

@@ -1,8 +1,8 @@
 """The link between an estimator's ``coefs_`` and ``intercepts_`` and the `Network` that computes with them.
 
-After training the two lists hold views of the network's block. What a user puts there instead counts: a changed element changes
-the block itself, and other arrays in the lists, or other lists, are noticed by identity at the next call and copied into a new
-network. The arrays that were there before stay as they are, because the user may have kept them.
+After training the two lists hold views of the network's block. A user may change them: a changed element changes the block itself,
+and other arrays in the lists, or other lists, are detected by identity at the next call and copied into a new network. The arrays
+that were there before are not changed, because the user may have kept them.
 """
 
 from contextlib import suppress
@@ -15,7 +15,7 @@ from ..annotations import LossName
 from ..network import Network
 from .interop import fastprops_optimizer, state_from_sklearn
 
-# scikit-learn's names for the output activations and for those of the kernels
+# scikit-learn's name of the output activation -> the loss of the network
 LOSSES: dict[str, LossName] = {
     "softmax": "softmax_cross_entropy",
     "logistic": "binary_cross_entropy",
@@ -27,9 +27,9 @@ ActivationName: TypeAlias = Literal[
 ]
 SCIKIT_LEARNS_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ACTIVATIONS = {name: {"logistic": "sigmoid"}.get(name, name) for name in get_args(ActivationName)}
-# Lists of numbers, one for each epoch; they are stored as arrays, because skops needs much more memory for the elements of a list.
+# Lists with a number for each epoch. They are stored as arrays, because skops needs much more memory for the elements of a list.
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_", "learning_rate_curve_")
-# The attributes with the arrays of norms -> where a network has them
+# The attributes with the arrays of norms -> where a network stores them
 NORMS = {
     "norm_weights_": ("norms", 0),
     "norm_biases_": ("norms", 1),
@@ -39,11 +39,11 @@ NORMS = {
 
 
 class NoKernelError(ValueError):
-    """An activation has no kernel: scikit-learn predicts with each of its activations at each place."""
+    """An activation has no kernel. scikit-learn can predict with each of its activations in each place."""
 
 
 def kernel_activation(activation):
-    """An estimator's parameter `activation`, or an element of it, as a network takes it."""
+    """The parameter `activation` of an estimator, or an element of it, in the form that a network takes."""
     if not isinstance(activation, str):
         return activation
     try:
@@ -53,7 +53,7 @@ def kernel_activation(activation):
 
 
 def network_type(activation):
-    """(the class of the network, the activation as it takes it) for an estimator's parameter `activation`."""
+    """(the class of the network, the activation in the form that it takes) for an estimator's parameter `activation`."""
     is_one = isinstance(activation, str) or not hasattr(activation, "__iter__")
     each = [activation] if is_one else list(activation)
     named = kernel_activation(activation) if is_one else [kernel_activation(one) for one in each]
@@ -67,15 +67,15 @@ def network_type(activation):
 class WeightsMixin:
     """Needs ``activation``, ``normalization`` and, once fitted, ``coefs_``, ``intercepts_`` and ``out_activation_``.
 
-    Once fitted, it is the arrays that tell which norms there are; the parameter may have been set since.
+    Once fitted, the arrays show which norms there are; the parameter may have changed since.
     """
 
     def _has_hidden_layers(self):
-        """Whether the trained network has any, or if there is none yet, the one to come."""
+        """Whether the trained network has any; before training, whether the new network will have any."""
         return len(self.coefs_) > 1 if "coefs_" in self.__dict__ else np.size(self.hidden_layer_sizes) > 0
 
     def _norms(self):
-        """The norms of the trained network, or if there is none yet, of the one to come, as ``normalization``."""
+        """The norms of the trained network, as a value of ``normalization``; before training, those of the new network."""
         own = self.__dict__
         if "coefs_" not in own:
             return self.normalization if self._has_hidden_layers() else None
@@ -84,15 +84,15 @@ class WeightsMixin:
         return "batch" if "running_means_" in own else "layer"
 
     def _check_norms(self):
-        """Fail where the trained network cannot go on, because ``normalization`` was set to something else since."""
+        """Raise an error if training cannot continue because ``normalization`` has changed."""
         if self._has_hidden_layers() and self.normalization != self._norms():
             raise ValueError(
                 f"normalization={self.normalization!r} is for new weights, and these were trained with {self._norms()!r}. Fit with "
-                "warm_start=False, or a clone"
+                "warm_start=False, or fit a clone"
             )
 
     def _current_network(self):
-        """The network with the estimator's present weights, for reading: nothing of the estimator changes."""
+        """The network with the estimator's present weights, for reading: the estimator is not changed."""
         network = self.__dict__.get("_network")
         if network is not None and network.made_for == self._network_key() and self._holds(network):
             return network
@@ -105,7 +105,7 @@ class WeightsMixin:
                 f"got {len(self.coefs_)} and {len(self.intercepts_)}"
             )
         make, activation = network_type(self.activation)
-        # Fewer layers than there are weights: scikit-learn gives the outputs of a hidden layer then.
+        # If there are fewer layers than weights, scikit-learn returns the outputs of a hidden layer.
         activation = activation[: n - 1] if isinstance(activation, list) else activation
         loss, hyper = self._loss_of_network()
         network = make.from_arrays(self.coefs_[:n], self.intercepts_[:n], activation, loss, hyper, self._norms())
@@ -119,12 +119,12 @@ class WeightsMixin:
         return network
 
     def _network_key(self):
-        """What the layers of the network depend on."""
+        """The parameters that the layers of the network depend on."""
         own = self.__dict__
         return self.activation, self._norms(), self.out_activation_, own.get("n_layers_")
 
     def _holds(self, network):
-        """Whether the estimator's lists have just the arrays of a network."""
+        """Whether the estimator's lists have exactly the arrays of a network."""
         own = self.__dict__
         return (
             len(self.coefs_) == len(network.coefs)
@@ -135,7 +135,7 @@ class WeightsMixin:
         )
 
     def _loss_of_network(self):
-        """(the loss, its parameters) of the network."""
+        """(the loss, its parameters or None) of the network."""
         return LOSSES[self.out_activation_], None
 
     def _trainable_network(self):
@@ -150,7 +150,7 @@ class WeightsMixin:
         return network
 
     def _use_network(self, network):
-        """Let ``coefs_`` and ``intercepts_`` be views of a network's parameters. New lists, as the old ones may be shared."""
+        """Set ``coefs_`` and ``intercepts_`` to views of a network's parameters, in new lists, as the old ones may be shared."""
         self._network = network
         self.coefs_, self.intercepts_ = list(network.coefs), list(network.intercepts)
         norms = norms_of(network)
@@ -161,8 +161,8 @@ class WeightsMixin:
                 self.__dict__.pop(name, None)
         network.made_for = self._network_key()
 
-    # The state holds each weight once, in the two lists, and the optimizer as a dict, so that there are only Python's, NumPy's and
-    # scikit-learn's objects in it; views and optimizer are made again after loading, copying or unpickling.
+    # The state holds each weight once, in the two lists, and the optimizer as a dict, so that it has only objects of Python, NumPy
+    # and scikit-learn. Views and optimizer are made again after loading, copying or unpickling.
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -183,7 +183,7 @@ class WeightsMixin:
         for name in CURVES:
             if isinstance(state.get(name), np.ndarray):
                 setattr(self, name, state[name].tolist())
-        # Weights set by hand that do not make a network are left as they are.
+        # Weights set by hand that do not fit together are left as they are.
         with suppress(AttributeError, ValueError):
             network = self._current_network()
             if len(network.coefs) < len(self.coefs_):
