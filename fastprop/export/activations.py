@@ -1,6 +1,6 @@
-"""The activations, and the links that are computed number by number, in C: a from z, both float.
+"""The activations, and the elementwise links, in C: a from z, both float.
 
-The formulas are those of `kernels.reference.activations`. None gives NaN for a finite z, and all keep a NaN.
+The formulas are those of `kernels.reference.activations`. None returns NaN for a finite z, and all return NaN for NaN.
 """
 
 from ..kernels.reference.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD

@@ -38,14 +38,14 @@ def to_c(
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
-        Fitted. Before an MLP a pipeline may have a `TabularEncoder` as its first step, and `StandardScaler`.
+        A fitted estimator. In a pipeline, an MLP may be preceded by a `TabularEncoder` as the first step, and by `StandardScaler`.
     dtype : {'float32', 'int8'}, default='float32'
         The type of the weights and of the values that are multiplied by them. Biases, norms, activations and the preprocessing are
         float32 in both, see Notes.
     name : str, default='model'
         The prefix of all names in the file: a C identifier.
     X : frame, array-like or sparse matrix, shape (n_samples, n_features), optional
-        Rows as for ``predict``, for 'int8': the range of each layer's inputs is taken from them.
+        Only for 'int8': rows in the form that ``predict`` takes, from which the range of each layer's inputs is computed.
     path : str or path, optional
         A file to write. An existing file is replaced only when the new one is complete.
 
@@ -59,16 +59,16 @@ def to_c(
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is of another class, including subclasses, or a label is neither a number nor a string.
+        If it is of another class, including subclasses, or if a label is neither a number nor a string.
     NotImplementedError
         If a part of it cannot be written in C, such as an activation of your own or another step of a pipeline. The error names it.
     ValueError
-        If another argument is not as described, or weights are NaN or infinite, or too large for float32. Nothing is written after
-        an error.
+        If another argument is not as described, or if weights are NaN, infinite or too large for float32. After an error, no file
+        is written.
 
     Notes
     -----
-    'float32' agrees with ``predict`` to the rounding errors of float32.
+    'float32' agrees with ``predict`` up to the rounding errors of float32.
 
     'int8' is symmetric: a weight is an integer from -127 to 127 times a scale of its output. The inputs of a layer are rounded to
     integers from -127 to 127 times one scale, so that the largest of the row becomes 127. With ``X`` the scale is fixed, by the
@@ -90,7 +90,7 @@ def to_c(
     if dtype not in ("float32", "int8"):
         raise ValueError(f"dtype must be 'float32' or 'int8'; got {dtype!r}")
     if X is not None and dtype != "int8":
-        raise ValueError(f"X is for dtype='int8', whose ranges are taken from it; got dtype={dtype!r}")
+        raise ValueError(f"X is only for dtype='int8', which takes ranges from it; got dtype={dtype!r}")
     model = model_of(estimator)
     limits = None if X is None else input_limits(estimator, X)
     text = c_source(model, name, dtype == "int8", limits)

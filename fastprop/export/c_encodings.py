@@ -1,4 +1,4 @@
-"""`TabularEncoder` in C: a function that makes the features, float, of the columns, double."""
+"""`TabularEncoder` in C: a function from the columns, double, to the features, float."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_features(file, model: Model, encoder: int) -> None:
 
 
 def check_categories(model: Model) -> None:
-    """Fail where the categories of a column cannot be told from each other as doubles."""
+    """Raise an error if categories of a column cannot be represented as doubles."""
     for column in model.inputs:
         if column.categories and not isinstance(column.categories[0], str):
             inexact = [category for category in column.categories if float(category) != category]
@@ -61,7 +61,7 @@ def _number(file, encoding, x):
     return file.call("find", x, n, values, coding.of_others, coding.of_missing)
 
 
-# Kind of encoding -> the function that gives the line which writes its features from `place` on
+# Kind of encoding -> the function that returns the line of C which writes its features from `place` on
 FORMULAS = {
     ScaledNumber: _scaled_number,
     PiecewiseLinear: _piecewise_linear,

@@ -1,4 +1,4 @@
-"""What a C file is gathered in."""
+"""The contents of a C file, as they are collected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BYTES = {"float": 4, "double": 8, "int8_t": 1}
 
 
 class CFile:
-    """Tables, and functions of two kinds: those of `c_functions`, each as soon as it is called, and those of the model.
+    """Tables, and functions of two kinds: those of `c_functions`, added when they are first called, and those of the model.
 
     Parameters
     ----------
     name : str
-        What all names of the file begin with.
+        Prefix of all names in the file.
     out_type : {'float', 'double'}
-        Of the outputs.
+        Type of the outputs.
     """
 
     def __init__(self, name: str, out_type: str) -> None:
@@ -29,13 +29,13 @@ class CFile:
         self._own: list[str] = []
 
     def table(self, c_type: str, name: str, values: Sequence[str]) -> str:
-        """Add a table, unless it is there, and return its whole name."""
+        """Add a table, unless it exists, and return its full name."""
         name = f"{self.name}_{name}"
         self._tables.setdefault(name, table(c_type, name, values))
         return name
 
     def floats(self, name: str, values: Any) -> str:
-        """Add a table of numbers as float, and return its whole name."""
+        """Add a table of numbers as float, and return its full name."""
         return self.table("float", name, floats(values, name))
 
     def call(self, function: str, *arguments: Any) -> str:
@@ -49,7 +49,7 @@ class CFile:
         self._own.append(f"{'static ' * static}{declaration}\n{{\n" + "".join(f"    {line}\n" for line in lines) + "}\n")
 
     def text(self, *begin: str) -> str:
-        """All of it behind the given parts."""
+        """The text of the file, after the given parts."""
         called = [text for function, text in FUNCTIONS.items() if function in self._called]
         called = [text.replace("PREFIX", self.name).replace("REAL", self._out_type) for text in called]
         return "\n".join([*begin, *self._tables.values(), *called, *self._own])

@@ -1,4 +1,4 @@
-"""What a reader of a C file and its callers need to know: the comment at its head, prototypes, labels."""
+"""The interface of a C file, for readers and callers: the comment at its head, prototypes, labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .. import __version__
 from .c_text import comment, doubles, integers, quoted, string, table
 from .steps import Model
 
-# Kind of column -> what stands for a value; other columns are of strings, or of what `str` makes strings of.
+# Kind of column -> how a value is passed. Other columns hold strings, or objects that become strings by `str`.
 NUMBERS = {
     "numbers": "a number",
     "booleans": "0 or 1",
@@ -24,9 +24,9 @@ class Interface:
     Parameters
     ----------
     model : Model
-        What is exported.
+        The model to export.
     name : str
-        What all names begin with.
+        Prefix of all names.
     """
 
     def __init__(self, model: Model, name: str) -> None:
@@ -37,12 +37,12 @@ class Interface:
 
     @property
     def proba(self) -> str:
-        """The declaration of what gives probabilities."""
+        """The declaration of the function that returns probabilities."""
         return f"void PREFIX_predict_proba(const {self.in_type} *x, {self.out_type} *out)"
 
     @property
     def predict(self) -> str:
-        """The declaration of what gives values, or decisions."""
+        """The declaration of the function that returns values or decisions."""
         result = {"classes": "int", "labels": "void", "values": "void"}[self._model.task]
         out = {"classes": "", "labels": ", int *out", "values": f", {self.out_type} *out"}[self._model.task]
         return f"{result} PREFIX_predict(const {self.in_type} *x{out})"

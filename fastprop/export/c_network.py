@@ -1,4 +1,4 @@
-"""A network in C: a function from its inputs to its outputs, both float."""
+"""A network in C: a function from inputs to outputs, both float."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .steps import Member
 def add_network(file, number: int, member: Member, is_int8: bool, limits: list[float] | None) -> int:
     """Add the function of a member, and return the bytes of its arrays on the stack.
 
-    Values of hidden layers are in two arrays in turn; what comes behind an affine step is done in place.
+    Hidden layers use two arrays in turn; steps after an affine step are done in place.
     """
     sizes = member.sizes
     places = ["ab"[i % 2] for i in range(len(sizes) - 2)] + ["out"]
@@ -40,7 +40,7 @@ def add_network(file, number: int, member: Member, is_int8: bool, limits: list[f
 
 
 def _number(file, name, values):
-    """The table of an array, or the literal of a number."""
+    """The name of a table with an array, or the literal of a number."""
     return file.floats(name, values) if np.ndim(values) else floats([values], name)[0]
 
 

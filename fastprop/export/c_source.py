@@ -13,7 +13,7 @@ from .steps import Model
 
 
 def c_source(model: Model, name: str, is_int8: bool, limits: list[list[float]] | None) -> str:
-    """The text of the file; ``limits`` are those of the inputs of each layer of each member."""
+    """The text of the file; ``limits`` are the limits of the inputs of each layer of each member."""
     check_categories(model)
     interface = Interface(model, name)
     file = CFile(name, interface.out_type)
@@ -53,7 +53,7 @@ def _one_network(file, model):
         lines.append(f"{file.name}_features_0(x, features);")
         x = "features"
     for i, (mean, scale) in enumerate(model.standardizations):
-        with np.errstate(over="ignore"):  # is refused by `floats`
+        with np.errstate(over="ignore"):  # `floats` raises an error for it
             rest = mean - mean.astype(np.float32)
         tables = [file.floats(f"{key}_{i}", values) for key, values in (("mean", mean), ("rest", rest), ("std", scale))]
         lines.append(file.call("standardize", x, n, *tables, "features") + ";")
@@ -98,7 +98,7 @@ def _mean_of_members(file, model):
 
 
 def _add_decision(file, model, interface):
-    """Add the function that decides by the probabilities; return the bytes of its arrays."""
+    """Add the function that makes decisions from the probabilities; return the bytes of its arrays."""
     n = model.n_outputs if model.task == "labels" else max(len(model.classes), 1 if model.is_tabular else 2)
     lines = [f"{interface.out_type} proba[{n}];", f"{file.name}_predict_proba(x, proba);"]
     if model.task == "labels":

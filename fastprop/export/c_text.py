@@ -1,4 +1,4 @@
-"""Pieces of C: names, numbers, strings, comments and tables, such that any value gives valid C99."""
+"""Pieces of C: names, numbers, strings, comments and tables; any value gives valid C99."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ KEYWORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
 short signed sizeof static struct switch typedef union unsigned void volatile while
 """
-# Of C99: what a compiler must accept.
+# The longest string that a C99 compiler must accept.
 LONGEST_STRING = 4095
 PER_LINE = {"float": 8, "double": 5, "int8_t": 24, "int": 20, "long long": 6}
 
 
 def checked_name(name: Any) -> str:
-    """A name that all names in the C file begin with."""
+    """The prefix of all names in the C file, if it is valid."""
     if not isinstance(name, str):
         raise TypeError(f"name must be a str; got {name!r}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS.split():
@@ -36,7 +36,7 @@ def table(c_type: str, name: str, values: Iterable[str], static: bool = True) ->
 
 
 def floats(values: Any, what: str) -> list[str]:
-    """Literals of float that are read as just these numbers, rounded to float32."""
+    """Literals of float that are read as exactly these numbers, rounded to float32."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(values, np.float64).astype(np.float32).ravel()
     if not np.isfinite(rounded).all():
@@ -45,17 +45,17 @@ def floats(values: Any, what: str) -> list[str]:
 
 
 def doubles(values: Any) -> list[str]:
-    """Literals of double that are read as just these numbers."""
+    """Literals of double that are read as exactly these numbers."""
     return [repr(value) for value in np.asarray(values, np.float64).ravel().tolist()]
 
 
 def integers(values: Any) -> list[str]:
-    """Literals of integers that are no smaller than those of int8."""
+    """Literals of integers."""
     return list(map(str, np.asarray(values).ravel().tolist()))
 
 
 def string(value: str) -> str:
-    """A literal of a string: ASCII, with bytes of UTF-8 in octal; without trigraphs."""
+    """A string literal: ASCII, with bytes of UTF-8 in octal, without trigraphs."""
     if len(value.encode()) > LONGEST_STRING:
         raise NotImplementedError(f"a label of more than {LONGEST_STRING} bytes cannot be a string in C: {value[:40]!r}...")
     plain = {byte: chr(byte) for byte in range(32, 127)} | {ord(char): f"\\{char}" for char in '"\\?'}
@@ -63,12 +63,12 @@ def string(value: str) -> str:
 
 
 def comment(lines: Sequence[str]) -> str:
-    """A comment of these lines."""
+    """A comment with these lines."""
     first, *others = lines
     return f"/* {first}\n" + "".join(f" * {line}".rstrip() + "\n" for line in others) + " */\n"
 
 
 def quoted(value: Any) -> str:
-    """A name or label as it can stand in a comment: ASCII, and nothing that ends it, begins one or is a trigraph."""
+    """A name or label for use in a comment: ASCII, without trigraphs or the beginning or end of a comment."""
     text = ascii(value.item() if isinstance(value, np.generic) else value)
     return text.replace("*/", "*\\/").replace("/*", "/\\*").replace("??", "?\\?")

@@ -20,7 +20,7 @@ ARRAY = """
 def _array(text, dtype, shape):
     return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
 """
-# Task -> (name of a public function, its docstring, what it returns)
+# Task -> (name of a public function, its docstring, the expression that it returns)
 FUNCTIONS = {
     "classes": [
         (
@@ -36,7 +36,7 @@ FUNCTIONS = {
     ],
     "values": [("predict", "The targets of each row, (n,) or (n, n_outputs).", "_targets(X)")],
 }
-# Kind of encoding -> what `python_runtime` calls it, and its numbers
+# Kind of encoding -> its name in `python_runtime`, and its numbers
 ENCODINGS = {
     ScaledNumber: lambda each: ("scaled", each.feature, each.median, each.scale),
     PiecewiseLinear: lambda each: ("bins", each.feature, each.median, each.edges),
@@ -56,7 +56,7 @@ def to_numpy(estimator: Any, *, path: str | PathLike[str] | None = None) -> str:
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or Pipeline
-        Fitted. Before an MLP a pipeline may have a `TabularEncoder` as its first step, and `StandardScaler`.
+        A fitted estimator. In a pipeline, an MLP may be preceded by a `TabularEncoder` as the first step, and by `StandardScaler`.
     path : str or path, optional
         A file to write. An existing file is replaced only when the new one is complete.
 
@@ -70,16 +70,17 @@ def to_numpy(estimator: Any, *, path: str | PathLike[str] | None = None) -> str:
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is of another class, also a subclass, or a label is neither a number nor a string.
+        If it is of another class, including subclasses, or if a label is neither a number nor a string.
     NotImplementedError
-        If a part of it has no such form: an activation of your own, another step of a pipeline. It is named.
+        If a part of it cannot be written in NumPy, such as an activation of your own or another step of a pipeline. The error
+        names it.
     ValueError
-        If weights are NaN or infinite. Nothing is written after an error.
+        If weights are NaN or infinite. After an error, no file is written.
 
     Notes
     -----
-    Weights have the estimator's dtype and are in base64, four thirds of their size in memory. Results are those of the estimator to
-    rounding errors; they are float32 where the weights and X are.
+    Weights keep the estimator's dtype and are written in base64, which takes four thirds of their size in memory. Results agree
+    with the estimator's to rounding errors; they are float32 if the weights and X are.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def _coding(coding):
 
 
 class _Labels(list):
-    """Labels of classes, which become an array of their dtype."""
+    """Class labels, which become an array of their dtype."""
 
 
 def _labels(classes):
@@ -152,7 +153,7 @@ def _labels(classes):
 
 
 def _literal(value: Any) -> str:
-    """An expression for a table: arrays as bytes, little-endian, in base64."""
+    """An expression for a table, with arrays as little-endian bytes in base64."""
     if isinstance(value, np.ndarray):
         dtype = value.dtype.newbyteorder("<")
         text = base64.encodebytes(np.ascontiguousarray(value, dtype).tobytes()).decode()

@@ -1,6 +1,6 @@
 """Prediction with NumPy alone, from the tables of a `MODEL`: the exported Python file is this text with its own tables.
 
-Nothing else of fastprop may be imported here, and nothing that Python 3.9 does not have, as small containers may.
+Nothing else of fastprop may be imported here, and nothing that Python 3.9 does not have: small containers may have that version.
 """
 
 import math
@@ -30,7 +30,7 @@ def _layer_norm(x, gamma, beta, epsilon):
     return centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon) * gamma + beta
 
 
-# What a step of a network makes of rows x
+# Step of a network -> the function that computes it for rows x
 STEPS = {
     "affine": lambda x, weight, bias: x @ weight + bias,
     "layer_norm": _layer_norm,
@@ -81,7 +81,7 @@ def _two(values, categories, others, missing):
     return np.array([-0.5, 0.5, 0.0])[_codes(values, categories, others, missing)][:, None]
 
 
-# What an encoding makes of a column: of its numbers, or of its values
+# Encoding -> the function that computes it from a column's numbers, or from its values
 OF_NUMBERS = {"scaled": _scaled, "bins": _bins, "missing": lambda x: np.isnan(x)[:, None]}
 OF_VALUES = {"one_hot": _one_hot, "two": _two}
 
@@ -90,7 +90,7 @@ def _values(X, i):
     """Column i of X; dates and durations become seconds."""
     X = np.array(X, dtype=object) if isinstance(X, (list, tuple)) else X
     values = X[:, i] if isinstance(X, np.ndarray) else X[MODEL["columns"][i]]
-    # NumPy would make categories of gaps in pyarrow's dictionaries, and a string of NaN among strings.
+    # NumPy would turn gaps in pyarrow's dictionaries into categories, and NaN among strings into a string.
     values = values.to_pylist() if hasattr(values, "to_pylist") else values
     values = np.array(values, dtype=object) if isinstance(values, (list, tuple)) else np.asarray(values)
     if values.dtype.kind == "M":
@@ -131,7 +131,7 @@ def _encoded(X, encodings):
 
 
 def _matrix(X):
-    """X as float32 where it is, and else as float64; an error where predict of the estimator has one."""
+    """X as float32 if it is float32, else as float64; an error if the estimator's predict would raise one."""
     n = len(MODEL["columns"])
     if not isinstance(X, (np.ndarray, list, tuple)):
         X = np.stack([np.asarray(X[name]) for name in MODEL["columns"]], axis=1)
@@ -162,7 +162,7 @@ def _outputs(X):
 
 
 def _probabilities(X):
-    """Of the classes or labels, (n, n_classes)."""
+    """The probabilities of the classes or labels, (n, n_classes)."""
     outputs, n = _outputs(X), len(MODEL["classes"])
     mean = np.average(outputs, axis=0, weights=MODEL["weights"]) if MODEL["is_tabular"] else outputs[0]
     if MODEL["task"] == "classes" and mean.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""Weights as integers of 8 bits, and the ranges of what they are multiplied with.
+"""Weights as 8-bit integers, and the ranges of the values that they are multiplied by.
 
 Symmetric: a number is an integer from -127 to 127 times a scale, and zero is 0. Weights have a scale for each output (Jacob et al.,
 *Quantization and training of neural networks for efficient integer-arithmetic-only inference*, 2018; Krishnamoorthi, *Quantizing
@@ -18,7 +18,7 @@ from ..preprocessing.frames import read_table
 from .steps import network_of, parts_of
 
 LARGEST = 127
-# Inputs of a layer whose sum of products fits into 32 bits
+# The most inputs of a layer for which the sum of products fits into 32 bits
 MOST_INPUTS = (2**31 - 1) // LARGEST**2
 
 
@@ -32,7 +32,7 @@ def quantized(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 
 def input_limits(estimator: Any, X: TableLike) -> list[list[float]]:
-    """For the inputs of each layer of each member what 127 is to stand for, from those that rows X give."""
+    """For each layer of each member, the input that 127 stands for: the largest magnitude over the rows of X."""
     front, last = parts_of(estimator)
     if hasattr(last, "members_"):
         views = last._encode(read_table(X, last, reset=False))

@@ -1,4 +1,4 @@
-"""What an estimator does to predict, as plain data: C, NumPy and ONNX are three ways of writing it down.
+"""The steps of an estimator's prediction as plain data, which can be written in C, NumPy or ONNX.
 
 `network_steps` is the forward pass of a network, `model_of` an estimator or a pipeline from its inputs to its outputs.
 """
@@ -29,11 +29,11 @@ ESTIMATORS = (MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor)
 
 
 class Step(NamedTuple):
-    """What is done to the values x of a row, and with which numbers, float64.
+    """One step on the values x of a row, and its numbers, float64.
 
     * 'affine': x @ weight + bias, of shapes (n_in, n_out) and (n_out,);
     * 'layer_norm': (x - mean(x)) / sqrt(variance(x) + epsilon) * gamma + beta;
-    * the name of an activation, or of the link behind the last layer: 'identity', 'sigmoid', 'exp', 'softmax'.
+    * the name of an activation, or of the link after the last layer: 'identity', 'sigmoid', 'exp', 'softmax'.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Input(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A network: the number of the encoder whose features it takes, its weight in the mean of outputs, and its steps."""
+    """A network: the index of the encoder whose features it takes, its weight in the mean of outputs, and its steps."""
 
     encoder: int
     weight: float
@@ -72,10 +72,10 @@ class Member(NamedTuple):
 class Model(NamedTuple):
     """An estimator or a pipeline.
 
-    Rows go through one of the ``encoders`` for each member (X itself without any), ``standardizations``, and the members' networks.
-    ``classes`` are None for values; for several labels there is a probability for each of them. ``targets`` says what y is of the
-    outputs of a regressor for tables. Sorted outputs are put in their places by ``ranks``. ``dtype`` is that of the weights,
-    ``feature_dtype`` that of encoded rows.
+    For each member, rows go through one of the ``encoders`` (X itself if there are none), the ``standardizations``, and the
+    member's network. ``classes`` are None for a regressor; with several labels there is a probability for each label. ``targets``
+    says how y follows from the outputs of a regressor for tables. Sorted outputs are put in their places by ``ranks``. ``dtype`` is
+    that of the weights, ``feature_dtype`` that of encoded rows.
     """
 
     title: str
@@ -97,16 +97,16 @@ class Model(NamedTuple):
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers a network gives for a row."""
+        """The number of outputs of a network."""
         return self.members[0].sizes[-1]
 
     def n_features(self, encoder: int) -> int:
-        """How many numbers an encoder makes of a row; a zero where it has nothing to encode."""
+        """The number of features of an encoder; it is 1, a zero, if the encoder has no features."""
         return sum(encoding.n for encoding in self.encoders[encoder]) or 1 if self.encoders else len(self.inputs)
 
 
 def network_steps(network: Network) -> list[Step]:
-    """The forward pass of a plain stack of layers, with its link: what is done to a row at prediction, in float64.
+    """The steps of the forward pass of a plain stack of layers, with its link, at prediction, in float64.
 
     Batch norms are folded into the weights before them, and dropout does nothing.
     """
@@ -163,7 +163,7 @@ def model_of(estimator: Any) -> Model:
 
 
 def parts_of(estimator: Any) -> tuple[list[Any], Any]:
-    """(the steps before, the estimator at the end) of what can be exported; errors name what cannot."""
+    """(the steps before the estimator, the estimator); an error names the part that cannot be exported."""
     *front, last = _flat(estimator, "the estimator")
     if type(last[1]) not in ESTIMATORS:
         names = ", ".join(each.__name__ for each in ESTIMATORS)
@@ -183,7 +183,7 @@ def parts_of(estimator: Any) -> tuple[list[Any], Any]:
 
 
 def network_of(estimator: MLPClassifier | MLPRegressor) -> Network:
-    """The network with the estimator's present weights: a user may have assigned others than those that were learnt."""
+    """The network with the estimator's present weights, as a user may have replaced those that were learnt."""
     try:
         return estimator._current_network()
     except NoKernelError as error:
@@ -191,7 +191,7 @@ def network_of(estimator: MLPClassifier | MLPRegressor) -> Network:
 
 
 def _flat(estimator, name):
-    """(name, step) of each step that does something, also of pipelines in pipelines."""
+    """(name, step) of each step that does something, including those of nested pipelines."""
     if type(estimator) is not Pipeline:
         return [(name, estimator)]
     steps = [(f"step {name!r} of the pipeline", step) for name, step in estimator.steps if step not in (None, "passthrough")]
@@ -229,7 +229,7 @@ def _task(last):
 
 
 def _ranks(last):
-    """What `predict` makes of 0, 1, ... in place of sorted outputs: the rank of each output. None if it does not sort."""
+    """The rank of each output in `predict`, which sorts them: its result for 0, 1, ... as outputs. None if it does not sort."""
     if not isinstance(last, MLPRegressor) or not last._has_quantiles:
         return None
     return last._in_order(np.arange(last.n_outputs_)[None])[0]

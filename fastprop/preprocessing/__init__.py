@@ -1,4 +1,4 @@
-"""Tables of numbers, categories and gaps as numbers that a network learns from."""
+"""Conversion of tables with numbers, categories and missing values to numbers that a network learns from."""
 
 from .. import needs_scikit_learn  # noqa: F401 - first, as it says what is missing
 from .encoder import TabularEncoder

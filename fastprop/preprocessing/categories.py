@@ -1,4 +1,4 @@
-"""Columns of categories, one-hot."""
+"""One-hot encoding of categorical columns."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .frames import Table
 
 @dataclass
 class Coding:
-    """Numbers for the categories of a column: first the frequent ones, sorted, then all others together, then missing.
+    """A number for each category of a column: first the frequent ones, sorted, then one for all others, then one for missing.
 
-    ``frequencies`` has the share of each number in the rows of training data.
+    ``frequencies`` has the fraction of training rows with each number.
     """
 
     categories: list[Any]
@@ -28,7 +28,7 @@ class Coding:
 
     @classmethod
     def fit(cls, column: Column, min_frequency: int) -> Self:
-        """Of a column; categories with fewer rows than ``min_frequency`` are infrequent."""
+        """From a column; categories with fewer rows than ``min_frequency`` are infrequent."""
         codes, categories = column.coded
         n_missing, *counts = np.bincount(codes + 1, minlength=len(categories) + 1).tolist()
         count_of = {category: count for category, count in zip(categories, counts, strict=True) if count >= min_frequency}
@@ -39,7 +39,7 @@ class Coding:
 
     @property
     def names(self) -> list[str]:
-        """What each number stands for."""
+        """The name of what each number stands for."""
         return [*map(str, self.categories), *["infrequent"] * self.has_infrequent, *["missing"] * self.has_missing]
 
     def __len__(self) -> int:
@@ -47,23 +47,23 @@ class Coding:
 
     @property
     def of_others(self) -> int:
-        """The number of a category that is not frequent, or was not in training data: -1 for none."""
+        """The number of a category that is not frequent or was not in training data; -1 if there is none."""
         return len(self.categories) if self.has_infrequent else -1
 
     @property
     def of_missing(self) -> int:
-        """The number of a missing value: -1 for none."""
+        """The number of a missing value; -1 if there is none."""
         return len(self) - 1 if self.has_missing else -1
 
     def numbers(self, column: Column) -> NDArray[np.intp]:
-        """The number of each row: unseen categories are infrequent, and -1 is for those that have no number."""
+        """The number of each row: unseen categories count as infrequent, and -1 stands for values without a number."""
         codes, categories = column.coded
         known = {category: i for i, category in enumerate(self.categories)}
         numbers = [known.get(category, self.of_others) for category in categories]
         return np.array([*numbers, self.of_missing], dtype=np.intp)[codes]
 
     def differences(self, column: Column) -> NDArray[np.float64]:
-        """One-hot rows less their mean in training data; 0 for what has no number."""
+        """One-hot rows minus their mean in training data; 0 for values without a number."""
         numbers = self.numbers(column)[:, None]
         return np.where(numbers < 0, 0, (numbers == np.arange(len(self))) - np.array(self.frequencies))
 
@@ -78,7 +78,7 @@ class OneHot(Encoding):
 
     @property
     def n(self) -> int:
-        """How many categories there are."""
+        """Number of categories."""
         return len(self.coding)
 
     def names(self, features: list[str]) -> list[str]:
@@ -111,7 +111,7 @@ class TwoCategories(Encoding):
 
 
 def category_columns(feature: int, column: Column, min_frequency: int) -> list[Encoding]:
-    """What encodes a column of categories; nothing where all rows are alike."""
+    """The encodings of a column of categories; none if all rows are equal."""
     coding = Coding.fit(column, min_frequency)
     if len(coding) < 2:
         return []

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What the values of a column are, with their types where they are Python objects. Booleans are numbers, too.
+# Kinds of values in a column, with their types if they are Python objects. Booleans count as numbers, too.
 KINDS = {
     "booleans": (bool, np.bool_),
     "numbers": (Number,),
@@ -36,22 +36,22 @@ class Column(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """One of KINDS, NOTHING where all is missing and the dtype says nothing either, or other words."""
+        """One of KINDS; NOTHING if all values are missing and the dtype does not tell the kind; or other words."""
 
     @property
     @abstractmethod
     def missing(self) -> NDArray[np.bool_]:
-        """Where there is no value: None, NaN, NaT or NA."""
+        """Where values are missing: None, NaN, NaT or NA."""
 
     @property
     @abstractmethod
     def numbers(self) -> NDArray[np.float64]:
-        """All values as numbers, seconds for dates and durations; NaN is missing."""
+        """All values as numbers, with seconds for dates and durations; NaN where missing."""
 
     @property
     @abstractmethod
     def coded(self) -> tuple[NDArray[np.intp], list[Any]]:
-        """The number of each value's category, -1 where it is missing, and the categories: strings or numbers."""
+        """The number of each value's category, -1 where it is missing; and the categories, strings or numbers."""
 
     @abstractmethod
     def take(self, rows: NDArray[np.intp]) -> Column:
@@ -63,17 +63,17 @@ class Column(ABC):
 
     @property
     def is_categorical(self) -> bool:
-        """Whether it is categorical where it comes from a frame and nothing else was said."""
+        """Whether a column of a frame is categorical by default."""
         return self.is_category or self.kind not in ("numbers", "dates", "durations")
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether all is missing."""
+        """Whether all values are missing."""
         return bool(self.missing.all())
 
 
 class ArrayColumn(Column):
-    """Numbers, booleans, dates or durations in an array of such a dtype; ``missing`` are more than NaN and NaT."""
+    """Numbers, booleans, dates or durations in an array of such a dtype; ``missing`` marks others besides NaN and NaT."""
 
     def __init__(self, label, values, missing=None, **about):
         super().__init__(label, **{"dtype": values.dtype} | about)
@@ -173,7 +173,7 @@ class ObjectColumn(Column):
         return codes, list(table)
 
     def _categories(self):
-        """The values as strings or numbers: objects of one other type by what `str` makes of them."""
+        """The values as strings or numbers; objects of one other type become strings by `str`."""
         if self.kind in ("booleans", "numbers"):
             refuse_infinity(self.numbers, self.label)
             plain = {int, float, bool}
@@ -189,7 +189,7 @@ class ObjectColumn(Column):
 
 
 class CodedColumn(Column):
-    """Values each of which is the number of one in another, short column, or -1 for none."""
+    """Values as indices into another, short column; -1 stands for a missing value."""
 
     def __init__(self, label, codes, distinct, **about):
         super().__init__(label, **{"dtype": distinct.dtype} | about)
@@ -217,7 +217,7 @@ class CodedColumn(Column):
 
 
 def column_of(label: Any, values: NDArray[Any], missing: NDArray[np.bool_] | None = None, **about: Any) -> Column:
-    """The column with an array's values; ``missing`` are those that an array of its dtype cannot say."""
+    """The column with an array's values; ``missing`` marks missing values that its dtype cannot represent."""
     if values.dtype.kind in DTYPE_KINDS:
         return ArrayColumn(label, values, missing, **about)
     if values.dtype.kind == "c":
@@ -227,20 +227,20 @@ def column_of(label: Any, values: NDArray[Any], missing: NDArray[np.bool_] | Non
 
 
 def objects_of(values: list[Any]) -> NDArray[Any]:
-    """A vector of Python objects, also of sequences."""
+    """A vector of Python objects, which may be sequences."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
 
 
 def refuse_infinity(numbers, label):
-    """Fail in scikit-learn's words where a number is infinite."""
+    """Raise scikit-learn's error if a number is infinite."""
     if np.isinf(numbers).any():
         raise ValueError(f"Input X contains infinity or a value too large for dtype('float64'): column {label!r}.")
 
 
 def numpys(value):
-    """A date, in UTC if it has a time zone, or a duration as NumPy's."""
+    """A date (in UTC if it has a time zone) or a duration as NumPy's type."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
     if isinstance(value, timedelta) and not isinstance(value, np.timedelta64):
@@ -249,7 +249,7 @@ def numpys(value):
 
 
 def seconds(values):
-    """Dates, since 1970, and durations as seconds; NaN for NaT."""
+    """Dates (since 1970) and durations as seconds; NaN for NaT."""
     if values.dtype.kind == "M":
         values = values - np.datetime64(0, "s")
     return values / np.timedelta64(1, "s")

@@ -27,9 +27,9 @@ from .numbers import number_columns
 NumericEncoding: TypeAlias = Literal["piecewise_linear", "standard"]
 CategoricalFeatures: TypeAlias = Literal["from_dtype"] | Sequence[bool] | Sequence[int] | Sequence[str] | Integers | None
 
-# Quantiles of more rows cost more than they differ.
+# The most rows that quantiles are computed from: more rows take longer and hardly change them.
 QUANTILE_ROWS = 200_000
-# Kinds of columns that go for each other: False is 0.
+# Kinds of columns that are accepted for each other: False is 0.
 SAME_KIND = {"booleans": "numbers"}
 
 
@@ -44,33 +44,33 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
     missing values. Dates and durations are converted to seconds.
 
     Categories are one-hot encoded. Rare ones are merged, and missing is a category of its own if the training data had missing
-    values; a category that was not in the training data counts as a rare one if there were any, else as none. Two categories are
-    one feature, -1/2 or 1/2. Constant columns are dropped.
+    values. A category that was not in the training data counts as a rare one if there were any; otherwise all its features are 0.
+    Two categories become one feature, -1/2 or 1/2. Constant columns are dropped.
 
     Parameters
     ----------
     categorical_features : 'from_dtype', array-like of bool, int or str, or None, default='from_dtype'
-        Which columns are categorical: a mask, indices or names. 'from_dtype': in frames those with a dtype of categories, strings,
-        booleans or objects that are not numbers; in arrays none. None: no column.
+        Which columns are categorical: a mask, indices or names. 'from_dtype': in a frame, columns with a dtype of categories,
+        strings, booleans, or objects that are not numbers; in an array, none. None: no column.
     numeric_encoding : {'piecewise_linear', 'standard'}, default='piecewise_linear'
         'standard' is z alone, without the piecewise linear encoding.
     n_bins : int, default=16
-        Number of bins between quantiles of the numbers. Quantiles of the distinct numbers divide them into half as many more.
+        Number of bins between quantiles of the numbers. Edges near quantiles of the distinct numbers add up to half as many bins.
     min_frequency : int, default=10
-        A category with fewer rows is a rare one.
+        Categories with fewer rows are rare.
     dtype : {np.float32, np.float64}, default=np.float32
-        Of the result.
+        Dtype of the result.
 
     Attributes
     ----------
     columns_ : list
-        What encodes the columns, in their order.
+        Encodings of the columns, in their order.
     is_categorical_ : ndarray of bool, shape (`n_features_in_`,)
         Which columns are categorical.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
-        Their names, if they are strings. By them the columns of later frames are found, in whatever order.
+        Names of the columns, if all are strings. The columns of later frames are found by name, in any order.
 
     Examples
     --------
@@ -115,19 +115,19 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : frame of pandas, polars or pyarrow, array-like or sparse matrix, shape (n_samples, n_features)
-            The table. None, NaN, NaT and NA are missing.
+            The table. None, NaN, NaT and NA are missing values.
         y : None
             Ignored.
 
         Returns
         -------
         TabularEncoder
-            Itself.
+            This encoder.
 
         Raises
         ------
         ValueError
-            If a number is infinite, a string is where numbers must be, or ``categorical_features`` does not fit X.
+            If a number is infinite, if there is a string in a column of numbers, or if ``categorical_features`` does not fit X.
         TypeError
             If a column has values of several kinds.
         """
@@ -139,7 +139,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def _fit_table(self, table: Table) -> None:
-        """`fit`, but for the number and the names of the columns."""
+        """`fit`, without the number and the names of the columns."""
         mask = categorical_mask(table, self.categorical_features)
         n, n_features = table.shape
         rows: Any = slice(None)
@@ -158,7 +158,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         self.columns_, self.is_categorical_, self._kinds = columns, is_categorical, kinds
 
     def encode(self, X: TableLike) -> EncodedRows:
-        """The features of each row in compact form.
+        """Encode the rows in compact form.
 
         Parameters
         ----------
@@ -168,7 +168,8 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         EncodedRows
-            Few numbers a row: networks that learn from them need not read the wide matrix, which its ``toarray()`` makes.
+            One number per encoding and row, for networks that read them without the wide matrix of all features. Its
+            ``toarray()`` makes this matrix.
         """
         check_is_fitted(self)
         return self._encode_table(read_table(X, self, reset=False))
@@ -187,7 +188,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         return EncodedRows(x, columns_of([column.kind for column in columns], [column.n for column in columns]))
 
     def _check_kind(self, table, number):
-        """Fail where a column has other things than it had in `fit`."""
+        """Raise an error if a column holds values of another kind than in `fit`."""
         column, before = table[number], self._kinds[number]
         if column.is_empty or before == NOTHING:
             return
@@ -198,7 +199,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
             column.numbers  # noqa: B018 (fails where one is infinite)
 
     def transform(self, X: TableLike) -> Floats:
-        """The features of each row.
+        """Encode the rows as a matrix of features.
 
         Parameters
         ----------
@@ -208,20 +209,21 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray, shape (n_samples, n_features_out)
-            Or a frame, after `set_output`.
+            The features; a frame after `set_output`.
 
         Raises
         ------
         ValueError
-            If X has other columns, or a column holds other things than in `fit`, numbers where there were strings for example.
+            If X has other columns than in `fit`, or if a column holds values of another kind, for example numbers instead of
+            strings.
         """
         return self.encode(X).toarray()
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
-        """The names of the features.
+        """Return the names of the features.
 
         ``'age'``, ``'age_bin0'``, ... and ``'age_missing'`` for a column of numbers, ``'city_Paris'``, ..., ``'city_infrequent'``
-        and ``'city_missing'`` for one of categories; with ``'_'`` at the end where there is such a name already.
+        and ``'city_missing'`` for one of categories; with ``'_'`` appended if a name exists already.
 
         Parameters
         ----------
@@ -231,7 +233,7 @@ class TabularEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of str
-            One for each feature.
+            A name for each feature.
         """
         check_is_fitted(self)
         features = _check_feature_names_in(self, input_features).tolist()

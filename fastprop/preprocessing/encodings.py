@@ -1,4 +1,4 @@
-"""What the columns of a table become: the base of all encodings."""
+"""The base of all encodings of a table's columns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .frames import Table
 
 
 class Encoding(ABC):
-    """What one column of a table, number ``feature``, is in encoded rows: one number a row, for ``n`` wide features.
+    """The encoding of one column of a table, number ``feature``: one number per row, which stands for ``n`` wide features.
 
-    A new one is a class with ``fit``, which learns from the column, and is made where it is wanted: in `number_columns` or
-    `category_columns`. It stands for features in one of the ways of `kernels.spec.ENCODINGS`, its ``kind``. Its nodes in ONNX are
-    in `fastprop.onnx.encodings`, its C in `fastprop.export.c_encodings`, its Python in `fastprop.export.python_runtime`.
+    To add one, write a class with ``fit``, which learns from the column, and make it in `number_columns` or `category_columns`. Its
+    ``kind`` is one of `kernels.spec.ENCODINGS`, which says how the number stands for features. Its ONNX nodes are in
+    `fastprop.onnx.encodings`, its C in `fastprop.export.c_encodings`, its Python in `fastprop.export.python_runtime`.
     """
 
     kind: ClassVar[str]
@@ -36,6 +36,6 @@ class Encoding(ABC):
     def slopes(self, table: Table) -> NDArray[np.float64]:
         """How each wide feature changes with the column at each row of a table, shape (n_rows, n).
 
-        It is the derivative by a number, and 0 where that is missing. For a category it is the feature's difference to its mean in
+        For a number it is the derivative, and 0 where the number is missing. For a category it is the feature minus its mean in
         training data, and 0 where the category has no number.
         """

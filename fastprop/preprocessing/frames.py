@@ -1,6 +1,6 @@
-"""X of any kind, as a table whose columns are read when they are asked for.
+"""X of any kind, as a table whose columns are read when they are needed.
 
-pandas, polars and pyarrow are not imported here: who passes a frame of theirs has done it.
+pandas, polars and pyarrow are not imported here: a user who passes one of their frames has imported them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from .columns import CodedColumn, Column, column_of, objects_of
 
-# What scikit-learn's `check_array` leaves to the columns
+# Options of scikit-learn's `check_array` that leave checks to the columns
 OPTIONS = {"dtype": None, "ensure_all_finite": False, "accept_sparse": "csc"}
 
 
@@ -28,9 +28,9 @@ class Table:
     labels : sequence
         Names of the columns, or their numbers.
     n_rows : int
-        How many rows there are.
+        Number of rows.
     read : callable
-        The `Column` with a label and a number.
+        Function of a column's label and number that returns its `Column`.
     is_frame : bool
         Whether X is a frame, in which dtypes say what is categorical.
     """
@@ -52,7 +52,7 @@ class Table:
             estimator.feature_names_in_ = self.names
 
     def __getitem__(self, number: int) -> Column:
-        """A column. The last one is kept: one after the other takes little memory."""
+        """A column. Only the last one is kept, so that reading one after the other takes little memory."""
         if self._last is None or self._last[0] != number:
             place = self._order[number]
             self._last = number, self._read(self.labels[place], place)
@@ -71,10 +71,10 @@ class Table:
 
 
 def read_table(X: Any, estimator: Any, reset: bool) -> Table:
-    """X as a table, checked in scikit-learn's words, in which ``estimator`` has its name.
+    """X as a table, checked with scikit-learn's messages, which name ``estimator``.
 
-    With ``reset`` it may have any columns. Otherwise they are those of the estimator's `feature_names_in_`, in whatever order X
-    has them, or as many as its `n_features_in_`. The estimator is not changed.
+    With ``reset`` it may have any columns. Otherwise it must have those of the estimator's `feature_names_in_`, in any order, or
+    as many as its `n_features_in_`. The estimator is not changed.
     """
     table = _frame(X)
     if table is None:
@@ -94,18 +94,18 @@ def read_table(X: Any, estimator: Any, reset: bool) -> Table:
             table.reorder(names)
         else:
             validate_data(estimator, X, reset=False, skip_check_array=True)
-    # As large as X without taking its memory: for the number of rows and columns, which must not be 0.
+    # An array of X's shape that takes no memory: the check is that there are rows and columns.
     check_array(np.broadcast_to(np.int8(0), table.shape), estimator=estimator, input_name="X", **OPTIONS)
     return table
 
 
 def host_array(X):
-    """A tensor of another library as NumPy's array."""
+    """A tensor of another library as a NumPy array."""
     return X if isinstance(X, np.ndarray) or not hasattr(X, "__dlpack__") else np.asarray(X)
 
 
 def as_objects_if_mixed(X):
-    """Nested lists with strings as an array of objects, in which NumPy leaves the numbers among them numbers."""
+    """Nested lists with strings as an array of objects, so that NumPy does not turn the numbers in them into strings."""
     if not isinstance(X, list | tuple):
         return X
     try:
@@ -145,7 +145,7 @@ def _pandas_table(X, pandas):
 
 def _polars_table(X, polars):
     if isinstance(X, polars.LazyFrame):
-        raise TypeError("X must be a DataFrame; got a LazyFrame, of which collect() makes one")
+        raise TypeError("X must be a DataFrame; got a LazyFrame: call its collect() first")
 
     def read(label, number):
         return polars_column(label, X.to_series(number), polars)
@@ -161,7 +161,7 @@ def _pyarrow_table(X, pyarrow):
 
 
 def pandas_column(label, series, pandas) -> Column:
-    """A column of pandas: NumPy's dtypes, nullable ones, those of pyarrow, categories."""
+    """A column of pandas: with NumPy's dtypes, nullable ones, those of pyarrow, or categories."""
     dtype, kind = series.dtype, series.dtype.kind
     if isinstance(dtype, pandas.CategoricalDtype):
         distinct = pandas_column(label, series.cat.categories.to_series(), pandas)
@@ -220,7 +220,7 @@ def pyarrow_column(label, column, pyarrow) -> Column:
     return column_of(label, objects_of(column.to_pylist()), dtype=dtype)
 
 
-# Library -> what makes a table of X, if X is a frame of it.
+# Library -> the function that makes a table of X, if X is one of its frames.
 READERS: dict[str, Callable[[Any, Any], Table | None]] = {
     "pandas": _pandas_table,
     "polars": _polars_table,
@@ -229,7 +229,7 @@ READERS: dict[str, Callable[[Any, Any], Table | None]] = {
 
 
 def categorical_mask(table: Table, categorical_features: Any) -> NDArray[np.bool_] | None:
-    """What the parameter says of each column; None where the dtypes say it. Errors are in the words of HistGradientBoosting."""
+    """Whether each column is categorical by the parameter; None if dtypes decide. Errors are those of HistGradientBoosting."""
     n_features = table.shape[1]
     mask = np.zeros(n_features, dtype=bool)
     if categorical_features is None:

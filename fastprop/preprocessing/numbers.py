@@ -1,4 +1,4 @@
-"""Columns of numbers: scaled, in a piecewise linear encoding, and where they are missing."""
+"""Columns of numbers: scaling, piecewise linear encoding, and indicators of missing values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .encodings import Encoding
 from .frames import Table
 
 MAX = np.finfo(np.float64).max
-# A scaled number is that far from the median at most: beyond it, `smooth_scaled` has long reached its limit of 3.
+# The largest distance of a scaled number from the median: there, `smooth_scaled` has long reached its limit of 3.
 FARTHEST = 1e100
 
 
@@ -29,8 +29,8 @@ class ScaledNumber(Encoding):
 
     @classmethod
     def fit(cls, feature: int, ordered: NDArray[np.float64]) -> Self:
-        """From a column's sorted numbers, which are not all the same: the scale is the range of their middle half, or half the
-        range of all where that is 0."""
+        """From a column's sorted numbers, which are not all equal: the scale is the interquartile range, or half the whole range if
+        that is 0."""
         low, median, high = quantiles(ordered, [0.25, 0.5, 0.75])
         with np.errstate(over="ignore"):
             middle, whole = np.minimum([high - low, ordered[-1] - ordered[0]], MAX)
@@ -51,7 +51,7 @@ class ScaledNumber(Encoding):
 
 @dataclass(eq=False)
 class PiecewiseLinear(Encoding):
-    """The bin that a number lies in, and how far it is in it, as one number from 0 to the number of bins."""
+    """The bin of a number and its relative position in the bin, as one number from 0 to the number of bins."""
 
     kind: ClassVar[str] = "piecewise_linear"
     feature: int
@@ -60,9 +60,9 @@ class PiecewiseLinear(Encoding):
 
     @classmethod
     def fit(cls, feature: int, ordered: NDArray[np.float64], n_bins: int) -> Self:
-        """From a column's sorted numbers: edges near their quantiles, and half as many of the distinct ones, so that a column that
-        is mostly one number has edges where it is another. All but the first and the last edge are halfway between two
-        neighbouring numbers."""
+        """From a column's sorted numbers: edges near their quantiles, and half as many near quantiles of the distinct numbers, so
+        that a column in which one number prevails has edges among the others, too. All edges except the first and the last are
+        halfway between two neighbouring numbers."""
         distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
         near = [quantiles(values, np.arange(1, n) / n) for values, n in ((ordered, n_bins), (distinct, n_bins // 2)) if n > 1]
         right = np.clip(np.searchsorted(distinct, np.concatenate([*near, []])), 1, len(distinct) - 1)
@@ -109,7 +109,7 @@ class MissingIndicator(Encoding):
 def number_columns(
     feature: int, numbers: NDArray[np.float64], rows: slice | NDArray[np.intp], encoding: str, n_bins: int
 ) -> list[Encoding]:
-    """What encodes a column of numbers; quantiles are those of the given rows."""
+    """The encodings of a column of numbers; quantiles are computed from the given rows."""
     present = numbers[~np.isnan(numbers)]
     if not present.size:
         return []
@@ -134,14 +134,14 @@ def smooth_scaled(x: NDArray[np.float64], median: float, scale: float, out: Floa
 
 
 def piecewise_positions(x: NDArray[np.float64], edges: NDArray[np.float64], out: Floats) -> None:
-    """The number of the bin that x lies in plus (x - left edge) / width; 0 and the number of bins for x outside of all."""
+    """The number of x's bin plus (x - left edge) / width; outside of all bins, 0 or the number of bins."""
     bins, widths = bins_of(x, edges)
     with np.errstate(over="ignore", under="ignore"):
         out[...] = bins + np.clip((x - edges[bins]) / widths, 0, 1)
 
 
 def bins_of(x: NDArray[np.float64], edges: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The bin that each number lies in, the first or the last one for those outside of all, and its width."""
+    """The bin of each number, and its width; the first or last bin for numbers outside of all."""
     bins = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
     with np.errstate(over="ignore"):
         return bins, np.minimum(np.diff(edges), MAX)[bins]
@@ -154,7 +154,7 @@ def imputed(x: NDArray[np.float64], median: float) -> NDArray[np.float64]:
 
 
 def quantiles(ordered: NDArray[np.float64], q) -> NDArray[np.float64]:
-    """Those of sorted numbers, by linear interpolation: between equal numbers exactly these, and without overflow."""
+    """Quantiles of sorted numbers, by linear interpolation: exact between equal numbers, and without overflow."""
     places = np.asarray(q) * (len(ordered) - 1)
     left = places.astype(np.intp)
     a, b = ordered[left], ordered[np.minimum(left + 1, len(ordered) - 1)]

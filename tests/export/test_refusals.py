@@ -114,7 +114,7 @@ def test_what_only_c_does_not_take(tmp_path):
     model = network().fit(X, CLASSES)
     for arguments, error, message in (
         ({"dtype": "float16"}, ValueError, "dtype must be 'float32' or 'int8'; got 'float16'"),
-        ({"X": X}, ValueError, "X is for dtype='int8'.*got dtype='float32'"),
+        ({"X": X}, ValueError, "X is only for dtype='int8'.*got dtype='float32'"),
         ({"name": 3}, TypeError, "name must be a str; got 3"),
         ({"name": "for"}, ValueError, "name must be an identifier of C.*no keyword; got 'for'"),
         ({"X": X[:, :2], "dtype": "int8"}, ValueError, "X has 2 features"),

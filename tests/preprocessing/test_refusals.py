@@ -110,7 +110,7 @@ def test_number_of_columns():
 
 def test_a_lazy_frame():
     polars = pytest.importorskip("polars", reason="polars is not installed")
-    with pytest.raises(TypeError, match=r"X must be a DataFrame; got a LazyFrame, of which collect\(\) makes one"):
+    with pytest.raises(TypeError, match=r"X must be a DataFrame; got a LazyFrame: call its collect\(\) first"):
         TabularEncoder().fit(polars.LazyFrame(NUMBERS))
 
 
