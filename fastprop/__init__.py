@@ -2,9 +2,9 @@
 
 Three ways in:
 
-* ``from fastprop import MLPClassifier``: scikit-learn's estimator and its results, several times faster;
+* ``from fastprop import MLPClassifier``: scikit-learn's estimator with its results, several times as fast;
 * ``from fastprop import nn``: layers, losses and optimizers to compose;
-* ``from fastprop import kernels``: plain functions on arrays, for your own training loop. `Network` is between the two: a plain
+* ``from fastprop import kernels``: plain functions on arrays, for your own training loop. `Network` is in between: a plain
   network in one flat block of parameters, with the compiled training loop.
 """
 
@@ -12,8 +12,8 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Loaded when they are first asked for: the kernels alone do not wait for scikit-learn. Type checkers and editors, which do not run
-# this, read the names in __init__.pyi.
+# Loaded at first use, so that the kernels alone do not import scikit-learn. Type checkers and editors, which do not run this, read
+# the names in __init__.pyi.
 _HOMES = {
     "LossCurveDisplay": ".inspection",
     "MLPClassifier": ".estimators",
@@ -30,10 +30,10 @@ _HOMES = {
 
 _PACKAGES = ("collective", "export", "inspection", "kernels", "nn", "optim", "preprocessing")
 
-# Likewise, but not for `from fastprop import *`: they need more than fastprop does.
+# Likewise, but not for `from fastprop import *`: they need packages that fastprop does not require.
 _WITH_EXTRAS = ("dask", "onnx")
 
-# What cannot be had without scikit-learn.
+# Names that need scikit-learn.
 _ON_SCIKIT_LEARN = {
     "MLPClassifier",
     "MLPRegressor",
@@ -61,16 +61,16 @@ def _loaded(module):
     except ModuleNotFoundError as error:
         if error.name != f"{__name__}.kernels":
             raise
-        # In a folder of sources that were not installed from there, Python finds these before those that are installed.
+        # In a folder of sources that are not installed, Python finds these before the installed package.
         raise ImportError(
-            f"Python has taken fastprop from its sources in {__path__[0]}, where it cannot run: start Python in another folder, or "
-            "install the sources for use where they are, with pip install --editable"
+            f"Python has imported fastprop from its sources in {__path__[0]}, where it cannot run: start Python in another folder, "
+            "or install the sources with pip install --editable"
         ) from error
 
 
 def __dir__():
-    """What can be had here; help() asks for all of it."""
-    from importlib.util import find_spec  # here, as it imports more than all of this module
+    """The names that can be imported here; help() loads all of them."""
+    from importlib.util import find_spec  # here, as it imports more than this whole module
 
     missing = set() if find_spec("sklearn") else _ON_SCIKIT_LEARN
     return sorted({*globals(), *__all__} - missing)

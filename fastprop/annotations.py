@@ -1,4 +1,4 @@
-"""The types that the annotations of the public functions share; those of the kernels are in `kernels.annotations`."""
+"""Types that the annotations of public functions share; those of the kernels are in `kernels.annotations`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -10,7 +10,7 @@ from .kernels.annotations import ActivationName, FloatDType, Floats, Integers, L
 
 # A matrix, dense or sparse. A data frame is array-like.
 MatrixLike: TypeAlias = ArrayLike | Sparse
-# The same, or nested lists with strings and gaps.
+# The same, or nested lists with strings and missing values.
 TableLike: TypeAlias = MatrixLike | Sequence[Sequence[Any]]
 
 
@@ -21,15 +21,15 @@ class Chunks(Protocol):
     def __getitem__(self, place: int, /) -> tuple[Any, ...]: ...
 
 
-# Chunks to be read several times.
+# A source of chunks that can be read several times.
 ChunkSource: TypeAlias = Chunks | Iterable[tuple[Any, ...]] | Callable[[], Iterable[tuple[Any, ...]]]
-# What seeds or draws the random numbers of fastprop.nn; the estimators, as scikit-learn's, take no Generator. A string, because
-# NumPy imports numpy.random when it is first used.
+# Seeds and generators of fastprop.nn; the estimators, like scikit-learn's, do not take a Generator. A string, because NumPy imports
+# numpy.random when it is first used.
 RandomSource: TypeAlias = "int | np.integer[Any] | np.random.Generator | np.random.RandomState | None"
 
 
 class AnyLoss(Protocol):
-    """A loss of `fastprop.nn`, or an object of the user's own that does the same."""
+    """A loss of `fastprop.nn`, or a user's object with the same methods."""
 
     def __call__(self, outputs: Any, y: Any, /) -> Any:
         """The loss, a number."""

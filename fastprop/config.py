@@ -1,4 +1,4 @@
-"""What runs on this machine and why, for people: ``fastprop.show_config()`` and ``fastprop info``."""
+"""A report of what runs on this machine and why: ``fastprop.show_config()`` and ``fastprop info``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import __version__, kernels
 
 
 def show_config() -> None:
-    """Print the back end that runs and why, what else could run, threads, versions and the processor; nothing is returned.
+    """Print the back end that runs and why, what else could run, threads, versions and the processor.
 
     Examples
     --------

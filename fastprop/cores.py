@@ -1,4 +1,4 @@
-"""How the processor cores that this process may use are counted: by joblib, where it is installed; it comes with scikit-learn."""
+"""Counts the processor cores that this process may use: by joblib, if it is installed; it comes with scikit-learn."""
 
 import functools
 import math
@@ -9,12 +9,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def counter():
-    """The function that counts the cores that affinity, the container's limit (cgroup) and LOKY_MAX_CPU_COUNT leave."""
+    """The function that counts the cores, limited by affinity, the container (cgroup) and LOKY_MAX_CPU_COUNT."""
     joblib = _joblib()
     return count_without_joblib if joblib is None else joblib.cpu_count
 
 
-@functools.cache  # Python looks again for a module that was missing
+@functools.cache  # without it, Python would search again for a missing module
 def _joblib():
     try:
         import joblib  # here, because importing it takes longer than all of fastprop.nn
@@ -24,14 +24,14 @@ def _joblib():
 
 
 def count_without_joblib():
-    """What joblib counts on Linux. Elsewhere it takes a process's affinity from psutil, which is not asked here."""
+    """The cores as joblib counts them on Linux. Elsewhere joblib reads the affinity with psutil, which is not used here."""
     cores = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     return max(1, min(cores, affinity, _cgroup_limit(), int(os.environ.get("LOKY_MAX_CPU_COUNT", cores))))
 
 
 def _cgroup_limit():
-    """The cores worth of time that the container gets, rounded up; inf without a limit."""
+    """The container's limit of processor time in cores, rounded up; inf without a limit."""
     for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # version 2, version 1
         try:
             quota, period = " ".join((CGROUPS / name).read_text() for name in files).split()

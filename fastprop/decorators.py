@@ -1,4 +1,4 @@
-"""scikit-learn's decorators, which have no annotations, as decorators that leave a method's type alone."""
+"""scikit-learn's decorators, which have no annotations, as decorators that keep a method's type."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,5 +15,5 @@ def fits(method: Method) -> Method:
 
 
 def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
-    """The method is only there where ``check(estimator)`` is true; it may raise an AttributeError that says why not."""
+    """The method exists only if ``check(estimator)`` is true; the check may raise an AttributeError with the reason."""
     return metaestimators.available_if(check)

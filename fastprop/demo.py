@@ -1,4 +1,4 @@
-"""``fastprop demo``: the digits data, three times the same network: scikit-learn, fastprop, and NumPy on the reference kernels."""
+"""``fastprop demo``: the same network on the digits data with scikit-learn, fastprop, and NumPy (the reference kernels)."""
 
 import math
 import time
@@ -25,8 +25,8 @@ from .progress import progress
 SEED = 0
 ROUNDS = 5
 SECONDS = 30  # seconds after which no further round begins, on a slow or busy machine
-# How much float64 weights may differ from scikit-learn's after 100 epochs, relative to the largest weight. The order of sums alone
-# makes a difference, which grows with the epochs.
+# How much float64 weights may differ from scikit-learn's after 100 epochs, relative to the largest weight. A different order of
+# sums alone makes a difference, which grows with the epochs.
 TOLERANCE = 1e-9
 
 SKLEARN = f"scikit-learn {sklearn.__version__}"
@@ -35,7 +35,7 @@ NUMPY = "NumPy (reference)"
 
 
 class DemoError(Exception):
-    """What went wrong, and the exit status that says so."""
+    """An error of the demo, with its exit status."""
 
     def __init__(self, message, status):
         super().__init__(message)
@@ -52,7 +52,7 @@ class Run(NamedTuple):
 
 
 def run_demo(epochs, dtype, n_threads, plot=None):
-    """Train, print the table, draw the curves; DemoError if something is not as it must be."""
+    """Train, print the table, draw the curves; raise DemoError if the weights or the plot are wrong."""
     if plot is not None:
         _check_plot(Path(plot))
     X, y = load_digits(return_X_y=True)
@@ -67,7 +67,7 @@ def run_demo(epochs, dtype, n_threads, plot=None):
 
 
 def _train(data, epochs, n_threads):
-    """A dict name -> list of Run, one for each round. The rounds alternate, so that other load on the machine affects all alike."""
+    """A dict name -> list of Run, one for each round. The trainers take turns, so that other load on the machine affects all."""
     trainers = {SKLEARN: _estimator(SklearnMLPClassifier), FASTPROP: _estimator(MLPClassifier, n_jobs=n_threads), NUMPY: _fit_numpy}
     runs = {name: [] for name in trainers}
     with progress(ROUNDS * len(trainers) * epochs, "epochs") as advance, threadpool_limits(n_threads, user_api="blas"):
@@ -82,7 +82,7 @@ def _train(data, epochs, n_threads):
                 advance(0, name)
                 runs[name].append(trainer(data, n_epochs))
                 if name == SKLEARN:
-                    n_epochs = len(runs[SKLEARN][0].losses)  # may have converged; NumPy then does as many
+                    n_epochs = len(runs[SKLEARN][0].losses)  # it may have converged; NumPy then trains for as many epochs
                 advance(epochs, name)
     return runs
 
@@ -160,7 +160,7 @@ def _blas():
 
 
 def _check_plot(path):
-    """Everything that could keep the picture from being written after minutes of training."""
+    """Check everything that could prevent the picture from being written after minutes of training."""
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:

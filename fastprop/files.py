@@ -1,4 +1,4 @@
-"""Writing files so that an interrupted write never costs the file that was there."""
+"""Writing files so that an interrupted write never destroys the existing file."""
 
 import errno
 import os
@@ -14,9 +14,9 @@ def replacing(path):
     """A binary file to write, which takes the place of ``path`` when the block ends without an error.
 
     The bytes go to a hidden file in the same folder, ``.fastprop-*.tmp``, which is then renamed: a program that opens ``path``
-    finds the old content or the new one, never a part. On an error the hidden file is removed; only a killed process leaves it
-    behind. An existing file keeps its permissions and, where allowed, its owner; a symbolic link stays one. What cannot be
-    replaced, such as a device, a pipe, or a file in a folder without write permission, is written directly.
+    finds the old or the new content, never a part. After an error the hidden file is removed; only a killed process leaves it
+    behind. An existing file keeps its permissions and, if allowed, its owner; a symbolic link stays a link. Paths that cannot be
+    replaced, such as a device, a pipe, or a file in a folder without write permission, are written directly.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def _replaceable(path):
         if not stat.S_ISREG(os.stat(path).st_mode):
             return None
         if not os.access(path, os.W_OK):
-            return None  # to open it gives the error that a read-only file deserves
+            return None  # opening it raises the right error for a read-only file
     while os.path.islink(path):
-        # /dev/stdout and similar names lead to a file that another program has open: a new file in its place would not reach it.
+        # /dev/stdout and similar links lead to a file that another program has open: it would not see a new file in its place.
         if os.path.realpath(os.path.dirname(path)).startswith("/proc/"):
             return None
         path = os.path.join(os.path.dirname(path), os.readlink(path))
@@ -82,10 +82,10 @@ def _replaceable(path):
 
 
 def _opened(path, temporary):
-    """(file, its name), or (the file at ``path``, None) where there may be no other beside it."""
+    """(temporary file, its name), or (the file at ``path``, None) if no other file may be created next to it."""
     if temporary is not None:
         try:
-            return open(temporary, "xb"), temporary  # the mode is what the umask leaves, as for any new file
+            return open(temporary, "xb"), temporary  # with the mode of any new file, from the umask
         except PermissionError:
             if not os.path.exists(path):
                 raise

@@ -1,4 +1,4 @@
-"""Training a `Network` with SciPy's L-BFGS-B: the parameters as one vector in scikit-learn's order, the loss and its gradient."""
+"""Training of a `Network` with SciPy's L-BFGS-B: the parameters as a vector in scikit-learn's order, loss and gradient."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from .kernels import layer_views
 from .kernels.checks import private
 from .warn import warn
 
-# A part of the data for L-BFGS costs several passes over the gradient, beside 6 operations for each weight and row.
+# Each part of the data costs several passes over the gradient, in addition to 6 operations for each weight and row.
 MIN_ROWS_PER_PART = 64
 
 
@@ -31,7 +31,7 @@ def unpack(network, packed):
 
 
 def packed_spans(network):
-    """Where `pack` puts things: (start, end, shape) of each weight, (start, end) of each bias."""
+    """The layout of `pack`: (start, end, shape) of each weight, (start, end) of each bias."""
     ends = np.cumsum([0] + [array.size for array in network.coefs + network.intercepts]).tolist()
     spans = list(pairwise(ends))
     n = len(network.coefs)
@@ -48,11 +48,13 @@ def packed_loss_gradient(packed, network, data, alpha, clip=0.0, n_threads=1):
 def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_threads=1, observer=None, time_limit=None):
     """Minimise the loss with SciPy's L-BFGS-B, all data at once, and return SciPy's result.
 
-    ``result.halted`` says whether the observer stopped it, or the time limit in seconds, which is looked at after each iteration.
+    ``result.halted`` says whether the observer or the time limit, in seconds, stopped it. The limit is checked after each
+    iteration.
 
-    The loss is computed in the network's dtype, because SciPy rounds to the dtype of the start what it passes on; its own
-    arithmetic and the result, in the order of `pack`, are float64. The network ends with what was tried last, after an exception
-    such as Ctrl-C with the best that was tried. An ``observer`` is called as in `train`, around each iteration.
+    The loss is computed in the network's dtype, because SciPy rounds the parameters that it passes to the dtype of the start; its
+    own arithmetic and the result, in the order of `pack`, are float64. Afterwards the network has the parameters that were tried
+    last, or after an exception such as Ctrl-C, the best that were tried. An ``observer`` is called as in `train`, around each
+    iteration.
     """
     from scipy.optimize import minimize  # here, because importing it takes a while and the other solvers do without
 
@@ -66,7 +68,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             observer.begin()
         loss = gradient = 0.0
         for share, part in parts:
-            # The kernel divides the L2 term by the sum of the part's weights, so every part brings an equal share of it.
+            # The kernel divides the L2 term by the sum of the part's weights, so each part adds an equal share of it.
             interrupts.check()
             part_loss, part_gradient = packed_loss_gradient(packed, network, part, alpha / len(parts), clip, n_threads)
             loss += share * part_loss
@@ -78,7 +80,7 @@ def train_lbfgs(network, data, *, alpha, max_iter, max_fun, tol, clip=0.0, n_thr
             overflowed = loss
         return loss, gradient
 
-    def iteration_ends(intermediate_result):  # SciPy goes by the parameter's name
+    def iteration_ends(intermediate_result):  # SciPy reads the parameter's name
         nonlocal halted
         if observer is not None:
             unpack(network, intermediate_result.x)
@@ -114,7 +116,7 @@ def _parts(network, data):
     n = data.n_samples
     n_rows = max(MIN_ROWS_PER_PART, int(loop.FLOPS_PER_CALL // max(1, loop.flops_per_row(network, data))))
     weight = data.sample_weight if data.sample_weight.size else np.ones(n)
-    if n <= n_rows or weight.min() < 0:  # a sum of negative weights can be zero, and no share says what is in such a part
+    if n <= n_rows or weight.min() < 0:  # with negative weights, a part's sum can be zero although its rows count
         return [(1.0, data)]
     cuts = [slice(start, start + n_rows) for start in range(0, n, n_rows)]
     sums = [float(weight[cut].sum(dtype=np.float64)) for cut in cuts]

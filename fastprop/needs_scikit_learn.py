@@ -1,7 +1,7 @@
-"""To import this module is to need scikit-learn: where that is not installed, the error says what to install.
+"""Imported first by modules that need scikit-learn: if it is not installed, the error says what to install.
 
-What needs scikit-learn imports this first. The rest of fastprop works with NumPy alone: kernels, Network, nn, optim, inspection. No
-other file knows that scikit-learn may be missing.
+The rest of fastprop works with NumPy alone: kernels, Network, nn, optim, inspection. No other file deals with a missing
+scikit-learn.
 """
 
 try:

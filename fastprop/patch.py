@@ -1,6 +1,6 @@
 """fastprop's estimators in place of scikit-learn's, for code that cannot be changed.
 
-In new code import ``fastprop.MLPClassifier``, which shows readers what runs. For other code::
+In new code, import ``fastprop.MLPClassifier``, so that readers see what runs. For other code::
 
     python -m fastprop.patch script.py [arguments]
     python -m fastprop.patch -m module [arguments]
@@ -29,19 +29,19 @@ _in_force = set()  # the patches that nothing has ended yet
 def patch_sklearn() -> AbstractContextManager[object]:
     """Replace scikit-learn's `MLPClassifier` and `MLPRegressor` by fastprop's, in the whole process.
 
-    From the call on, ``from sklearn.neural_network import MLPClassifier`` gives fastprop's class, until `unpatch_sklearn`, or to
-    the end of the block in ``with patch_sklearn():``. Blocks may be nested, and be open in several threads: scikit-learn's classes
-    are back when the last of them ends. Called again without a block, it changes nothing.
+    From the call on, ``from sklearn.neural_network import MLPClassifier`` imports fastprop's class, until `unpatch_sklearn` or the
+    end of the block ``with patch_sklearn():``. Blocks may be nested, and may be open in several threads: scikit-learn's classes are
+    back when the last of them ends. A second call without a block changes nothing.
 
     Returns
     -------
     context manager
-        Ends this patch at the end of the block.
+        It ends this patch at the end of the block.
 
     Notes
     -----
     A subclass that overrides private methods, which fastprop's compiled code does not call, runs scikit-learn's own code; a warning
-    says so where the class is defined. Filters for warnings of the module ``sklearn`` hold for those of fastprop's estimators.
+    says so when the class is defined. Warning filters for the module ``sklearn`` apply to the warnings of fastprop's estimators.
 
     Only the names in `sklearn.neural_network` and in its module ``_multilayer_perceptron`` are replaced. A module that imported
     a class earlier keeps it, and objects keep their class. While the patch is in force, an estimator of
@@ -85,7 +85,7 @@ def unpatch_sklearn() -> None:
 
 
 class _Patch:
-    """One call of `patch_sklearn`: in force from there on, or, in a with statement, to the end of the outermost block."""
+    """One call of `patch_sklearn`: in force from then on or, in a with statement, until the end of the outermost block."""
 
     def __init__(self):
         self._depth = 0
@@ -115,7 +115,7 @@ def _replace():
     from . import estimators
 
     modules = [importlib.import_module(name) for name in MODULES]
-    modules[1].BaseMultilayerPerceptron.register(estimators.base.BaseMLP)  # for isinstance; that of the base class is not replaced
+    modules[1].BaseMultilayerPerceptron.register(estimators.base.BaseMLP)  # for isinstance; the base class is not replaced
     originals.update({(module.__name__, name): getattr(module, name) for module in modules for name in NAMES})
     for module in modules:
         for name in NAMES:
@@ -129,7 +129,7 @@ def _restore():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a script or module with the patch in force; see the module's text. Its exit code and exceptions are passed on."""
+    """Run a script or module with the patch in force; see the module docstring. Its exit code and exceptions are passed on."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, file=sys.stdout if arguments else sys.stderr)
@@ -164,8 +164,8 @@ def _run_module(name):
 
 def _run_script(path):
     """What ``python path`` does, in this process."""
-    # Python puts the script's folder at the head of the path. `-m`, with which this module runs, puts the working directory there,
-    # and -P nothing.
+    # Python puts the script's folder first on the path. `-m`, with which this module runs, puts the working directory there, and -P
+    # nothing.
     if not sys.flags.safe_path:
         del sys.path[0]
     file = os.path.join(os.getcwd(), path)
@@ -189,7 +189,7 @@ def _run_spec(spec):
 
 
 def _run_as_main(code, **names):
-    # Not with runpy, which takes the module away when the code ends: pickle, and what runs after it (threads, atexit), need it.
+    # Not with runpy, which removes the module when the code ends: pickle, and code that runs later (threads, atexit), need it.
     module = types.ModuleType("__main__")
     vars(module).update(__builtins__=__builtins__, **names)
     sys.modules["__main__"] = module
@@ -197,7 +197,7 @@ def _run_as_main(code, **names):
 
 
 if __name__ == "__main__":
-    # The names in this copy of the module, which is called __main__, are not those that `import fastprop.patch` gives.
+    # The names in this copy of the module, which is called __main__, are not those of `import fastprop.patch`.
     from fastprop.patch import main
 
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""A progress bar: tqdm where it is installed, else rich, else plain lines; always on stderr, so that results can be piped."""
+"""A progress bar: by tqdm if installed, else by rich, else plain lines; always on stderr, so that results can be piped."""
 
 import sys
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(total, unit):
-    """Yield ``advance(n, doing)``, which says that n more of ``total`` units are done and what comes next."""
+    """Yield ``advance(n, doing)``, which reports that n more of ``total`` units are done and what comes next."""
     for bar in (_tqdm, _rich, _plain):
         try:
             manager = bar(total, unit)

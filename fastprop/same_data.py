@@ -1,4 +1,4 @@
-"""Several fits to the same data: `fit_many` says that they begin, and the estimators check and convert the data once for all."""
+"""Several fits to the same data: `fit_many` opens a block, in which the data are checked and converted once for all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
-# What checking data leaves on an estimator
+# The attributes that checking data sets
 ATTRIBUTES = ("n_features_in_", "feature_names_in_", "_label_binarizer", "classes_")
 
 
 class _SameData:
     def __init__(self, X, y):
         self.X, self.y = X, y
-        self.lock = threading.RLock()  # reentrant: a check may call code of the user's that fits another estimator
+        self.lock = threading.RLock()  # reentrant: a check may call a user's code that fits another estimator
         self.checked = {}
 
 
@@ -25,7 +25,7 @@ _here: ContextVar[_SameData | None] = ContextVar("fastprop.same_data", default=N
 
 @contextmanager
 def same_data(X: Any, y: Any) -> Iterator[None]:
-    """A block of code, with the threads that copy its context, whose fits to these very objects share `checked_once`."""
+    """A block of code in which fits to these very objects share `checked_once`, also in threads that copy its context."""
     token = _here.set(_SameData(X, y))
     try:
         yield
@@ -36,7 +36,7 @@ def same_data(X: Any, y: Any) -> Iterator[None]:
 def checked_once(estimator: Any, X: Any, y: Any, check: Callable[[Any, Any], tuple[Any, Any]]) -> tuple[Any, Any]:
     """``check(X, y)``, which depends only on the data, the estimator's class and its `_targets_key`, and sets `ATTRIBUTES`.
 
-    For the data of `same_data` it is called once; all other estimators get the same arrays, which nobody writes to, and copies of
+    For the data of `same_data` it is called once; the other estimators get the same arrays, which nobody writes to, and copies of
     the attributes.
     """
     shared = _here.get()

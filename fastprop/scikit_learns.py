@@ -1,10 +1,10 @@
-"""scikit-learn's own two classes: where they are, and how to get them while `patch` has replaced them."""
+"""scikit-learn's own two classes: where they are, and how to get them while they are patched."""
 
 import importlib
 import threading
 
 NAMES = ("MLPClassifier", "MLPRegressor")
-# Where scikit-learn keeps the two classes: the public module, and the one in which they are defined and pickles look for them.
+# Modules with scikit-learn's two classes: the public one, and the one that defines them, in which pickles look for them.
 MODULES = ("sklearn.neural_network", "sklearn.neural_network._multilayer_perceptron")
 
 lock = threading.RLock()

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 Row = TypeVar("Row", bound=Any)
 
-# No colours: those of the page, dark or light, hold. Cells of several lines keep them.
+# No colours, so that those of the page apply, dark or light. Cells keep line breaks.
 TABLE = "border-collapse: collapse; font-family: monospace; white-space: pre; background: none"
 ROW = "vertical-align: top; border-bottom: thin solid; background: none"
 CELL = "padding: 0.15em 0.8em; text-align: "
@@ -22,11 +22,11 @@ class Table:
     head : sequence of str
         The titles of the columns.
     rows : sequence of sequences of str
-        The cells. Those of a table that is printed are single lines.
+        The cells. In a table that is printed as text, they are single lines.
     alignment : str
         '<' (left) or '>' (right) for each column.
     caption, footer : str
-        A line above and a line below the table, where there is something to say.
+        A line above and a line below the table, or empty.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Table:
         return "\n".join([line for line in (self.caption, *text, self.footer) if line])
 
     def html(self) -> str:
-        """The table as one element of HTML, which needs no style sheet and no script."""
+        """The table as one HTML element, without style sheet and script."""
         caption = f'<caption style="text-align: left">{escape(self.caption)}</caption>' if self.caption else ""
         head, rows = self._line("th", self.head), "".join(self._line("td", row) for row in self.rows)
         foot = f'<tfoot><tr><td colspan="{len(self.head)}" style="{CELL}left">{escape(self.footer)}</td></tr></tfoot>'
@@ -56,7 +56,7 @@ class Table:
 
 
 class Tabular:
-    """Base of what is shown as a table: as text by `repr`, as HTML in a notebook. A class of it has ``_table``."""
+    """Base of objects that are shown as a table: as text by `repr`, as HTML in a notebook. Subclasses define ``_table``."""
 
     def _table(self) -> Table:
         raise NotImplementedError
@@ -69,13 +69,13 @@ class Tabular:
 
 
 class NamedRows(Tabular, Generic[Row]):
-    """A table with ``rows`` that have a ``name``, by which they are found. ``_lookup`` says what is looked up."""
+    """A table with ``rows`` that are found by their ``name``. ``_lookup`` says in words what is looked up."""
 
     rows: list[Row]
     _lookup: str
 
     def __getitem__(self, name: str | int) -> Row:
-        """The row with a name; a layer's may also be given as a number."""
+        """The row with a name; the name of a layer may also be given as a number."""
         for row in self.rows:
             if row.name == str(name):
                 return row

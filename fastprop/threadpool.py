@@ -1,7 +1,7 @@
-"""The upper limit of threads that threadpoolctl sets: ``threadpool_limits(1)`` holds for fastprop, too.
+"""The upper limit of threads that threadpoolctl sets: ``threadpool_limits(1)`` applies to fastprop, too.
 
-A limit that the main thread sets holds in all threads; one that another thread sets, in that thread alone. So a block around a
-pool of threads limits them, and blocks that overlap in several threads do not get in each other's way.
+A limit that the main thread sets applies to all threads; a limit that another thread sets applies to that thread alone. So a block
+around a pool of threads limits them, and blocks that overlap in several threads do not interfere.
 """
 
 import math
@@ -19,11 +19,11 @@ _here = _Here()
 
 
 class Unlimited(int):
-    """The number of threads that threadpoolctl reads where this thread has set no limit; to set it again lifts the limit."""
+    """The number of threads that threadpoolctl reads if this thread has set no limit; setting it removes the limit."""
 
 
 def thread_limit():
-    """The most threads that a computation in this thread may use: an int, or inf."""
+    """The maximum number of threads for a computation in this thread: an int, or inf."""
     return min(_everywhere, _here.limit)
 
 
@@ -62,8 +62,8 @@ def _register():
 
     class FastpropController(LibController):
         user_api = internal_api = "fastprop"
-        # threadpoolctl makes a controller for a shared library that it finds in the process. A back end may have none (Numba), or
-        # several (the compiled modules); NumPy's is there once, whatever computes.
+        # threadpoolctl makes a controller for a shared library that it finds in the process. A back end may have none (Numba) or
+        # several (the compiled modules); NumPy's library exists once, whatever the back end.
         filename_prefixes = ("_multiarray_umath",)
 
         def set_additional_attributes(self):

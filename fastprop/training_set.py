@@ -16,7 +16,7 @@ FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class TrainingSet(NamedTuple):
-    """Checked data in the form of the raw kernels: C-contiguous, one dtype, an empty array for what is not given.
+    """Checked data in the form of the raw kernels: C-contiguous, of one dtype, with an empty array for anything not given.
 
     Made by `Network.training_set`. Dense X is ``x`` (n, n_in); sparse X is ``x`` (1, n_entries) with ``indices`` and ``indptr`` of
     its CSR form; encoded X is ``x`` (n, n_columns) with its table of columns as ``indices``. One of ``labels`` (n,) and ``targets``
@@ -49,16 +49,16 @@ class TrainingSet(NamedTuple):
 
 
 def float_dtype(*arrays_or_dtypes):
-    """The dtype, of the two that the kernels know, in which arrays of these dtypes are computed together."""
+    """The dtype, float32 or float64, in which the kernels compute with arrays of these dtypes together."""
     dtype = np.result_type(*(getattr(a, "dtype", a) for a in arrays_or_dtypes))
     return np.dtype(np.float32) if np.can_cast(dtype, np.float32) else np.dtype(np.float64)
 
 
 def aligned(array, dtype):
-    """A plain, C-contiguous, aligned array of a dtype in native byte order: a view of the given one if it is that already."""
+    """A plain, C-contiguous, aligned array of a dtype in native byte order; not a copy if the given one is that already."""
     array = checks.own_view(array)
     if type(array) is np.ndarray and array.dtype == dtype and (flags := array.flags).c_contiguous and flags.aligned:
-        return array  # `np.require` takes longer to see this than a small network takes for a row
+        return array  # `np.require` needs longer to check this than a small network needs for a row
     return np.require(array, dtype, ["C", "A", "E"])
 
 
@@ -70,7 +70,7 @@ def is_sparse(x):
 def one_matrix(x, indices, indptr, n_in):
     """Rows in the form of the raw kernels as one object: a matrix, a SciPy CSR array or `EncodedRows`.
 
-    SciPy goes where the columns of a sparse array say, whatever they are: it gets private ones.
+    SciPy follows the column indices of a sparse array without checking them, so it gets private copies.
     """
     if is_encoded(indices, indptr):
         return EncodedRows(x, indices)

@@ -127,7 +127,7 @@ def test_sources_that_are_not_installed_say_so(tmp_path):
     result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True)
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith(
-        f"ImportError: Python has taken fastprop from its sources in {tmp_path / 'fastprop'}, where it cannot run"
+        f"ImportError: Python has imported fastprop from its sources in {tmp_path / 'fastprop'}, where it cannot run"
     )
 
 

@@ -1,4 +1,4 @@
-"""The groups of MPI, by mpi4py, and of torch.distributed. Neither is imported before it is asked for."""
+"""The groups of MPI, by mpi4py, and of torch.distributed. Each is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Torch:
         self._distributed.broadcast(self._tensor(array), self._root, group=self._group)
 
     def abort(self, reason):
-        # The others then lose their connections, and raise.
+        # The other ranks then lose their connections and raise an error.
         with suppress(RuntimeError, ValueError):
             self._distributed.destroy_process_group(self._group)
 
@@ -49,7 +49,7 @@ class _Torch:
 def mpi(communicator: Any = None, checkpoint: str | os.PathLike[str] | None = None) -> AbstractContextManager[Group]:
     """A block in which fits train together over MPI, by mpi4py.
 
-    Start it with ``mpiexec -n 4 python -m mpi4py script.py``: after an error on one rank all end.
+    Start the script with ``mpiexec -n 4 python -m mpi4py script.py``; then an error on one rank ends all.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def mpi(communicator: Any = None, checkpoint: str | os.PathLike[str] | None = No
     Returns
     -------
     context manager
-        It gives the `Group`.
+        It yields the `Group`.
 
     Raises
     ------
@@ -82,19 +82,19 @@ def mpi(communicator: Any = None, checkpoint: str | os.PathLike[str] | None = No
 
 
 def torch(group: Any = None, checkpoint: str | os.PathLike[str] | None = None) -> AbstractContextManager[Group]:
-    """A block in which fits train together over torch.distributed, where ``init_process_group("gloo")`` has been called.
+    """A block in which fits train together over torch.distributed, after a call of ``init_process_group("gloo")``.
 
     Parameters
     ----------
     group : torch.distributed.ProcessGroup, optional
-        One for tensors on CPUs; by default the group of all processes.
+        A group for tensors on CPUs; by default the group of all processes.
     checkpoint : str or path, optional
         As in `use`.
 
     Returns
     -------
     context manager
-        It gives the `Group`.
+        It yields the `Group`.
 
     Raises
     ------

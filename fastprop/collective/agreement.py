@@ -1,4 +1,4 @@
-"""What ranks tell each other beside gradients: small objects, errors, and decisions."""
+"""What ranks exchange besides gradients: small objects, errors, and decisions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 def gathered(group: Group, value: Any) -> list[Any]:
     """The object of each rank, in their order."""
     pickled = pickle.dumps(value)
-    own = np.frombuffer(pickled + b"\0" * (-len(pickled) % 4), np.uint32)  # as float64, which every engine adds up
+    own = np.frombuffer(pickled + b"\0" * (-len(pickled) % 4), np.uint32)  # sent as float64, which every engine can sum
     lengths = np.zeros(group.size)
     lengths[group.rank] = len(own)
     group.allreduce_(lengths)
@@ -28,7 +28,7 @@ def gathered(group: Group, value: Any) -> list[Any]:
 
 
 def agreed(group: Group, function: Callable[[], T]) -> T:
-    """What the function returns here; where it fails on one rank, all raise."""
+    """The function's result on this rank; if it fails on one rank, all raise."""
     value, error = None, None
     try:
         value = function()
@@ -44,7 +44,7 @@ def agreed(group: Group, function: Callable[[], T]) -> T:
 
 
 def of_rank_0(group: Group, *numbers: float) -> list[float]:
-    """The numbers that rank 0 has."""
+    """The numbers of rank 0."""
     array = np.array(numbers, np.float64)
     group.broadcast_(array)
     return array.tolist()

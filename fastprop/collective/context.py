@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 @runtime_checkable
 class Group(Protocol):
-    """What fastprop needs of an engine for several processes, its ranks.
+    """The operations that fastprop needs from an engine for several processes, its ranks.
 
     All ranks make the same calls in the same order, with arrays of the same shape and dtype.
 
     Attributes
     ----------
     rank : int
-        The number of this process, from 0.
+        Number of this process, from 0.
     size : int
-        How many there are.
+        Number of processes.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Group(Protocol):
 
     @abstractmethod
     def allreduce_(self, array: NDArray[Any]) -> None:
-        """Replace an array by the sum over all ranks, the same bits on each.
+        """Replace an array by its sum over all ranks, with the same bits on each.
 
         Parameters
         ----------
@@ -70,17 +70,17 @@ class Group(Protocol):
 
     @abstractmethod
     def abort(self, reason: str) -> None:
-        """Let the other ranks end, as this one cannot go on. It may end the process or return.
+        """End the other ranks, as this one cannot continue. It may end the process or return.
 
         Parameters
         ----------
         reason : str
-            What to say of it.
+            The reason to report.
         """
 
 
 class Block(NamedTuple):
-    """A block of code whose fits belong to a group, and the path of their checkpoint or None."""
+    """A block of code with fits that belong to a group, and the path of their checkpoint or None."""
 
     group: Group
     checkpoint: str | os.PathLike[str] | None
@@ -96,13 +96,13 @@ def active() -> Block | None:
 
 
 def refuse(what: str) -> None:
-    """Fail in a block of a group, where each rank would do ``what`` by itself."""
+    """Raise an error in a block of a group, where each rank would do ``what`` by itself."""
     if active() is not None:
         raise ValueError(f"{what} does not train together with other ranks: only fit of MLPClassifier and MLPRegressor does")
 
 
 class RankError(ValueError):
-    """What ranks raise where another one refuses its data or parameters; it raises its own error.
+    """The error of a rank when another rank refuses its data or parameters. That rank raises the original error.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class RankError(ValueError):
 
 
 def on_all_ranks(error: BaseException) -> BaseException:
-    """The error, marked as one that every rank has, so that none ends the others."""
+    """The error, marked as raised on every rank, so that no rank ends the others."""
     error._on_all_ranks = True  # type: ignore[attr-defined]
     return error
 
@@ -128,21 +128,21 @@ def use(group: Group, checkpoint: str | os.PathLike[str] | None = None) -> Itera
     Parameters
     ----------
     group : Group
-        For the engines of `mpi` and `torch` these make it.
+        The processes that train together. `mpi` and `torch` make it for their engines.
     checkpoint : str or path, optional
-        A file that rank 0 replaces after epochs, at most once a second. If it is there when a fit begins, from one that was
-        killed, the fit goes on from it to the same result; after a fit without an error it is removed. It must belong to a fit with
-        the same parameters and numbers of rows, else that is an error.
+        A file that rank 0 replaces after epochs, at most once a second. If it exists when a fit begins, because an earlier fit was
+        killed, training continues from it to the same result. It is removed after a fit without an error. A checkpoint of a fit
+        with other parameters or numbers of rows is an error.
 
     Yields
     ------
     Group
-        The same.
+        The given group.
 
     Raises
     ------
     TypeError
-        If the group does not have the five names of `Group`.
+        If the group does not have the five attributes of `Group`.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def use(group: Group, checkpoint: str | os.PathLike[str] | None = None) -> Itera
 
 @contextmanager
 def ends_together(group: Group) -> Iterator[None]:
-    """A block of code whose errors end the other ranks, which would wait for this one, unless they have the error too."""
+    """A block of code; its errors end the other ranks, which would wait for this one, unless all ranks have the error."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What DaskMLPClassifier and DaskMLPRegressor share: their own parameters, ``fit``, lazy predictions, the way to a plain one."""
+"""The base of DaskMLPClassifier and DaskMLPRegressor: their parameters, ``fit``, lazy predictions, conversion to plain ones."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ FIRST_SECTION = "Parameters\n    ----------\n"
 
 DOCSTRING = """Multi-layer perceptron {kind} that trains on the partitions of a Dask cluster.
 
-    In each round a task for every partition trains a copy of the network on its rows, and the copies are averaged. A mini-batch is
-    spread over the partitions: each takes ``batch_size`` times its share of the rows. The result depends on the data, the
-    partitions and ``random_state``, not on the workers: if one dies, others compute the same bits. A task has one thread,
-    unless ``n_jobs`` says otherwise. One partition gives the bits of `{plain}` with ``n_jobs=1``.
+    In each round, a task for every partition trains a copy of the network on its rows, and the copies are averaged. A mini-batch is
+    spread over the partitions: each takes ``batch_size`` times its fraction of the rows. The result depends on the data, the
+    partitions and ``random_state``, not on the workers: if one dies, others compute the same bits. A task uses one
+    thread, unless ``n_jobs`` says otherwise. With one partition, the result is exactly that of `{plain}` with ``n_jobs=1``.
 
     Parameters
     ----------
     client : distributed.Client or None, default=None
-        None is the client that was created last.
+        The client of the cluster. None: the client that was created last.
     sync_every : int or 'epoch', default='epoch'
-        The length of a round: this number of mini-batches, or an epoch.
+        Length of a round: this number of mini-batches, or one epoch.
     outer_momentum : float or 'auto', default='auto'
         Nesterov momentum, in [0, 1), of the step from the parameters before a round to the mean of those after it. 'auto' is
         ``1 - 1 / sqrt(P)`` for P partitions of equal size, and 0 for 'sgd'.
@@ -72,7 +72,7 @@ EXAMPLE = """
 
 
 def with_parameters_of(plain: type, kind: str) -> Callable[[Class], Class]:
-    """Let a class with `DaskMixin` have the signature, constraints and docstring of a plain estimator behind those of the mixin."""
+    """Append a plain estimator's signature, constraints and docstring to those of a class with `DaskMixin`."""
 
     def decorate(cls):
         def __init__(self, **parameters):
@@ -94,7 +94,7 @@ def with_parameters_of(plain: type, kind: str) -> Callable[[Class], Class]:
 
 
 class DaskMixin:
-    """Comes before the plain estimator, ``_plain``, among the bases."""
+    """Must come before the plain estimator, ``_plain``, among the bases."""
 
     _plain: ClassVar[Any]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -137,18 +137,19 @@ class DaskMixin:
         Parameters
         ----------
         X : Dask array or dataframe, or list of delayed (X, y) or (X, y, sample_weight)
-            The rows to train on. Each partition is computed twice, unless it is persisted, and then kept on a worker in the form in
-            which it is trained on.
+            The training rows. Each partition is computed twice, unless it is persisted, and is then kept on a worker in the form
+            that training uses.
         y : Dask array, dataframe or series, optional
-            The targets, in the partitions of X; with a list they are in its parts.
+            The targets, in the partitions of X. If X is a list, its parts contain them.
         sample_weight : Dask array or series, optional
-            The loss of each row is multiplied by its weight.
+            Weights of the rows, which multiply their losses.
         X_val : array-like or Dask collection, optional
-            Validation rows, which the client's process gets. Early stopping needs them; without it they are only recorded.
+            Validation rows, which are loaded into the client's process. Required for early stopping; otherwise their losses and
+            scores are only recorded.
         y_val : array-like or Dask collection, optional
-            Their targets; needed with X_val.
+            Targets of X_val. Required with X_val.
         sample_weight_val : array-like or Dask collection, optional
-            Their weights.
+            Weights of the rows of X_val.
 
         Returns
         -------
@@ -158,12 +159,13 @@ class DaskMixin:
         Raises
         ------
         TypeError, ValueError
-            If a parameter or an argument is not as described, or partitions do not go together; the partition is named.
+            If a parameter or an argument is not as described, or if partitions do not match each other. The error names the
+            partition.
         RuntimeError
-            If a round fails for good: its data cannot be computed any more, or it took several workers with it. The estimator has
-            the weights of the last round that ended.
+            If a round fails finally, because its data can no longer be computed or because several workers died with it. The
+            estimator then has the weights of the last complete round.
         TimeoutError
-            If a round takes longer than ``round_timeout``; likewise.
+            If a round takes longer than ``round_timeout``. The estimator then has the weights of the last complete round.
         """
         name = type(self).__name__
         if replaced := self._replaced():
@@ -177,7 +179,7 @@ class DaskMixin:
         return self._fit_to(check, (X, y, sample_weight), bool(given), False)
 
     def predict(self, X: Any) -> Any:
-        """Predict as the plain estimator does; for a Dask array, dataframe or list of delayed X as a Dask array, lazily.
+        """Predict as the plain estimator does. For Dask collections and lists of delayed X, the result is a lazy Dask array.
 
         Parameters
         ----------
@@ -192,12 +194,12 @@ class DaskMixin:
         return self._lazily(X, "predict") if is_lazy(X) else super().predict(X)
 
     def to_local(self) -> Any:
-        """This estimator as a plain one, without Dask.
+        """Convert this estimator to a plain one, without Dask.
 
         Returns
         -------
         MLPClassifier or MLPRegressor
-            With copies of all parameters that it has and of everything that was learnt.
+            An estimator with copies of all parameters that it has and of everything that was learnt.
         """
         state = {name: value for name, value in self.__getstate__().items() if name not in OWN}
         local = self._plain.__new__(self._plain)
@@ -206,12 +208,12 @@ class DaskMixin:
 
     @property
     def partial_fit(self) -> Any:
-        """Not there; `to_local` has it."""
-        raise AttributeError(f"{type(self).__name__} has no partial_fit: to_local() has it, and fit goes on with warm_start=True")
+        """Not available; use that of the estimator from `to_local`."""
+        raise AttributeError(f"{type(self).__name__} has no partial_fit: to_local() has it, and fit continues with warm_start=True")
 
     @property
     def fit_chunks(self) -> Any:
-        """Not there; `to_local` has it."""
+        """Not available; use that of the estimator from `to_local`."""
         raise AttributeError(f"{type(self).__name__} has no fit_chunks: to_local() has it, and fit takes a list of delayed (X, y)")
 
     def _the_client(self):
@@ -224,13 +226,13 @@ class DaskMixin:
         return client
 
     def _bare(self):
-        """A plain estimator with the parameters and what checking data leaves on it."""
+        """A plain estimator with the parameters, and the attributes that checking data sets."""
         bare = self._plain(**{name: getattr(self, name) for name in self._plain._get_param_names()})
         vars(bare).update({name: value for name, value in vars(self).items() if name in ATTRIBUTES})
         return bare
 
     def _lazily(self, X, method):
-        """The predictions of a plain estimator's method for a Dask collection."""
+        """The lazy predictions of a plain estimator's method for a Dask collection."""
         check_is_fitted(self)
         local = self.to_local().drop_optimizer_state()
         dtypes = [X.dtype] if isinstance(X, da.Array) else getattr(X, "dtypes", [np.float64])
@@ -245,7 +247,7 @@ class DaskMixin:
         arrays = [da.from_delayed(each, shape, example.dtype) for each, shape in zip(predicted, shapes, strict=True)]
         return da.concatenate(arrays, allow_unknown_chunksizes=True)
 
-    # A client belongs to its process: what is stored or copied of an estimator does not have it, but a clone does.
+    # A client belongs to its process: stored or copied estimators do not have it, but a clone does.
 
     def __getstate__(self):
         return {**super().__getstate__(), "client": None}
@@ -258,12 +260,12 @@ class DaskMixin:
 
 
 def _plain_dtype(dtype):
-    """Of a column, float64 where NumPy has no such dtype."""
+    """The dtype of a column; float64 if NumPy does not have it."""
     return dtype if isinstance(dtype, np.dtype) else np.float64
 
 
 def _here(given, client):
-    """What is given, computed if it is a Dask collection."""
+    """The argument, computed if it is a Dask collection."""
     return client.compute(given).result() if hasattr(given, "__dask_graph__") else given
 
 

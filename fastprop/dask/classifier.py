@@ -16,7 +16,7 @@ class DaskMLPClassifier(DaskMixin, MLPClassifier):
     """See `base.DOCSTRING`."""
 
     def predict_proba(self, X: Any) -> Any:
-        """Predict probabilities as `MLPClassifier` does; for a Dask collection as a Dask array, lazily.
+        """Predict probabilities as `MLPClassifier` does. For a Dask collection, the result is a lazy Dask array.
 
         Parameters
         ----------
@@ -26,7 +26,7 @@ class DaskMLPClassifier(DaskMixin, MLPClassifier):
         Returns
         -------
         ndarray or Dask array, shape (n_samples, n_classes) or (n_samples, n_labels)
-            The columns are in the order of ``classes_``.
+            The probabilities. The columns are in the order of ``classes_``.
         """
         return self._lazily(X, "predict_proba") if is_lazy(X) else super().predict_proba(X)
 
@@ -41,6 +41,6 @@ class DaskMLPClassifier(DaskMixin, MLPClassifier):
         Returns
         -------
         ndarray or Dask array, shape (n_samples, n_classes) or (n_samples, n_labels)
-            Natural logarithms.
+            Natural logarithms of the probabilities.
         """
         return da.log(self.predict_proba(X)) if is_lazy(X) else super().predict_log_proba(X)

@@ -1,4 +1,4 @@
-"""What users pass as data, as one Dask task for each partition, and the passes over partitions before training."""
+"""Users' data as one Dask task for each partition, and the passes over partitions before training."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def blocks(given: Any, name: str) -> list[Any]:
 
 
 def partitions(X: Any, y: Any, sample_weight: Any) -> list[Delayed]:
-    """A task for each partition that gives ``(X, y, sample_weight)``, of the arguments of ``fit``."""
+    """A task for each partition that returns ``(X, y, sample_weight)``, from the arguments of ``fit``."""
     if isinstance(X, (list, tuple)):
         if y is not None or sample_weight is not None:
             raise TypeError(
@@ -57,7 +57,7 @@ def partitions(X: Any, y: Any, sample_weight: Any) -> list[Delayed]:
 
 
 def _beside(X, given, name, n_blocks):
-    """The blocks of y or of weights, cut where X is."""
+    """The blocks of y or of weights, divided as those of X."""
     if isinstance(given, da.Array) and isinstance(X, da.Array) and not np.isnan([*X.chunks[0], *given.chunks[0]]).any():
         if X.shape[0] != given.shape[0]:
             raise ValueError(f"{name} must have the {X.shape[0]} rows of X; got {given.shape[0]}")
@@ -68,11 +68,11 @@ def _beside(X, given, name, n_blocks):
     return found
 
 
-# Tasks. An estimator in them has no data, only parameters and what checking data leaves on it.
+# Tasks. An estimator in them has no data, only parameters and the attributes that checking data sets.
 
 
 def seen(part: Any, place: int, estimator: Any, reset: bool) -> Any:
-    """The `Summary` of a partition, or None where it has no rows."""
+    """The `Summary` of a partition, or None if it has no rows."""
     if not has_rows(*part[:2]):
         return None
     with named(f"partition {place}"):
@@ -85,7 +85,7 @@ def _n_rows(part):
 
 
 class Checks(NamedTuple):
-    """What all partitions are checked with."""
+    """What the check of every partition needs."""
 
     estimator: Any
     summary: Summary
@@ -93,7 +93,7 @@ class Checks(NamedTuple):
 
 
 def checked(part: Any, place: int, n_rows: int, checks: Checks) -> InMemory:
-    """A partition as a network takes it."""
+    """A partition in the form that a network takes."""
     if _n_rows(part) != n_rows:
         raise ValueError(
             f"partition {place} must have the {n_rows} rows that it had when it was first computed; got {_n_rows(part)}"
@@ -103,32 +103,32 @@ def checked(part: Any, place: int, n_rows: int, checks: Checks) -> InMemory:
 
 
 def dealt(rows: InMemory, place: int, n_parts: int, seed: int) -> list[InMemory]:
-    """The rows dealt at random into so many parts, whose numbers of rows are those of `n_dealt`."""
+    """The rows, dealt at random into ``n_parts`` parts; `n_dealt` gives their numbers of rows."""
     order = np.random.default_rng((seed, place)).permutation(len(rows.y))
     ends = np.cumsum(n_dealt(len(rows.y), place, n_parts))
     return [rows.taken(order[end - n : end]) for n, end in zip(n_dealt(len(rows.y), place, n_parts), ends, strict=True)]
 
 
 def n_dealt(n_rows: int, place: int, n_parts: int) -> NDArray[np.intp]:
-    """How many rows of a partition each part gets: as many as the others, the rest from another part on at each place."""
+    """How many rows of a partition each part gets: equal numbers, with the remainder from a different part on at each place."""
     counts = np.full(n_parts, n_rows // n_parts)
     counts[: n_rows % n_parts] += 1
     return np.roll(counts, place)
 
 
 class Part(NamedTuple):
-    """A partition that is ready for training, and a network, whose parameters do not count, to train."""
+    """A partition that is ready for training, and a network to train; its parameters are replaced."""
 
     network: Network
     data: TrainingSet
 
 
 def ready(network: Network, pieces: Sequence[InMemory]) -> Part:
-    """The pieces one after the other as a `Part`."""
+    """The pieces, one after the other, as a `Part`."""
     rows = joined([piece for piece in pieces if len(piece.y)])
     return Part(network, network.training_set(rows.X, rows.y, rows.sample_weight))
 
 
 def in_place(data: TrainingSet) -> TrainingSet:
-    """The data with aligned arrays: what came over a network may lie anywhere."""
+    """The data with aligned arrays: arrays that came over a network may not be aligned."""
     return data._replace(**{name: aligned(array, array.dtype) for name, array in data.arrays._asdict().items()})

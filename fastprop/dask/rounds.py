@@ -1,4 +1,4 @@
-"""A round of training on partitions: the tasks, the mean of what they return, and the step that the driver makes with it."""
+"""A round of training on partitions: the tasks, the mean of their results, and the step that the driver makes with it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..network import Network
 from ..optim import Optimizer
 from .partitions import Part, in_place
 
-# So many results are averaged in one task, the averages of so many again, and so on: always in the same order.
+# The number of results that one task averages; the averages are averaged again, and so on, always in the same order.
 RESULTS_PER_MEAN = 8
 
 
 class Job(NamedTuple):
-    """What the tasks of a round have in common.
+    """What all tasks of a round have in common.
 
     The rounds of an epoch are numbered from 0; ``rates`` are factors for its ``n_steps`` steps, or None, and a batch has
-    ``batch_size`` rows over all partitions. The orders of rows follow from ``seed`` and the epoch, unless there is the ``order`` of
-    the only partition.
+    ``batch_size`` rows over all partitions. The order of rows follows from ``seed`` and the epoch, unless ``order`` is given
+    for the only partition.
     """
 
     rule: type[Optimizer]
@@ -45,7 +45,7 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a task did, or several: a block of mean values by weight, and the mean loss of the rows that were visited."""
+    """The result of one task or several: a block of weighted mean values, and the mean loss of the visited rows."""
 
     block: Floats
     weight: float
@@ -55,7 +55,7 @@ class Result(NamedTuple):
 
 
 def block_views(block: Floats, network: Network, has_average: bool) -> tuple[Floats, Floats, Floats | None, Floats]:
-    """Views of what a block has one after the other: the parameters, an optimizer's memory, an average or None, and the buffers."""
+    """Views of the parts of a block: the parameters, the optimizer's memory, the average or None, and the buffers."""
     n, n_buffers = len(network.params), len(network.buffers)
     n_slots = (len(block) - n_buffers) // n - 1 - has_average
     ends = np.cumsum([n, n_slots * n, n * has_average])
@@ -64,7 +64,7 @@ def block_views(block: Floats, network: Network, has_average: bool) -> tuple[Flo
 
 
 def batch_of(n_rows: int, job_batch_size: int, n_all: int) -> int:
-    """How many rows of a batch are of a partition: its share."""
+    """The number of rows that a partition has in a batch, by its fraction of all rows."""
     return max(1, min(round(job_batch_size * n_rows / n_all), n_rows))
 
 
@@ -102,7 +102,7 @@ def _order(job, place, n_rows, batch):
 
 
 def _this_round(order, batch, job):
-    """(order, factors of the learning rate or None, number of steps) of this round, which has its share of the epoch's steps."""
+    """(order, factors of the learning rate or None, number of steps) of this round, for its part of the epoch's steps."""
     n_steps = -(-len(order) // batch)
     start, stop = n_steps * job.number // job.n_rounds, n_steps * (job.number + 1) // job.n_rounds
     rates = None if job.rates is None else job.rates[np.arange(start, stop) * job.n_steps // n_steps]
@@ -110,12 +110,12 @@ def _this_round(order, batch, job):
 
 
 def _dropout(given, place):
-    """Other masks for each partition."""
+    """Dropout with different masks for each partition."""
     return [(rate, (seed + place) % 2**31, stream) for rate, seed, stream in given]
 
 
 def mean(results: Sequence[Result]) -> Result:
-    """The mean of results by their weights, in their order; of one alone, or of one with weight alone, its bits."""
+    """The weighted mean of results, in their order. If only one has weight, it is exactly that result."""
     block, weight, loss, n_rows, n_steps = results[0]
     block = block.copy()
     for each in results[1:]:
@@ -139,9 +139,9 @@ class OuterStep:
     momentum : float or 'auto'
         In [0, 1), see `momentum_for`.
     shares : sequence of float
-        The share of all rows that each partition has.
+        The fraction of all rows that each partition has.
     solver : str
-        Of the estimator.
+        The estimator's solver.
     """
 
     def __init__(self, momentum: float | str, shares: Sequence[float], solver: str) -> None:
@@ -159,10 +159,10 @@ class OuterStep:
 
 
 def momentum_for(shares: Sequence[float], solver: str) -> float:
-    """1 - 1 / sqrt(P), for P partitions of the same size or those that count like them; 0 for SGD.
+    """1 - 1 / sqrt(P) for P partitions of equal size, or an effective P for unequal ones; 0 for SGD.
 
-    A step's gradient is that of a partition's share of the batch, whose noise is sqrt(P) times that of the whole batch's. Solvers
-    that divide by the root of mean squares move sqrt(P) times less then where noise prevails; with this momentum as many rounds go
-    sqrt(P) times as far. SGD moves by the mean gradient, as it would with the whole batch.
+    A step's gradient is that of a partition's part of the batch, and its noise is sqrt(P) times that of the whole batch. Where
+    noise prevails, solvers that divide by the root of the mean square then move sqrt(P) times less; with this momentum, the same
+    number of rounds goes sqrt(P) times as far. SGD moves by the mean gradient, as it would with the whole batch.
     """
     return 0.0 if solver == "sgd" else 1 - math.sqrt(sum(share**2 for share in shares))

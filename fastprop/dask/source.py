@@ -1,4 +1,4 @@
-"""Rows in the partitions of a Dask cluster: what `BaseMLP._fit_to` trains on, and the rounds in which that goes."""
+"""Rows in the partitions of a Dask cluster: what `BaseMLP._fit_to` trains on, and the rounds of this training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..estimators.stochastic import masks_of_dropout
 from ..warn import warn
 from . import partitions, rounds
 
-# Partitions differ by more than chance if the classes of this share of their rows had to be others.
+# Partitions differ by more than chance if this fraction of their rows would have to be of other classes.
 SKEW = 0.1
-# Parameters that may be others when a fit goes on from a checkpoint
+# Parameters that may differ when a fit continues from a checkpoint
 OF_THE_PROCESS = {"client", "checkpoint", "round_timeout", "verbose", "n_jobs", "warm_start"}
-KEPT = "The estimator has the weights of the last round that ended; with warm_start=True, fit goes on from them"
+KEPT = "The estimator has the weights of the last complete round; with warm_start=True, fit continues from them"
 
 
 class InPartitions:
@@ -51,7 +51,7 @@ class InPartitions:
 
 
 def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], given: dict[str, Any], reset: bool) -> InPartitions:
-    """`InPartitions` of tasks that give ``(X, y, sample_weight)``; sets what `BaseMLP._checked_input` sets."""
+    """Tasks that return ``(X, y, sample_weight)`` as `InPartitions`; sets what `BaseMLP._checked_input` sets."""
     bare = delayed(estimator._bare(), traverse=False)
     looks = client.compute([delayed(partitions.seen)(task, place, bare, reset) for place, task in enumerate(tasks)])
     with _released(looks):
@@ -74,7 +74,7 @@ def in_partitions(estimator: Any, client: Client, tasks: Sequence[Delayed], give
 
 
 def _warn_of_skew(parts, everything):
-    """Warn where classes are spread over partitions otherwise than chance would."""
+    """Warn if classes are spread over partitions less evenly than by chance."""
     shares, n_moved, by_chance = everything.counts / everything.counts.sum(), 0.0, 0.0
     for part in parts:
         own, n = np.zeros(len(shares)), part.counts.sum()
@@ -90,7 +90,7 @@ def _warn_of_skew(parts, everything):
 
 @contextmanager
 def _released(futures, only_after_errors=False):
-    """A block after which the cluster may forget results, also where the traceback of an error keeps the futures."""
+    """A block after which the cluster may drop results, even if the traceback of an error keeps the futures."""
     done = False
     try:
         yield
@@ -102,7 +102,7 @@ def _released(futures, only_after_errors=False):
 
 
 class RowsOfPartitions(EpochRows):
-    """The rows of `InPartitions` as `rows.EpochRows`, dealt to parts at random where that is wanted."""
+    """The rows of `InPartitions` as `rows.EpochRows`, dealt at random to parts if wanted."""
 
     def __init__(self, checked: InPartitions, estimator: Any, network: Any) -> None:
         self._client, self._estimator, self.held_out = checked.client, estimator, checked.given
@@ -133,7 +133,7 @@ class RowsOfPartitions(EpochRows):
                     part.result()
 
     def _n_parts(self, n_partitions):
-        """Into how many parts rows are dealt, or None where they stay where they are."""
+        """The number of parts that rows are dealt into, or None if they stay in their partitions."""
         wanted = self._estimator.shuffle_partitions
         if isinstance(wanted, (bool, np.bool_)):
             return n_partitions if wanted and n_partitions > 1 else None
@@ -146,7 +146,7 @@ class RowsOfPartitions(EpochRows):
         elif random_state is not None:
             seed = self._saved.seed
         if self._estimator.n_jobs is None:
-            options["n_threads"] = 1  # a task has a thread of its worker
+            options["n_threads"] = 1  # a task runs in one thread of its worker
         runner = Rounds(self, self._estimator, network, n_rows, optimizer, rates, (only, seed), **options)
         return runner, lambda n_epochs: None
 
@@ -163,7 +163,7 @@ class RowsOfPartitions(EpochRows):
 
 
 class _SavingRule:
-    """A rule that saves what goes on."""
+    """A stopping rule that also saves checkpoints."""
 
     sure_epochs = 1
 
@@ -178,7 +178,7 @@ class _SavingRule:
 
 
 class Rounds:
-    """The runner for `loop.run_epochs`: an epoch is a round or several, each a task for every part."""
+    """The runner for `loop.run_epochs`: an epoch is one round or several, each with a task for every part."""
 
     epochs_per_call = 1
 
@@ -220,7 +220,7 @@ class Rounds:
         losses.append(loss)
 
     def resume(self, n_epochs, velocity):
-        """Go on as after so many epochs."""
+        """Continue as after ``n_epochs`` epochs."""
         self.epoch, self.outer.velocity = n_epochs, velocity
         if self._only is not None:
             for _ in range(n_epochs):
@@ -255,7 +255,7 @@ class Rounds:
         while len(results) > 1:
             size = rounds.RESULTS_PER_MEAN
             results = [delayed(rounds.mean)(results[start : start + size]) for start in range(0, len(results), size)]
-        # Parameters are sent with each round on purpose: what only workers have is lost with them.
+        # Parameters are sent with each round on purpose: data that only workers have are lost with them.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             future = self._client.compute(results[0])
         what = f"round {job.number + 1} of {job.n_rounds} of epoch {self.epoch + 1}"

@@ -15,7 +15,7 @@ from .statistics import activation_name, steepest, steepest_named
 if TYPE_CHECKING:
     from .flow import GradientFlow
 
-INPUT = "input"  # the name of the model's input, beside those of its layers
+INPUT = "input"  # the name of the model's input, next to those of its layers
 
 
 class LayerBound(NamedTuple):

@@ -12,8 +12,8 @@ from ..nn.parameter import real_numbers
 
 Verdict: TypeAlias = Literal["bug", "look again", "kink", "correct"]
 
-# Relative error below which a gradient is correct, and from which on it is wrong; in between, look again: a loss that is large
-# beside its gradient does that.
+# Relative error below which a gradient is correct, and from which on it is wrong. In between, look again: a loss that is much
+# larger than its gradient can cause such errors.
 CORRECT, WRONG = 1e-5, 1e-3
 # Keeps the relative error of two gradients that are zero from being 0 / 0.
 TINY = 1e-8

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 THRESHOLD = 200
 # Modules that only pass arrays on: their lines would repeat those of the modules in them.
 PLAIN_CONTAINERS = (nn.Sequential, nn.Checkpoint)
-# Modules whose input is the z of an activation.
+# Modules that take the z of an activation as input.
 ACTIVATION_MODULES = (nn.Softmax, nn.Activation, *ACTIVATION_LAYERS.values())
 
 

@@ -147,7 +147,7 @@ def _strings(graph, categories, column):
 
 
 def _values(graph, categories, column):
-    """As `_strings`, of numbers, of which NaN is missing."""
+    """Like `_strings`, for numbers; NaN is missing."""
     if any(isinstance(category, str) for category in categories):
         raise ValueError(f"Column {column.label!r} held strings in fit, so its input must be a tensor of strings; got numbers")
     x, missing = _number(graph, column)

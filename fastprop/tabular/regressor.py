@@ -23,7 +23,7 @@ from .base import BaseTabular
 from .targets import LEAST, Scale, require_no_gaps, require_numbers
 
 RegressionLoss = Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"]
-# Those whose predictions are exp(logit)
+# Losses with predictions exp(logit)
 LOG_LINK = ("poisson", "gamma")
 
 

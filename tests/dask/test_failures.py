@@ -52,7 +52,7 @@ def test_the_source_is_gone(client, rows, options, at_epochs, kill, tmp_path):
 
     at_epochs({3: lose})
     model = DaskMLPClassifier(**options)
-    with pytest.raises(RuntimeError, match=r"round 1 of 1 of epoch 4 failed, FileNotFoundError.*with warm_start=True, fit goes on"):
+    with pytest.raises(RuntimeError, match=r"round 1 of 1 of epoch 4 failed, FileNotFoundError.*warm_start=True, fit continues"):
         model.fit(parts)
     assert model.n_iter_ == len(model.loss_curve_) == 3
     (tmp_path / "elsewhere.npy").rename(tmp_path / "X.npy")
