@@ -34,7 +34,7 @@ def _check(estimator):
 
     check_is_fitted(estimator)
     if not is_ensemble and not hasattr(estimator, "loss_curve_"):
-        raise ValueError(f"this {kind} has no loss curve: solver 'lbfgs' leaves none. Fit it with solver 'adam' or 'sgd'")
+        raise ValueError(f"this {kind} has no loss curve: solver 'lbfgs' does not record one. Fit it with another solver")
     if not (any(estimator.loss_curves_) if is_ensemble else estimator.loss_curve_):
         raise ValueError(f"the loss curve of this {kind} is empty: training ended in the first epoch")
 

@@ -322,7 +322,7 @@ def test_errors(draw, module):
         draw(module.MLPClassifier())
     with pytest.raises(NotFittedError):
         draw(make_pipeline(StandardScaler(), module.MLPClassifier()))
-    with pytest.raises(ValueError, match="this MLPRegressor has no loss curve: solver 'lbfgs' leaves none"):
+    with pytest.raises(ValueError, match="this MLPRegressor has no loss curve: solver 'lbfgs' does not record one"):
         draw(_fitted("MLPRegressor", module, solver="lbfgs", tol=1.0))
     for other in (LogisticRegression(), KMeans(), None):
         with pytest.raises(
