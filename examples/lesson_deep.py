@@ -136,7 +136,7 @@ layers between two are computed again. The gradients are the same bits.
 
 # %%
 def step(checkpoint_every):
-    """The gradient by the input, and the peak of memory in arrays of the size of x."""
+    """The gradient with respect to the input, and the peak of memory in arrays of the size of x."""
     tanhs = (linear(seed, "tanh") for seed in range(64))
     model, x = nn.Sequential(*tanhs, checkpoint_every=checkpoint_every), np.ones((1000, N_UNITS))
     tracemalloc.start()

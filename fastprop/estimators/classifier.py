@@ -135,7 +135,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         classes, and 2 for each label if there are several.
     precision : {'bfloat16'} or None, default=None
         'bfloat16' trains in float32, whatever the dtype of X, and permits the matrix products of the layers to round their inputs
-        to bfloat16. This makes training up to 1.8 times as fast if the processor has the instructions, which ``fastprop info``
+        to bfloat16. This makes training up to 1.9 times as fast if the processor has the instructions, which ``fastprop info``
         shows. Sums, weights, optimizer state, norms, losses, predictions and ``validation_scores_`` stay in float32. Networks that
         would not gain from bfloat16 are trained in float32. Not for 'lbfgs'.
 

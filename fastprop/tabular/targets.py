@@ -28,7 +28,7 @@ def require_no_gaps(y: ArrayLike) -> None:
 
 
 def require_numbers(y: ArrayLike) -> None:
-    """Refuse targets of a regression that are not numbers, such as names of classes."""
+    """Raise an error if targets of a regression are not numbers, such as names of classes."""
     values = _as_given(y)
     if values.dtype.kind in "OUS" and not _are_numbers(values):
         row = next(i for i in range(len(values)) if not _are_numbers(values[i]))

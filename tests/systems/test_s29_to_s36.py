@@ -191,7 +191,10 @@ def test_s34_bound_on_vanishing_and_exploding(figure, rng):
             assert row.bound == pytest.approx(flow.norms[0, -1] * row.slopes * row.weight_norms, rel=1e-12)
             assert 0 < row.norm <= row.bound * (1 + 1e-12)
         first = bound["input"]
-        figure(f"{activation}: gradient by the input, bound", f"{first.norm:.2e}, {first.bound:.2e}; slopes {first.slopes:.2e}")
+        figure(
+            f"{activation}: gradient with respect to the input, bound",
+            f"{first.norm:.2e}, {first.bound:.2e}; slopes {first.slopes:.2e}",
+        )
         assert len(str(bound).splitlines()) == 2 + 10
 
     matplotlib = pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
