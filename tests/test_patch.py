@@ -261,10 +261,7 @@ def test_a_safe_path_stays_safe(folder):
     "code",
     [
         "import sys; sys.exit(3)",
-        *(
-            pytest.param(code, marks=full)
-            for code in ("import sys; sys.exit('why')", "raise SystemExit", "1 / 0", "x = ", "exit(False)")
-        ),
+        *(pytest.param(code, marks=full) for code in ("import sys; sys.exit('why')", "1 / 0", "x = ")),
     ],
     ids=str,
 )

@@ -367,7 +367,7 @@ def pytest_collection_modifyitems(items):
             is_spare = False
         if is_spare:
             item.add_marker("full")
-    items.sort(key=lambda item: uses_numba(item) or "numba" in item.path.name)
+    items.sort(key=lambda item: "numba" in item.nodeid)
 
 
 def params_of(item):

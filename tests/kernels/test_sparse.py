@@ -229,6 +229,7 @@ def test_same_bits_at_every_run(backend, problem, rows, rng, optimizer):
 
 
 @pytest.mark.other_types
+@one_dtype
 def test_the_width_of_the_indices_changes_no_bit(backend, problem, rows, rng, index_dtype):
     given, order = problem(rows(60, 40), "softmax_cross_entropy", 5, (8,), True), rng.permutation(60)
     other = given["x"].copy()

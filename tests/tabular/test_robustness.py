@@ -129,7 +129,7 @@ def test_other_losses(loss, seed, column, target):
 
 @pytest.mark.full
 @pytest.mark.parametrize("loss", ["squared_error", *LOSSES])
-@examples(500)
+@examples(200)
 @given(st.integers(0, 10**6), st.lists(numbers, min_size=1, max_size=5), numbers)
 def test_regression_in_full(loss, seed, columns, target):
     check_regressor(seed, columns, target, loss)
@@ -161,7 +161,7 @@ def test_classification(seed, columns, n_classes, encoding):
 
 
 @pytest.mark.full
-@examples(500)
+@examples(200)
 @given(st.integers(0, 10**6), st.lists(numbers, min_size=1, max_size=5), st.integers(2, 4), ENCODINGS)
 def test_classification_in_full(seed, columns, n_classes, encoding):
     check_classifier(seed, columns, n_classes, encoding)
