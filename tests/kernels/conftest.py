@@ -4,7 +4,6 @@ The one table of tolerances is `TOLERANCE` and `ULP`. A tolerance is relative to
 everywhere, which bounds the rounding errors however much cancels, or the largest expected number where that is too long-winded.
 """
 
-import functools
 import os
 import subprocess
 import sys
@@ -355,12 +354,15 @@ def empty_calls(rng, dtype):
 
 
 def pytest_collection_modifyitems(items):
-    """A plain run has both dtypes for the module that is chosen here, and one for each other that can run; Numba comes last."""
+    """A plain run has both dtypes for the module that is chosen here, and one for each other that can run; Numba comes last.
+
+    It has no training with Numba, which takes as long to compile as all else.
+    """
     own, elsewhere = (kernels.active.backend, kernels.active.isa), dispatch.unavailable()
     for item in items:
         backend, dtype = backend_of(item), str(params_of(item).get("dtype"))
         if backend == "numba":
-            is_spare = dtype == "float32" or item.get_closest_marker("other_types")
+            is_spare = dtype == "float32" or trains(item) or item.get_closest_marker("other_types")
         elif isinstance(backend, dispatch.Candidate):
             is_spare = backend[:2] in elsewhere or (backend[:2] != own and dtype == "float64")
         else:
@@ -384,49 +386,44 @@ def uses_numba(item):
     return backend_of(item) == "numba"
 
 
+TRAINING = ("train_epoch", "network_loss_gradient")
+MODULES_THAT_TRAIN = {
+    "programs",
+    "jobs",
+    "test_clip.py",
+    "test_encoded.py",
+    "test_network.py",
+    "test_network_dropout.py",
+    "test_sparse.py",
+}
+
+
+def trains(item):
+    """Whether a test calls what trains a network, or its gradient: as named, or where nearly all tests of a module do."""
+    return not MODULES_THAT_TRAIN.isdisjoint(item.path.parts) or any(name in item.nodeid for name in TRAINING)
+
+
 def pytest_collection_finish(session):
     """Let another process compile it beside the tests that come before, into Numba's cache. Nobody waits for it."""
     tests_of = Counter(str(params_of(item).get("dtype")) for item in session.items if uses_numba(item))
     dtypes = [dtype for dtype in ("float64", "float32") if tests_of[dtype] > 100]
     if not dtypes or session.config.option.collectonly or os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
         return  # for a few tests it would be more than they need
-    command = [sys.executable, __file__, "1" if is_plain(session.config) else "2", *dtypes]
+    command = [sys.executable, __file__, session.config.option.markexpr, *dtypes]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     session.config.add_cleanup(process.wait)  # the last one that is added is the first that is called
     session.config.add_cleanup(process.kill)
 
 
-def is_plain(config):
-    return config.option.markexpr == "not full"
-
-
-@pytest.fixture(autouse=True)
-def builds_of_numba(request, monkeypatch):
-    """In a plain run whole networks take Numba's builds for one thread, whatever the number: they have the same bits.
-
-    Those with threads take as long again to compile, and are for a full run; a plain run has threads in the products of layers.
-    """
-    if uses_numba(request.node) and is_plain(request.config):
-        for function in threaded_functions_of_networks():
-            monkeypatch.setitem(vars(function), "parallel", function.serial)
-
-
-@functools.cache
-def threaded_functions_of_networks():
-    from fastprop.kernels.numba_backend import batch, jit, network, training
-
-    values = (value for module in (batch, network, training) for value in vars(module).values())
-    return [value for value in values if isinstance(value, jit.Threaded)]
-
-
-def compile_with_numba(dtype, n_threads):
+def compile_with_numba(dtype, plain):
     backend = kernels.load("numba")
-    for call in make_calls(7, np.random.default_rng(0), dtype).values():
-        call.results(backend, n_threads=n_threads)
+    for n_threads in (1, 2):
+        for name, call in make_calls(7, np.random.default_rng(0), dtype).items():
+            if not (plain and name.startswith(TRAINING)):
+                call.results(backend, n_threads=n_threads)
 
 
 if __name__ == "__main__":
-    most_threads, *dtypes = sys.argv[1:]
+    _, markers, *dtypes = sys.argv
     for name in dtypes:
-        for n_threads in range(1, int(most_threads) + 1):
-            compile_with_numba(np.dtype(name), n_threads)
+        compile_with_numba(np.dtype(name), markers == "not full")

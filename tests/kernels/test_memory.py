@@ -105,6 +105,7 @@ def test_same_bits_at_every_run(backend, call):
             assert np.array(actual).tobytes() == np.array(exact).tobytes()
 
 
+@pytest.mark.other_types
 def test_no_rows(backend, empty_calls):
     for call in empty_calls.values():
         if call.name.endswith("_update") or call.name in ("batch_norm_forward", "batch_norm_backward"):

@@ -29,6 +29,7 @@ assert values.tolist() == [1, 2]
 """
 
 
+@pytest.mark.full
 def test_a_caller_of_threaded_functions_comes_from_the_cache_alone(tmp_path):
     """The first process compiles what the second one's function calls; the third one needs nothing but that function."""
     (tmp_path / "cached.py").write_text(MODULE)

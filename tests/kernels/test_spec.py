@@ -352,6 +352,7 @@ def refuses(backend, name, given, message=None):
             assert given[key].tobytes() == value, f"{name} changed {key}"
 
 
+@pytest.mark.other_types
 def test_unknown_numbers_are_refused_and_change_nothing(backend, arrays):
     for name, given in cases(arrays):
         for parameter in set(TABLES) & set(given):
@@ -360,6 +361,7 @@ def test_unknown_numbers_are_refused_and_change_nothing(backend, arrays):
                 refuses(backend, name, altered(given, {parameter: number}))
 
 
+@pytest.mark.other_types
 def test_unknown_numbers_in_layer_tables_are_refused_and_change_nothing(backend, arrays):
     hidden, link = (1, "code"), (-1, "code")
     relu = spec.ACTIVATION_CODES["relu"]
@@ -375,6 +377,7 @@ def test_unknown_numbers_in_layer_tables_are_refused_and_change_nothing(backend,
             refuses(backend, name, altered(given, change))
 
 
+@pytest.mark.other_types
 def test_another_number_of_parameters_of_a_loss_is_refused_and_changes_nothing(backend, arrays):
     dense = {"labels": NO_LABELS, "targets": np.ones_like(arrays["loss_forward"]["outputs"])}
     for name, given in cases(arrays):
@@ -413,6 +416,7 @@ def test_every_number_is_known(backend, arrays, dtype):
     assert len(set(links.values())) == len(spec.LINKS)
 
 
+@pytest.mark.other_types
 def test_every_kind_is_known(backend, rng, dtype):
     layers = kernels.LayerProgram(3).linear(4).batch_norm().activation("mish").dropout(0.5, 1, 2)
     layers = layers.linear(4).layer_norm().add(2).linear(2).link("identity")

@@ -186,6 +186,7 @@ def test_nan_and_infinity_in_norms_spread_over_what_is_normalised(backend, draw,
         np.testing.assert_array_equal(np.isfinite(gradient), np.arange(17) != 11)
 
 
+@pytest.mark.other_types
 def test_nan_in_a_network_gives_nan_and_not_a_wrong_number(backend, draw, activation):
     from fastprop import kernels
 

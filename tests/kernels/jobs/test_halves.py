@@ -10,7 +10,6 @@ from fastprop.kernels import spec
 from fastprop.kernels.checks import private
 from fastprop.kernels.encoded import columns_of
 
-pytestmark = pytest.mark.other_types  # Numba has builds of their own for the two halves
 FORMS = ["softmax labels", "softmax dense", "binary dense", "squared error", "poisson"]
 SMOOTHED = FORMS[:3]
 MORE_FORMS = ["absolute error", "huber", "quantile", "gamma", "tweedie"]
