@@ -23,6 +23,14 @@ matplotlib.use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+# What an example needs beside matplotlib.
+NEEDS = {
+    "dask_cluster": "distributed",
+    "kernels_cython": "Cython",
+    "kernels_njit": "numba",
+    "mpi_training": "mpi4py",
+    "pytorch_gradients": "torch",
+}
 
 
 @pytest.fixture
@@ -96,10 +104,17 @@ def test_every_example_is_a_notebook(name):
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Jupyter's own packages
-@pytest.mark.parametrize("name", ["kernels_python", "lesson_network", "lesson_training"])
-def test_notebooks_run(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("kernels_python", "lesson_network", "lesson_training") else pytest.param(name, marks=pytest.mark.nightly)
+        for name in SCRIPTS
+    ],
+)
+def test_every_notebook_runs(name, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="nbclient runs the notebooks")
     pytest.importorskip("ipykernel", reason="ipykernel runs the notebooks")
+    pytest.importorskip(NEEDS.get(name, "fastprop"))
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES))  # for what the kernels' examples have in common
     monkeypatch.delenv("MPLBACKEND", raising=False)  # with it, no figure is shown in the notebook
     book = notebook(name)

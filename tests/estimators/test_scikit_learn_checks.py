@@ -158,7 +158,7 @@ def test_part_of_the_checks_with_one_option(number):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", [*range(10), *(pytest.param(number, marks=pytest.mark.nightly) for number in range(10, 25))])
 @pytest.mark.parametrize("make", GROUPS)
 def test_part_of_the_checks_with_a_combination(make, number):
     pass_checks(make, combination(make, number), number % PARTS, PARTS)

@@ -356,13 +356,15 @@ def empty_calls(rng, dtype):
 def pytest_collection_modifyitems(items):
     """A plain run has both dtypes for the module that is chosen here, and one for each other that can run; Numba comes last.
 
-    It has no training with Numba, which takes as long to compile as all else.
+    It has no training with Numba, which takes as long to compile as all else; in float32 that is for the night.
     """
     own, elsewhere = (kernels.active.backend, kernels.active.isa), dispatch.unavailable()
     for item in items:
         backend, dtype = backend_of(item), str(params_of(item).get("dtype"))
         if backend == "numba":
             is_spare = dtype == "float32" or trains(item) or item.get_closest_marker("other_types")
+            if dtype == "float32" and trains(item):
+                item.add_marker("nightly")
         elif isinstance(backend, dispatch.Candidate):
             is_spare = backend[:2] in elsewhere or (backend[:2] != own and dtype == "float64")
         else:
@@ -415,15 +417,16 @@ def pytest_collection_finish(session):
     session.config.add_cleanup(process.kill)
 
 
-def compile_with_numba(dtype, plain):
+def compile_with_numba(dtype, markers):
     backend = kernels.load("numba")
+    trains = "not full" not in markers and (dtype == np.float64 or "not nightly" not in markers)
     for n_threads in (1, 2):
         for name, call in make_calls(7, np.random.default_rng(0), dtype).items():
-            if not (plain and name.startswith(TRAINING)):
+            if trains or not name.startswith(TRAINING):
                 call.results(backend, n_threads=n_threads)
 
 
 if __name__ == "__main__":
     _, markers, *dtypes = sys.argv
     for name in dtypes:
-        compile_with_numba(np.dtype(name), markers == "not full")
+        compile_with_numba(np.dtype(name), markers)

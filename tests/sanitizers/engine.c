@@ -163,6 +163,7 @@ static struct program make_program(int which)
 #undef NAME
 #undef TOLERANCE
 
+#ifndef ONLY_FLOAT
 #define STORED struct bf16
 #define SUFFIX bf16
 #define NAME "bf16"
@@ -182,6 +183,7 @@ static struct program make_program(int which)
 #define TOLERANCE 1e-11
 #include "drive.h"
 #include "drive_networks.h"
+#endif
 
 #include "drive_int8.h"
 
@@ -193,8 +195,12 @@ int main(int argc, char **argv)
     }
     threads_init();
     const struct { void (*kernels)(void), (*networks)(void); } types[] = {
-        {drive_kernels_f32, drive_networks_f32}, {drive_kernels_bf16, drive_networks_bf16}, {drive_kernels_f64, drive_networks_f64}};
-    for (int i = 0; i < 3; i++) {
+        {drive_kernels_f32, drive_networks_f32},
+#ifndef ONLY_FLOAT
+        {drive_kernels_bf16, drive_networks_bf16}, {drive_kernels_f64, drive_networks_f64},
+#endif
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         seed = 1, at_number = 0;
         types[i].kernels();
         types[i].networks();

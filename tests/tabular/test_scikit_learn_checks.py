@@ -3,7 +3,6 @@
 Two members, which is not what the checks are about, take a quarter of the time of eight.
 """
 
-import os
 from contextlib import suppress
 from unittest import SkipTest
 
@@ -87,11 +86,10 @@ def test_share_of_the_checks(number):
     pass_checks(make, given, *((number % 12, 12) if given else ()))
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", range(len(CASES)), ids=IDS)
-def test_another_share_of_the_checks(number):
-    """Twice as many; FASTPROP_ALL_CHECKS=1 runs all of all."""
-    pass_checks(*CASES[number], *(() if os.environ.get("FASTPROP_ALL_CHECKS") else (number % 6, 6)))
+def test_all_checks(number):
+    pass_checks(*CASES[number])
 
 
 def test_what_scikit_learn_expects_of_hist_gradient_boosting():
