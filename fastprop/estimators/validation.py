@@ -58,11 +58,16 @@ def unchanged_by_errors(estimator):
         raise
 
 
+# A note leaves the message as it is, which is scikit-learn's.
+FOR_TABLES = "fastprop.TabularClassifier and TabularRegressor take missing values, text, categories and dates as they are."
+NOT_FOR_THESE = ("X contains NaN", "could not convert string to float")
+
+
 def validated(estimator, X, *y, reset, **options):
     """scikit-learn's `validate_data`, for sparse X too.
 
-    An error names the column that does not hold numbers. Dates are an error in `fit`, too: there scikit-learn converts them to
-    numbers if X has nothing else, but not in `predict`.
+    An error names the column that does not hold numbers, and its note the estimators for tables. Dates are an error in `fit`, too:
+    there scikit-learn converts them to numbers if X has nothing else, but not in `predict`.
     """
     if _holds_dates(X):
         raise TypeError(_not_a_number(X))
@@ -71,10 +76,15 @@ def validated(estimator, X, *y, reset, **options):
         # Without a dtype in the options, scikit-learn returns the objects of some frames unchanged.
         return valid.astype(np.float64) if not y and valid.dtype.kind == "O" else valid
     except (TypeError, ValueError) as error:
-        if not (found := _not_a_number(X)):
+        found = _not_a_number(X)
+        if not found:
+            if any(words in str(error) for words in NOT_FOR_THESE):
+                error.add_note(FOR_TABLES)
             raise
         reason, _, _ = str(error).partition("\n")
-        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}") from error
+        named = (ValueError if isinstance(error, ValueError) else TypeError)(f"{found}: {reason}")
+        named.add_note(FOR_TABLES)
+        raise named from error
 
 
 def training_data(estimator, X, y, reset, **options):

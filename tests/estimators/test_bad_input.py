@@ -4,9 +4,12 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
+
+from fastprop import MLPClassifier
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 4))
@@ -207,3 +210,18 @@ def test_the_dtype_of_predictions(pair, trained, dtype):
         a, b = (getattr(estimator, method)((2 * X).astype(dtype)) for estimator in estimators)
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=1e-3 if np.float16 in (dtype, a.dtype) else 1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("X", [NAN, np.full((40, 2), "a"), pd.DataFrame({"town": ["Oslo"] * 40})], ids=["NaN", "text", "frame"])
+def test_a_note_names_the_estimators_for_tables(X):
+    """The message is scikit-learn's; a traceback has the note below it."""
+    with pytest.raises(ValueError, match=r"NaN|string") as caught:
+        MLPClassifier(**SMALL).fit(X, CLASSES)
+    (note,) = caught.value.__notes__
+    assert note.startswith("fastprop.TabularClassifier and TabularRegressor take missing values")
+
+
+def test_other_errors_have_no_note():
+    with pytest.raises(ValueError, match="infinity") as caught:
+        MLPClassifier(**SMALL).fit(INF, CLASSES)
+    assert not hasattr(caught.value, "__notes__")
