@@ -34,8 +34,8 @@ def test_programs_have_a_layer_of_the_kind_in_each_hidden_layer():
     assert len(costs.program(SMALL)) == 6
 
 
-# Numba compiles for it what no other test of a plain run needs.
-PARTS = [pytest.param(part, marks=[pytest.mark.full] if part == "numba" else []) for part in costs.PARTS]
+# Numba compiles for it what no other test needs.
+PARTS = [pytest.param(part, marks=[pytest.mark.nightly] if part == "numba" else []) for part in costs.PARTS]
 
 
 @pytest.mark.parametrize("part", PARTS)

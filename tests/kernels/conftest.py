@@ -356,14 +356,15 @@ def empty_calls(rng, dtype):
 def pytest_collection_modifyitems(items):
     """A plain run has both dtypes for the module that is chosen here, and one for each other that can run; Numba comes last.
 
-    It has no training with Numba, which takes as long to compile as all else; in float32 that is for the night.
+    It has no training with Numba, which takes as long to compile as all else, and is for the night in a second type.
     """
     own, elsewhere = (kernels.active.backend, kernels.active.isa), dispatch.unavailable()
     for item in items:
         backend, dtype = backend_of(item), str(params_of(item).get("dtype"))
         if backend == "numba":
-            is_spare = dtype == "float32" or trains(item) or item.get_closest_marker("other_types")
-            if dtype == "float32" and trains(item):
+            is_other_type = dtype == "float32" or item.get_closest_marker("other_types")
+            is_spare = is_other_type or trains(item)
+            if is_other_type and trains(item):
                 item.add_marker("nightly")
         elif isinstance(backend, dispatch.Candidate):
             is_spare = backend[:2] in elsewhere or (backend[:2] != own and dtype == "float64")

@@ -36,7 +36,7 @@ def test_formulas_are_those_of_the_specification(activations):
     assert list(activations.FORMULAS) == FROM_Z
 
 
-@pytest.mark.full  # which compiles the network's gradient once more
+@pytest.mark.nightly  # it compiles the network's gradient once more
 def test_jitted_code_trains_a_program():
     """`network_loss_gradient` with batch norm and a residual block from jitted code: the bits that Python gets with one thread."""
     raw = kernels.load("numba").raw

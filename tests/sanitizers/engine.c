@@ -3,7 +3,7 @@
  *   engine              runs every kernel, checks what it can by itself, and prints its numbers
  *   engine FILE         the same, and compares the numbers with those in FILE, which another build has printed
  *
- * With WITHOUT_FORK in the environment it does not fork, which not every emulator can do beside threads. Every array is allocated
+ * Built with WITHOUT_BFLOAT16 or WITHOUT_DOUBLE it leaves out a real type. With WITHOUT_FORK in the environment it does not fork, which not every emulator can do beside threads. Every array is allocated
  * with its exact size, so that a sanitizer sees the first byte beyond. The exit status is 0 when all checks passed. .ci/sanitizers
  * and .ci/aarch64 build and run it. */
 #define _GNU_SOURCE /* as Python.h does */
@@ -163,19 +163,21 @@ static struct program make_program(int which)
 #undef NAME
 #undef TOLERANCE
 
-#ifndef ONLY_FLOAT
+#ifndef WITHOUT_BFLOAT16
 #define STORED struct bf16
 #define SUFFIX bf16
 #define NAME "bf16"
 #define TOLERANCE BF16_TOLERANCE
 #include "drive.h"
 #include "drive_networks.h"
-#undef REAL
 #undef STORED
 #undef SUFFIX
 #undef NAME
 #undef TOLERANCE
+#endif
+#undef REAL
 
+#ifndef WITHOUT_DOUBLE
 #define REAL double
 #define STORED double
 #define SUFFIX f64
@@ -196,8 +198,11 @@ int main(int argc, char **argv)
     threads_init();
     const struct { void (*kernels)(void), (*networks)(void); } types[] = {
         {drive_kernels_f32, drive_networks_f32},
-#ifndef ONLY_FLOAT
-        {drive_kernels_bf16, drive_networks_bf16}, {drive_kernels_f64, drive_networks_f64},
+#ifndef WITHOUT_BFLOAT16
+        {drive_kernels_bf16, drive_networks_bf16},
+#endif
+#ifndef WITHOUT_DOUBLE
+        {drive_kernels_f64, drive_networks_f64},
 #endif
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

@@ -46,7 +46,7 @@ def make():
 
 
 # Numba compiles for minutes what these tests call.
-@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.full] if name == "numba" else []) for name in dispatch.BACKENDS])
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.nightly] if name == "numba" else []) for name in dispatch.BACKENDS])
 def back_end(request, monkeypatch):
     """Every back end in turn, as the one that runs; what cannot run here is skipped with the reason."""
     try:
