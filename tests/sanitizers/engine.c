@@ -3,9 +3,9 @@
  *   engine              runs every kernel, checks what it can by itself, and prints its numbers
  *   engine FILE         the same, and compares the numbers with those in FILE, which another build has printed
  *
- * Built with WITHOUT_BFLOAT16 or WITHOUT_DOUBLE it leaves out a real type. With WITHOUT_FORK in the environment it does not fork, which not every emulator can do beside threads. Every array is allocated
- * with its exact size, so that a sanitizer sees the first byte beyond. The exit status is 0 when all checks passed. .ci/sanitizers
- * and .ci/aarch64 build and run it. */
+ * Built with WITHOUT_BFLOAT16 or WITHOUT_DOUBLE it leaves out a real type. With WITHOUT_FORK in the environment it does not fork,
+ * which not every emulator can do beside threads. Every array is allocated with its exact size, so that a sanitizer sees the first
+ * byte beyond. The exit status is 0 when all checks passed. .ci/sanitizers and .ci/aarch64 build and run it. */
 #define _GNU_SOURCE /* as Python.h does */
 #define HAS_BFLOAT16 1
 #include "engine.h"
