@@ -9,6 +9,16 @@ from . import __version__
 
 def main(argv=None):
     """Run one command and return its exit status: 0, 1 for a demo whose weights are wrong, 2 for wrong arguments."""
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of a reader that has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _run(argv):
     parser = argparse.ArgumentParser(prog="fastprop", description="Multi-layer perceptrons on compiled kernels.")
     parser.add_argument("--version", action="version", version=f"fastprop {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{demo,info}")
@@ -29,11 +39,7 @@ def main(argv=None):
     if arguments.command == "info":
         from .config import show_config
 
-        try:
-            show_config()
-            sys.stdout.flush()
-        except BrokenPipeError:  # of a reader that has seen enough, such as head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        show_config()
         return 0
 
     try:

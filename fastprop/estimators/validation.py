@@ -60,7 +60,7 @@ def unchanged_by_errors(estimator):
 
 # A note leaves the message as it is, which is scikit-learn's.
 FOR_TABLES = "fastprop.TabularClassifier and TabularRegressor take missing values, text, categories and dates as they are."
-NOT_FOR_THESE = ("X contains NaN", "could not convert string to float")
+WORDS_ABOUT_GAPS_OR_TEXT = ("X contains NaN", "could not convert string to float")
 
 
 def validated(estimator, X, *y, reset, **options):
@@ -78,7 +78,7 @@ def validated(estimator, X, *y, reset, **options):
     except (TypeError, ValueError) as error:
         found = _not_a_number(X)
         if not found:
-            if any(words in str(error) for words in NOT_FOR_THESE):
+            if any(words in str(error) for words in WORDS_ABOUT_GAPS_OR_TEXT):
                 error.add_note(FOR_TABLES)
             raise
         reason, _, _ = str(error).partition("\n")

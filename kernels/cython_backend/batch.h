@@ -14,10 +14,10 @@ struct FN(data) {
     ptrdiff_t n_rows;        /* in the order */
 };
 
-/* Prefetch the row that is GATHER_AHEAD bytes after the one at position `at` of the order, in this batch or the next. */
+/* Prefetch the row that is FETCH_AHEAD bytes after the one at position `at` of the order, in this batch or the next. */
 ALWAYS_INLINE void FN(fetch_row)(const struct FN(data) *data, ptrdiff_t at, ptrdiff_t n_in)
 {
-    const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(STORED), ahead = at + 1 + GATHER_AHEAD / bytes;
+    const ptrdiff_t bytes = n_in * (ptrdiff_t)sizeof(STORED), ahead = at + 1 + FETCH_AHEAD / bytes;
     if (data->order && ahead < data->n_rows)
         for (ptrdiff_t line = 0; line < bytes + CACHE_LINE - 1; line += CACHE_LINE)
             __builtin_prefetch((const char *)(data->x.dense + data->order[ahead] * n_in) + line, 0, L2_CACHE);

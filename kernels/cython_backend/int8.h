@@ -155,7 +155,7 @@ static void FN(quantize_row)(const REAL *x, ptrdiff_t n, const REAL *multiplier,
     VEC wrong = {}; /* NaN where there is NaN or infinity, else 0 */
     ptrdiff_t k = 0;
     for (; k + LANES <= n; k += LANES) {
-        __builtin_prefetch((const char *)(x + k) + GATHER_AHEAD, 0, L2_CACHE);
+        __builtin_prefetch((const char *)(x + k) + FETCH_AHEAD, 0, L2_CACHE);
         const VEC v = FN(load)(x + k) * FN(load)(multiplier + k) - FN(load)(shift + k);
         wrong += v - v;
         least = FN(smaller)(v, least);

@@ -110,7 +110,7 @@ enum { FEW_CLASSES = 32 };
 
 /* How many bytes ahead of their use rows are fetched: those that will be gathered lie anywhere in memory, and those whose codes are
  * made are read faster than the processor fetches them by itself. */
-enum { GATHER_AHEAD = 8192 };
+enum { FETCH_AHEAD = 8192 };
 
 /* SPARSE_VECTORS where the pass ends in an update of what it summed up. */
 enum { UPDATE_VECTORS = 7 };
